@@ -2,15 +2,15 @@
 //!
 //! A thread has a place in it while it runs, and alone writes there, so no two writers meet. Who reads may see one
 //! number of a place before another that was written with it; each is true by itself, and nothing else is read on its
-//! word, so all accesses are `Relaxed` but those to [`Slot::taken`]. Nobody has to be waited for, so what is stuck can
-//! be shown too, and a signal's thread may print it at any moment.
+//! word, so all accesses are `Relaxed` but those to [`GaugeSlot::taken`]. Nobody has to be waited for, so what is stuck
+//! can be shown too, and a signal's thread may print it at any moment.
 
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Threads that have a place. Those beyond it run unseen.
-const PLACES: usize = 512;
+const MAX_GAUGES: usize = 512;
 
 /// Queues of one peer whose lengths are noted.
 pub(crate) const QUEUES: usize = 8;
@@ -21,10 +21,10 @@ const NAME: usize = 16;
 /// Long waits for locks that a thread keeps in mind until somebody asks for them.
 const MINDED: usize = 16;
 
-static TABLE: [Slot; PLACES] = [const { Slot::empty() }; PLACES];
+static TABLE: [GaugeSlot; MAX_GAUGES] = [const { GaugeSlot::empty() }; MAX_GAUGES];
 
 thread_local! {
-    static MINE: Cell<Option<Mine>> = const { Cell::new(None) };
+    static MINE: Cell<Option<OwnGauge>> = const { Cell::new(None) };
     static WAITED: RefCell<Vec<Waited>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -41,13 +41,13 @@ pub(crate) struct Waited {
 pub(crate) type Now = fn() -> u64;
 
 #[derive(Clone, Copy)]
-struct Mine {
-    slot: &'static Slot,
+struct OwnGauge {
+    slot: &'static GaugeSlot,
     now: Now,
 }
 
 /// A thread's place.
-struct Slot {
+struct GaugeSlot {
     /// Whether some thread has it. What its last thread wrote is written before it is given up (`Release`, `Acquire`).
     taken: AtomicBool,
     peer: AtomicU64,
@@ -71,7 +71,7 @@ struct Slot {
 /// What a thread does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub(crate) enum Doing {
+pub(crate) enum Activity {
     /// It waits, for what its role waits for.
     Waits,
     /// It works.
@@ -93,7 +93,7 @@ pub(crate) enum Doing {
     Pauses,
 }
 
-impl Doing {
+impl Activity {
     const ALL: [Self; 17] = [
         Self::Waits,
         Self::Works,
@@ -145,13 +145,13 @@ impl Doing {
 
 /// What a thread was seen to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Seen {
+pub(crate) struct SeenDoing {
     /// The peer that it belongs to.
     pub(crate) peer: u64,
     pub(crate) name: String,
     /// What the system calls it; 0 where that is not known.
     pub(crate) thread: u32,
-    pub(crate) doing: Doing,
+    pub(crate) doing: Activity,
     /// For how long.
     pub(crate) span: Duration,
     /// For how long it has run.
@@ -169,18 +169,18 @@ pub(crate) struct Seen {
 }
 
 /// A thread's place; it is given up when this is dropped.
-pub(crate) struct Place(Option<&'static Slot>);
+pub(crate) struct GaugePlace(Option<&'static GaugeSlot>);
 
 /// Gives this thread a place, if one is free.
-pub(crate) fn enter(peer: u64, name: &str, thread: u32, now: Now) -> Place {
+pub(crate) fn enter(peer: u64, name: &str, thread: u32, now: Now) -> GaugePlace {
     let free = TABLE.iter().find(|slot| !slot.taken.swap(true, Ordering::Acquire));
-    let Some(slot) = free else { return Place(None) };
+    let Some(slot) = free else { return GaugePlace(None) };
     slot.begin(peer, name, thread, now());
-    MINE.set(Some(Mine { slot, now }));
-    Place(Some(slot))
+    MINE.set(Some(OwnGauge { slot, now }));
+    GaugePlace(Some(slot))
 }
 
-impl Drop for Place {
+impl Drop for GaugePlace {
     fn drop(&mut self) {
         if let Some(slot) = self.0 {
             // At the end of a thread what is local to it may be gone.
@@ -191,21 +191,21 @@ impl Drop for Place {
     }
 }
 
-fn mine() -> Option<Mine> {
+fn mine() -> Option<OwnGauge> {
     MINE.try_with(Cell::get).ok().flatten()
 }
 
 /// Waits for what this thread's role waits for.
 pub(crate) fn wait<R>(wait: impl FnOnce() -> R) -> R {
-    at(Doing::Waits);
+    at(Activity::Waits);
     let gave = wait();
-    came(Doing::Works);
+    came(Activity::Works);
     gave
 }
 
 /// What this thread's role waits for came, and it does this about it. Returns when, in microseconds.
-pub(crate) fn came(doing: Doing) -> Option<u64> {
-    let Mine { slot, now } = mine()?;
+pub(crate) fn came(doing: Activity) -> Option<u64> {
+    let OwnGauge { slot, now } = mine()?;
     slot.handled.store(slot.handled.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     let now = now();
     slot.turn(doing, now);
@@ -213,8 +213,8 @@ pub(crate) fn came(doing: Doing) -> Option<u64> {
 }
 
 /// This thread does something else from here on. Returns how long it did what it did before.
-pub(crate) fn at(doing: Doing) -> Duration {
-    let Some(Mine { slot, now }) = mine() else { return Duration::ZERO };
+pub(crate) fn at(doing: Activity) -> Duration {
+    let Some(OwnGauge { slot, now }) = mine() else { return Duration::ZERO };
     Duration::from_micros(slot.turn(doing, now()))
 }
 
@@ -224,15 +224,15 @@ pub(crate) fn since() -> Option<u64> {
 }
 
 /// This thread works from here on, on something that has a name.
-pub(crate) fn name(doing: Doing) {
-    if let Some(Mine { slot, .. }) = mine() {
+pub(crate) fn name(doing: Activity) {
+    if let Some(OwnGauge { slot, .. }) = mine() {
         slot.doing.store(doing as u8, Ordering::Relaxed);
     }
 }
 
 /// What this thread is at.
-pub(crate) fn own() -> Doing {
-    mine().map_or(Doing::Works, |mine| mine.slot.doing())
+pub(crate) fn own() -> Activity {
+    mine().map_or(Activity::Works, |mine| mine.slot.doing())
 }
 
 /// The number of the peer to which this thread belongs.
@@ -242,7 +242,7 @@ pub(crate) fn own_peer() -> Option<u64> {
 
 /// A queue of this thread's peer was so long when the thread put something in or took something out.
 pub(crate) fn queue(number: usize, length: usize) {
-    if let Some(Mine { slot, .. }) = mine() {
+    if let Some(OwnGauge { slot, .. }) = mine() {
         // The thread began with what it is at a moment ago: near enough, and no clock is read for it.
         let at = slot.since.load(Ordering::Relaxed) + 1;
         let length = length.min(usize::from(u16::MAX)) as u64;
@@ -252,14 +252,14 @@ pub(crate) fn queue(number: usize, length: usize) {
 
 /// This thread waits for a lock of this rank, or 0: no longer.
 pub(crate) fn wants(rank: u8) {
-    if let Some(Mine { slot, .. }) = mine() {
+    if let Some(OwnGauge { slot, .. }) = mine() {
         slot.wants.store(rank, Ordering::Relaxed);
     }
 }
 
 /// This thread holds a lock of this rank from here on, or no longer.
 pub(crate) fn holds(rank: u8, does: bool) {
-    if let Some(Mine { slot, .. }) = mine() {
+    if let Some(OwnGauge { slot, .. }) = mine() {
         let (held, bit) = (slot.holds.load(Ordering::Relaxed), 1 << rank);
         slot.holds.store(if does { held | bit } else { held & !bit }, Ordering::Relaxed);
     }
@@ -267,13 +267,13 @@ pub(crate) fn holds(rank: u8, does: bool) {
 
 /// Keeps in mind that this thread waits long for a lock of this rank, while `wait` does: `so_far` has passed already.
 pub(crate) fn wait_long<R>(rank: u8, so_far: Duration, wait: impl FnOnce() -> R) -> R {
-    let Some(Mine { slot, now }) = mine() else { return wait() };
+    let Some(OwnGauge { slot, now }) = mine() else { return wait() };
     let (peer, since) = (slot.peer.load(Ordering::Relaxed), now());
     let others = TABLE.iter().filter(|slot| slot.taken.load(Ordering::Acquire));
     let holders = others.filter(|other| {
         other.peer.load(Ordering::Relaxed) == peer && other.holds.load(Ordering::Relaxed) >> rank & 1 == 1
     });
-    let held_by = holders.map(Slot::name).collect();
+    let held_by = holders.map(GaugeSlot::name).collect();
     let gave = wait();
     let span = so_far + Duration::from_micros(now().saturating_sub(since));
     let _ = WAITED.try_with(|waited| {
@@ -291,11 +291,11 @@ pub(crate) fn waited() -> Vec<Waited> {
 }
 
 /// What all threads with a place are at, at the time `now`.
-pub(crate) fn look(now: u64) -> Vec<Seen> {
+pub(crate) fn look(now: u64) -> Vec<SeenDoing> {
     TABLE.iter().filter(|slot| slot.taken.load(Ordering::Acquire)).map(|slot| slot.seen(now)).collect()
 }
 
-impl Slot {
+impl GaugeSlot {
     const fn empty() -> Self {
         Self {
             taken: AtomicBool::new(false),
@@ -327,13 +327,13 @@ impl Slot {
             place.store(0, Ordering::Relaxed);
         }
         self.thread.store(thread, Ordering::Relaxed);
-        self.doing.store(Doing::Works as u8, Ordering::Relaxed);
+        self.doing.store(Activity::Works as u8, Ordering::Relaxed);
         self.holds.store(0, Ordering::Relaxed);
         self.wants.store(0, Ordering::Relaxed);
     }
 
     /// Something else is done from `now` on. Returns how long what was done before took.
-    fn turn(&self, doing: Doing, now: u64) -> u64 {
+    fn turn(&self, doing: Activity, now: u64) -> u64 {
         let span = now.saturating_sub(self.since.load(Ordering::Relaxed));
         self.since.store(now, Ordering::Relaxed);
         if self.doing().is_work() {
@@ -349,16 +349,16 @@ impl Slot {
         String::from_utf8_lossy(name).into_owned()
     }
 
-    fn doing(&self) -> Doing {
-        Doing::ALL.get(usize::from(self.doing.load(Ordering::Relaxed))).copied().unwrap_or(Doing::Works)
+    fn doing(&self) -> Activity {
+        Activity::ALL.get(usize::from(self.doing.load(Ordering::Relaxed))).copied().unwrap_or(Activity::Works)
     }
 
-    fn seen(&self, now: u64) -> Seen {
+    fn seen(&self, now: u64) -> SeenDoing {
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let (doing, span) = (self.doing(), now.saturating_sub(read(&self.since)));
         let busy = read(&self.busy) + if doing.is_work() { span } else { 0 };
         let (holds, wants) = (self.holds.load(Ordering::Relaxed), self.wants.load(Ordering::Relaxed));
-        Seen {
+        SeenDoing {
             peer: read(&self.peer),
             name: self.name(),
             thread: self.thread.load(Ordering::Relaxed),
@@ -386,7 +386,7 @@ mod tests {
 
     #[test]
     fn what_is_done_has_the_number_of_its_place_in_the_list() {
-        assert!(Doing::ALL.iter().enumerate().all(|(number, doing)| *doing as usize == number));
+        assert!(Activity::ALL.iter().enumerate().all(|(number, doing)| *doing as usize == number));
     }
 
     /// Time stands still for a test, but for what it says.
@@ -394,7 +394,7 @@ mod tests {
         1_000
     }
 
-    fn of(peer: u64, now: u64) -> Vec<Seen> {
+    fn of(peer: u64, now: u64) -> Vec<SeenDoing> {
         look(now).into_iter().filter(|seen| seen.peer == peer).collect()
     }
 
@@ -410,20 +410,20 @@ mod tests {
                 there.recv()
             })
             .expect("it is told");
-            name(Doing::Hashes);
+            name(Activity::Hashes);
             holds(3, true);
             back.send(()).expect("it waits");
             there.recv().expect("it is told");
         });
         forth.recv().expect("it is told");
         let [waits] = &of(PEER, 3_000)[..] else { panic!("one thread") };
-        assert_eq!((waits.name.as_str(), waits.thread, waits.doing), ("fifteen-letters", 7, Doing::Waits));
+        assert_eq!((waits.name.as_str(), waits.thread, waits.doing), ("fifteen-letters", 7, Activity::Waits));
         assert_eq!((waits.span, waits.busy, waits.handled), (Duration::from_millis(2), Duration::ZERO, 0));
         assert_eq!((waits.queues[2], waits.queues[1]), (Some((1_001, u16::MAX)), None));
         here.send(()).expect("it waits");
         forth.recv().expect("it is told");
         let [works] = &of(PEER, 3_000)[..] else { panic!("one thread") };
-        assert_eq!((works.doing, works.handled, works.busy), (Doing::Hashes, 1, Duration::from_millis(2)));
+        assert_eq!((works.doing, works.handled, works.busy), (Activity::Hashes, 1, Duration::from_millis(2)));
         assert_eq!((works.holds.as_slice(), works.wants), (&[3][..], None));
         here.send(()).expect("it waits");
         worker.join().expect("it ends");

@@ -34,12 +34,12 @@ pub(crate) struct Lock {
     pub(crate) name: &'static str,
     /// A thread that holds it takes none of this rank or a lower one.
     rank: u8,
-    about: About,
+    about: LockFacts,
 }
 
 /// What the documentation says of a lock.
 #[cfg_attr(not(test), expect(dead_code, reason = "the documentation shows all of it, and a test compares the two"))]
-struct About {
+struct LockFacts {
     protects: &'static str,
     taken_by: &'static str,
     held_for: &'static str,
@@ -50,7 +50,7 @@ struct About {
 pub(crate) static ROSTER: Lock = Lock {
     name: "roster",
     rank: 1,
-    about: About {
+    about: LockFacts {
         protects: "which threads a peer has, and how it ends",
         taken_by: "threads that start, end or are waited for",
         held_for: "one insertion, removal or look",
@@ -62,7 +62,7 @@ pub(crate) static ROSTER: Lock = Lock {
 pub(crate) static VIEW: Lock = Lock {
     name: "view",
     rank: 2,
-    about: About {
+    about: LockFacts {
         protects: "whether the peer is ready, and who watches it",
         taken_by: "the node; those who wait or watch",
         held_for: "a look, a change, or a notice to each watcher",
@@ -74,7 +74,7 @@ pub(crate) static VIEW: Lock = Lock {
 pub(crate) static SERVED: Lock = Lock {
     name: "served",
     rank: 3,
-    about: About {
+    about: LockFacts {
         protects: "the connections that are served",
         taken_by: "tcp-accept, tcp-serve-N, the node at the end",
         held_for: "one insertion, removal or mark",
@@ -86,7 +86,7 @@ pub(crate) static SERVED: Lock = Lock {
 pub(crate) static LEDGER: Lock = Lock {
     name: "ledger",
     rank: 4,
-    about: About {
+    about: LockFacts {
         protects: "jobs that are out, files being read and written, blocks offered",
         taken_by: "the node, transfer-N, tcp-serve-N",
         held_for: "one insertion, removal or look",
@@ -98,7 +98,7 @@ pub(crate) static LEDGER: Lock = Lock {
 pub(crate) static CONNECTIONS: Lock = Lock {
     name: "connections",
     rank: 5,
-    about: About {
+    about: LockFacts {
         protects: "idle connections to other peers, and which ways are narrow",
         taken_by: "transfer-N",
         held_for: "taking one out or putting one back, or a look at a way",
@@ -110,7 +110,7 @@ pub(crate) static CONNECTIONS: Lock = Lock {
 pub(crate) static HASHES: Lock = Lock {
     name: "hashes",
     rank: 6,
-    about: About {
+    about: LockFacts {
         protects: "the hashes of named files that were read before, who had them kept here, and which are given",
         taken_by: "node, transfer-N, tcp-serve-N",
         held_for: "one look or insertion",
@@ -122,7 +122,7 @@ pub(crate) static HASHES: Lock = Lock {
 pub(crate) static JOBS: Lock = Lock {
     name: "jobs",
     rank: 7,
-    about: About {
+    about: LockFacts {
         protects: "which commands run beside others",
         taken_by: "console, command-N",
         held_for: "one insertion, removal or look",
@@ -134,7 +134,7 @@ pub(crate) static JOBS: Lock = Lock {
 pub(crate) static OUTPUT: Lock = Lock {
     name: "output",
     rank: 8,
-    about: About {
+    about: LockFacts {
         protects: "the way of answers to standard output",
         taken_by: "console, command-N",
         held_for: "writing one answer, as long as its reader takes",
@@ -146,7 +146,7 @@ pub(crate) static OUTPUT: Lock = Lock {
 pub(crate) static SCREEN: Lock = Lock {
     name: "screen",
     rank: 9,
-    about: About {
+    about: LockFacts {
         protects: "what is on the terminal at the moment",
         taken_by: "log, console, command-N, main",
         held_for: "printing one text on a terminal, or a change of what is there",
@@ -158,7 +158,7 @@ pub(crate) static SCREEN: Lock = Lock {
 pub(crate) static KEYS: Lock = Lock {
     name: "keys",
     rank: 10,
-    about: About {
+    about: LockFacts {
         protects: "the network keys that are in force, who spoke under which, how connections began",
         taken_by: "the node, udp-recv, tcp-serve-N, transfer-N, link-N, looker-N",
         held_for: "a look or an insertion, or putting others there",
@@ -170,7 +170,7 @@ pub(crate) static KEYS: Lock = Lock {
 pub(crate) static DEMONSTRATION: Lock = Lock {
     name: "demonstration",
     rank: 11,
-    about: About {
+    about: LockFacts {
         protects: "how often it was taken",
         taken_by: "command-N of `kadring demo lock`",
         held_for: "as long as it takes to show who waits for it",
@@ -182,7 +182,7 @@ pub(crate) static DEMONSTRATION: Lock = Lock {
 pub(crate) static RENEWER: Lock = Lock {
     name: "renewer",
     rank: 12,
-    about: About {
+    about: LockFacts {
         protects: "the renewer while it has no thread",
         taken_by: "console, command-N, renewer, main",
         held_for: "taking it out, putting it back or a look",
@@ -194,7 +194,7 @@ pub(crate) static RENEWER: Lock = Lock {
 pub(crate) static JOURNAL: Lock = Lock {
     name: "journal",
     rank: 13,
-    about: About {
+    about: LockFacts {
         protects: "the journal of leases, and how long it is",
         taken_by: "transfer-N, main",
         held_for: "adding lines; now and then putting all of them in order, durably",
@@ -225,10 +225,10 @@ pub(crate) fn of_rank(rank: u8) -> Option<(&'static str, &'static str)> {
 }
 
 /// Who waits longer than this for a lock keeps in mind for how long, and who held it.
-const SHORT: Duration = Duration::from_millis(1);
+const SHORT_WAIT: Duration = Duration::from_millis(1);
 
 /// A lock held longer than this, while another thread wants it, is told of.
-const LONG: Duration = Duration::from_secs(10);
+const LONG_HELD: Duration = Duration::from_secs(10);
 
 thread_local! {
     /// The locks that this thread holds. Kept in builds with debug assertions.
@@ -272,15 +272,15 @@ impl<T> Ranked<T> {
     }
 
     fn wait(&self) -> MutexGuard<'_, T> {
-        let short = self.value.try_lock_for(SHORT);
-        short.unwrap_or_else(|| gauges::wait_long(self.lock.rank, SHORT, || self.wait_on()))
+        let short = self.value.try_lock_for(SHORT_WAIT);
+        short.unwrap_or_else(|| gauges::wait_long(self.lock.rank, SHORT_WAIT, || self.wait_on()))
     }
 
     fn wait_on(&self) -> MutexGuard<'_, T> {
         if !cfg!(debug_assertions) {
             return self.value.lock();
         }
-        self.value.try_lock_for(LONG).unwrap_or_else(|| {
+        self.value.try_lock_for(LONG_HELD).unwrap_or_else(|| {
             log::warn!("the lock '{}' is waited for, and held by {}", self.lock.name, self.holder());
             self.value.lock()
         })
@@ -368,7 +368,7 @@ mod tests {
             "//! | rank | lock | protects | taken by | held for | never held while |\n//! |---|---|---|---|---|---|\n"
                 .to_owned();
         for Lock { name, rank, about } in ALL {
-            let About { protects, taken_by, held_for, never_while } = about;
+            let LockFacts { protects, taken_by, held_for, never_while } = about;
             table += &format!("//! | {rank} | {name} | {protects} | {taken_by} | {held_for} | {never_while} |\n");
         }
         assert!(include_str!("locks.rs").contains(&table), "the head of locks.rs must have this:\n{table}");

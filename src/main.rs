@@ -13,7 +13,7 @@ use anyhow::Context;
 use clap::builder::Resettable;
 use clap::{Arg, FromArgMatches};
 use kadring::console::json::PAGE;
-use kadring::console::{Format, Output, Reply, Stderr, escape};
+use kadring::console::{Format, LineReply, Output, Stderr, escape};
 use kadring::node::FailureKind;
 use kadring::runtime::raise_descriptor_limit;
 
@@ -112,7 +112,7 @@ fn wants_json(arguments: &[OsString]) -> bool {
 
 /// Answers a command line that is wrong, and ends.
 fn tell_usage(reason: String) -> ! {
-    Output::new(Format::Json, io::stdout()).reply(&Reply::failed(FailureKind::Usage, reason));
+    Output::new(Format::Json, io::stdout()).reply(&LineReply::failed(FailureKind::Usage, reason));
     std::process::exit(Exit::Usage as i32)
 }
 

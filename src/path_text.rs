@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Either form.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Written {
+enum PathForm {
     Text(String),
     Bytes(Vec<u8>),
 }
@@ -24,9 +24,9 @@ pub(crate) fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::E
 
 /// For a field's `serde(with)`.
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
-    Ok(match Written::deserialize(from)? {
-        Written::Text(text) => text.into(),
-        Written::Bytes(bytes) => OsString::from_vec(bytes).into(),
+    Ok(match PathForm::deserialize(from)? {
+        PathForm::Text(text) => text.into(),
+        PathForm::Bytes(bytes) => OsString::from_vec(bytes).into(),
     })
 }
 

@@ -9,7 +9,7 @@
 //! | what goes out | tries | silent for |
 //! |---|---|---|
 //! | [`ONCE`]: what is said or asked again anyway if it matters, or whose answer tells nothing; one datagram | 1 | 0.75 s |
-//! | [`PULSE`]: those nearest to a peer that died on Kademlia are told; is a peer still there that said goodbye? | 2 | 0.75 s |
+//! | [`DEATH_NEWS`]: those nearest to a peer that died on Kademlia are told; is a peer still there that said goodbye? | 2 | 0.75 s |
 //! | [`QUESTION`]: any other question | 3 | 1.75 s |
 //! | [`CHECK`]: is a contact gone that failed once? So many datagrams do not get lost by chance | 3 | 1.75 s |
 //! | [`SEARCH`]: a search of the ring's or a `join`, one way | 5 | 5.75 s |
@@ -45,7 +45,7 @@ pub const ONCE: u8 = 1;
 
 /// Tries of the news of a death, to those nearest to the dead in Kademlia's table; and of a ping to a peer that said
 /// goodbye, or somebody in its name: one lost datagram is no proof that it has left.
-pub const PULSE: u8 = 2;
+pub const DEATH_NEWS: u8 = 2;
 
 /// Tries of a question for which no other row stands here.
 pub const QUESTION: u8 = 3;
@@ -112,7 +112,7 @@ mod tests {
     fn the_tables_tell_the_numbers_and_seconds_that_hold() {
         let tries = [
             ("ONCE", ONCE),
-            ("PULSE", PULSE),
+            ("DEATH_NEWS", DEATH_NEWS),
             ("QUESTION", QUESTION),
             ("CHECK", CHECK),
             ("SEARCH", SEARCH),

@@ -9,12 +9,12 @@
 //!  n bytes   the text, encrypted
 //! 16 bytes   the tag
 //! ```
-//! A nonce never comes twice: sessions differ, and so do the numbers in each. [`Seen`] remembers the numbers of each
-//! session, so a datagram that comes again is dropped, whatever the clocks say. It remembers for as long as it lives:
-//! to a peer that was started again, or to another one than it was meant for, a recorded request is new *once*. It gets
-//! an answer that its sender cannot read, and has no other effect: who is entered in a routing table, offers a block or
-//! is handed one has answered first, under a number that it had to decrypt. What answers a request of ours bears its
-//! number and comes from where it went, once.
+//! A nonce never comes twice: sessions differ, and so do the numbers in each. [`SeenDatagrams`] remembers the numbers
+//! of each session, so a datagram that comes again is dropped, whatever the clocks say. It remembers for as long as it
+//! lives: to a peer that was started again, or to another one than it was meant for, a recorded request is new *once*.
+//! It gets an answer that its sender cannot read, and has no other effect: who is entered in a routing table, offers a
+//! block or is handed one has answered first, under a number that it had to decrypt. What answers a request of ours
+//! bears its number and comes from where it went, once.
 //!
 //! Each TCP connection begins with the handshake `NNpsk0` of Noise (see `runtime/secrecy/stream.rs`). Both are bound to
 //! [`CONTEXT`], so that what another program seals under the same key means nothing here.
@@ -154,10 +154,10 @@ impl Keys {
 
     /// Opens a datagram into `text`, whatever was there, and tells which key did. None if it was sealed with no key of
     /// these, or was changed.
-    pub fn open(&self, datagram: &[u8], text: &mut Vec<u8>) -> Option<(Stamp, NetworkKey)> {
+    pub fn open(&self, datagram: &[u8], text: &mut Vec<u8>) -> Option<(DatagramStamp, NetworkKey)> {
         let (session, rest) = datagram.split_first_chunk::<SESSION>()?;
         let (number, sealed) = rest.split_first_chunk::<NUMBER>()?;
-        let stamp = Stamp { session: *session, number: u64::from_be_bytes(*number) };
+        let stamp = DatagramStamp { session: *session, number: u64::from_be_bytes(*number) };
         let (opened, key) = self.0.iter().find_map(|key| {
             text.clear();
             text.extend_from_slice(sealed);
@@ -171,19 +171,19 @@ impl Keys {
 
 /// Which datagram of whose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Stamp {
+pub struct DatagramStamp {
     session: [u8; SESSION],
     number: u64,
 }
 
 /// The datagrams that came before.
 #[derive(Default)]
-pub struct Seen {
-    sessions: BTreeMap<[u8; SESSION], Session>,
+pub struct SeenDatagrams {
+    sessions: BTreeMap<[u8; SESSION], DatagramSession>,
     turn: u64,
 }
 
-struct Session {
+struct DatagramSession {
     /// Its highest number that came.
     top: u64,
     /// Of the numbers up to there, which came: a bit each, in a ring.
@@ -192,23 +192,23 @@ struct Session {
     turn: u64,
 }
 
-impl Seen {
+impl SeenDatagrams {
     /// Whether this one comes for the first time, as far as is remembered.
-    pub fn is_new(&mut self, stamp: Stamp) -> bool {
+    pub fn is_new(&mut self, stamp: DatagramStamp) -> bool {
         self.turn += 1;
         let turn = self.turn;
         if self.sessions.len() >= MAX_SESSIONS && !self.sessions.contains_key(&stamp.session) {
             let silent = self.sessions.iter().min_by_key(|(_, session)| session.turn).map(|(of, _)| *of);
             silent.map(|of| self.sessions.remove(&of));
         }
-        let fresh = || Session { top: stamp.number, came: Box::new([0; WORDS as usize]), turn };
+        let fresh = || DatagramSession { top: stamp.number, came: Box::new([0; WORDS as usize]), turn };
         let session = self.sessions.entry(stamp.session).or_insert_with(fresh);
         session.turn = turn;
         session.take(stamp.number)
     }
 }
 
-impl Session {
+impl DatagramSession {
     fn take(&mut self, number: u64) -> bool {
         let (word, top) = (number / 64, self.top / 64);
         if word + WORDS <= top {
@@ -247,7 +247,7 @@ mod tests {
             let (mut datagram, mut opened) = (text.clone(), Vec::new());
             keys(&[1, 2]).first().seal(&SESSION_OF, number, &mut datagram);
             prop_assert_eq!(datagram.len(), text.len() + OVERHEAD);
-            let stamp = Stamp { session: SESSION_OF, number };
+            let stamp = DatagramStamp { session: SESSION_OF, number };
             prop_assert_eq!(keys(&[3, 1]).open(&datagram, &mut opened), Some((stamp, keys(&[1]).first().clone())));
             prop_assert_eq!(&opened, &text);
             prop_assert_eq!(keys(&[2, 3]).open(&datagram, &mut opened), None);
@@ -269,9 +269,9 @@ mod tests {
         fn each_number_is_new_once_in_any_order_and_never_when_it_is_much_too_late(
             numbers in proptest::collection::vec(0..20_000_u64, 1..400),
         ) {
-            let (mut seen, mut came, mut top) = (Seen::default(), std::collections::BTreeSet::new(), 0);
+            let (mut seen, mut came, mut top) = (SeenDatagrams::default(), std::collections::BTreeSet::new(), 0);
             for number in numbers {
-                let new = seen.is_new(Stamp { session: SESSION_OF, number });
+                let new = seen.is_new(DatagramStamp { session: SESSION_OF, number });
                 prop_assert!(!(new && came.contains(&number)), "{number} came twice");
                 prop_assert!(new || came.contains(&number) || number + 64 * (WORDS - 1) <= top, "{number} is new");
                 came.insert(number);
@@ -297,11 +297,11 @@ mod tests {
 
     #[test]
     fn sessions_have_numbers_of_their_own_and_the_one_that_is_silent_is_forgotten() {
-        let mut seen = Seen::default();
+        let mut seen = SeenDatagrams::default();
         let stamp = |session: u64, number| {
             let mut of = SESSION_OF;
             of[..8].copy_from_slice(&session.to_be_bytes());
-            Stamp { session: of, number }
+            DatagramStamp { session: of, number }
         };
         for session in 0..2 * MAX_SESSIONS as u64 {
             assert!(seen.is_new(stamp(session, 1)));

@@ -10,12 +10,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Addresses that one user can have at will: an IPv4 address of a local network, a /24 elsewhere, a /64 of IPv6.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct Source(IpAddr);
+pub(crate) struct Subnet(IpAddr);
 
-impl Source {
+impl Subnet {
     pub(crate) fn of(addr: SocketAddr) -> Self {
         match addr.ip().to_canonical() {
-            ip @ IpAddr::V4(_) if Reach::of(&addr).is_of_a_lab() => Self(ip),
+            ip @ IpAddr::V4(_) if AddressScope::of(&addr).is_of_a_lab() => Self(ip),
             ip => Self(network(ip)),
         }
     }
@@ -23,7 +23,7 @@ impl Source {
     /// The network, a /24 or a /64, of which only so many are let in. None for the addresses of a local network, which
     /// are exempt unless it is `strict`: there many peers run side by side.
     pub(crate) fn network_of(addr: SocketAddr, strict: bool) -> Option<Self> {
-        let counts = strict || !Reach::of(&addr).is_of_a_lab();
+        let counts = strict || !AddressScope::of(&addr).is_of_a_lab();
         counts.then(|| Self(network(addr.ip().to_canonical())))
     }
 }
@@ -37,7 +37,7 @@ fn network(ip: IpAddr) -> IpAddr {
 }
 
 /// How many each source has.
-pub(crate) fn count(sources: impl Iterator<Item = Source>) -> BTreeMap<Source, usize> {
+pub(crate) fn count(sources: impl Iterator<Item = Subnet>) -> BTreeMap<Subnet, usize> {
     let mut counts = BTreeMap::new();
     for source in sources {
         *counts.entry(source).or_default() += 1;
@@ -59,7 +59,7 @@ pub(crate) const fn leaves_enough(has: u64, more: u64, others: u64) -> bool {
 
 /// From where an address can be reached; the later, the more private.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum Reach {
+pub(crate) enum AddressScope {
     /// From everywhere.
     Everywhere,
     /// From the same site.
@@ -70,7 +70,7 @@ pub(crate) enum Reach {
     Machine,
 }
 
-impl Reach {
+impl AddressScope {
     pub(crate) fn of(addr: &SocketAddr) -> Self {
         match addr.ip().to_canonical() {
             ip if ip.is_loopback() => Self::Machine,
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn local_networks_are_exempt_unless_it_is_strict() {
-        let network = |addr: &str, strict| Source::network_of(addr.parse().unwrap(), strict);
+        let network = |addr: &str, strict| Subnet::network_of(addr.parse().unwrap(), strict);
         for local in
             ["127.0.0.1:5", "10.1.2.3:5", "192.168.1.9:5", "169.254.1.1:5", "[::1]:5", "[fd00::1]:5", "[fe80::1]:5"]
         {
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_source_is_what_one_user_can_have_at_will() {
-        let same = |a: &str, b: &str| Source::of(a.parse().unwrap()) == Source::of(b.parse().unwrap());
+        let same = |a: &str, b: &str| Subnet::of(a.parse().unwrap()) == Subnet::of(b.parse().unwrap());
         assert!(same("1.2.3.4:5", "1.2.3.9:6") && !same("1.2.3.4:5", "1.2.4.4:5"));
         assert!(same("10.0.0.1:5", "10.0.0.1:6") && !same("10.0.0.1:5", "10.0.0.2:5"));
         assert!(same("[::ffff:10.0.0.1]:5", "10.0.0.1:6"));
@@ -135,10 +135,10 @@ mod tests {
         let v6 = ["[2001:db8::1]:5", "[fd00::1]:5", "[fe80::1]:5", "[::1]:5"];
         for (at, namer) in addresses.iter().enumerate() {
             for (other, named) in addresses.iter().zip(v6).enumerate() {
-                let may_name = |named: &str| Reach::may_name(&namer.parse().unwrap(), &named.parse().unwrap());
+                let may_name = |named: &str| AddressScope::may_name(&namer.parse().unwrap(), &named.parse().unwrap());
                 assert_eq!([may_name(named.0), may_name(named.1)], [other <= at; 2], "{namer} names {named:?}");
             }
         }
-        assert!(Reach::may_name(&"[::ffff:127.0.0.1]:5".parse().unwrap(), &"127.0.0.1:6".parse().unwrap()));
+        assert!(AddressScope::may_name(&"[::ffff:127.0.0.1]:5".parse().unwrap(), &"127.0.0.1:6".parse().unwrap()));
     }
 }

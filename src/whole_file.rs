@@ -8,10 +8,10 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 
 /// Bytes of a file of options or of one that tells of a process, at most.
-pub const SHORT: u64 = 1 << 20;
+pub const MAX_SMALL_FILE: u64 = 1 << 20;
 
 /// Bytes of a file that grows with what is stored, at most.
-pub const LONG: u64 = 1 << 30;
+pub const MAX_GROWING_FILE: u64 = 1 << 30;
 
 /// The bytes of a file that somebody names. It may be a pipe.
 ///
@@ -70,7 +70,7 @@ mod tests {
         assert_eq!(read(Path::new("/dev/zero"), 10).expect_err("no end").kind(), io::ErrorKind::FileTooLarge);
         let linked = folder.path().join("linked");
         symlink("/dev/zero", &linked).expect("writable");
-        assert_eq!(read_own(&linked, LONG).expect_err("not ours").to_string(), "it is no regular file");
+        assert_eq!(read_own(&linked, MAX_GROWING_FILE).expect_err("not ours").to_string(), "it is no regular file");
         assert_eq!(text(Ok(vec![0xff])).expect_err("no text").kind(), io::ErrorKind::InvalidData);
     }
 }

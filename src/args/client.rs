@@ -7,7 +7,7 @@ use clap::{ArgGroup, Args, ValueHint};
 use kadring::console::folder::Tree;
 use kadring::console::terms::Terms;
 use kadring::console::words::{parse_host_port, parse_name, parse_source};
-use kadring::file::{Form, LocalManifest};
+use kadring::file::{LocalManifest, ManifestForm};
 use kadring::node::Source;
 use kadring::raw_text;
 
@@ -163,7 +163,7 @@ impl StoreArgs {
     pub(crate) fn local_manifest(&self) -> Result<Option<LocalManifest>, String> {
         match &self.manifest {
             Some(_) if self.files.len() > 1 => Err("--manifest is the manifest of one file".to_owned()),
-            named => Ok(named.clone().map(|path| LocalManifest { path, form: Form::Whole })),
+            named => Ok(named.clone().map(|path| LocalManifest { path, form: ManifestForm::Whole })),
         }
     }
 }

@@ -74,7 +74,7 @@ pub(crate) fn fill_in(command: &Command, mut argv: Vec<OsString>) -> Result<Vec<
         (matches, task, depth) = (of_task, found, depth + 1);
     }
     let Ok(Some(path)) = matches.try_get_one::<PathBuf>(CONFIG) else { return Ok(argv) };
-    let text = whole_file::text(whole_file::read(path, whole_file::SHORT))
+    let text = whole_file::text(whole_file::read(path, whole_file::MAX_SMALL_FILE))
         .map_err(|error| format!("cannot read the configuration file {}: {error}", path.display()))?;
     let added = File { path, text: &text }.arguments(command, task, matches)?;
     argv.splice(depth..depth, added);

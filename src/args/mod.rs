@@ -157,7 +157,7 @@ pub(crate) struct PeerArgs {
     pub(crate) capacity: Option<ByteSize>,
     /// Read and hash all blocks held here once in this time, such as 7d; 0 or off: never
     #[arg(long, env = "KADRING_SCRUB", value_name = "TIME", default_value = "7d", value_parser = parse_scrub)]
-    pub(crate) scrub: Scrub,
+    pub(crate) scrub: ScrubPeriod,
     /// How long a block stays that nobody wants any longer, such as 1h: who renews it late, or stores it again, finds
     /// it
     #[arg(long, env = "KADRING_GRACE", value_name = "TIME", default_value = "1h", value_parser = parse_time)]
@@ -244,11 +244,11 @@ impl FormatArgs {
 
 /// In which time all blocks are read once, if they are.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Scrub(pub(crate) Option<Duration>);
+pub(crate) struct ScrubPeriod(pub(crate) Option<Duration>);
 
-fn parse_scrub(word: &str) -> Result<Scrub, String> {
+fn parse_scrub(word: &str) -> Result<ScrubPeriod, String> {
     let period = if word == "off" { Duration::ZERO } else { parse_time(word)? };
-    Ok(Scrub(Some(period).filter(|period| !period.is_zero())))
+    Ok(ScrubPeriod(Some(period).filter(|period| !period.is_zero())))
 }
 
 /// An address of this machine; one of a link alone names its interface.

@@ -8,16 +8,16 @@ use crate::time::Time;
 
 /// What was sent out on behalf of the user and comes back as a settled route.
 #[derive(Clone, Debug)]
-pub(super) enum Errand {
+pub(super) enum RoutedFor {
     /// Who keeps this file?
-    Store(Own),
+    Store(UserCommand),
     /// Who has it?
-    Request(Own),
+    Request(UserCommand),
 }
 
 /// A command of this peer's user about a file.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Own {
+pub(super) struct UserCommand {
     pub(super) command: CommandId,
     pub(super) file: FileName,
     pub(super) since: Time,
@@ -29,16 +29,16 @@ pub(super) struct Own {
 
 /// A file that another peer was asked to take, and why.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Handing {
+pub(super) enum TransferFor {
     /// The user stores it.
-    Store(Own),
+    Store(UserCommand),
     /// The other peer should hold it.
     Place(FileName),
 }
 
 /// How a handing ended.
 #[derive(Clone, Debug)]
-pub(super) enum Handed {
+pub(super) enum TransferEnd {
     /// The other one has the file.
     Taken,
     /// It will not: it does not want it, has no room, or leaves. So it is no copy, and another peer's turn.
@@ -49,7 +49,7 @@ pub(super) enum Handed {
     Silent(String),
 }
 
-impl Handed {
+impl TransferEnd {
     /// Why a file that was offered here did not come. What failed on the way, or at a bad moment, may come yet; what
     /// was unfit, or had no room on this disk, will not so soon.
     pub(super) fn not_kept(JobError { kind, reason }: JobError) -> Self {
@@ -70,11 +70,11 @@ impl Handed {
 
 /// What a job about named files was ordered for.
 #[derive(Clone, Debug)]
-pub(super) enum Step {
+pub(super) enum JobFor {
     /// To know what lies in the directory.
     Scan,
     /// To know what there is to give to the peer responsible.
-    Give(Own),
+    Give(UserCommand),
     /// To answer somebody who wants the file, and may have waited for it until some time.
     Look { requester: Requester, file: FileName, until: Option<Time> },
     /// The same, once it turned out that only a neighbour may have it.
@@ -82,29 +82,32 @@ pub(super) enum Step {
     /// To hold it.
     Take { file: FileName },
     /// To have what the user requested.
-    Receive { own: Own, from: Peer },
+    Receive { own: UserCommand, from: Peer },
 }
 
 /// Who wants a file.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Requester {
     Other { origin: Peer, magic: u64 },
-    Own(Own),
+    Own(UserCommand),
 }
 
 /// Something that was asked for at the desk.
 #[derive(Clone, Debug)]
-pub(super) enum Asked {
-    Job(Step),
-    Transfer(Handing),
-    Route(Errand),
+pub(super) enum Awaited {
+    Job(JobFor),
+    Transfer(TransferFor),
+    Route(RoutedFor),
     /// The peers that should have a file which this one of them did not send.
-    Replicas(Own, Peer),
+    Replicas(UserCommand, Peer),
 }
 
-impl Asked {
+impl Awaited {
     /// Whether the user waits for this to have a file stored.
     pub(super) const fn is_store(&self) -> bool {
-        matches!(self, Self::Route(Errand::Store(_)) | Self::Job(Step::Give(_)) | Self::Transfer(Handing::Store(_)))
+        matches!(
+            self,
+            Self::Route(RoutedFor::Store(_)) | Self::Job(JobFor::Give(_)) | Self::Transfer(TransferFor::Store(_))
+        )
     }
 }

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use super::file::Phase;
+use super::file::TransferPhase;
 use super::serve::respond;
-use super::{Classroom, Requester, Step, tell};
+use super::{Classroom, JobFor, Requester, tell};
 use crate::name::FileName;
 use crate::node::desk::Desk;
 use crate::node::job::NamedJob;
@@ -23,16 +23,16 @@ const HANDED: Duration = Duration::from_secs(5);
 
 /// The requests that wait for files on their way here.
 #[derive(Default)]
-pub(super) struct Coming(Vec<Wait>);
+pub(super) struct WaitingRequests(Vec<RequestWait>);
 
 /// A request that waits.
-struct Wait {
+struct RequestWait {
     until: Time,
     requester: Requester,
     file: FileName,
 }
 
-impl Coming {
+impl WaitingRequests {
     pub(super) fn next_wake(&self) -> Option<Time> {
         self.0.iter().map(|wait| wait.until).min()
     }
@@ -51,16 +51,16 @@ impl Classroom {
         let handed = |at: &Time| desk.now().since(*at) < HANDED;
         let state = self.file(file);
         let coming = match state.phase() {
-            Phase::Idle => state.accepted.as_ref().is_some_and(handed),
-            Phase::Arriving => true,
-            Phase::Replicating => false,
+            TransferPhase::Idle => state.accepted.as_ref().is_some_and(handed),
+            TransferPhase::Arriving => true,
+            TransferPhase::Replicating => false,
         };
         if !coming || desk.is_leaving() {
             return false;
         }
         let until = until.unwrap_or(desk.now() + WAIT);
         if desk.now() < until {
-            self.coming.0.push(Wait { until, requester, file });
+            self.coming.0.push(RequestWait { until, requester, file });
             return true;
         }
         tell(desk, file, FileNews::NotHere);
@@ -88,12 +88,12 @@ impl Classroom {
         self.look_again(desk, |wait| wait.until <= now);
     }
 
-    fn look_again(&mut self, desk: &mut Desk, over: impl Fn(&Wait) -> bool) {
+    fn look_again(&mut self, desk: &mut Desk, over: impl Fn(&RequestWait) -> bool) {
         let (over, waiting) = std::mem::take(&mut self.coming.0).into_iter().partition(over);
         self.coming.0 = waiting;
-        let over: Vec<Wait> = over;
-        for Wait { until, requester, file } in over {
-            self.order(desk, NamedJob::Find { file }, Step::Look { requester, file, until: Some(until) });
+        let over: Vec<RequestWait> = over;
+        for RequestWait { until, requester, file } in over {
+            self.order(desk, NamedJob::Find { file }, JobFor::Look { requester, file, until: Some(until) });
         }
     }
 }

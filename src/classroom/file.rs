@@ -1,7 +1,7 @@
 //! One named file, as far as this peer has to do with it.
 //!
-//! What lies here for the ring ([`Holding`]) and what is on its way here ([`Phase`]) go side by side: a newer version
-//! may come while an older one is served.
+//! What lies here for the ring ([`Holding`]) and what is on its way here ([`TransferPhase`]) go side by side: a newer
+//! version may come while an older one is served.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -29,11 +29,11 @@ pub(super) struct NamedFile {
     /// Peers that were asked to hold it and have not answered.
     pub(super) asked: BTreeSet<SocketAddr>,
     /// How far the transfer has come that brings it here.
-    phase: Phase,
+    phase: TransferPhase,
     /// That transfer; none while nothing is coming.
     transfer: Option<Transfer>,
     /// Offers that wait until the transfer is over.
-    pub(super) offers: VecDeque<Offer>,
+    pub(super) offers: VecDeque<FileOffer>,
     /// When this peer last accepted a store of it.
     pub(super) accepted: Option<Time>,
 }
@@ -45,12 +45,12 @@ pub(super) struct Holding {
     /// nobody asked for copies of it.
     pub(super) stored: bool,
     /// What peers said that were to have this version too.
-    pub(super) at: BTreeMap<SocketAddr, Word>,
+    pub(super) at: BTreeMap<SocketAddr, LastSaid>,
 }
 
 /// What a peer said of a version that it was to have.
 #[derive(Clone, Copy)]
-pub(super) struct Word {
+pub(super) struct LastSaid {
     /// It has it. Else it will not take it.
     pub(super) has: bool,
     pub(super) said: Time,
@@ -95,7 +95,7 @@ pub(super) enum Waiter {
 
 /// A peer wants this one to hold a file.
 #[derive(Clone, Copy)]
-pub(super) struct Offer {
+pub(super) struct FileOffer {
     pub(super) from: SocketAddr,
     pub(super) magic: u64,
     pub(super) version: Version,
@@ -105,7 +105,7 @@ pub(super) struct Offer {
 
 /// How far a transfer has come.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub(super) enum Phase {
+pub(super) enum TransferPhase {
     /// Nothing is coming.
     #[default]
     Idle,
@@ -117,7 +117,7 @@ pub(super) enum Phase {
 
 /// What happens to a transfer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Change {
+pub(super) enum TransferEvent {
     /// It begins.
     Begun,
     /// The file is here, and was stored by a user.
@@ -126,23 +126,23 @@ pub(super) enum Change {
     Ended,
 }
 
-impl Phase {
+impl TransferPhase {
     /// Every step that a transfer can take.
-    const STEPS: [(Self, Change, Self); 4] = [
-        (Self::Idle, Change::Begun, Self::Arriving),
-        (Self::Arriving, Change::Stored, Self::Replicating),
-        (Self::Arriving, Change::Ended, Self::Idle),
-        (Self::Replicating, Change::Ended, Self::Idle),
+    const STEPS: [(Self, TransferEvent, Self); 4] = [
+        (Self::Idle, TransferEvent::Begun, Self::Arriving),
+        (Self::Arriving, TransferEvent::Stored, Self::Replicating),
+        (Self::Arriving, TransferEvent::Ended, Self::Idle),
+        (Self::Replicating, TransferEvent::Ended, Self::Idle),
     ];
 
     /// The phase that follows; none if this cannot happen now.
-    fn after(self, change: Change) -> Option<Self> {
+    fn after(self, change: TransferEvent) -> Option<Self> {
         Self::STEPS.iter().find(|(from, what, _)| (*from, *what) == (self, change)).map(|(.., to)| *to)
     }
 }
 
 impl NamedFile {
-    pub(super) fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> TransferPhase {
         self.phase
     }
 
@@ -157,7 +157,7 @@ impl NamedFile {
 
     /// The job that brings the file, if it takes too long while others wait to store the same one.
     pub(super) fn gives_way(&mut self, now: Time, has_begun: impl Fn(JobId) -> bool) -> Option<JobId> {
-        let transfer = self.transfer.as_mut().filter(|_| self.phase == Phase::Arriving)?;
+        let transfer = self.transfer.as_mut().filter(|_| self.phase == TransferPhase::Arriving)?;
         let others_wait = !self.offers.is_empty() || transfer.waiting.len() > 1;
         let slow = transfer.slow_job(now).filter(|job| others_wait && !transfer.given_up && has_begun(*job))?;
         transfer.given_up = true;
@@ -165,7 +165,7 @@ impl NamedFile {
     }
 
     /// The offer waits for the transfer that is under way, unless it or too many of its peer's do.
-    pub(super) fn queue(&mut self, offer: Offer) {
+    pub(super) fn queue(&mut self, offer: FileOffer) {
         let same = self.offers.iter().filter(|other| other.from == offer.from);
         if same.clone().count() < MOST_OFFERS && !same.clone().any(|other| other.magic == offer.magic) {
             self.offers.push_back(offer);
@@ -174,7 +174,7 @@ impl NamedFile {
 
     /// Whether it is on its way to this peer, or from it to others.
     pub(super) fn moves(&self) -> bool {
-        !self.asked.is_empty() || self.phase != Phase::Idle
+        !self.asked.is_empty() || self.phase != TransferPhase::Idle
     }
 
     /// Whether it is held here, and nobody else has said that they have it.
@@ -182,7 +182,7 @@ impl NamedFile {
         self.holding.as_ref().is_some_and(|holding| holding.at.values().all(|word| !word.has))
     }
 
-    fn step(&mut self, change: Change) -> bool {
+    fn step(&mut self, change: TransferEvent) -> bool {
         let next = self.phase.after(change);
         self.phase = next.unwrap_or(self.phase);
         next.is_some()
@@ -190,19 +190,19 @@ impl NamedFile {
 
     /// A transfer begins, unless one is under way.
     pub(super) fn begin(&mut self, transfer: Transfer) {
-        if self.step(Change::Begun) {
+        if self.step(TransferEvent::Begun) {
             self.transfer = Some(transfer);
         }
     }
 
     /// The stored file is here, and goes to its replicas.
     pub(super) fn replicate(&mut self) {
-        self.step(Change::Stored);
+        self.step(TransferEvent::Stored);
     }
 
     /// The transfer, which is over.
     pub(super) fn end(&mut self) -> Option<Transfer> {
-        if self.step(Change::Ended) { self.transfer.take() } else { None }
+        if self.step(TransferEvent::Ended) { self.transfer.take() } else { None }
     }
 
     /// The file lies here for the ring, in this version.
@@ -219,12 +219,18 @@ impl NamedFile {
     /// Says which parts contradict each other, if any do.
     pub(super) fn check(&self) -> Result<(), String> {
         match (self.phase, &self.transfer) {
-            (Phase::Idle, Some(_)) => Err("a transfer is over and still there"),
-            (Phase::Arriving | Phase::Replicating, None) => Err("a transfer is under way and nothing is known of it"),
+            (TransferPhase::Idle, Some(_)) => Err("a transfer is over and still there"),
+            (TransferPhase::Arriving | TransferPhase::Replicating, None) => {
+                Err("a transfer is under way and nothing is known of it")
+            }
             (_, Some(transfer)) if transfer.waiting.is_empty() => Err("nobody waits for a transfer"),
-            (Phase::Idle, None) if !self.offers.is_empty() => Err("offers wait for a transfer that is over"),
-            (Phase::Replicating, Some(transfer)) if !transfer.for_user => Err("nobody stored what is replicated"),
-            (Phase::Replicating, _) if self.asked.is_empty() => Err("replicas are waited for, and none was asked"),
+            (TransferPhase::Idle, None) if !self.offers.is_empty() => Err("offers wait for a transfer that is over"),
+            (TransferPhase::Replicating, Some(transfer)) if !transfer.for_user => {
+                Err("nobody stored what is replicated")
+            }
+            (TransferPhase::Replicating, _) if self.asked.is_empty() => {
+                Err("replicas are waited for, and none was asked")
+            }
             _ => Ok(()),
         }
         .map_err(str::to_owned)
@@ -237,8 +243,8 @@ mod tests {
 
     #[test]
     fn a_transfer_steps_as_the_table_says_from_every_phase_at_every_change() {
-        use Change::{Begun, Ended, Stored};
-        use Phase::{Arriving, Idle, Replicating};
+        use TransferEvent::{Begun, Ended, Stored};
+        use TransferPhase::{Arriving, Idle, Replicating};
         for (phase, expected) in [
             (Idle, [Some(Arriving), None, None]),
             (Arriving, [None, Some(Replicating), Some(Idle)]),
@@ -250,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_file_whose_parts_contradict_each_other_is_found_out() {
-        let offer = Offer {
+        let offer = FileOffer {
             from: ([10, 0, 0, 1], 7).into(),
             magic: 1,
             version: Version { size: 1, modified: 1 },

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::file::Word;
-use super::{Classroom, Handed, Handing, Leaving, STRANGERS, Step, TOLD_GOODBYE, TRUST, UNREADY};
+use super::file::LastSaid;
+use super::{Classroom, ClassroomDeparture, JobFor, STRANGERS, TOLD_GOODBYE, TRUST, TransferEnd, TransferFor, UNREADY};
 use crate::config::{FILE_COPIES, REPAIR_RETRY};
 use crate::name::FileName;
 use crate::node::desk::Desk;
@@ -58,36 +58,36 @@ impl Classroom {
         }
         let new: Vec<Peer> = missing.into_iter().filter(|peer| state.asked.insert(peer.addr)).collect();
         for peer in new {
-            self.hand(desk, Handing::Place(file), file, version, peer);
+            self.hand(desk, TransferFor::Place(file), file, version, peer);
         }
     }
 
     /// A peer took a file, or did not.
-    pub(super) fn on_handed(&mut self, desk: &mut Desk, handing: Handing, to: Target, handed: Handed) {
+    pub(super) fn on_handed(&mut self, desk: &mut Desk, handing: TransferFor, to: Target, handed: TransferEnd) {
         let Some(to) = to.peer() else { return };
         let file = match handing {
-            Handing::Store(own) => return Self::on_store_handed(desk, own, to, handed),
-            Handing::Place(file) => file,
+            TransferFor::Store(own) => return Self::on_store_handed(desk, own, to, handed),
+            TransferFor::Place(file) => file,
         };
         self.file(file).asked.remove(&to.addr);
-        if let Handed::Refused(reason) | Handed::Unready(reason) | Handed::Silent(reason) = &handed {
+        if let TransferEnd::Refused(reason) | TransferEnd::Unready(reason) | TransferEnd::Silent(reason) = &handed {
             desk.trouble(Trouble::FileNotTaken { file, to, reason: reason.clone() });
         }
         let (said, soon, again) = (desk.now(), desk.now() + UNREADY, desk.now() + REPAIR_RETRY);
-        let has = matches!(handed, Handed::Taken);
+        let has = matches!(handed, TransferEnd::Taken);
         match (handed, &mut self.leaving) {
             // Nobody who leaves waits for the silent.
-            (Handed::Taken | Handed::Refused(_), _) | (Handed::Silent(_), Some(_)) => {
+            (TransferEnd::Taken | TransferEnd::Refused(_), _) | (TransferEnd::Silent(_), Some(_)) => {
                 let state = self.file(file);
                 if let Some(holding) = &mut state.holding {
-                    holding.at.insert(to.addr, Word { has, said });
+                    holding.at.insert(to.addr, LastSaid { has, said });
                 }
                 if state.asked.is_empty() && state.is_only_here() && self.leaving.is_some() {
                     self.place(desk, file);
                 }
             }
-            (Handed::Unready(_), Some(leaving)) => leaving.again = leaving.again.or(Some(soon)),
-            (Handed::Unready(_) | Handed::Silent(_), None) => {
+            (TransferEnd::Unready(_), Some(leaving)) => leaving.again = leaving.again.or(Some(soon)),
+            (TransferEnd::Unready(_) | TransferEnd::Silent(_), None) => {
                 self.scan_at = Some(self.scan_at.map_or(again, |at| at.min(again)));
             }
         }
@@ -114,7 +114,7 @@ impl Classroom {
         let deadline = desk.now() + desk.config().handover_limit;
         let before = desk.peers().len().min(TOLD_GOODBYE);
         let strangers_until = if self.before >= before { desk.now() } else { desk.now() + STRANGERS };
-        self.leaving = Some(Leaving { deadline, before, strangers_until, looked: false, again: None });
-        self.order(desk, NamedJob::Scan, Step::Scan);
+        self.leaving = Some(ClassroomDeparture { deadline, before, strangers_until, looked: false, again: None });
+        self.order(desk, NamedJob::Scan, JobFor::Scan);
     }
 }

@@ -48,9 +48,9 @@ use crate::recent::Recent;
 use crate::time::Time;
 use crate::wire::ring::{RingRequest, RingResponse, Routed};
 use crate::wire::{Request, Response};
-use asked::{Asked, Errand, Handed, Handing, Own, Requester, Step};
-use coming::Coming;
-use file::{NamedFile, Offer, Phase};
+use asked::{Awaited, JobFor, Requester, RoutedFor, TransferEnd, TransferFor, UserCommand};
+use coming::WaitingRequests;
+use file::{FileOffer, NamedFile, TransferPhase};
 
 /// Questions of other peers that are remembered, so that one sent again is the same question.
 const QUESTIONS: usize = 1024;
@@ -77,7 +77,7 @@ const TOLD_GOODBYE: usize = 3;
 const STRANGERS: Duration = Duration::from_secs(3);
 
 /// Leaving: what is held here goes to others first.
-struct Leaving {
+struct ClassroomDeparture {
     deadline: Time,
     /// Peers before this one that must be told goodbye, and until when it waits to hear of so many.
     before: usize,
@@ -89,7 +89,7 @@ struct Leaving {
 
 /// What came of something that another peer sent on its way to this one.
 #[derive(Clone, Copy)]
-enum Question {
+enum RoutedRequest {
     /// A store, which was accepted.
     Store,
     /// A request, whose file is being looked for.
@@ -102,25 +102,25 @@ enum Question {
 #[derive(Default)]
 struct Classroom {
     /// What was asked for, by the number on its ticket.
-    asked: BTreeMap<u64, Asked>,
+    asked: BTreeMap<u64, Awaited>,
     next: u64,
     files: BTreeMap<FileName, NamedFile>,
     /// The user's stores that wait at this peer for their replicas.
-    stores: BTreeMap<CommandId, Own>,
+    stores: BTreeMap<CommandId, UserCommand>,
     /// Who asked this peer to keep what.
     store_wishes: Recent<(FileName, SocketAddr), (), QUESTIONS>,
     /// Stores and requests of other peers that came of late: who sent each, and under which number.
-    questions: Recent<(Id, u64), Question, QUESTIONS>,
+    questions: Recent<(Id, u64), RoutedRequest, QUESTIONS>,
     /// Requests of other peers that wait until it is known whether the file is here.
     looking: usize,
     /// Requests that wait for files on their way here.
-    coming: Coming,
+    coming: WaitingRequests,
     /// Files that are about to be sent, and to whom.
     serving: VecDeque<(FileName, Peer)>,
     /// How many peers are known that stand before this one. None: nor is it known what it is responsible for.
     before: usize,
     scan_at: Option<Time>,
-    leaving: Option<Leaving>,
+    leaving: Option<ClassroomDeparture>,
 }
 
 fn tell(desk: &mut Desk, file: FileName, news: FileNews) {
@@ -137,22 +137,22 @@ impl Part for Classroom {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
         let Some(asked) = self.asked.remove(&ticket.number) else { return };
         match (asked, reply) {
-            (Asked::Job(step), Reply::Done { outcome, .. }) => self.on_step(desk, step, outcome),
-            (Asked::Transfer(handing), Reply::Answer(Answered { to, answer, .. })) => {
+            (Awaited::Job(step), Reply::Done { outcome, .. }) => self.on_step(desk, step, outcome),
+            (Awaited::Transfer(handing), Reply::Answer(Answered { to, answer, .. })) => {
                 let handed = match answer {
-                    Ok(Response::Ring(RingResponse::Noted { .. })) => Handed::Taken,
-                    Ok(Response::Ring(RingResponse::Refused { reason, .. })) => Handed::Refused(reason),
-                    Err(refusal) => Handed::Unready(refusal.to_string()),
-                    Ok(_) => Handed::Refused("it answered with something else".to_owned()),
+                    Ok(Response::Ring(RingResponse::Noted { .. })) => TransferEnd::Taken,
+                    Ok(Response::Ring(RingResponse::Refused { reason, .. })) => TransferEnd::Refused(reason),
+                    Err(refusal) => TransferEnd::Unready(refusal.to_string()),
+                    Ok(_) => TransferEnd::Refused("it answered with something else".to_owned()),
                 };
                 self.on_handed(desk, handing, to, handed);
             }
-            (Asked::Transfer(handing), Reply::Silence { to, reason }) => {
-                self.on_handed(desk, handing, to, Handed::Silent(reason.to_owned()));
+            (Awaited::Transfer(handing), Reply::Silence { to, reason }) => {
+                self.on_handed(desk, handing, to, TransferEnd::Silent(reason.to_owned()));
             }
-            (Asked::Route(errand), Reply::Settled(outcome)) => self.on_settled(desk, errand, outcome),
-            (Asked::Replicas(own, failed), Reply::Found(found)) => self.on_replicas(desk, own, failed, &found.peers),
-            (Asked::Replicas(..), _) => {}
+            (Awaited::Route(errand), Reply::Settled(outcome)) => self.on_settled(desk, errand, outcome),
+            (Awaited::Replicas(own, failed), Reply::Found(found)) => self.on_replicas(desk, own, failed, &found.peers),
+            (Awaited::Replicas(..), _) => {}
             (asked, reply) => debug_assert!(false, "{asked:?} has the reply {reply:?}"),
         }
     }
@@ -172,7 +172,7 @@ impl Part for Classroom {
     fn on_request(&mut self, desk: &mut Desk, from: Asker, request: Request) {
         if let Request::Ring(RingRequest::Transfer { file, size, modified, stored }) = request {
             let version = Version { size, modified };
-            self.on_transfer(desk, Offer { from: from.addr, magic: from.magic, version, fresh: stored }, file);
+            self.on_transfer(desk, FileOffer { from: from.addr, magic: from.magic, version, fresh: stored }, file);
         }
     }
 
@@ -195,7 +195,7 @@ impl Part for Classroom {
             // A peer that leaves has looked for the last time.
             self.scan_at = (!desk.is_leaving()).then_some(desk.now() + FILE_RESCAN);
             if !desk.is_leaving() {
-                self.order(desk, NamedJob::Scan, Step::Scan);
+                self.order(desk, NamedJob::Scan, JobFor::Scan);
             }
         }
         self.offer_again(desk);
@@ -223,7 +223,7 @@ impl Part for Classroom {
         let Some(leaving) = &self.leaving else { return false };
         let known = self.before >= leaving.before || desk.now() >= leaving.strangers_until;
         let handed_over = leaving.looked && leaving.again.is_none() && !self.files.values().any(NamedFile::moves);
-        let stored = self.stores.is_empty() && !self.asked.values().any(Asked::is_store);
+        let stored = self.stores.is_empty() && !self.asked.values().any(Awaited::is_store);
         !(desk.now() >= leaving.deadline || handed_over && known && stored)
     }
 
@@ -242,32 +242,32 @@ impl Part for Classroom {
 
 impl Classroom {
     /// What comes back to `asked`.
-    fn ticket(&mut self, asked: Asked) -> Ticket {
+    fn ticket(&mut self, asked: Awaited) -> Ticket {
         self.next += 1;
         self.asked.insert(self.next, asked);
         Ticket::of(Owner::Slot, self.next)
     }
 
-    fn order(&mut self, desk: &mut Desk, job: NamedJob, step: Step) -> JobId {
+    fn order(&mut self, desk: &mut Desk, job: NamedJob, step: JobFor) -> JobId {
         let urgency = match step {
-            Step::Give(_) | Step::Receive { .. } | Step::Look { .. } => Urgency::Own,
+            JobFor::Give(_) | JobFor::Receive { .. } | JobFor::Look { .. } => Urgency::Own,
             _ => Urgency::Others,
         };
-        desk.order(self.ticket(Asked::Job(step)), Job::Named(job), urgency)
+        desk.order(self.ticket(Awaited::Job(step)), Job::Named(job), urgency)
     }
 
     /// Hands a file to a peer: please pull it from here and keep it.
-    fn hand(&mut self, desk: &mut Desk, handing: Handing, file: FileName, version: Version, to: Peer) {
+    fn hand(&mut self, desk: &mut Desk, handing: TransferFor, file: FileName, version: Version, to: Peer) {
         let Version { size, modified } = version;
         // The replicas of what is stored now get it while this peer waits for them; whatever goes out later may be old.
-        let stored = self.files.get(&file).is_some_and(|state| state.phase() == Phase::Replicating);
+        let stored = self.files.get(&file).is_some_and(|state| state.phase() == TransferPhase::Replicating);
         let request = Request::Ring(RingRequest::Transfer { file, size, modified, stored });
-        desk.ask_patiently(self.ticket(Asked::Transfer(handing)), to, request, patience::FILE);
+        desk.ask_patiently(self.ticket(Awaited::Transfer(handing)), to, request, patience::FILE);
     }
 
     /// Sends something on its way to the peer responsible for it.
-    fn route(&mut self, desk: &mut Desk, what: Routed, errand: Errand) {
-        let ticket = self.ticket(Asked::Route(errand.clone()));
+    fn route(&mut self, desk: &mut Desk, what: Routed, errand: RoutedFor) {
+        let ticket = self.ticket(Awaited::Route(errand.clone()));
         if !desk.route(ticket, |router, now, lookup, out| router.route(now, lookup, what, out)) {
             self.asked.remove(&ticket.number);
             self.on_settled(desk, errand, RouteOutcome::Lost);
@@ -304,48 +304,50 @@ impl Classroom {
     }
 
     /// A job is done.
-    pub(super) fn on_step(&mut self, desk: &mut Desk, step: Step, outcome: Outcome) {
+    pub(super) fn on_step(&mut self, desk: &mut Desk, step: JobFor, outcome: Outcome) {
         let outcome = match outcome {
             Outcome::Named(outcome) => Ok(outcome),
             Outcome::Failed(error) => Err(error),
             _ => return,
         };
         match (step, outcome) {
-            (Step::Scan, Ok(NamedOutcome::Scanned { files })) => self.on_scanned(desk, files),
-            (Step::Scan, outcome) => {
+            (JobFor::Scan, Ok(NamedOutcome::Scanned { files })) => self.on_scanned(desk, files),
+            (JobFor::Scan, outcome) => {
                 if let Err(error) = outcome {
                     desk.trouble(Trouble::JobFailed { reason: error.to_string() });
                 }
                 self.on_scanned(desk, Vec::new());
             }
-            (Step::Give(own), Ok(NamedOutcome::Found { version })) => self.send_store(desk, Own { version, ..own }),
-            (Step::Look { requester, file, until }, outcome) => match outcome {
+            (JobFor::Give(own), Ok(NamedOutcome::Found { version })) => {
+                self.send_store(desk, UserCommand { version, ..own })
+            }
+            (JobFor::Look { requester, file, until }, outcome) => match outcome {
                 Ok(NamedOutcome::Found { version: Some(version) }) => {
                     self.on_looked(desk, requester, file, Some(version))
                 }
                 _ if self.keeps_waiting(desk, requester, file, until) => {}
                 _ => self.on_looked(desk, requester, file, None),
             },
-            (Step::Seek { requester, file, .. }, Ok(NamedOutcome::Kept { version, written })) => {
+            (JobFor::Seek { requester, file, .. }, Ok(NamedOutcome::Kept { version, written })) => {
                 if written {
                     self.file(file).copy = Some(version);
                 }
                 self.on_looked(desk, requester, file, Some(version));
             }
-            (Step::Seek { requester, file, left }, _) => self.seek(desk, requester, file, left),
-            (Step::Take { file }, Ok(NamedOutcome::Kept { version, written })) => {
+            (JobFor::Seek { requester, file, left }, _) => self.seek(desk, requester, file, left),
+            (JobFor::Take { file }, Ok(NamedOutcome::Kept { version, written })) => {
                 self.on_come(desk, file, version, written);
             }
-            (Step::Take { file }, outcome) => {
-                let other = || Handed::Refused("it was not kept".to_owned());
-                self.end_transfer(desk, file, outcome.err().map_or_else(other, Handed::not_kept));
+            (JobFor::Take { file }, outcome) => {
+                let other = || TransferEnd::Refused("it was not kept".to_owned());
+                self.end_transfer(desk, file, outcome.err().map_or_else(other, TransferEnd::not_kept));
             }
-            (Step::Receive { own, from }, Ok(NamedOutcome::Received { size, sha256 })) => {
+            (JobFor::Receive { own, from }, Ok(NamedOutcome::Received { size, sha256 })) => {
                 Self::on_received(desk, own, from, size, sha256);
             }
-            (Step::Receive { own, from }, Err(error)) => self.on_not_received(desk, own, from, &error),
-            (Step::Give(own), Err(error)) => Self::fail(desk, own, &error),
-            (Step::Give(_) | Step::Receive { .. }, Ok(_)) => {}
+            (JobFor::Receive { own, from }, Err(error)) => self.on_not_received(desk, own, from, &error),
+            (JobFor::Give(own), Err(error)) => Self::fail(desk, own, &error),
+            (JobFor::Give(_) | JobFor::Receive { .. }, Ok(_)) => {}
         }
     }
 

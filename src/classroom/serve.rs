@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::file::{Offer, Phase, Transfer, Waiter, Word};
-use super::{Classroom, Handed, MAX_LOOKING, MAX_SERVING, Question, Requester, Step, tell};
+use super::file::{FileOffer, LastSaid, Transfer, TransferPhase, Waiter};
+use super::{Classroom, JobFor, MAX_LOOKING, MAX_SERVING, Requester, RoutedRequest, TransferEnd, tell};
 use crate::config::FILE_COPIES;
 use crate::name::FileName;
 use crate::node::desk::Desk;
@@ -38,7 +38,7 @@ impl Classroom {
         match what {
             Routed::Store { file } => {
                 if !self.questions.contains(&question) {
-                    self.questions.insert(question, Question::Store);
+                    self.questions.insert(question, RoutedRequest::Store);
                     tell(desk, file, FileNews::StoreAccepted { origin });
                 }
                 self.store_wishes.insert((file, origin.addr), ());
@@ -47,17 +47,17 @@ impl Classroom {
             }
             Routed::Request { file } => match self.questions.get(&question) {
                 // Asked again while the file is being looked for.
-                Some(Question::Looking | Question::Store) => {}
-                Some(&Question::Answered { size }) => {
+                Some(RoutedRequest::Looking | RoutedRequest::Store) => {}
+                Some(&RoutedRequest::Answered { size }) => {
                     let place = FilePlace { size };
                     respond(desk, origin.addr, magic, RingResponse::File { file, place });
                 }
                 None if self.looking >= MAX_LOOKING => {}
                 None => {
                     self.looking += 1;
-                    self.questions.insert(question, Question::Looking);
+                    self.questions.insert(question, RoutedRequest::Looking);
                     let requester = Requester::Other { origin, magic };
-                    self.order(desk, NamedJob::Find { file }, Step::Look { requester, file, until: None });
+                    self.order(desk, NamedJob::Find { file }, JobFor::Look { requester, file, until: None });
                 }
             },
             Routed::Join | Routed::Lookup { .. } => {}
@@ -103,7 +103,7 @@ impl Classroom {
         match left.pop() {
             Some(peer) => {
                 let job = NamedJob::Keep { file, from: peer.addr, offered: None, ours: None, replace: false };
-                self.order(desk, job, Step::Seek { requester, file, left });
+                self.order(desk, job, JobFor::Seek { requester, file, left });
             }
             None => {
                 tell(desk, file, FileNews::NotHere);
@@ -116,7 +116,7 @@ impl Classroom {
         match requester {
             Requester::Other { origin, magic } => {
                 self.looking -= 1;
-                self.questions.insert((origin.id, magic), Question::Answered { size });
+                self.questions.insert((origin.id, magic), RoutedRequest::Answered { size });
                 respond(desk, origin.addr, magic, RingResponse::File { file, place: FilePlace { size } });
             }
             Requester::Own(own) => Self::nobody_has(desk, own),
@@ -132,8 +132,8 @@ impl Classroom {
     }
 
     /// A peer wants this one to hold a file.
-    pub(super) fn on_transfer(&mut self, desk: &mut Desk, offer: Offer, file: FileName) {
-        let Offer { from, magic, version, fresh } = offer;
+    pub(super) fn on_transfer(&mut self, desk: &mut Desk, offer: FileOffer, file: FileName) {
+        let FileOffer { from, magic, version, fresh } = offer;
         let refuse = |desk: &mut Desk, reason: &str| {
             let response = RingResponse::Refused { of: RingKind::Transfer, reason: reason.to_owned() };
             respond(desk, from, magic, response);
@@ -149,7 +149,7 @@ impl Classroom {
             // A stranger may not fill the directory. Perhaps it is a neighbour that is yet unknown: it tries again.
             return desk.refuse(&Asker::connected(from, magic), "not a neighbour of this peer");
         }
-        if !for_user && self.file(file).phase() == Phase::Replicating {
+        if !for_user && self.file(file).phase() == TransferPhase::Replicating {
             return self.answer_while_replicating(desk, offer, file);
         }
         let waiter = Waiter::Peer { addr: from, magic };
@@ -167,7 +167,12 @@ impl Classroom {
 
     /// A peer offers a replica of a file that this one is about to replicate itself: two peers took a store of it. They
     /// must not wait for one another, so it hears at once that the file is here, or that it is to come again later.
-    fn answer_while_replicating(&mut self, desk: &mut Desk, Offer { from, magic, version, .. }: Offer, file: FileName) {
+    fn answer_while_replicating(
+        &mut self,
+        desk: &mut Desk,
+        FileOffer { from, magic, version, .. }: FileOffer,
+        file: FileName,
+    ) {
         if self.file(file).holding.as_ref().is_some_and(|holding| holding.version == version) {
             respond(desk, from, magic, RingResponse::Noted { of: RingKind::Transfer });
         } else {
@@ -190,7 +195,7 @@ impl Classroom {
             }
         };
         state.begin(transfer);
-        let job = self.order(desk, job, Step::Take { file });
+        let job = self.order(desk, job, JobFor::Take { file });
         let now = desk.now();
         if let Some(transfer) = self.file(file).transfer() {
             transfer.brought_by = Some((job, now));
@@ -235,7 +240,7 @@ impl Classroom {
         if let (Some((from, offered)), Some(holding)) = (offered, &mut state.holding)
             && offered == version
         {
-            holding.at.insert(from, Word { has: true, said: now });
+            holding.at.insert(from, LastSaid { has: true, said: now });
         }
         // A store is done when the replicas have answered too: one that could not take its copy is offered it again
         // later, without the user. They must not wait for theirs in turn.
@@ -247,7 +252,7 @@ impl Classroom {
             self.place(desk, file);
             self.end_replicating(desk, file);
         } else {
-            self.end_transfer(desk, file, Handed::Taken);
+            self.end_transfer(desk, file, TransferEnd::Taken);
             self.look_soon(desk);
         }
     }
@@ -255,36 +260,36 @@ impl Classroom {
     /// The last replica may have answered.
     pub(super) fn end_replicating(&mut self, desk: &mut Desk, file: FileName) {
         let state = self.file(file);
-        if state.phase() == Phase::Replicating && state.asked.is_empty() {
-            self.end_transfer(desk, file, Handed::Taken);
+        if state.phase() == TransferPhase::Replicating && state.asked.is_empty() {
+            self.end_transfer(desk, file, TransferEnd::Taken);
         }
     }
 
     /// A file has come, or has not: those who wait are told, and the next offer of it has its turn. A user of this peer
     /// who waited for what did not come stores what lies here.
-    pub(super) fn end_transfer(&mut self, desk: &mut Desk, file: FileName, handed: Handed) {
+    pub(super) fn end_transfer(&mut self, desk: &mut Desk, file: FileName, handed: TransferEnd) {
         let Some(transfer) = self.file(file).end() else { return };
-        let taken = matches!(handed, Handed::Taken);
-        let handed = if transfer.given_up && !taken { Handed::Unready(TOO_SLOW.to_owned()) } else { handed };
+        let taken = matches!(handed, TransferEnd::Taken);
+        let handed = if transfer.given_up && !taken { TransferEnd::Unready(TOO_SLOW.to_owned()) } else { handed };
         self.end_waits_for(desk, file);
         let of = RingKind::Transfer;
         for waiter in transfer.waiting {
             match (waiter, handed.clone()) {
                 (Waiter::User(_), _) if !taken && transfer.offered.is_some() => self.keep_here(desk, file, waiter),
                 (Waiter::User(command), handed) => self.on_stored_here(desk, command, handed),
-                (Waiter::Peer { addr, magic }, Handed::Taken) => {
+                (Waiter::Peer { addr, magic }, TransferEnd::Taken) => {
                     respond(desk, addr, magic, RingResponse::Noted { of });
                 }
-                (Waiter::Peer { addr, magic }, Handed::Refused(reason)) => {
+                (Waiter::Peer { addr, magic }, TransferEnd::Refused(reason)) => {
                     respond(desk, addr, magic, RingResponse::Refused { of, reason });
                 }
-                (Waiter::Peer { addr, magic }, Handed::Unready(reason) | Handed::Silent(reason)) => {
+                (Waiter::Peer { addr, magic }, TransferEnd::Unready(reason) | TransferEnd::Silent(reason)) => {
                     desk.refuse(&Asker::connected(addr, magic), &reason);
                 }
             }
         }
         // One that is refused at once leaves its turn to the next.
-        while self.file(file).phase() == Phase::Idle {
+        while self.file(file).phase() == TransferPhase::Idle {
             let Some(offer) = self.file(file).offers.pop_front() else { return };
             self.on_transfer(desk, offer, file);
         }

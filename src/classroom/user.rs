@@ -1,7 +1,7 @@
 //! What this peer's user asks about files: `store` and `request`.
 
 use super::file::Waiter;
-use super::{Asked, Classroom, Errand, Handed, Handing, Own, Requester, Step, tell};
+use super::{Awaited, Classroom, JobFor, Requester, RoutedFor, TransferEnd, TransferFor, UserCommand, tell};
 use crate::config::FILE_COPIES;
 use crate::id::Id;
 use crate::name::FileName;
@@ -18,41 +18,41 @@ use crate::wire::ring::{RingResponse, Routed};
 impl Classroom {
     /// `store`: first, what is there to give?
     pub(super) fn store(&mut self, desk: &mut Desk, command: CommandId, file: FileName) {
-        let own = Own { command, file, since: desk.now(), version: None, tries: 0 };
-        self.order(desk, NamedJob::Find { file }, Step::Give(own));
+        let own = UserCommand { command, file, since: desk.now(), version: None, tries: 0 };
+        self.order(desk, NamedJob::Find { file }, JobFor::Give(own));
     }
 
     /// `request`.
     pub(super) fn request(&mut self, desk: &mut Desk, command: CommandId, file: FileName) {
-        let own = Own { command, file, since: desk.now(), version: None, tries: patience::FILE_REQUESTS };
-        self.route(desk, Routed::Request { file }, Errand::Request(own));
+        let own = UserCommand { command, file, since: desk.now(), version: None, tries: patience::FILE_REQUESTS };
+        self.route(desk, Routed::Request { file }, RoutedFor::Request(own));
     }
 
-    pub(super) fn send_store(&mut self, desk: &mut Desk, own: Own) {
-        self.route(desk, Routed::Store { file: own.file }, Errand::Store(own));
+    pub(super) fn send_store(&mut self, desk: &mut Desk, own: UserCommand) {
+        self.route(desk, Routed::Store { file: own.file }, RoutedFor::Store(own));
     }
 
     /// What was sent to the peer responsible has come to an end.
-    pub(super) fn on_settled(&mut self, desk: &mut Desk, errand: Errand, outcome: RouteOutcome) {
-        let (Errand::Store(own) | Errand::Request(own)) = &errand;
+    pub(super) fn on_settled(&mut self, desk: &mut Desk, errand: RoutedFor, outcome: RouteOutcome) {
+        let (RoutedFor::Store(own) | RoutedFor::Request(own)) = &errand;
         let own = *own;
         match outcome {
             RouteOutcome::Here => match errand {
-                Errand::Store(_) => self.store_here(desk, own),
-                Errand::Request(_) => {
+                RoutedFor::Store(_) => self.store_here(desk, own),
+                RoutedFor::Request(_) => {
                     let (requester, file) = (Requester::Own(own), own.file);
-                    self.order(desk, NamedJob::Find { file }, Step::Look { requester, file, until: None });
+                    self.order(desk, NamedJob::Find { file }, JobFor::Look { requester, file, until: None });
                 }
             },
             RouteOutcome::Answered { response: RingResponse::Refused { reason, .. }, .. } => {
                 desk.fail(own.command, FailureKind::Other, format!("file {} was refused: {reason}", own.file));
             }
             RouteOutcome::Answered { from, by, response } => match (errand, response, by) {
-                (Errand::Store(_), RingResponse::Kept { .. }, Some(owner)) => {
+                (RoutedFor::Store(_), RingResponse::Kept { .. }, Some(owner)) => {
                     let version = own.version.unwrap_or(super::serve::NOTHING);
-                    self.hand(desk, Handing::Store(own), own.file, version, owner);
+                    self.hand(desk, TransferFor::Store(own), own.file, version, owner);
                 }
-                (Errand::Request(_), RingResponse::File { place, .. }, Some(owner)) => match place.size {
+                (RoutedFor::Request(_), RingResponse::File { place, .. }, Some(owner)) => match place.size {
                     Some(_) => self.receive(desk, own, owner),
                     None => Self::nobody_has(desk, own),
                 },
@@ -66,35 +66,35 @@ impl Classroom {
     }
 
     /// This peer is responsible for what its user stores.
-    fn store_here(&mut self, desk: &mut Desk, own: Own) {
+    fn store_here(&mut self, desk: &mut Desk, own: UserCommand) {
         tell(desk, own.file, FileNews::StoreAccepted { origin: desk.me() });
         self.stores.insert(own.command, own);
         self.keep_here(desk, own.file, Waiter::User(own.command));
     }
 
     /// The user's file is at this peer, where it belongs, and its replicas have answered; or it did not come.
-    pub(super) fn on_stored_here(&mut self, desk: &mut Desk, command: CommandId, handed: Handed) {
+    pub(super) fn on_stored_here(&mut self, desk: &mut Desk, command: CommandId, handed: TransferEnd) {
         let Some(own) = self.stores.remove(&command) else { return };
         let me = desk.me();
         Self::on_store_handed(desk, own, me, handed);
     }
 
     /// The peer responsible took the user's file, or did not.
-    pub(super) fn on_store_handed(desk: &mut Desk, own: Own, at: Peer, handed: Handed) {
-        let Own { command, file, since, version, .. } = own;
+    pub(super) fn on_store_handed(desk: &mut Desk, own: UserCommand, at: Peer, handed: TransferEnd) {
+        let UserCommand { command, file, since, version, .. } = own;
         match handed {
-            Handed::Taken => {
+            TransferEnd::Taken => {
                 let (bytes, took) = (version.map(|version| version.size), desk.now().since(since));
                 desk.answer(command, Answer::FileStored { file, at, bytes, took });
             }
-            Handed::Refused(reason) => {
+            TransferEnd::Refused(reason) => {
                 desk.fail(command, FailureKind::Other, format!("file {file} was not stored: {reason}"));
             }
-            Handed::Unready(reason) => {
+            TransferEnd::Unready(reason) => {
                 let reason = format!("file {file} was not stored, the peer responsible cannot take it now: {reason}");
                 desk.fail(command, FailureKind::Other, reason);
             }
-            Handed::Silent(reason) => {
+            TransferEnd::Silent(reason) => {
                 let reason = format!("file {file} was not stored, the peer responsible went silent ({reason})");
                 desk.fail(command, FailureKind::TimedOut, reason);
             }
@@ -102,53 +102,53 @@ impl Classroom {
     }
 
     /// A peer has the requested file.
-    pub(super) fn receive(&mut self, desk: &mut Desk, own: Own, from: Peer) {
+    pub(super) fn receive(&mut self, desk: &mut Desk, own: UserCommand, from: Peer) {
         tell(desk, own.file, FileNews::Receiving { from });
         let port = desk.me().addr.port();
-        self.order(desk, NamedJob::Receive { file: own.file, from: from.addr, port }, Step::Receive { own, from });
+        self.order(desk, NamedJob::Receive { file: own.file, from: from.addr, port }, JobFor::Receive { own, from });
     }
 
-    pub(super) fn on_received(desk: &mut Desk, own: Own, from: Peer, bytes: u64, sha256: Id) {
-        let Own { command, file, since, .. } = own;
+    pub(super) fn on_received(desk: &mut Desk, own: UserCommand, from: Peer, bytes: u64, sha256: Id) {
+        let UserCommand { command, file, since, .. } = own;
         tell(desk, file, FileNews::Received { from });
         desk.answer(command, Answer::FileReceived { file, from, bytes, sha256, took: desk.now().since(since) });
     }
 
     /// The peer that had the requested file could not send it: another peer may. Where no connection to it comes about,
     /// or it is silent, that would be the next time as well: those after it have the file too.
-    pub(super) fn on_not_received(&mut self, desk: &mut Desk, own: Own, from: Peer, error: &JobError) {
+    pub(super) fn on_not_received(&mut self, desk: &mut Desk, own: UserCommand, from: Peer, error: &JobError) {
         let elsewhere =
             !matches!(error.kind, JobErrorKind::Full | JobErrorKind::Io | JobErrorKind::Busy | JobErrorKind::Cancelled);
         if own.tries > 0 && elsewhere {
             desk.trouble(Trouble::FileRequestedAgain { file: own.file, reason: error.to_string() });
-            let again = Own { tries: own.tries - 1, ..own };
+            let again = UserCommand { tries: own.tries - 1, ..own };
             if matches!(error.kind, JobErrorKind::Unreachable | JobErrorKind::TimedOut) {
-                let ticket = self.ticket(Asked::Replicas(again, from));
+                let ticket = self.ticket(Awaited::Replicas(again, from));
                 desk.look_up(ticket, own.file.key(), Goal::Peers);
                 return;
             }
-            return self.route(desk, Routed::Request { file: own.file }, Errand::Request(again));
+            return self.route(desk, Routed::Request { file: own.file }, RoutedFor::Request(again));
         }
         Self::fail(desk, own, error);
     }
 
     /// The peers that should have the file are known, the one responsible first: the one after who failed is asked for
     /// it.
-    pub(super) fn on_replicas(&mut self, desk: &mut Desk, own: Own, failed: Peer, peers: &[Peer]) {
+    pub(super) fn on_replicas(&mut self, desk: &mut Desk, own: UserCommand, failed: Peer, peers: &[Peer]) {
         let next = peers.iter().position(|peer| *peer == failed).map_or(0, |at| at + 1);
         let others = peers.iter().take(FILE_COPIES).skip(next);
         match others.copied().find(|peer| !desk.is_me(peer)) {
             Some(peer) => self.receive(desk, own, peer),
-            None => self.route(desk, Routed::Request { file: own.file }, Errand::Request(own)),
+            None => self.route(desk, Routed::Request { file: own.file }, RoutedFor::Request(own)),
         }
     }
 
-    pub(super) fn fail(desk: &mut Desk, own: Own, error: &JobError) {
+    pub(super) fn fail(desk: &mut Desk, own: UserCommand, error: &JobError) {
         let kind = FailureKind::from(error);
         desk.fail(own.command, kind, format!("file {}: {error}", own.file));
     }
 
-    pub(super) fn nobody_has(desk: &mut Desk, own: Own) {
+    pub(super) fn nobody_has(desk: &mut Desk, own: UserCommand) {
         let reason = format!("file {} was not found: no peer of this ring has it", own.file);
         desk.fail(own.command, FailureKind::NotFound, reason);
     }

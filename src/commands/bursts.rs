@@ -23,9 +23,9 @@ struct Burst {
 }
 
 /// The notices of all sorts that come for each block.
-pub(super) struct Bursts([Burst; 2]);
+pub(super) struct NoticeBursts([Burst; 2]);
 
-impl Bursts {
+impl NoticeBursts {
     pub(super) fn new() -> Self {
         let of = |is_of, level, what| Burst { is_of, level, what, due: never(), lately: false, more: 0 };
         Self([
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn of_thousands_of_blocks_the_first_is_told_and_the_others_are_counted_until_it_is_calm() {
         let (key, to) = (Key::ZERO, Peer::new(Key::ZERO, SocketAddr::from((Ipv4Addr::LOCALHOST, 1))));
-        let mut bursts = Bursts::new();
+        let mut bursts = NoticeBursts::new();
         let repaired = Notice::BlockRepaired { key, to };
         let told = (0..3000).filter(|_| bursts.tells(&repaired)).count();
         assert_eq!(told, 1);

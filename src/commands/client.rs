@@ -10,12 +10,12 @@ use std::sync::{Arc, LazyLock};
 use kadring::config::Config;
 use kadring::console::catalogue::Catalogue;
 use kadring::console::finding::{self, resolve_source};
-use kadring::console::health::{Check, Subject};
+use kadring::console::health::{CheckRequest, Subject};
 use kadring::console::perform::{Performer, resolve};
-use kadring::console::spec::{Request, Store};
+use kadring::console::spec::{LineTask, Store};
 use kadring::console::terminal::{self, REPLACE, Stdin, is_yes};
 use kadring::console::terms::Terms;
-use kadring::console::{Format, Output, Reply, Screen, escape};
+use kadring::console::{Format, LineReply, Output, Screen, escape};
 use kadring::node::{Answer, Command, Failure, FailureKind, Source};
 use kadring::peer::on_which_bind;
 use kadring::raw_text;
@@ -25,7 +25,7 @@ use signal_hook::{flag, low_level};
 
 use super::standard::{STANDARD, UntilTold, exit_once_written, is_standard, spool};
 use super::unjoined::{answers_but, heard, ping_all, strange};
-use super::{Exit, Failed, Known, bootstrap, ctl, log_to, stderr};
+use super::{Exit, Failed, JoinAddresses, bootstrap, ctl, log_to, stderr};
 use crate::args::{
     CatArgs, CheckArgs, ImportArgs, JoinArgs, LookupArgs, LsArgs, OverlayName, PingArgs, RetrieveArgs, StoreArgs,
 };
@@ -77,7 +77,7 @@ fn join_and_store(args: StoreArgs) -> anyhow::Result<Exit> {
     let guest = join(&args.join, config)?;
     let performer = Performer::new(guest.handle(), screen).with_catalogue(Catalogue::of_user());
     let mut reply =
-        performer.perform(Request::Store(Store { files, manifest, name: args.name, keep: false, tree, terms }));
+        performer.perform(LineTask::Store(Store { files, manifest, name: args.name, keep: false, tree, terms }));
     if let Some(spooled) = &spooled {
         reply.rename(&spooled.path(), Path::new(STANDARD));
     }
@@ -86,7 +86,7 @@ fn join_and_store(args: StoreArgs) -> anyhow::Result<Exit> {
 }
 
 /// Writes the keys of what was stored, a line each, and what failed or was left out to standard error.
-fn tell_keys(reply: &Reply) -> Exit {
+fn tell_keys(reply: &LineReply) -> Exit {
     let mut output = Output::of_client(Format::Text, io::stdout());
     let keys: Vec<String> = reply.keys().iter().map(ToString::to_string).collect();
     output.line(&keys.join("\n"));
@@ -111,7 +111,7 @@ pub(crate) fn cat(args: CatArgs) -> anyhow::Result<Exit> {
 pub(crate) fn ls(args: LsArgs) -> anyhow::Result<Exit> {
     let all = args.all.then(|| "--all".to_owned());
     let words = || Ok(["ls".to_owned()].into_iter().chain(all).chain(["--".to_owned(), args.folder.clone()]).collect());
-    let request = || Ok((Request::ListFolder { word: args.folder.clone(), all: args.all }, Config::default()));
+    let request = || Ok((LineTask::ListFolder { word: args.folder.clone(), all: args.all }, Config::default()));
     hand_on_or_ask(&args.join, args.format.format(), words, request)
 }
 
@@ -162,7 +162,7 @@ fn join_and_retrieve(args: &RetrieveArgs, tells: bool) -> anyhow::Result<Exit> {
         return Ok(tell(&reply, args.format.format(), stderr()));
     }
     let performer = Performer::new(guest.handle(), screen).with_catalogue(catalogue);
-    let request = Request::Ask(Command::Retrieve { source, dest: args.dest.clone(), replace: args.force });
+    let request = LineTask::Ask(Command::Retrieve { source, dest: args.dest.clone(), replace: args.force });
     let reply = performer.perform_or_ask(request, &mut |what| args.format.format() == Format::Text && confirm(what));
     leave(guest);
     Ok(tell(&reply, args.format.format(), io::stdout()))
@@ -196,7 +196,7 @@ pub(crate) fn lookup(args: LookupArgs) -> anyhow::Result<Exit> {
         Ok(words)
     };
     let catalogue = Catalogue::of_user();
-    let lookup = || Request::Lookup { word: key.clone(), explain: *explain, svg: svg.clone() };
+    let lookup = || LineTask::Lookup { word: key.clone(), explain: *explain, svg: svg.clone() };
     let request = || finding::resolve(catalogue.as_ref(), Path::new(""), lookup());
     hand_on_or_ask(&args.join, format, words, || Ok((request().map_err(Failed::from)?, Config::default())))
 }
@@ -211,7 +211,7 @@ pub(crate) fn check(args: CheckArgs) -> anyhow::Result<Exit> {
     };
     let request = || {
         let files = files.iter().map(|word| Subject::of(word)).collect::<Result<_, _>>().map_err(Failed::usage)?;
-        let request = Request::Check(Check { files, verify, repair });
+        let request = LineTask::Check(CheckRequest { files, verify, repair });
         let resolved = finding::resolve(Catalogue::of_user().as_ref(), Path::new(""), request).map_err(Failed::from)?;
         Ok((resolved, copies.config().map_err(Failed::usage)?))
     };
@@ -226,7 +226,7 @@ pub(crate) fn import(args: ImportArgs) -> anyhow::Result<Exit> {
     };
     let request = || {
         let terms = Terms::read(args.lasts.as_deref(), None).map_err(Failed::usage)?;
-        Ok((Request::Import { folder: args.dir.clone(), terms }, args.copies.config().map_err(Failed::usage)?))
+        Ok((LineTask::Import { folder: args.dir.clone(), terms }, args.copies.config().map_err(Failed::usage)?))
     };
     hand_on_or_ask(&args.join, args.format.format(), words, request)
 }
@@ -236,7 +236,7 @@ pub(super) fn hand_on_or_ask(
     args: &JoinArgs,
     format: Format,
     words: impl FnOnce() -> Result<Vec<String>, Failed>,
-    request: impl FnOnce() -> Result<(Request, Config), Failed>,
+    request: impl FnOnce() -> Result<(LineTask, Config), Failed>,
 ) -> anyhow::Result<Exit> {
     let handed_on = hand_on(args, ctl::Form { format, quiet: false }, words);
     let asked = handed_on.and_then(|exit| match exit {
@@ -258,23 +258,23 @@ pub(crate) fn ping(args: PingArgs) -> anyhow::Result<Exit> {
         .or_else(|failed| tell_trouble(failed.into(), format, io::stdout()))
 }
 
-fn answer_ping(args: &PingArgs) -> Result<Reply, Failed> {
+fn answer_ping(args: &PingArgs) -> Result<LineReply, Failed> {
     let addrs = resolve(&args.addr).map_err(Failed::not_found)?;
     let keys = args.network.keys().map_err(Failed::usage)?;
     let config = Config { network: args.network.name, ..Config::default() };
-    let guest = start(every_address(), Known::default(), args.overlay, keys.clone(), config)?;
-    let reply = Performer::new(guest.handle(), Screen::stderr()).perform(Request::Ping(args.addr.clone()));
+    let guest = start(every_address(), JoinAddresses::default(), args.overlay, keys.clone(), config)?;
+    let reply = Performer::new(guest.handle(), Screen::stderr()).perform(LineTask::Ping(args.addr.clone()));
     leave(guest);
     Ok(match reply {
-        Reply::Node(Answer::Failed(Failure { kind: FailureKind::TimedOut, .. })) => {
+        LineReply::Node(Answer::Failed(Failure { kind: FailureKind::TimedOut, .. })) => {
             let strange = strange(&addrs, args.overlay.into(), (args.network.name, keys));
-            strange.map_or(reply, |reason| Reply::failed(FailureKind::NotStarted, reason))
+            strange.map_or(reply, |reason| LineReply::failed(FailureKind::NotStarted, reason))
         }
         reply => reply,
     })
 }
 
-fn ask(start: impl FnOnce() -> Result<LocalPeer, Failed>, request: Request, format: Format) -> anyhow::Result<Exit> {
+fn ask(start: impl FnOnce() -> Result<LocalPeer, Failed>, request: LineTask, format: Format) -> anyhow::Result<Exit> {
     let screen = Screen::stderr();
     log_to(&screen, "warn");
     match start() {
@@ -304,7 +304,7 @@ fn leave(guest: LocalPeer) {
 }
 
 /// Writes the answer; as text, a failure goes to standard error. An answer that cannot be written is a failure.
-pub(super) fn tell(reply: &Reply, format: Format, out: impl Write + Send + 'static) -> Exit {
+pub(super) fn tell(reply: &LineReply, format: Format, out: impl Write + Send + 'static) -> Exit {
     let mut output = match reply.failure() {
         Some(_) if format == Format::Text => Output::of_client(format, stderr()),
         _ => Output::of_client(format, out),
@@ -314,7 +314,7 @@ pub(super) fn tell(reply: &Reply, format: Format, out: impl Write + Send + 'stat
 }
 
 /// The exit code of an answer that was written, or could not be.
-fn exit_of(reply: &Reply, output: &Output) -> Exit {
+fn exit_of(reply: &LineReply, output: &Output) -> Exit {
     reply.verdict().map_or_else(|| exit_once_written(output), Exit::from)
 }
 
@@ -326,7 +326,7 @@ pub(super) fn tell_trouble(
 ) -> anyhow::Result<Exit> {
     match error.downcast_ref::<Failed>() {
         Some(failed) if format == Format::Json => {
-            Output::new(format, out).reply(&Reply::failed(failed.exit.into(), failed.to_string()));
+            Output::new(format, out).reply(&LineReply::failed(failed.exit.into(), failed.to_string()));
             Ok(failed.exit)
         }
         _ => Err(error),
@@ -388,7 +388,7 @@ fn join(args: &JoinArgs, config: Config) -> Result<LocalPeer, Failed> {
 /// Starts a guest. The peers that it hears of may be on any network, so it listens on all addresses.
 fn start(
     bind: SocketAddr,
-    known: Known,
+    known: JoinAddresses,
     overlay: OverlayName,
     keys: Option<Arc<Keyring>>,
     config: Config,

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use anyhow::Context;
-use kadring::console::control::{Asked, Rendered, ask};
+use kadring::console::control::{ClientSays, Rendered, ask};
 use kadring::console::perform::Shows;
 use kadring::console::watching;
 use kadring::console::{Defaults, Format, Grammar, Output, Screen};
@@ -19,7 +19,7 @@ use signal_hook::flag;
 use signal_hook::low_level::pipe;
 
 use super::client::{confirm, end_as_by_sigpipe, end_by_signal, tell_trouble, watch_signals};
-use super::standard::{Passage, STANDARD, exit_once_written, say, spool};
+use super::standard::{OutputPipe, STANDARD, exit_once_written, say, spool};
 use super::{Exit, Failed, log_to, stderr};
 use crate::args::CtlArgs;
 
@@ -109,7 +109,7 @@ pub(super) fn perform(
         sent.iter_mut().filter(|word| is_standard(word)).for_each(|word| *word = lent.display().to_string());
     }
     let mut passage = match name {
-        Some("retrieve") if sent.last().is_some_and(is_standard) => Some(Passage::new()?),
+        Some("retrieve") if sent.last().is_some_and(is_standard) => Some(OutputPipe::new()?),
         _ => None,
     };
     // There `-` would be the peer's own.
@@ -121,7 +121,7 @@ pub(super) fn perform(
     // A bar and the file would write over each other.
     let shows_file = passage.is_some() && io::stdout().is_terminal();
     let screen = if shows_file { Screen::plain() } else { Arc::clone(screen) };
-    let mut asked = Asked { words: sent, folder, to: passage.as_ref().map(Passage::path) };
+    let mut asked = ClientSays { words: sent, folder, to: passage.as_ref().map(OutputPipe::path) };
     let mut pass_on = || passage.iter_mut().for_each(|passage| passage.pass_on(peer));
     let mut rendered = ask(peer, &asked, &OnScreen(&screen), &mut pass_on).map_err(silent)?;
     if name == Some("retrieve") && may_replace(&rendered, form) {
@@ -177,7 +177,7 @@ fn may_replace(answer: &Rendered, form: Form) -> bool {
 fn watch_threads(peer: impl Fn() -> anyhow::Result<UnixStream>, form: Form, screen: &Screen) -> anyhow::Result<Exit> {
     let is_typed = io::stdin().is_terminal();
     loop {
-        let asked = Asked { words: vec!["threads".to_owned()], folder: env::current_dir()?, to: None };
+        let asked = ClientSays { words: vec!["threads".to_owned()], folder: env::current_dir()?, to: None };
         let seen = ask(&peer()?, &asked, &OnScreen(screen), &mut || {});
         let seen = seen.map_err(silent)?;
         watching::clear(|text| print!("{text}"));

@@ -8,7 +8,7 @@ use super::Failed;
 
 /// The addresses of the peers to join through.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
-pub(crate) struct Known {
+pub(crate) struct JoinAddresses {
     /// Every address of every name: the first ones of all names before the second ones.
     pub(crate) addrs: Vec<SocketAddr>,
     /// The addresses of each name that has several.
@@ -19,7 +19,7 @@ pub(crate) struct Known {
 ///
 /// # Errors
 /// No name has one; a name that has none beside others that do is only reported.
-pub(crate) fn bootstrap(names: &[String], bind: IpAddr) -> Result<Known, Failed> {
+pub(crate) fn bootstrap(names: &[String], bind: IpAddr) -> Result<JoinAddresses, Failed> {
     let (mut hosts, mut trouble) = (Vec::new(), Vec::new());
     for name in names {
         match resolve(name) {
@@ -38,10 +38,10 @@ pub(crate) fn bootstrap(names: &[String], bind: IpAddr) -> Result<Known, Failed>
     for reason in trouble {
         log::warn!("{reason}");
     }
-    Ok(Known::of(hosts))
+    Ok(JoinAddresses::of(hosts))
 }
 
-impl Known {
+impl JoinAddresses {
     fn of(mut hosts: Vec<Vec<SocketAddr>>) -> Self {
         let longest = hosts.iter().map(Vec::len).max().unwrap_or(0);
         let mut addrs: Vec<SocketAddr> = Vec::new();
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn every_address_of_every_name_is_known_and_each_name_has_its_turn() {
         let hosts = vec![addrs(&["[::1]:1", "127.0.0.1:1"]), addrs(&["[::1]:2"]), addrs(&["10.0.0.1:3", "[::1]:2"])];
-        let known = Known::of(hosts.clone());
+        let known = JoinAddresses::of(hosts.clone());
         assert_eq!(known.addrs, addrs(&["[::1]:1", "[::1]:2", "10.0.0.1:3", "127.0.0.1:1"]));
         assert_eq!(known.hosts, [hosts[0].clone(), hosts[2].clone()]);
     }

@@ -1,7 +1,7 @@
 //! `kadring renew`, `delete` and `copies`: what becomes of files that were stored from here.
 
 use kadring::config::Config;
-use kadring::console::spec::Request;
+use kadring::console::spec::LineTask;
 use kadring::console::terms::{Change, parse_copies, parse_lasting};
 
 use super::client::hand_on_or_ask;
@@ -37,6 +37,6 @@ fn tell(
     words: Vec<String>,
     change: Result<Change, Failed>,
 ) -> anyhow::Result<Exit> {
-    let request = || Ok((Request::Lease { words, change: change? }, Config::default()));
+    let request = || Ok((LineTask::Lease { words, change: change? }, Config::default()));
     hand_on_or_ask(join, format.format(), || Ok(line), request)
 }

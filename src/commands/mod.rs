@@ -2,18 +2,18 @@
 
 mod bursts;
 pub(crate) mod client;
-mod company;
 mod console_thread;
 pub(crate) mod ctl;
 pub(crate) mod demo;
 mod events;
-mod farewell;
 pub(crate) mod files;
+mod handover_progress;
 pub(crate) mod keygen;
 mod known;
 pub(crate) mod leases;
 mod logging;
 pub(crate) mod peer;
+mod peers_seen;
 mod ready;
 pub(crate) mod report;
 pub(crate) mod ring;
@@ -31,7 +31,7 @@ use nix::unistd::alarm;
 use signal_hook::consts::SIGALRM;
 use signal_hook::flag;
 
-use known::{Known, bootstrap};
+use known::{JoinAddresses, bootstrap};
 use logging::log_to;
 pub(crate) use logging::{have_panics_said, stderr};
 

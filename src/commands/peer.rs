@@ -9,13 +9,13 @@ use std::time::Duration;
 use anyhow::Context;
 use crossbeam_channel::{Receiver, never, select};
 use kadring::console::answers::Answers;
-use kadring::console::beside::Jobs;
+use kadring::console::beside::CommandJobs;
 use kadring::console::catalogue::Catalogue;
 use kadring::console::control::serving;
 use kadring::console::perform::Performer;
 use kadring::console::renewing::renewing;
 use kadring::console::terminal::{self, Restore, Stdin};
-use kadring::console::{Console, Defaults, End, Format, Grammar, Output, Reply, Screen, json};
+use kadring::console::{Console, Defaults, End, Format, Grammar, LineReply, Output, Screen, json};
 use kadring::node::{Answer, Command, Notice, Phase};
 use kadring::overlay::RouteNotice;
 use kadring::runtime::{Bell, Ended, Handle, Keyring, LastAct, LocalPeer, Options, ServeClient, since_1970, waits};
@@ -24,14 +24,14 @@ use log::Level;
 use sd_notify::NotifyState;
 use tempfile::TempDir;
 
-use super::bursts::Bursts;
+use super::bursts::NoticeBursts;
 use super::client::tell_trouble;
-use super::company::Company;
 use super::console_thread::{Above, ConsoleThread, edit};
-use super::farewell::Farewell;
+use super::handover_progress::HandoverProgress;
+use super::peers_seen::PeersSeen;
 use super::standard::is_standard;
 use super::unjoined::{answers_but, heard, ping_all, strange};
-use super::{Exit, Failed, Known, bootstrap, end_in_a_while, events, log_to, ready};
+use super::{Exit, Failed, JoinAddresses, bootstrap, end_in_a_while, events, log_to, ready};
 use crate::args::PeerArgs;
 
 /// How long the end of the peer waits for an answer that is being written; then its reader counts as stuck.
@@ -64,7 +64,7 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
     let defaults = Defaults { keep: args.keep, handover: !args.no_handover };
     let (grammar, bell) = (Grammar::new(defaults), Bell::default());
     let catalogue = data.as_ref().map(|data| Catalogue::of(data).ringing(&bell));
-    let jobs = Jobs::default();
+    let jobs = CommandJobs::default();
     if let Some((data, catalogue)) = data.zip(catalogue.clone()) {
         listen(&mut peer, &data, serving(grammar.clone(), catalogue, jobs.clone()));
     }
@@ -94,8 +94,8 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
             .spawn_console(move || leave(thread, defaults.handover))
             .context("cannot start the console's thread")?;
     }
-    let left = watch(&notices, above, &mut Farewell::new(&screen), Company::new(alone));
-    let behind = left.clone().and_then(|left| Reply::Node(left).verdict());
+    let left = watch(&notices, above, &mut HandoverProgress::new(&screen), PeersSeen::new(alone));
+    let behind = left.clone().and_then(|left| LineReply::Node(left).verdict());
     ready::tell_supervisor(NotifyState::Stopping);
     let ended = end(peer);
     let written = is_told(busy.pause(LAST_ANSWER), left, format);
@@ -126,7 +126,7 @@ fn is_told(pause: Option<bool>, left: Option<Answer>, format: Format) -> bool {
 /// whether it could be written.
 fn tell_last(left: Answer, format: Format) -> bool {
     let mut output = Output::new(format, io::stdout());
-    output.reply(&Reply::Node(left));
+    output.reply(&LineReply::Node(left));
     !output.is_closed()
 }
 
@@ -243,12 +243,12 @@ fn is_own(options: &Options) -> bool {
 }
 
 /// Where to join. Names that cannot be resolved just now do not keep a peer away from neighbours that it remembers.
-fn known(args: &PeerArgs) -> Result<Known, Failed> {
+fn known(args: &PeerArgs) -> Result<JoinAddresses, Failed> {
     let remembers = args.data.as_deref().is_some_and(remembers_peers);
     match bootstrap(&args.bootstrap, args.bind.ip()) {
         Err(failed) if remembers => {
             log::warn!("{failed}: joining through the peers of the last run alone");
-            Ok(Known::default())
+            Ok(JoinAddresses::default())
         }
         known => known,
     }
@@ -269,7 +269,7 @@ fn leave(thread: ConsoleThread, handover: bool) {
     }
     console.leave(handover, |console, left| match left {
         // A line of input has one answer, and its end has none.
-        Reply::Node(Answer::Left { left_behind: 1.., .. }) if end == End::Input => log::warn!("{}", left.to_text()),
+        LineReply::Node(Answer::Left { left_behind: 1.., .. }) if end == End::Input => log::warn!("{}", left.to_text()),
         _ if end == End::Input => {}
         _ => drop(console.answer(left)),
     });
@@ -279,10 +279,10 @@ fn leave(thread: ConsoleThread, handover: bool) {
 fn watch(
     notices: &Receiver<Notice>,
     mut above: Option<Above>,
-    farewell: &mut Farewell<'_>,
-    mut company: Company,
+    handover: &mut HandoverProgress<'_>,
+    mut company: PeersSeen,
 ) -> Option<Answer> {
-    let (mut left, mut bursts) = (None, Bursts::new());
+    let (mut left, mut bursts) = (None, NoticeBursts::new());
     let nothing = never();
     let (mut lines, mut printer) = match above.take() {
         Some((lines, printer)) => (lines, Some(printer)),
@@ -292,19 +292,19 @@ fn watch(
         let [repaired, damaged] = bursts.due();
         let came = waits(|| {
             select! {
-                recv(notices) -> notice => Came::Notice(notice.ok().map(Box::new)),
-                recv(lines) -> line => Came::Line(line.ok()),
-                recv(farewell.due()) -> _ => Came::Due,
-                recv(repaired) -> _ => Came::Counted(0),
-                recv(damaged) -> _ => Came::Counted(1),
+                recv(notices) -> notice => MainEvent::Notice(notice.ok().map(Box::new)),
+                recv(lines) -> line => MainEvent::Line(line.ok()),
+                recv(handover.due()) -> _ => MainEvent::Due,
+                recv(repaired) -> _ => MainEvent::Counted(0),
+                recv(damaged) -> _ => MainEvent::Counted(1),
             }
         });
         match came {
-            Came::Notice(Some(notice)) => match *notice {
+            MainEvent::Notice(Some(notice)) => match *notice {
                 Notice::Answer { answer: answer @ Answer::Left { .. }, .. } => left = Some(answer),
                 Notice::Step { phase: Phase::HandingOver, done, of, .. } => {
                     company.leave();
-                    farewell.show(done, of);
+                    handover.show(done, of);
                 }
                 notice => {
                     if bursts.tells(&notice) {
@@ -313,8 +313,8 @@ fn watch(
                     company.hear(&notice).inspect(|news| log::warn!("{news}"));
                 }
             },
-            Came::Notice(None) => return left,
-            Came::Line(line) => match (line, &mut printer) {
+            MainEvent::Notice(None) => return left,
+            MainEvent::Line(line) => match (line, &mut printer) {
                 (Some(line), Some(printer)) => {
                     if let Err(error) = printer.print(line) {
                         log::debug!("a line was lost: {error}");
@@ -322,8 +322,8 @@ fn watch(
                 }
                 _ => lines = nothing.clone(),
             },
-            Came::Due => log::warn!("{}", farewell.line()),
-            Came::Counted(sort) => {
+            MainEvent::Due => log::warn!("{}", handover.line()),
+            MainEvent::Counted(sort) => {
                 bursts.line(sort).inspect(|(level, line)| log::log!(*level, "{line}"));
             }
         }
@@ -331,12 +331,12 @@ fn watch(
 }
 
 /// What the main thread waits for.
-enum Came {
+enum MainEvent {
     /// None once the peer has ended.
     Notice(Option<Box<Notice>>),
     /// Something to print above the prompt; none once nothing more comes.
     Line(Option<String>),
-    /// Time to tell how far the farewell is.
+    /// Time to tell how far the handover is.
     Due,
     /// Time to tell how many notices of a sort came.
     Counted(usize),

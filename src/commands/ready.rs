@@ -37,7 +37,7 @@ fn announced(path: &Path) -> Result<Option<Option<i32>>, Failed> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         there => there.map_err(|error| cannot(path, &error))?,
     };
-    let read = || whole_file::read_own(path, whole_file::SHORT).unwrap_or_default();
+    let read = || whole_file::read_own(path, whole_file::MAX_SMALL_FILE).unwrap_or_default();
     let process = || serde_json::from_slice::<Process>(&read()).ok();
     match there.is_file().then(process).flatten() {
         Some(Process { pid }) => Ok(Some(i32::try_from(pid).ok())),

@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::Context;
 use crossbeam_channel::bounded;
 use kadring::console::answers::Answers;
-use kadring::console::beside::Jobs;
-use kadring::console::classroom::{self, Lines};
+use kadring::console::beside::CommandJobs;
+use kadring::console::classroom::{self, AssignmentLines};
 use kadring::console::perform::Performer;
 use kadring::console::terminal::{self, Restore, Stdin};
 use kadring::console::{Console, End, Format, Screen, json};
@@ -21,8 +21,8 @@ use signal_hook::consts::SIGINT;
 use signal_hook::low_level;
 use tempfile::TempDir;
 
-use self::output::{Handed, RingOutput};
-use self::place::Place;
+use self::output::{HandedReplies, RingOutput};
+use self::place::RingPlace;
 use super::client::tell_trouble;
 use super::console_thread::{ConsoleThread, edit};
 use super::{Exit, Failed, end_in_a_while, events, log_to, ready};
@@ -53,7 +53,7 @@ fn run_in(task: &RingTask, ways: &RingWays, format: Format) -> anyhow::Result<Ex
     };
     log_to(&screen, level);
     ways.ready_file.as_deref().map(ready::forget_gone).transpose()?;
-    let place = Place::new(task)?;
+    let place = RingPlace::new(task)?;
     let store = temporary_folder();
     let store = store.map_err(|error| Failed::start(format!("cannot make a temporary folder: {error}")))?;
     let restore = Arc::new(edited.then(Restore::new));
@@ -69,7 +69,7 @@ fn run_in(task: &RingTask, ways: &RingWays, format: Format) -> anyhow::Result<Ex
     })?;
     ways.ready_file.as_deref().map(ready::forget).transpose()?;
     let _shown = peer.handle().show_thread("main");
-    let lines = Lines { me: peer.me(), quiet_pings: ways.quiet_pings };
+    let lines = AssignmentLines { me: peer.me(), quiet_pings: ways.quiet_pings };
     let mut output = RingOutput::new(lines, format);
     output.until_joined(&notices, &place)?;
     if let Some(now) = peer.ready(Some(Duration::ZERO)) {
@@ -88,8 +88,9 @@ fn run_in(task: &RingTask, ways: &RingWays, format: Format) -> anyhow::Result<Ex
             output.go_above_prompt(&screen);
         }
         output.above = above;
-        let performer = Performer::new(peer.handle(), screen).with_jobs(Jobs::default());
-        let console = Console::new(performer, grammar, Answers::new(Arc::new(Handed(replies)))).ended_by_ctrl_c();
+        let performer = Performer::new(peer.handle(), screen).with_jobs(CommandJobs::default());
+        let console =
+            Console::new(performer, grammar, Answers::new(Arc::new(HandedReplies(replies)))).ended_by_ctrl_c();
         let thread = ConsoleThread { console, editor, exit_on_eof: false, on_ctrl_d: ON_CTRL_D };
         peer.handle().spawn_console(move || end(thread)).context("cannot start the console's thread")?;
     }

@@ -3,11 +3,11 @@
 use std::io::{self, IsTerminal};
 
 use anyhow::Context;
-use kadring::console::lines::{Line, read_line, standard_input};
+use kadring::console::lines::{TypedLine, read_line, standard_input};
 use kadring::console::terminal::{self, Stdin, WordEditor};
 use kadring::runtime::stopwatch;
 use kadring::sim::args::{ReplayArgs, ReproArgs, SimArgs, TraceArgs};
-use kadring::sim::cli::{self, CliError, Verdict};
+use kadring::sim::cli::{self, CliError, RunVerdict};
 use kadring::sim::moments::columns::Style;
 use kadring::sim::stepping::{self, Stepper};
 
@@ -35,7 +35,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> anyhow::Result<Exit> {
 }
 
 /// Steps as the lines on standard input say: a person's at a terminal, or a program's through a pipe.
-fn step(stepper: Stepper) -> Result<Verdict, CliError> {
+fn step(stepper: Stepper) -> Result<RunVerdict, CliError> {
     if terminal::stdin_is() == Stdin::Person {
         let mut editor = WordEditor::open(stepping::words()).map_err(CliError::Input)?;
         return cli::step::step(stepper, &mut |prompt| editor.line(prompt), &mut io::stdout());
@@ -43,9 +43,9 @@ fn step(stepper: Stepper) -> Result<Verdict, CliError> {
     let mut input = standard_input(true).map_err(CliError::Input)?;
     let mut lines = |_: &str| loop {
         match read_line(&mut input)? {
-            Line::Text(line) => return Ok(Some(line)),
-            Line::Bad(reason) => stderr().say(&format!("kadring: {reason}\n")),
-            Line::End => return Ok(None),
+            TypedLine::Text(line) => return Ok(Some(line)),
+            TypedLine::Bad(reason) => stderr().say(&format!("kadring: {reason}\n")),
+            TypedLine::End => return Ok(None),
         }
     };
     cli::step::step(stepper, &mut lines, &mut io::stdout())
@@ -66,10 +66,10 @@ fn style() -> Style {
     Style { width, colour: io::stdout().is_terminal() }
 }
 
-fn exit(verdict: Result<Verdict, CliError>) -> anyhow::Result<Exit> {
+fn exit(verdict: Result<RunVerdict, CliError>) -> anyhow::Result<Exit> {
     match verdict {
-        Ok(Verdict::Passed) => Ok(Exit::Done),
-        Ok(Verdict::Failed) => Ok(Exit::Other),
+        Ok(RunVerdict::Passed) => Ok(Exit::Done),
+        Ok(RunVerdict::Failed) => Ok(Exit::Other),
         Err(CliError::Usage(reason)) => Err(Failed::usage(reason).into()),
         // The reader of the results has gone.
         Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),

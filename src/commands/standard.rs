@@ -57,7 +57,7 @@ impl UntilTold {
 }
 
 /// What a peer writes into a pipe of this process goes on to standard output.
-pub(super) struct Passage {
+pub(super) struct OutputPipe {
     /// The pipe's end that is read here, until standard output cannot be written.
     from: Option<PipeReader>,
     /// The end that the peer opens by its path: it has to be there until the peer has.
@@ -68,7 +68,7 @@ pub(super) struct Passage {
     trouble: Option<io::Error>,
 }
 
-impl Passage {
+impl OutputPipe {
     pub(super) fn new() -> anyhow::Result<Self> {
         let (from, lent) = io::pipe().context("cannot make a pipe")?;
         Ok(Self { from: Some(from), lent: Some(lent), out: UntilTold::new()?, piece: vec![0; 1 << 16], trouble: None })

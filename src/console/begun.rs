@@ -43,14 +43,14 @@ fn forget(entries: &mut Vec<Entry>, is_over: impl Fn(&Secret) -> bool) {
 }
 
 /// A line of the catalogue that was written. It is synced when it is dropped, unless that was done before.
-pub(super) struct Line {
+pub(super) struct EntryLine {
     /// What brings it to the disk.
     sync: Option<Box<dyn FnOnce() -> io::Result<()>>>,
     /// What takes it out of the catalogue again.
     undo: Option<Box<dyn FnOnce() -> io::Result<()>>>,
 }
 
-impl Line {
+impl EntryLine {
     /// A line that `sync` brings to the disk and `undo` takes out of the catalogue again.
     pub(super) fn new(
         sync: impl FnOnce() -> io::Result<()> + 'static,
@@ -95,7 +95,7 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for EntryLine {
     fn drop(&mut self) {
         self.sync();
     }
@@ -194,9 +194,9 @@ mod tests {
     }
 
     /// A line, and what hears that it is synced.
-    fn line() -> (Option<Line>, Receiver<()>) {
+    fn line() -> (Option<EntryLine>, Receiver<()>) {
         let (synced, hears) = bounded(1);
-        (Some(Line::new(move || synced.try_send(()).map_err(io::Error::other), || Ok(()))), hears)
+        (Some(EntryLine::new(move || synced.try_send(()).map_err(io::Error::other), || Ok(()))), hears)
     }
 
     fn answer() -> Notice {
@@ -212,7 +212,7 @@ mod tests {
                 synced.recv_timeout(Duration::from_secs(30)).expect("the line is synced meanwhile");
                 says.send(answer()).expect("it is awaited");
             });
-            assert_eq!(Line::synced_beside(&mut line, notices).count(), 1);
+            assert_eq!(EntryLine::synced_beside(&mut line, notices).count(), 1);
         });
     }
 
@@ -221,7 +221,7 @@ mod tests {
         for (finished, expected) in [(true, Err(TryRecvError::Disconnected)), (false, Ok(()))] {
             let ((mut line, synced), (says, notices)) = (line(), bounded(1));
             says.send(answer()).unwrap();
-            assert_eq!(Line::synced_beside(&mut line, notices).take(1).count(), 1);
+            assert_eq!(EntryLine::synced_beside(&mut line, notices).take(1).count(), 1);
             assert_eq!(synced.try_recv(), Err(TryRecvError::Empty), "nobody waited for the disk");
             let line = line.expect("it is not synced yet");
             if finished {

@@ -1,8 +1,8 @@
 //! Commands that run beside others: those that are typed with `&` at a console, and those of clients of the control
 //! socket.
 //!
-//! Each has a number, which its thread `command-N` and its answer bear too. [`Jobs`] knows all of a peer, so `jobs`
-//! lists them and `cancel` ends one, at whichever console or shell that is asked.
+//! Each has a number, which its thread `command-N` and its answer bear too. [`CommandJobs`] knows all of a peer, so
+//! `jobs` lists them and `cancel` ends one, at whichever console or shell that is asked.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -17,8 +17,8 @@ use serde::Serialize;
 use super::answers::Answers;
 use super::escape::escape;
 use super::perform::{Performer, Shows};
-use super::reply::{ConsoleAnswer, Reply};
-use super::spec::Request;
+use super::reply::{ConsoleAnswer, LineReply};
+use super::spec::LineTask;
 use super::{Backend, Grammar};
 use crate::locks::{self, Ranked};
 use crate::node::{Command, FailureKind, Progress};
@@ -26,17 +26,17 @@ use crate::runtime::{MAX_COMMANDS, Session, bytes_to_move, stopwatch};
 
 /// The commands that run beside others at a peer. Clones know the same ones.
 #[derive(Clone)]
-pub struct Jobs {
-    all: Arc<Ranked<BTreeMap<u64, Job>>>,
+pub struct CommandJobs {
+    all: Arc<Ranked<BTreeMap<u64, CommandJob>>>,
     /// The command that looks at them: it is not shown to itself.
     own: Option<u64>,
 }
 
 /// A command that runs.
-struct Job {
+struct CommandJob {
     line: String,
     elapsed: Box<dyn Fn() -> Duration + Send>,
-    far: Arc<Far>,
+    far: Arc<CommandProgress>,
     session: Session,
     /// Disconnected once it has ended; none of a command that is no work, such as one that waits for others.
     ended: Option<Receiver<()>>,
@@ -44,7 +44,7 @@ struct Job {
 
 /// How far a command is: numbers that stand alone (`Relaxed`).
 #[derive(Default)]
-struct Far {
+struct CommandProgress {
     done: AtomicU64,
     of: AtomicU64,
 }
@@ -65,19 +65,19 @@ pub struct JobInfo {
 }
 
 /// A command's place in the list, for as long as it runs.
-pub(super) struct Entry {
-    jobs: Jobs,
+pub(super) struct JobEntry {
+    jobs: CommandJobs,
     number: u64,
-    far: Arc<Far>,
+    far: Arc<CommandProgress>,
 }
 
-impl Default for Jobs {
+impl Default for CommandJobs {
     fn default() -> Self {
         Self { all: Arc::new(Ranked::new(&locks::JOBS, BTreeMap::new())), own: None }
     }
 }
 
-impl Jobs {
+impl CommandJobs {
     /// The same, as the command of this number sees them.
     #[must_use]
     pub(super) fn seen_by(&self, own: u64) -> Self {
@@ -86,11 +86,11 @@ impl Jobs {
 
     /// Enters a command that `session` runs. Where `ended` is given, it is disconnected once the command has ended, and
     /// that is [waited for](Self::work) by who waits until nothing is done.
-    pub(super) fn enter(&self, session: &Session, line: String, ended: Option<Receiver<()>>) -> Entry {
-        let (far, elapsed) = (Arc::<Far>::default(), Box::new(stopwatch()));
-        let job = Job { line, elapsed, far: Arc::clone(&far), session: session.clone(), ended };
+    pub(super) fn enter(&self, session: &Session, line: String, ended: Option<Receiver<()>>) -> JobEntry {
+        let (far, elapsed) = (Arc::<CommandProgress>::default(), Box::new(stopwatch()));
+        let job = CommandJob { line, elapsed, far: Arc::clone(&far), session: session.clone(), ended };
         self.all.lock().insert(session.number(), job);
-        Entry { jobs: self.clone(), number: session.number(), far }
+        JobEntry { jobs: self.clone(), number: session.number(), far }
     }
 
     fn is_full(&self) -> bool {
@@ -99,44 +99,45 @@ impl Jobs {
 
     /// The work that runs beside the lines of consoles: its numbers, and what is disconnected at its end.
     pub(super) fn work(&self) -> Vec<(u64, Receiver<()>)> {
-        self.all.lock().iter().filter_map(|(&job, Job { ended, .. })| Some((job, ended.clone()?))).collect()
+        self.all.lock().iter().filter_map(|(&job, CommandJob { ended, .. })| Some((job, ended.clone()?))).collect()
     }
 
     /// What runs.
-    pub(super) fn list(&self) -> Reply {
-        let of = |(&job, Job { line, elapsed, far, .. }): (&u64, &Job)| {
+    pub(super) fn list(&self) -> LineReply {
+        let of = |(&job, CommandJob { line, elapsed, far, .. }): (&u64, &CommandJob)| {
             let (done, of) = (far.done.load(Ordering::Relaxed), far.of.load(Ordering::Relaxed));
             JobInfo { job, line: line.clone(), took: elapsed(), done, of }
         };
         let all = self.all.lock();
-        Reply::Console(ConsoleAnswer::Jobs {
+        LineReply::Console(ConsoleAnswer::Jobs {
             jobs: all.iter().filter(|(job, _)| self.own != Some(**job)).map(of).collect(),
         })
     }
 
     /// Ends a command; it has its own answer.
-    pub(super) fn cancel(&self, job: u64) -> Reply {
+    pub(super) fn cancel(&self, job: u64) -> LineReply {
         let session = self.all.lock().get(&job).map(|job| job.session.clone());
         match session {
             Some(session) => {
                 session.cancel();
-                Reply::Console(ConsoleAnswer::Cancelling { job })
+                LineReply::Console(ConsoleAnswer::Cancelling { job })
             }
-            None => {
-                Reply::failed(FailureKind::NotFound, format!("there is no command {job}; jobs lists those that run"))
-            }
+            None => LineReply::failed(
+                FailureKind::NotFound,
+                format!("there is no command {job}; jobs lists those that run"),
+            ),
         }
     }
 }
 
-impl Entry {
+impl JobEntry {
     /// Shows progress where `shows` does, and keeps it for the list.
     pub(super) fn counting(&self, shows: Arc<dyn Shows>) -> Arc<dyn Shows> {
         Arc::new(Counting { far: Arc::clone(&self.far), shows })
     }
 }
 
-impl Drop for Entry {
+impl Drop for JobEntry {
     fn drop(&mut self) {
         let gone = self.jobs.all.lock().remove(&self.number);
         // The lock is free again.
@@ -145,7 +146,7 @@ impl Drop for Entry {
 }
 
 struct Counting {
-    far: Arc<Far>,
+    far: Arc<CommandProgress>,
     shows: Arc<dyn Shows>,
 }
 
@@ -176,22 +177,22 @@ impl Shows for Counting {
 }
 
 /// Shows nothing: a command that runs beside others has no bar.
-pub(super) struct Nothing;
+pub(super) struct NoProgress;
 
-impl Shows for Nothing {
+impl Shows for NoProgress {
     fn begin<'a>(&'a self, _: &Command) -> Box<dyn FnMut(&Progress) + 'a> {
         Box::new(|_| {})
     }
 }
 
 /// The commands that a console began to run beside its lines.
-pub(super) struct Beside {
+pub(super) struct BackgroundCommands {
     /// Each of them holds one.
     runs: Sender<()>,
     ended: Receiver<()>,
 }
 
-impl Default for Beside {
+impl Default for BackgroundCommands {
     fn default() -> Self {
         // Nothing is ever sent: when the last of `runs` has gone, `ended` tells.
         let (runs, ended) = bounded(0);
@@ -199,13 +200,13 @@ impl Default for Beside {
     }
 }
 
-impl Beside {
+impl BackgroundCommands {
     /// Begins to run the command `line`, and answers that it does: its own answer follows when it has ended.
     pub(super) fn begin<B: Backend>(&self, line: &str, grammar: &Grammar, performer: &Performer<B>, answers: &Answers) {
         let request = match grammar.parse(line) {
             Ok(Some((
                 _,
-                Request::Help(_) | Request::Jobs | Request::Cancel(_) | Request::Ask(Command::Quit { .. }),
+                LineTask::Help(_) | LineTask::Jobs | LineTask::Cancel(_) | LineTask::Ask(Command::Quit { .. }),
             ))) => Err("this command does not run beside others; leave out the &".to_owned()),
             Ok(Some((_, request))) => Ok(request),
             Ok(None) => Err("there is no command before the &; in a file's name, quote it: 'a&b'".to_owned()),
@@ -220,11 +221,11 @@ impl Beside {
         });
         match begun {
             Ok((job, go)) => {
-                answers.answer(None, &Reply::Console(ConsoleAnswer::Begun { job, line: line.trim().to_owned() }));
+                answers.answer(None, &LineReply::Console(ConsoleAnswer::Begun { job, line: line.trim().to_owned() }));
                 // From here on its own answer may follow.
                 drop(go);
             }
-            Err((kind, reason)) => answers.answer(None, &Reply::failed(kind, reason)),
+            Err((kind, reason)) => answers.answer(None, &LineReply::failed(kind, reason)),
         }
     }
 
@@ -232,7 +233,7 @@ impl Beside {
     fn start<B: Backend>(
         &self,
         line: &str,
-        request: Request,
+        request: LineTask,
         performer: &Performer<B>,
         answers: &Answers,
         gone: Receiver<()>,
@@ -244,9 +245,9 @@ impl Beside {
         }
         // Nothing is ever sent: when `work` has gone, `ended` tells.
         let (work, ended) = bounded::<()>(0);
-        let is_work = !matches!(request, Request::Ask(Command::Wait { .. }));
+        let is_work = !matches!(request, LineTask::Ask(Command::Wait { .. }));
         let entry = jobs.enter(&session, line.trim().to_owned(), is_work.then_some(ended));
-        let performer = performer.of_session(session.clone(), entry.counting(Arc::new(Nothing)));
+        let performer = performer.of_session(session.clone(), entry.counting(Arc::new(NoProgress)));
         let (runs, answers, number) = (self.runs.clone(), answers.clone(), session.number());
         let started = session.spawn(move || {
             let (_runs, entry) = (runs, entry);

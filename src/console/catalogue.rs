@@ -43,7 +43,7 @@ const OWNER: &str = "owner";
 const ENDED: &str = "ended";
 
 /// Whoever needs the lock waits for it so long at most, and tries again after so long.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_LIMIT: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(1);
 
 /// A catalogue in a folder.
@@ -266,7 +266,7 @@ impl Catalogue {
     fn owner(&self) -> io::Result<Secret> {
         let _lock = self.lock()?;
         let path = self.folder.join(OWNER);
-        match whole_file::text(whole_file::read_own(&path, whole_file::SHORT)) {
+        match whole_file::text(whole_file::read_own(&path, whole_file::MAX_SMALL_FILE)) {
             Ok(text) => {
                 let damaged = || io::Error::other(format!("{} holds no secret; move it away", path.display()));
                 checked(text.trim()).and_then(|text| text.parse().ok()).ok_or_else(damaged)
@@ -311,7 +311,8 @@ impl Catalogue {
 
     /// The leases that were ended from here.
     pub(super) fn ended(&self) -> io::Result<BTreeSet<LeaseId>> {
-        let ended = match whole_file::text(whole_file::read_own(&self.folder.join(ENDED), whole_file::LONG)) {
+        let ended = match whole_file::text(whole_file::read_own(&self.folder.join(ENDED), whole_file::MAX_GROWING_FILE))
+        {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             read => read?,
         };
@@ -358,13 +359,13 @@ impl Catalogue {
         self.make_folder()?;
         let options = &mut File::options();
         let file = options.write(true).create(true).truncate(false).mode(0o600).open(self.folder.join(LOCK))?;
-        lock_within(&file, PATIENCE)?;
+        lock_within(&file, LOCK_LIMIT)?;
         Ok(file)
     }
 
     /// Reads the file. Where a line is damaged, all of it is copied aside and the sound lines stay.
     pub(super) fn read(&self) -> io::Result<Vec<Entry>> {
-        let text = whole_file::read_own(&self.path(), whole_file::LONG)?;
+        let text = whole_file::read_own(&self.path(), whole_file::MAX_GROWING_FILE)?;
         // The latest of each name, path and key stands where it came.
         let mut entries: Vec<Option<Entry>> = Vec::new();
         let mut places: HashMap<(String, PathBuf, Key), usize> = HashMap::new();

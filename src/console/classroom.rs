@@ -4,12 +4,12 @@
 //! no state is kept here.
 
 use super::grammar::Grammar;
-use super::spec::{Defaults, Kind, Request, Spec};
+use super::spec::{ArgKind, Defaults, LineTask, Spec};
 use crate::id::Id;
 use crate::name::FileName;
 use crate::node::notice::FileNews;
 use crate::node::{Command, Notice};
-use crate::overlay::{Change, RouteNotice};
+use crate::overlay::{RouteNotice, SuccessorChange};
 use crate::peer::Peer;
 use crate::wire::ring::Routed;
 
@@ -26,7 +26,7 @@ static COMMANDS: [Spec; 2] = [
         short: Some('s'),
         arguments: "NAME...",
         takes: (1, MANY),
-        kinds: &[Kind::Other],
+        kinds: &[ArgKind::Other],
         options: &[],
         summary: "give each file NAME.pdf of the working directory to the peer responsible for it",
         details: "A name is four digits; the file belongs to the first peer at or after the number modulo 256.\n\
@@ -38,7 +38,7 @@ static COMMANDS: [Spec; 2] = [
         short: Some('r'),
         arguments: "NAME...",
         takes: (1, MANY),
-        kinds: &[Kind::Other],
+        kinds: &[ArgKind::Other],
         options: &[],
         summary: "bring each file NAME here, as received_NAME.pdf",
         details: "The request goes around the ring to the peer responsible; the file comes over a direct connection.\n\
@@ -60,12 +60,12 @@ pub fn grammar() -> Grammar {
     NOT_THERE.into_iter().fold(grammar, |grammar, name| grammar.without(name))
 }
 
-fn names(words: &[String], command: impl Fn(FileName) -> Command) -> Result<Request, String> {
+fn names(words: &[String], command: impl Fn(FileName) -> Command) -> Result<LineTask, String> {
     let read = |word: &String| -> Result<Command, String> {
         let file = word.parse().map_err(|error| format!("{}: {error}", super::escape::quoted(word)))?;
         Ok(command(file))
     };
-    Ok(Request::All(words.iter().map(read).collect::<Result<_, _>>()?))
+    Ok(LineTask::All(words.iter().map(read).collect::<Result<_, _>>()?))
 }
 
 /// A peer's name for people: its number, if its id is a small one.
@@ -75,14 +75,14 @@ pub fn number(id: &Id) -> String {
 
 /// Writes notices as the assignment's lines.
 #[derive(Clone, Debug)]
-pub struct Lines {
+pub struct AssignmentLines {
     /// The peer whose console this is.
     pub me: Peer,
     /// Whether the lines about pings are left out.
     pub quiet_pings: bool,
 }
 
-impl Lines {
+impl AssignmentLines {
     /// The lines for `notice`, without [`MARK`]; none where the assignment has no line.
     pub fn of(&self, notice: &Notice) -> Vec<String> {
         match notice {
@@ -125,17 +125,17 @@ impl Lines {
         }
     }
 
-    fn of_change(&self, why: Change, successors: &[Peer]) -> Vec<String> {
+    fn of_change(&self, why: SuccessorChange, successors: &[Peer]) -> Vec<String> {
         // A peer that is alone, or one of two, is its own successor once around the circle.
         let first = successors.first().unwrap_or(&self.me);
         let second = successors.get(1).unwrap_or(&self.me);
         let (head, new) = match why {
-            Change::Given | Change::Stabilized => return Vec::new(),
-            Change::Welcomed => ("Join request has been accepted".to_owned(), ""),
-            Change::Joined { peer } => (format!("Peer {} Join request received", n(&peer)), "new "),
-            Change::Told { .. } => ("Successor Change request received".to_owned(), "new "),
-            Change::Left { peer } => (format!("Peer {} will depart from the network", n(&peer)), "new "),
-            Change::Died { peer } => (format!("Peer {} is no longer alive", n(&peer)), "new "),
+            SuccessorChange::Given | SuccessorChange::Stabilized => return Vec::new(),
+            SuccessorChange::Welcomed => ("Join request has been accepted".to_owned(), ""),
+            SuccessorChange::Joined { peer } => (format!("Peer {} Join request received", n(&peer)), "new "),
+            SuccessorChange::Told { .. } => ("Successor Change request received".to_owned(), "new "),
+            SuccessorChange::Left { peer } => (format!("Peer {} will depart from the network", n(&peer)), "new "),
+            SuccessorChange::Died { peer } => (format!("Peer {} is no longer alive", n(&peer)), "new "),
         };
         vec![
             head,
@@ -177,10 +177,10 @@ mod tests {
     }
 
     fn lines(route: RouteNotice) -> Vec<String> {
-        Lines { me: peer(8), quiet_pings: false }.of(&Notice::Route { route })
+        AssignmentLines { me: peer(8), quiet_pings: false }.of(&Notice::Route { route })
     }
 
-    fn change(why: Change, successors: &[u64]) -> Vec<String> {
+    fn change(why: SuccessorChange, successors: &[u64]) -> Vec<String> {
         lines(RouteNotice::Successors { why, successors: successors.iter().map(|&id| peer(id)).collect() })
     }
 
@@ -191,7 +191,7 @@ mod tests {
             ["Ping requests sent to Peers 9 and 14"]
         );
         assert_eq!(
-            change(Change::Joined { peer: peer(15) }, &[15, 19, 2]),
+            change(SuccessorChange::Joined { peer: peer(15) }, &[15, 19, 2]),
             [
                 "Peer 15 Join request received",
                 "My new first successor is Peer 15",
@@ -199,10 +199,10 @@ mod tests {
             ]
         );
         assert_eq!(
-            change(Change::Welcomed, &[19, 2]),
+            change(SuccessorChange::Welcomed, &[19, 2]),
             ["Join request has been accepted", "My first successor is Peer 19", "My second successor is Peer 2"]
         );
-        assert_eq!(change(Change::Stabilized, &[9, 14]), [""; 0]);
+        assert_eq!(change(SuccessorChange::Stabilized, &[9, 14]), [""; 0]);
         let file: FileName = "0042".parse().unwrap();
         let sent = |origin| lines(RouteNotice::Forwarded { what: Routed::Request { file }, origin, to: peer(9) });
         assert_eq!(sent(peer(8)), ["File request for 0042 has been sent to my successor"]);
@@ -212,11 +212,11 @@ mod tests {
     #[test]
     fn of_two_peers_each_is_the_second_successor_of_itself() {
         assert_eq!(
-            change(Change::Died { peer: peer(9) }, &[2])[1..],
+            change(SuccessorChange::Died { peer: peer(9) }, &[2])[1..],
             ["My new first successor is Peer 2", "My new second successor is Peer 8"]
         );
         assert_eq!(
-            change(Change::Left { peer: peer(2) }, &[])[1..],
+            change(SuccessorChange::Left { peer: peer(2) }, &[])[1..],
             ["My new first successor is Peer 8", "My new second successor is Peer 8"]
         );
     }
@@ -227,8 +227,8 @@ mod tests {
         let parse = |line: &str| grammar.parse(line).map(|found| found.map(|(_, request)| request));
         let file = |name: &str| name.parse().unwrap();
         let both = vec![Command::StoreFile { file: file("2067") }, Command::StoreFile { file: file("0000") }];
-        assert_eq!(parse("STORE 2067 0000"), Ok(Some(Request::All(both))));
-        assert!(matches!(parse("Quit"), Ok(Some(Request::Ask(Command::Quit { handover: true })))));
+        assert_eq!(parse("STORE 2067 0000"), Ok(Some(LineTask::All(both))));
+        assert!(matches!(parse("Quit"), Ok(Some(LineTask::Ask(Command::Quit { handover: true })))));
         for bad in ["a912", "32134", "''", "../x", "12 34", "-123", "+123", "１２３４"] {
             let error = parse(&format!("request {bad}")).unwrap_err().to_string();
             assert!(error.contains("four digits"), "{error}");

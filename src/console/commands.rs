@@ -1,9 +1,9 @@
 //! The commands of every kadring peer: the one table that reading, help, usage and completion come from.
 
-use super::health::{Check, read_wait};
+use super::health::{CheckRequest, read_wait};
 use super::options::OptionSpec;
 use super::pausing::parse_pause;
-use super::spec::{Kind, Request, Spec, Store};
+use super::spec::{ArgKind, LineTask, Spec, Store};
 use super::terms::{Change, Terms, parse_copies, read_renew};
 use super::words::{parse_file, parse_host_port, parse_name, parse_source};
 use crate::node::Command;
@@ -18,7 +18,7 @@ pub static COMMANDS: &[Spec] = &[
         short: Some('s'),
         arguments: "FILE...",
         takes: (1, MANY),
-        kinds: &[Kind::File],
+        kinds: &[ArgKind::File],
         options: &[
             OptionSpec { name: "--manifest", value: Some("FILE") },
             OptionSpec { name: "--name", value: Some("NAME") },
@@ -38,21 +38,21 @@ pub static COMMANDS: &[Spec] = &[
                   Where something in it cannot be read, the rest is stored only with --skip-unreadable.\n\
                   It is kept for ever, or with --for 30d for so long; see renew and delete. What is kept for ever already\n\
                   stays so. Of each block so many copies are kept as the peers usually do, or --copies N; see copies.",
-        parse: |words, options, defaults| Ok(Request::Store(Store::read(words, options, defaults)?)),
+        parse: |words, options, defaults| Ok(LineTask::Store(Store::read(words, options, defaults)?)),
     },
     Spec {
         name: "ls",
         short: None,
         arguments: "[KEY|NAME[/PATH]]",
         takes: (0, 1),
-        kinds: &[Kind::Source],
+        kinds: &[ArgKind::Source],
         options: &[OptionSpec { name: "--all", value: None }],
         summary: "what is in a folder that was stored",
         details: "Size and name of each file, where links lead, and with --all what is in its folders too.\n\
                   Without a folder, what was stored here, as files has it.",
         parse: |words, options, _| match words.first() {
-            Some(word) => Ok(Request::ListFolder { word: word.clone(), all: options.has("--all") }),
-            None => Ok(Request::Files { pattern: String::new() }),
+            Some(word) => Ok(LineTask::ListFolder { word: word.clone(), all: options.has("--all") }),
+            None => Ok(LineTask::Files { pattern: String::new() }),
         },
     },
     Spec {
@@ -60,18 +60,18 @@ pub static COMMANDS: &[Spec] = &[
         short: None,
         arguments: "KEY|NAME[/PATH]",
         takes: (1, 1),
-        kinds: &[Kind::Source],
+        kinds: &[ArgKind::Source],
         options: &[],
         summary: "show the text of a file, or of a file in a folder",
         details: "At most 1 MiB of text is shown here. kadring cat, from a shell, writes any file to its standard output.",
-        parse: |words, _, _| Ok(Request::Show(words[0].clone())),
+        parse: |words, _, _| Ok(LineTask::Show(words[0].clone())),
     },
     Spec {
         name: "retrieve",
         short: Some('r'),
         arguments: "KEY|NAME[/PATH]|MANIFEST DEST",
         takes: (2, 2),
-        kinds: &[Kind::Source, Kind::File],
+        kinds: &[ArgKind::Source, ArgKind::File],
         options: &[OptionSpec { name: "--force", value: None }],
         summary: "bring a file or a folder back to DEST",
         details: "64 hexadecimal digits are a key; six or more will do where the catalogue knows one such key alone.\n\
@@ -84,7 +84,7 @@ pub static COMMANDS: &[Spec] = &[
                   with --force it is moved aside, under a name that is told.",
         parse: |words, options, _| {
             let (source, dest) = (parse_source(&words[0])?, parse_file(&words[1])?);
-            Ok(Request::Ask(Command::Retrieve { source, dest, replace: options.has("--force") }))
+            Ok(LineTask::Ask(Command::Retrieve { source, dest, replace: options.has("--force") }))
         },
     },
     Spec {
@@ -92,13 +92,13 @@ pub static COMMANDS: &[Spec] = &[
         short: Some('t'),
         arguments: "FILE...",
         takes: (1, MANY),
-        kinds: &[Kind::File],
+        kinds: &[ArgKind::File],
         options: &[],
         summary: "store each FILE, bring it back, compare",
         details: "Prints the SHA-256 of each file before and after. What comes back goes to a temporary file.",
         parse: |words, _, defaults| {
             let files = words.iter().map(|word| parse_file(word)).collect::<Result<_, _>>()?;
-            Ok(Request::Test { files, keep: defaults.keep })
+            Ok(LineTask::Test { files, keep: defaults.keep })
         },
     },
     Spec {
@@ -106,13 +106,13 @@ pub static COMMANDS: &[Spec] = &[
         short: Some('c'),
         arguments: "KEY|NAME|MANIFEST...",
         takes: (1, MANY),
-        kinds: &[Kind::Source],
+        kinds: &[ArgKind::Source],
         options: &[],
         summary: "drop this peer's own copies of these files' blocks",
         details: "Other peers keep theirs, and may give this peer new copies of blocks that belong here.",
         parse: |words, _, _| {
             let sources = words.iter().map(|word| parse_source(word)).collect::<Result<_, _>>()?;
-            Ok(Request::Ask(Command::Clear { sources }))
+            Ok(LineTask::Ask(Command::Clear { sources }))
         },
     },
     Spec {
@@ -124,14 +124,14 @@ pub static COMMANDS: &[Spec] = &[
         options: &[],
         summary: "the blocks held here",
         details: "Key and size of each block in this peer's own store.",
-        parse: |_, _, _| Ok(Request::Ask(Command::List)),
+        parse: |_, _, _| Ok(LineTask::Ask(Command::List)),
     },
     Spec {
         name: "lookup",
         short: None,
         arguments: "KEY|NAME",
         takes: (1, 1),
-        kinds: &[Kind::Source],
+        kinds: &[ArgKind::Source],
         options: &[OptionSpec { name: "--explain", value: None }, OptionSpec { name: "--svg", value: Some("FILE") }],
         summary: "the peers responsible for KEY, and those that hold it",
         details: "Asks the network, and says how many requests in a row that took. --explain shows each question: when it\n\
@@ -142,7 +142,7 @@ pub static COMMANDS: &[Spec] = &[
                   (proof); or to see, beside a question, whether its next hop is there. --svg draws them to FILE.",
         parse: |words, options, _| {
             let svg = options.value("--svg").map(parse_file).transpose()?;
-            Ok(Request::Lookup { word: words[0].clone(), explain: options.has("--explain"), svg })
+            Ok(LineTask::Lookup { word: words[0].clone(), explain: options.has("--explain"), svg })
         },
     },
     Spec {
@@ -150,14 +150,14 @@ pub static COMMANDS: &[Spec] = &[
         short: None,
         arguments: "KEY|NAME|MANIFEST...",
         takes: (1, MANY),
-        kinds: &[Kind::Source],
+        kinds: &[ArgKind::Source],
         options: &[OptionSpec { name: "--verify", value: None }, OptionSpec { name: "--repair", value: None }],
         summary: "how safe is each file: copies of its blocks, and where",
         details: "Whole: each block has as many copies as are wanted. Thin: one has fewer. Lost: one has none. Unknown: a peer\n\
                   that may hold one does not answer. The exit codes are 0, 8, 4 and 9; of several files, the worst.\n\
                   Holders say what they have; with --verify they hash it first, and heal what is damaged.\n\
                   --repair makes the copies that are missing, and answers when that is done or has failed.",
-        parse: |words, options, _| Ok(Request::Check(Check::read(words, options)?)),
+        parse: |words, options, _| Ok(LineTask::Check(CheckRequest::read(words, options)?)),
     },
     Spec {
         name: "scrub",
@@ -168,66 +168,66 @@ pub static COMMANDS: &[Spec] = &[
         options: &[],
         summary: "read and hash all blocks held here, now",
         details: "Else it is done in the background, once in the time of --scrub. What is damaged is moved aside and fetched anew.",
-        parse: |_, _, _| Ok(Request::Ask(Command::Scrub)),
+        parse: |_, _, _| Ok(LineTask::Ask(Command::Scrub)),
     },
     Spec {
         name: "wait",
         short: None,
         arguments: "stable|peers N|idle|safe|copies KEY|NAME|MANIFEST [N]",
         takes: (1, 3),
-        kinds: &[Kind::Other, Kind::Source, Kind::Other],
+        kinds: &[ArgKind::Other, ArgKind::Source, ArgKind::Other],
         options: &[OptionSpec { name: "--deadline", value: Some("TIME") }],
         summary: "wait until something is true",
         details: "stable: this peer knows its neighbours, and none came or went for three seconds. peers N: it knows N others.\n\
                   idle: no command, transfer or repair is under way. safe: it may be switched off, and nothing is lost, for\n\
                   another peer has a copy of each block here. copies: every block of the file has N copies; without N, as many as are wanted.\n\
                   What is not true by --deadline, such as 30s, has failed with exit code 5; without one it is waited for.",
-        parse: |words, options, _| Ok(Request::Ask(read_wait(words, options)?)),
+        parse: |words, options, _| Ok(LineTask::Ask(read_wait(words, options)?)),
     },
     Spec {
         name: "files",
         short: None,
         arguments: "[PATTERN]",
         takes: (0, 1),
-        kinds: &[Kind::Source],
+        kinds: &[ArgKind::Source],
         options: &[],
         summary: "what was stored here, by name",
         details: "The catalogue: key, size, time and name of each file. PATTERN is a part of the name, or has *, ? and [...].\n\
                   What was begun and not finished is listed as such: the same store goes on with its lease, delete ends it.",
-        parse: |words, _, _| Ok(Request::Files { pattern: words.first().cloned().unwrap_or_default() }),
+        parse: |words, _, _| Ok(LineTask::Files { pattern: words.first().cloned().unwrap_or_default() }),
     },
     Spec {
         name: "renew",
         short: None,
         arguments: "[KEY|NAME...]",
         takes: (0, MANY),
-        kinds: &[Kind::Source],
+        kinds: &[ArgKind::Source],
         options: &[OptionSpec { name: "--for", value: Some("TIME") }],
         summary: "have files that were stored for a while kept longer",
         details: "Without names, all of the catalogue's that end some time. Each is kept as long as when it was stored,\n\
                   from now on; --for 90d says otherwise, and --for ever ends that it ends. No lease ends sooner for it.",
-        parse: |words, options, _| Ok(Request::Lease { words: words.to_vec(), change: read_renew(options)? }),
+        parse: |words, options, _| Ok(LineTask::Lease { words: words.to_vec(), change: read_renew(options)? }),
     },
     Spec {
         name: "delete",
         short: None,
         arguments: "KEY|NAME...",
         takes: (1, MANY),
-        kinds: &[Kind::Source],
+        kinds: &[ArgKind::Source],
         options: &[],
         summary: "have files that were stored here kept no longer",
         details: "The peers that keep a file drop its blocks after a while, unless somebody else stored them too.\n\
                   Only who stored a file can do that: the catalogue has what it takes. What was stored under another name too\n\
                   is kept on under that; by its key all of it is deleted. What a store left behind that was not finished is\n\
                   named too.",
-        parse: |words, _, _| Ok(Request::Lease { words: words.to_vec(), change: Change::Delete }),
+        parse: |words, _, _| Ok(LineTask::Lease { words: words.to_vec(), change: Change::Delete }),
     },
     Spec {
         name: "copies",
         short: None,
         arguments: "KEY|NAME N",
         takes: (2, 2),
-        kinds: &[Kind::Source, Kind::Other],
+        kinds: &[ArgKind::Source, ArgKind::Other],
         options: &[],
         summary: "have another number of copies kept of a file that was stored here",
         details: "N is 1 to 7. Its holders make what is missing; what is too many goes after a while, unless somebody else\n\
@@ -235,7 +235,7 @@ pub static COMMANDS: &[Spec] = &[
                   times for which it was stored.",
         parse: |words, _, _| {
             let change = Change::Copies(parse_copies(&words[1])?);
-            Ok(Request::Lease { words: words[..1].to_vec(), change })
+            Ok(LineTask::Lease { words: words[..1].to_vec(), change })
         },
     },
     Spec {
@@ -243,7 +243,7 @@ pub static COMMANDS: &[Spec] = &[
         short: None,
         arguments: "DIR",
         takes: (1, 1),
-        kinds: &[Kind::File],
+        kinds: &[ArgKind::File],
         options: &[OptionSpec { name: "--for", value: Some("TIME") }],
         summary: "keep the blocks in DIR, files named by their SHA-256, in the network",
         details: "DIR is the store of another program, such as the seed's dht_store. Each file of at most 1 MiB whose bytes\n\
@@ -252,7 +252,7 @@ pub static COMMANDS: &[Spec] = &[
                   kept for ever, or with --for 30d for so long.",
         parse: |words, options, _| {
             let terms = Terms::read(options.value("--for"), None)?;
-            Ok(Request::Import { folder: parse_file(&words[0])?, terms })
+            Ok(LineTask::Import { folder: parse_file(&words[0])?, terms })
         },
     },
     Spec {
@@ -260,22 +260,22 @@ pub static COMMANDS: &[Spec] = &[
         short: None,
         arguments: "KEY|NAME NAME",
         takes: (2, 2),
-        kinds: &[Kind::Source, Kind::Other],
+        kinds: &[ArgKind::Source, ArgKind::Other],
         options: &[],
         summary: "call a file by another name too",
         details: "The file must be in the catalogue.",
-        parse: |words, _, _| Ok(Request::Name { word: words[0].clone(), name: parse_name(&words[1])? }),
+        parse: |words, _, _| Ok(LineTask::Name { word: words[0].clone(), name: parse_name(&words[1])? }),
     },
     Spec {
         name: "forget",
         short: None,
         arguments: "KEY|NAME",
         takes: (1, 1),
-        kinds: &[Kind::Source],
+        kinds: &[ArgKind::Source],
         options: &[],
         summary: "drop a file from the catalogue",
         details: "The network keeps what it has: the key still brings the file back.",
-        parse: |words, _, _| Ok(Request::Forget { word: words[0].clone() }),
+        parse: |words, _, _| Ok(LineTask::Forget { word: words[0].clone() }),
     },
     Spec {
         name: "peers",
@@ -286,7 +286,7 @@ pub static COMMANDS: &[Spec] = &[
         options: &[],
         summary: "the peers known to this one",
         details: "Id, address and round trip of each peer in the routing table.",
-        parse: |_, _, _| Ok(Request::Ask(Command::Peers)),
+        parse: |_, _, _| Ok(LineTask::Ask(Command::Peers)),
     },
     Spec {
         name: "table",
@@ -297,7 +297,7 @@ pub static COMMANDS: &[Spec] = &[
         options: &[],
         summary: "the routing table",
         details: "Kademlia: the k-buckets. The ring: successors, predecessor, fingers.",
-        parse: |_, _, _| Ok(Request::Ask(Command::Table)),
+        parse: |_, _, _| Ok(LineTask::Ask(Command::Table)),
     },
     Spec {
         name: "status",
@@ -308,7 +308,7 @@ pub static COMMANDS: &[Spec] = &[
         options: &[],
         summary: "numbers about this peer",
         details: "Who it is, how long it has run, what it holds and what it is doing.",
-        parse: |_, _, _| Ok(Request::Ask(Command::Status)),
+        parse: |_, _, _| Ok(LineTask::Ask(Command::Status)),
     },
     Spec {
         name: "jobs",
@@ -320,19 +320,19 @@ pub static COMMANDS: &[Spec] = &[
         summary: "the commands that run beside this one, and how far they are",
         details: "A line that ends with & runs beside those that follow: at once there is its number, and its answer,\n\
                   which begins with the number, when it has ended. Commands of kadring ctl have numbers too.",
-        parse: |_, _, _| Ok(Request::Jobs),
+        parse: |_, _, _| Ok(LineTask::Jobs),
     },
     Spec {
         name: "cancel",
         short: None,
         arguments: "N",
         takes: (1, 1),
-        kinds: &[Kind::Other],
+        kinds: &[ArgKind::Other],
         options: &[],
         summary: "end command N, one of those that jobs lists",
         details: "It has its own answer, which says that it was cancelled.",
         parse: |words, _, _| match words[0].trim_matches(['[', ']']).parse() {
-            Ok(number) => Ok(Request::Cancel(number)),
+            Ok(number) => Ok(LineTask::Cancel(number)),
             Err(_) => Err(format!("{} is no number of a command", super::escape::quoted(&words[0]))),
         },
     },
@@ -350,41 +350,41 @@ pub static COMMANDS: &[Spec] = &[
                   With --watch it is shown anew each second, until Ctrl-C or Enter.\n\
                   SIGQUIT (Ctrl-\\) prints the same on standard error at any moment, whatever other thread is\n\
                   stuck.",
-        parse: |_, options, _| Ok(Request::Threads { watch: options.has("--watch") }),
+        parse: |_, options, _| Ok(LineTask::Threads { watch: options.has("--watch") }),
     },
     Spec {
         name: "pause",
         short: None,
         arguments: "SECONDS",
         takes: (1, 1),
-        kinds: &[Kind::Other],
+        kinds: &[ArgKind::Other],
         options: &[],
         summary: "have the node of this peer stand still, as if its process was stopped",
         details: "For 60 seconds at most. What comes meanwhile waits in its queues or is lost, and its neighbours may call this\n\
                   peer dead: after how long is said when it begins. Ctrl-C ends it, and so does quit.",
-        parse: |words, _, _| Ok(Request::Pause(parse_pause(&words[0])?)),
+        parse: |words, _, _| Ok(LineTask::Pause(parse_pause(&words[0])?)),
     },
     Spec {
         name: "ping",
         short: None,
         arguments: "HOST:PORT",
         takes: (1, 1),
-        kinds: &[Kind::Other],
+        kinds: &[ArgKind::Other],
         options: &[],
         summary: "is there a peer at this address?",
         details: "Prints its id and the round trip.",
-        parse: |words, _, _| Ok(Request::Ping(parse_host_port(&words[0])?)),
+        parse: |words, _, _| Ok(LineTask::Ping(parse_host_port(&words[0])?)),
     },
     Spec {
         name: "help",
         short: None,
         arguments: "[COMMAND]",
         takes: (0, 1),
-        kinds: &[Kind::Command],
+        kinds: &[ArgKind::Command],
         options: &[],
         summary: "all commands, or more about one",
         details: "Commands may be shortened as long as it stays clear which is meant. Quote names as in a shell.",
-        parse: |words, _, _| Ok(Request::Help(words.first().cloned())),
+        parse: |words, _, _| Ok(LineTask::Help(words.first().cloned())),
     },
     Spec {
         name: "quit",
@@ -397,7 +397,7 @@ pub static COMMANDS: &[Spec] = &[
         details: "Before it goes, the peer hands its blocks over to those that should hold them; --no-handover skips this.",
         parse: |_, options, defaults| {
             let handover = defaults.handover && !options.has("--no-handover");
-            Ok(Request::Ask(Command::Quit { handover }))
+            Ok(LineTask::Ask(Command::Quit { handover }))
         },
     },
 ];

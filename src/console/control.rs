@@ -1,8 +1,8 @@
 //! The control socket's two ends: what a client says, what it is told, and who does it.
 //!
-//! A client says one line of JSON ([`Asked`]): a command's words and the folder they were typed in. It is told lines of
-//! JSON ([`Told`]): how far the command is, at most ten times a second, and last the answer, rendered for people and
-//! for programs. More of the client, or its end, ends the command.
+//! A client says one line of JSON ([`ClientSays`]): a command's words and the folder they were typed in. It is told
+//! lines of JSON ([`ClientTold`]): how far the command is, at most ten times a second, and last the answer, rendered
+//! for people and for programs. More of the client, or its end, ends the command.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -13,12 +13,12 @@ use std::time::Duration;
 use crossbeam_channel::RecvTimeoutError;
 use serde::{Deserialize, Serialize};
 
-use super::beside::Jobs;
+use super::beside::CommandJobs;
 use super::catalogue::Catalogue;
 use super::json;
 use super::perform::{Performer, Shows};
-use super::reply::Reply;
-use super::spec::Request;
+use super::reply::LineReply;
+use super::spec::LineTask;
 use super::{Backend, Grammar, handle_threads};
 use crate::id::Key;
 use crate::node::{Command, FailureKind, Notice, Progress};
@@ -37,7 +37,7 @@ const PACE: Duration = Duration::from_millis(100);
 
 /// What a client says.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Asked {
+pub struct ClientSays {
     /// The command and its arguments.
     pub words: Vec<String>,
     /// The folder in which names of files begin.
@@ -52,7 +52,7 @@ pub struct Asked {
 /// What a client is told.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Told {
+pub enum ClientTold {
     /// A command to the node begins; one line may be several.
     Begun(Command),
     /// The command has made progress.
@@ -85,7 +85,7 @@ pub struct Rendered {
 
 impl Rendered {
     /// Renders an answer.
-    pub fn new(reply: &Reply) -> Self {
+    pub fn new(reply: &LineReply) -> Self {
         Self {
             text: reply.to_text(),
             json: reply.to_json(),
@@ -123,13 +123,13 @@ impl Backend for Session {
 }
 
 /// Does the commands of `grammar` for clients.
-pub fn serving(grammar: Grammar, catalogue: Catalogue, jobs: Jobs) -> ServeClient {
+pub fn serving(grammar: Grammar, catalogue: Catalogue, jobs: CommandJobs) -> ServeClient {
     Arc::new(move |session, line, client| {
-        let teller = Arc::new(Teller(client.try_clone().ok()));
-        let reply = match serde_json::from_slice::<Asked>(line) {
+        let teller = Arc::new(ClientWriter(client.try_clone().ok()));
+        let reply = match serde_json::from_slice::<ClientSays>(line) {
             Ok(asked) if asked.words == [EVENTS] => watch(session, &teller),
             Ok(asked) if asked.words.first().is_some_and(|word| word == EVENTS) => {
-                Reply::failed(FailureKind::Usage, "events takes no further words")
+                LineReply::failed(FailureKind::Usage, "events takes no further words")
             }
             Ok(asked) => {
                 let mut line = asked.words.join(" ");
@@ -145,41 +145,41 @@ pub fn serving(grammar: Grammar, catalogue: Catalogue, jobs: Jobs) -> ServeClien
             }
             Err(error) => {
                 let reason = format!("a client of the control socket says a line of JSON: {error}");
-                Reply::failed(FailureKind::Usage, reason)
+                LineReply::failed(FailureKind::Usage, reason)
             }
         };
-        teller.tell(&Told::Answer(Rendered::new(&reply)));
+        teller.tell(&ClientTold::Answer(Rendered::new(&reply)));
     })
 }
 
 /// Tells what happens at the peer until the client leaves or the peer ends.
-fn watch(session: &Session, teller: &Teller) -> Reply {
+fn watch(session: &Session, teller: &ClientWriter) -> LineReply {
     let notices = session.handle().notices();
-    teller.tell(&Told::Event(json::watching(&session.handle().me(), since_1970())));
+    teller.tell(&ClientTold::Event(json::watching(&session.handle().me(), since_1970())));
     while !session.is_cancelled() {
         match notices.recv_timeout(GONE) {
             Ok(notice) => {
                 if let Some(event) = json::event(&notice, since_1970()) {
-                    teller.tell(&Told::Event(event));
+                    teller.tell(&ClientTold::Event(event));
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Reply::failed(FailureKind::Other, "the peer has ended"),
+            Err(RecvTimeoutError::Disconnected) => return LineReply::failed(FailureKind::Other, "the peer has ended"),
         }
     }
-    Reply::failed(FailureKind::Cancelled, "cancelled")
+    LineReply::failed(FailureKind::Cancelled, "cancelled")
 }
 
-fn obey(grammar: &Grammar, session: &Session, performer: Performer<Session>, asked: Asked) -> Reply {
-    let Asked { words, folder, to } = asked;
-    let usage = |reason: String| Reply::failed(FailureKind::Usage, reason);
+fn obey(grammar: &Grammar, session: &Session, performer: Performer<Session>, asked: ClientSays) -> LineReply {
+    let ClientSays { words, folder, to } = asked;
+    let usage = |reason: String| LineReply::failed(FailureKind::Usage, reason);
     match grammar.read(&words) {
         Ok(None) => usage("no command was given".to_owned()),
-        Ok(Some((_, Request::Help(word)))) => Reply::help(grammar, word.as_deref()),
+        Ok(Some((_, LineTask::Help(word)))) => LineReply::help(grammar, word.as_deref()),
         Ok(Some((_, request))) => {
             let performer = performer.within(folder.clone());
             let mut reply = match (request, to) {
-                (Request::Ask(Command::Retrieve { source, .. }), Some(to)) => match Outlet::open(&to, session) {
+                (LineTask::Ask(Command::Retrieve { source, .. }), Some(to)) => match Outlet::open(&to, session) {
                     Ok(mut to) => performer.forgetful().stream(source, &mut to),
                     Err(error) => usage(format!("cannot write to {}: {error}", to.display())),
                 },
@@ -195,10 +195,10 @@ fn obey(grammar: &Grammar, session: &Session, performer: Performer<Session>, ask
 }
 
 /// Tells a client. One that does not listen any more misses it; its thread learns of the end by itself.
-struct Teller(Option<UnixStream>);
+struct ClientWriter(Option<UnixStream>);
 
-impl Teller {
-    fn tell(&self, told: &Told) {
+impl ClientWriter {
+    fn tell(&self, told: &ClientTold) {
         let Some(mut client) = self.0.as_ref() else { return };
         let line = serde_json::to_string(told).map_err(io::Error::from);
         let written = line.and_then(|line| client.write_all((line + "\n").as_bytes()));
@@ -208,9 +208,9 @@ impl Teller {
     }
 }
 
-impl Shows for Teller {
+impl Shows for ClientWriter {
     fn say(&self, text: &str) {
-        self.tell(&Told::Said(text.to_owned()));
+        self.tell(&ClientTold::Said(text.to_owned()));
     }
 
     fn begin<'a>(&'a self, command: &Command) -> Box<dyn FnMut(&Progress) + 'a> {
@@ -225,13 +225,13 @@ impl Shows for Teller {
                 | Command::Quit { .. }
         );
         if moves {
-            self.tell(&Told::Begun(command.clone()));
+            self.tell(&ClientTold::Begun(command.clone()));
         }
         let (elapsed, mut next) = (stopwatch(), Duration::ZERO);
         Box::new(move |progress| {
             let passes = progress.is_a_step() && elapsed() < next;
             if !passes {
-                self.tell(&Told::Progress(progress.clone()));
+                self.tell(&ClientTold::Progress(progress.clone()));
                 next = elapsed() + PACE;
             }
         })
@@ -243,7 +243,12 @@ impl Shows for Teller {
 ///
 /// # Errors
 /// The peer has ended before it answered, or speaks another version of this program.
-pub fn ask(stream: &UnixStream, asked: &Asked, shows: &dyn Shows, meanwhile: &mut dyn FnMut()) -> io::Result<Rendered> {
+pub fn ask(
+    stream: &UnixStream,
+    asked: &ClientSays,
+    shows: &dyn Shows,
+    meanwhile: &mut dyn FnMut(),
+) -> io::Result<Rendered> {
     let line = serde_json::to_string(asked)? + "\n";
     (&*stream).write_all(line.as_bytes())?;
     let mut lines = BufReader::new(stream);
@@ -258,14 +263,14 @@ pub fn ask(stream: &UnixStream, asked: &Asked, shows: &dyn Shows, meanwhile: &mu
         }
         match serde_json::from_str(&line)? {
             // The bar of the command before goes first.
-            Told::Begun(command) => {
+            ClientTold::Begun(command) => {
                 drop(show);
                 show = shows.begin(&command);
             }
-            Told::Progress(progress) => show(&progress),
-            Told::Said(text) => shows.say(&text),
-            Told::Event(json) => shows.event(&json),
-            Told::Answer(rendered) => return Ok(rendered),
+            ClientTold::Progress(progress) => show(&progress),
+            ClientTold::Said(text) => shows.say(&text),
+            ClientTold::Event(json) => shows.event(&json),
+            ClientTold::Answer(rendered) => return Ok(rendered),
         }
     }
 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::escape::escape;
 use super::text::count;
-use crate::node::explain::{Asked, Outcome, Wish};
-use crate::overlay::Reason;
+use crate::node::explain::{AskedFor, AskedQuestion, QuestionOutcome};
+use crate::overlay::AskReason;
 
 /// A table of the questions of a lookup that took so long: a heading and a line for each; below it where the time went,
 /// and who passed a question on. Nothing where there are none.
-pub(super) fn questions(asked: &[Asked], took: Duration) -> Vec<String> {
+pub(super) fn questions(asked: &[AskedQuestion], took: Duration) -> Vec<String> {
     if asked.is_empty() {
         return Vec::new();
     }
@@ -25,7 +25,7 @@ pub(super) fn questions(asked: &[Asked], took: Duration) -> Vec<String> {
 }
 
 /// A line for each question that the lookup's time went by with, and one for what is left.
-fn time_went(asked: &[Asked], took: Duration) -> Vec<String> {
+fn time_went(asked: &[AskedQuestion], took: Duration) -> Vec<String> {
     let waited = asked.iter().filter_map(|one| Some((one, one.waited?)));
     let lines: Vec<String> =
         waited.clone().map(|(one, span)| format!("{:>11}  {}: {}", millis(span), who(one), spent(one, span))).collect();
@@ -35,26 +35,26 @@ fn time_went(asked: &[Asked], took: Duration) -> Vec<String> {
 }
 
 /// What so much time brought.
-fn spent(one: &Asked, span: Duration) -> String {
+fn spent(one: &AskedQuestion, span: Duration) -> String {
     let messages = count(u64::from(one.sent), "message");
     if one.took == Some(span) {
         return match one.outcome {
-            Outcome::Silent => format!("a silent peer: {messages}"),
-            Outcome::Refused { .. } => format!("a peer that refused: {messages}"),
+            QuestionOutcome::Silent => format!("a silent peer: {messages}"),
+            QuestionOutcome::Refused { .. } => format!("a peer that refused: {messages}"),
             _ if one.sent > 1 => format!("an answer, after {messages}"),
             _ => "an answer".to_owned(),
         };
     }
     let how = if one.doubted == Some(span) { "doubted" } else { "late" };
     let ends = match one.outcome {
-        Outcome::Open | Outcome::Silent => "a silent peer",
+        QuestionOutcome::Open | QuestionOutcome::Silent => "a silent peer",
         _ => "a slow peer",
     };
     format!("{ends}, {how}: {messages}")
 }
 
 /// Who passed a question on, where that was told.
-fn ways(asked: &[Asked]) -> impl Iterator<Item = String> {
+fn ways(asked: &[AskedQuestion]) -> impl Iterator<Item = String> {
     let told = asked.iter().filter(|one| !one.trail.is_empty());
     told.map(|one| {
         let hops = one.trail.iter().map(|peer| format!("{} {}", peer.id.short(), peer.addr));
@@ -66,41 +66,41 @@ pub(super) fn millis(span: Duration) -> String {
     format!("{:.2} ms", span.as_secs_f64() * 1e3)
 }
 
-pub(super) fn who(one: &Asked) -> String {
+pub(super) fn who(one: &AskedQuestion) -> String {
     let id = one.id.map_or_else(|| "an unknown peer".to_owned(), |id| id.short());
     format!("{id} {}", one.addr)
 }
 
-pub(super) const fn why(reason: Reason) -> &'static str {
+pub(super) const fn why(reason: AskReason) -> &'static str {
     match reason {
-        Reason::Nearest => "nearest",
-        Reason::Wide => "wide",
-        Reason::Repeat => "repeat",
-        Reason::Proof => "proof",
-        Reason::Beside => "beside",
+        AskReason::Nearest => "nearest",
+        AskReason::Wide => "wide",
+        AskReason::Repeat => "repeat",
+        AskReason::Proof => "proof",
+        AskReason::Beside => "beside",
     }
 }
 
-fn wish(one: &Asked) -> &'static str {
+fn wish(one: &AskedQuestion) -> &'static str {
     match one.request {
-        Wish::Nearer => "who is nearer?",
-        Wish::Block => "do you hold it, or who is nearer?",
-        Wish::Proof if one.reason == Reason::Beside => "are you there?",
-        Wish::Proof => "who are you?",
-        Wish::Owner => "whose is it?",
+        AskedFor::Nearer => "who is nearer?",
+        AskedFor::Block => "do you hold it, or who is nearer?",
+        AskedFor::Proof if one.reason == AskReason::Beside => "are you there?",
+        AskedFor::Proof => "who are you?",
+        AskedFor::Owner => "whose is it?",
     }
 }
 
 /// What became of a question.
-pub(super) fn became(asked: &Asked) -> String {
+pub(super) fn became(asked: &AskedQuestion) -> String {
     let outcome = match asked.outcome {
-        Outcome::Open => "not waited for".to_owned(),
-        Outcome::Named { peers, new } => format!("named {}, {new} of them new", count(peers as u64, "peer")),
-        Outcome::Holds => "holds it".to_owned(),
-        Outcome::Known => "said who it is".to_owned(),
-        Outcome::Owned => "the owner answered".to_owned(),
-        Outcome::Refused { ref reason } => format!("refused: {}", escape(reason)),
-        Outcome::Silent => "no answer".to_owned(),
+        QuestionOutcome::Open => "not waited for".to_owned(),
+        QuestionOutcome::Named { peers, new } => format!("named {}, {new} of them new", count(peers as u64, "peer")),
+        QuestionOutcome::Holds => "holds it".to_owned(),
+        QuestionOutcome::Known => "said who it is".to_owned(),
+        QuestionOutcome::Owned => "the owner answered".to_owned(),
+        QuestionOutcome::Refused { ref reason } => format!("refused: {}", escape(reason)),
+        QuestionOutcome::Silent => "no answer".to_owned(),
     };
     let late = asked.late.map(|late| format!(", late after {}", millis(late)));
     let doubted = asked.doubted.map(|doubted| format!(", doubted after {}", millis(doubted)));

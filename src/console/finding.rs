@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf, absolute};
 
-use super::begun::Line;
+use super::begun::EntryLine;
 use super::catalogue::{Catalogue, Entry, Owned, fits, name_of};
 use super::escape::quoted;
 use super::folder::StoredFolder;
-use super::reply::{ConsoleAnswer, Reply};
-use super::spec::{Request, is_empty, may_be_manifest};
+use super::reply::{ConsoleAnswer, LineReply};
+use super::spec::{LineTask, is_empty, may_be_manifest};
 use super::words::{is_mistyped_key, parse_source};
 use crate::id::{Id, Key};
 use crate::node::{Answer, Command, Failure, FailureKind, Source, Until};
@@ -18,25 +18,25 @@ use crate::runtime::since_1970;
 ///
 /// # Errors
 /// What is named is several things, or certainly none.
-pub fn resolve(catalogue: Option<&Catalogue>, folder: &Path, request: Request) -> Result<Request, Failure> {
+pub fn resolve(catalogue: Option<&Catalogue>, folder: &Path, request: LineTask) -> Result<LineTask, Failure> {
     let resolve = |source| resolve_source(catalogue, folder, source);
     Ok(match request {
-        Request::Ask(Command::Retrieve { source, dest, replace }) => {
-            Request::Ask(Command::Retrieve { source: resolve(source)?, dest, replace })
+        LineTask::Ask(Command::Retrieve { source, dest, replace }) => {
+            LineTask::Ask(Command::Retrieve { source: resolve(source)?, dest, replace })
         }
-        Request::Ask(Command::Clear { sources }) => {
-            Request::Ask(Command::Clear { sources: sources.into_iter().map(resolve).collect::<Result<_, _>>()? })
+        LineTask::Ask(Command::Clear { sources }) => {
+            LineTask::Ask(Command::Clear { sources: sources.into_iter().map(resolve).collect::<Result<_, _>>()? })
         }
-        Request::Check(check) => Request::Check(check.resolved(resolve)?),
-        Request::Ask(Command::Wait { until: Until::Copies { sources, copies }, limit }) => {
+        LineTask::Check(check) => LineTask::Check(check.resolved(resolve)?),
+        LineTask::Ask(Command::Wait { until: Until::Copies { sources, copies }, limit }) => {
             let sources = sources.into_iter().map(resolve).collect::<Result<_, _>>()?;
-            Request::Ask(Command::Wait { until: Until::Copies { sources, copies }, limit })
+            LineTask::Ask(Command::Wait { until: Until::Copies { sources, copies }, limit })
         }
-        Request::Lookup { word, explain, svg } => match parse_source(&word).map(resolve) {
+        LineTask::Lookup { word, explain, svg } => match parse_source(&word).map(resolve) {
             Ok(Ok(Source::Key(key))) => match svg {
-                Some(svg) => Request::Draw { key, svg },
-                None if explain => Request::Ask(Command::Explain { key }),
-                None => Request::Ask(Command::Lookup { key }),
+                Some(svg) => LineTask::Draw { key, svg },
+                None if explain => LineTask::Ask(Command::Explain { key }),
+                None => LineTask::Ask(Command::Lookup { key }),
             },
             Ok(Err(failure)) if failure.kind == FailureKind::NotFound => {
                 return Err(Failure { reason: no_key(&word), ..failure });
@@ -75,36 +75,36 @@ pub fn resolve_source(catalogue: Option<&Catalogue>, folder: &Path, source: Sour
 }
 
 /// Answers what concerns the catalogue alone.
-pub fn answer(catalogue: Option<&Catalogue>, request: Request) -> Reply {
+pub fn answer(catalogue: Option<&Catalogue>, request: LineTask) -> LineReply {
     let Some(catalogue) = catalogue else {
-        return Reply::failed(
+        return LineReply::failed(
             FailureKind::Other,
             "there is no catalogue: no data folder, and no home folder, is known",
         );
     };
     let answer = match request {
-        Request::Files { pattern } => catalogue.listed().map_err(|error| (error, "read")).map(|mut files| {
+        LineTask::Files { pattern } => catalogue.listed().map_err(|error| (error, "read")).map(|mut files| {
             files.retain(|entry| fits(&entry.name, &pattern));
             Some(ConsoleAnswer::Files { files: files.into_iter().map(Entry::shown).collect() })
         }),
-        Request::Name { word, name } => match key_of(catalogue, &word) {
+        LineTask::Name { word, name } => match key_of(catalogue, &word) {
             Ok(Some(key)) => catalogue
                 .name(&key, &name)
                 .map_err(|error| (error, "write"))
                 .map(|known| known.then_some(ConsoleAnswer::Named { key, name })),
             Ok(None) => Ok(None),
-            Err(reason) => return Reply::failed(FailureKind::Usage, reason),
+            Err(reason) => return LineReply::failed(FailureKind::Usage, reason),
         },
-        Request::Forget { word } => catalogue.forget(&word).map_err(|error| (error, "write")).map(|files| {
+        LineTask::Forget { word } => catalogue.forget(&word).map_err(|error| (error, "write")).map(|files| {
             (!files.is_empty())
                 .then_some(ConsoleAnswer::Forgotten { files: files.into_iter().map(Entry::shown).collect() })
         }),
         _ => Ok(None),
     };
     match answer {
-        Ok(Some(answer)) => Reply::Console(answer),
-        Ok(None) => Reply::failed(FailureKind::NotFound, "the catalogue has no such file"),
-        Err((error, what)) => Reply::failed(FailureKind::Other, catalogue.cannot(what, &error)),
+        Ok(Some(answer)) => LineReply::Console(answer),
+        Ok(None) => LineReply::failed(FailureKind::NotFound, "the catalogue has no such file"),
+        Err((error, what)) => LineReply::failed(FailureKind::Other, catalogue.cannot(what, &error)),
     }
 }
 
@@ -168,14 +168,14 @@ pub(super) fn begin(
     name: Option<String>,
     folder: bool,
     lease: &Owned,
-) -> std::io::Result<Line> {
+) -> std::io::Result<EntryLine> {
     let (name, path, stored) = named(path, name);
     let (copies, lease) = (lease.copies.into(), Some(lease.clone()));
     let (key, sha256) = (Id::ZERO, Id::ZERO);
     let entry = Entry { name, path, key, sha256, bytes: 0, copies, stored, folder, begun: true, lease };
     let (file, line) = catalogue.append(&entry)?;
     let (same, catalogue) = (file.try_clone()?, catalogue.clone());
-    Ok(Line::new(move || file.sync_data(), move || catalogue.withdraw(&same, line)))
+    Ok(EntryLine::new(move || file.sync_data(), move || catalogue.withdraw(&same, line)))
 }
 
 /// What is stored from `path` now is called, where it lies, and when that was.

@@ -12,8 +12,8 @@ use thiserror::Error;
 
 use super::commands::COMMANDS;
 use super::escape::quoted;
-use super::options::Options;
-use super::spec::{Defaults, Request, Spec};
+use super::options::GivenOptions;
+use super::spec::{Defaults, LineTask, Spec};
 
 /// What is wrong with a line.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -128,7 +128,7 @@ impl Grammar {
     }
 
     /// Reads a line: the command and what it asks for; nothing if the line is empty or a comment.
-    pub fn parse(&self, line: &str) -> Result<Option<(&'static Spec, Request)>, ParseError> {
+    pub fn parse(&self, line: &str) -> Result<Option<(&'static Spec, LineTask)>, ParseError> {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             return Ok(None);
@@ -137,14 +137,14 @@ impl Grammar {
     }
 
     /// Reads the words of a line; nothing if there are none.
-    pub fn read(&self, words: &[String]) -> Result<Option<(&'static Spec, Request)>, ParseError> {
+    pub fn read(&self, words: &[String]) -> Result<Option<(&'static Spec, LineTask)>, ParseError> {
         if words.iter().any(|word| word.contains('\0')) {
             return Err(ParseError::Nul);
         }
         let Some((word, arguments)) = words.split_first() else { return Ok(None) };
         let spec = self.find(word)?;
         let wrong = |reason| ParseError::Argument { reason, usage: spec.usage() };
-        let (arguments, options) = Options::take(arguments, spec.options).map_err(wrong)?;
+        let (arguments, options) = GivenOptions::take(arguments, spec.options).map_err(wrong)?;
         let (least, most) = spec.takes;
         if arguments.len() < least || arguments.len() > most {
             return Err(ParseError::Arity { few: arguments.len() < least, usage: spec.usage() });
@@ -192,10 +192,10 @@ impl Grammar {
 #[cfg(test)]
 mod tests {
     use super::super::folder::Tree;
-    use super::super::spec::{Kind, Store};
+    use super::super::spec::{ArgKind, Store};
     use super::super::terms::Terms;
     use super::*;
-    use crate::file::{Form, LocalManifest};
+    use crate::file::{LocalManifest, ManifestForm};
     use crate::node::{Command, Source};
 
     const KEY: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
@@ -204,7 +204,7 @@ mod tests {
         Grammar::new(Defaults::default())
     }
 
-    fn parse(line: &str) -> Result<Option<Request>, ParseError> {
+    fn parse(line: &str) -> Result<Option<LineTask>, ParseError> {
         Ok(grammar().parse(line)?.map(|(_, request)| request))
     }
 
@@ -212,9 +212,9 @@ mod tests {
         grammar().find(line).map(|spec| spec.name)
     }
 
-    fn store(files: &[&str], manifest: Option<&str>) -> Request {
-        let manifest = manifest.map(|path| LocalManifest { path: path.into(), form: Form::Whole });
-        Request::Store(Store {
+    fn store(files: &[&str], manifest: Option<&str>) -> LineTask {
+        let manifest = manifest.map(|path| LocalManifest { path: path.into(), form: ManifestForm::Whole });
+        LineTask::Store(Store {
             files: files.iter().map(Into::into).collect(),
             manifest,
             name: None,
@@ -292,8 +292,8 @@ mod tests {
     fn a_manifest_is_in_the_seeds_text_by_its_place_and_whole_by_its_option() {
         assert_eq!(parse("store f --manifest m"), Ok(Some(store(&["f"], Some("m")))));
         assert_eq!(parse("store f m"), Ok(Some(store(&["f", "m"], None))));
-        let Request::Store(two) = store(&["f", "/no/such/m"], None) else { panic!("it is a store") };
-        let manifest = Some(LocalManifest { path: "/no/such/m".into(), form: Form::Seed });
+        let LineTask::Store(two) = store(&["f", "/no/such/m"], None) else { panic!("it is a store") };
+        let manifest = Some(LocalManifest { path: "/no/such/m".into(), form: ManifestForm::Seed });
         assert_eq!(two.commands(), [Command::Store { path: "f".into(), manifest, keep: false }]);
         for bad in ["store f m --manifest n", "store f --manifest ''", "store f --force", "store f --manifest"] {
             assert!(matches!(parse(bad), Err(ParseError::Argument { .. })), "{bad}");
@@ -304,19 +304,19 @@ mod tests {
     fn another_file_is_replaced_only_by_force() {
         for (line, replace) in [("r m d", false), ("r m d --force", true), ("retrieve --force -- m d", true)] {
             let (source, dest) = (Source::Manifest("m".into()), "d".into());
-            assert_eq!(parse(line), Ok(Some(Request::Ask(Command::Retrieve { source, dest, replace }))), "{line}");
+            assert_eq!(parse(line), Ok(Some(LineTask::Ask(Command::Retrieve { source, dest, replace }))), "{line}");
         }
     }
 
     #[test]
     fn several_sources_can_be_cleared_at_once() {
         let sources = vec![Source::Key(KEY.parse().unwrap()), Source::Manifest("m".into())];
-        assert_eq!(parse(&format!("clear {KEY} m")), Ok(Some(Request::Ask(Command::Clear { sources }))));
+        assert_eq!(parse(&format!("clear {KEY} m")), Ok(Some(LineTask::Ask(Command::Clear { sources }))));
     }
 
     #[test]
     fn quit_takes_its_option_and_nothing_else() {
-        let quit = |handover| Ok(Some(Request::Ask(Command::Quit { handover })));
+        let quit = |handover| Ok(Some(LineTask::Ask(Command::Quit { handover })));
         assert_eq!(parse("quit"), quit(true));
         assert_eq!(parse("q --no-handover"), quit(false));
         assert!(parse("quit now").unwrap_err().to_string().contains("quit [--no-handover]"));
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn addresses_are_checked_before_anybody_is_asked() {
-        assert_eq!(parse("ping [::1]:7000"), Ok(Some(Request::Ping("[::1]:7000".into()))));
+        assert_eq!(parse("ping [::1]:7000"), Ok(Some(LineTask::Ping("[::1]:7000".into()))));
         for bad in ["ping host", "ping :7000", "ping host:0", "ping host:70000", "ping ::1:7000", "ping 'a b:1'"] {
             assert!(matches!(parse(bad), Err(ParseError::Argument { .. })), "{bad}");
         }
@@ -346,14 +346,14 @@ mod tests {
             short: None,
             arguments: "NAME",
             takes: (1, 1),
-            kinds: &[Kind::Other],
+            kinds: &[ArgKind::Other],
             options: &[],
             summary: "",
             details: "",
-            parse: |_, _, _| Ok(Request::Jobs),
+            parse: |_, _, _| Ok(LineTask::Jobs),
         }];
         let grammar = grammar().with(&MORE).without("clear");
-        assert_eq!(grammar.parse("sto 2067").unwrap().unwrap().1, Request::Jobs);
+        assert_eq!(grammar.parse("sto 2067").unwrap().unwrap().1, LineTask::Jobs);
         assert!(grammar.find("clear").is_err());
         assert_eq!(grammar.specs().filter(|spec| spec.name == "store").count(), 1);
     }

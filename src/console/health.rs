@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Backend;
-use super::beside::Jobs;
+use super::beside::CommandJobs;
 use super::catalogue::Owned;
 use super::escape::quoted;
-use super::folder::Span;
-use super::options::Options;
+use super::folder::CommandSpan;
+use super::options::GivenOptions;
 use super::perform::Performer;
-use super::reply::Reply;
+use super::reply::LineReply;
 use super::text::{amount, copies_of, count, lines, time, who};
 use super::words::parse_source;
 use crate::config::WIDTH;
@@ -45,7 +45,7 @@ pub enum Meant {
 
 /// What `check` asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Check {
+pub struct CheckRequest {
     /// The files.
     pub files: Vec<Subject>,
     /// Whether the holders hash what they have.
@@ -64,7 +64,7 @@ impl Subject {
     }
 }
 
-impl Check {
+impl CheckRequest {
     /// The same, with each source as `place` has it.
     pub fn with_sources(mut self, place: impl Fn(Source) -> Source) -> Self {
         for file in &mut self.files {
@@ -99,7 +99,7 @@ impl Check {
     ///
     /// # Errors
     /// For people: a word is no name.
-    pub(super) fn read(words: &[String], options: &Options) -> Result<Self, String> {
+    pub(super) fn read(words: &[String], options: &GivenOptions) -> Result<Self, String> {
         let files = words.iter().map(|word| Subject::of(word)).collect::<Result<_, _>>()?;
         Ok(Self { files, verify: options.has("--verify"), repair: options.has("--repair") })
     }
@@ -109,7 +109,7 @@ impl Check {
 ///
 /// # Errors
 /// For people: what is wrong with the words.
-pub(super) fn read_wait(words: &[String], options: &Options) -> Result<Command, String> {
+pub(super) fn read_wait(words: &[String], options: &GivenOptions) -> Result<Command, String> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let number = |word: &str, most: usize| {
         let read = word.parse().ok().filter(|number| (1..=most).contains(number));
@@ -157,11 +157,11 @@ impl<B: Backend> Performer<B> {
 
     /// Waits for the work beside the lines of consoles; the time that is left.
     fn wait_for_work(&self, limit: Option<Duration>) -> Result<Option<Duration>, Failure> {
-        let work = self.jobs().map(Jobs::work).unwrap_or_default();
+        let work = self.jobs().map(CommandJobs::work).unwrap_or_default();
         if work.is_empty() {
             return Ok(limit);
         }
-        let (span, took) = (Span::begin(&self.backend)?, stopwatch());
+        let (span, took) = (CommandSpan::begin(&self.backend)?, stopwatch());
         let left = || limit.map(|limit| limit.saturating_sub(took()));
         for (job, ended) in work {
             if !span.wait_for(&ended, left())? {
@@ -199,11 +199,11 @@ impl<B: Backend> Performer<B> {
     }
 
     /// Has each file checked. To cancel one check cancels those that follow too.
-    pub(super) fn check(&self, Check { files, verify, repair }: Check) -> Reply {
+    pub(super) fn check(&self, CheckRequest { files, verify, repair }: CheckRequest) -> LineReply {
         let answers = self.one_by_one(files, |Subject { name, meant }| {
             let sources = match meant {
                 Meant::Word(source) | Meant::Found(source) => vec![source],
-                Meant::Nothing(failure) => return Reply::of_file(name, Answer::Failed(failure)),
+                Meant::Nothing(failure) => return LineReply::of_file(name, Answer::Failed(failure)),
             };
             // What is made of parts is read first, which may take longer than to check them.
             let took = stopwatch();
@@ -220,9 +220,9 @@ impl<B: Backend> Performer<B> {
             if let Answer::Checked(checked) = &mut answer {
                 checked.took = checked.took.max(took());
             }
-            Reply::of_file(name, answer)
+            LineReply::of_file(name, answer)
         });
-        Reply::one_or_all(answers)
+        LineReply::one_or_all(answers)
     }
 }
 
@@ -314,7 +314,7 @@ mod tests {
         let (word, key) = ("nosuch", Key::of(b"x"));
         let check = |words: &[&str]| {
             let files = words.iter().map(|word| Subject::of(word)).collect::<Result<_, _>>().unwrap();
-            Check { files, verify: false, repair: false }
+            CheckRequest { files, verify: false, repair: false }
         };
         let unknown = || Failure::new(FailureKind::NotFound, "no such name".to_owned());
         let look_up =

@@ -14,10 +14,10 @@ use super::Backend;
 use super::finding;
 use super::folder::{path_of, temporary};
 use super::perform::Performer;
-use super::reply::{ConsoleAnswer, Imported, LeftOut, Reply};
+use super::reply::{ConsoleAnswer, Imported, LeftOut, LineReply};
 use super::terms::Terms;
 use crate::config::MAX_BLOCK_SIZE;
-use crate::file::{Entry, tree};
+use crate::file::{ManifestEntry, tree};
 use crate::id::{Id, Key};
 use crate::lease::Lease;
 use crate::node::{Answer, Command, Failure, FailureKind};
@@ -26,13 +26,16 @@ use crate::whole_file;
 
 impl<B: Backend> Performer<B> {
     /// Stores each block in `folder` on these terms, and says what is left out and why. Nothing there is changed.
-    pub(super) fn import(&self, folder: &Path, terms: Terms) -> Reply {
+    pub(super) fn import(&self, folder: &Path, terms: Terms) -> LineReply {
         let mut paths: Vec<PathBuf> = match fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
             Ok(entries) => entries.iter().map(fs::DirEntry::path).collect(),
             Err(error) => {
                 let not_found = error.kind() == io::ErrorKind::NotFound;
                 let kind = if not_found { FailureKind::NotFound } else { FailureKind::Other };
-                return Reply::failed(kind, format!("cannot read the folder {}: {error}", raw_text::text_of(folder)));
+                return LineReply::failed(
+                    kind,
+                    format!("cannot read the folder {}: {error}", raw_text::text_of(folder)),
+                );
             }
         };
         paths.sort();
@@ -45,16 +48,16 @@ impl<B: Backend> Performer<B> {
                 Ok(block) => {
                     imported.blocks += 1;
                     imported.bytes += block.len() as u64;
-                    entries.push(Entry { key: Key::of(&block), size: block.len() as u64 });
+                    entries.push(ManifestEntry { key: Key::of(&block), size: block.len() as u64 });
                     whole.update(&block);
                 }
-                Err(Refused::LeftOut(reason)) => imported.left_out.push(LeftOut { file: path, reason }),
-                Err(Refused::Failed(failure)) => {
+                Err(NotImported::LeftOut(reason)) => imported.left_out.push(LeftOut { file: path, reason }),
+                Err(NotImported::Failed(failure)) => {
                     let over = failure.kind == FailureKind::Cancelled;
                     imported.fail(path, failure);
                     // To cancel one cancels those that follow too.
                     if over {
-                        return Reply::Console(ConsoleAnswer::Imported(imported));
+                        return LineReply::Console(ConsoleAnswer::Imported(imported));
                     }
                 }
             }
@@ -78,11 +81,16 @@ impl<B: Backend> Performer<B> {
             let reason = "none of its files is a block named by its SHA-256".to_owned();
             imported.fail(folder.to_owned(), Failure { kind: FailureKind::NotFound, reason });
         }
-        Reply::Console(ConsoleAnswer::Imported(imported))
+        LineReply::Console(ConsoleAnswer::Imported(imported))
     }
 
     /// Stores the lists of these blocks; the key of the root, and the copies that are wanted.
-    fn store_lists(&self, entries: Vec<Entry>, sha256: Id, lease: Option<Lease>) -> Result<(Key, usize), Failure> {
+    fn store_lists(
+        &self,
+        entries: Vec<ManifestEntry>,
+        sha256: Id,
+        lease: Option<Lease>,
+    ) -> Result<(Key, usize), Failure> {
         let mut root = (sha256, 0);
         for list in tree::lists(entries, sha256) {
             let file = temporary(&list.encode())?;
@@ -95,18 +103,18 @@ impl<B: Backend> Performer<B> {
     }
 
     /// The bytes of the block in a file, which is stored.
-    fn import_one(&self, path: &Path, lease: &dyn Fn() -> Option<Lease>) -> Result<Vec<u8>, Refused> {
+    fn import_one(&self, path: &Path, lease: &dyn Fn() -> Option<Lease>) -> Result<Vec<u8>, NotImported> {
         let block = check(path)?;
         match self.ask(Command::StoreBlock { path: path.to_owned(), keep: false }.on(lease())) {
             Answer::Stored { key, .. } if key == Key::of(&block) => Ok(block),
-            Answer::Stored { .. } => Err(Refused::LeftOut("it was changed meanwhile".to_owned())),
-            answer => Err(Refused::Failed(Failure::of(answer))),
+            Answer::Stored { .. } => Err(NotImported::LeftOut("it was changed meanwhile".to_owned())),
+            answer => Err(NotImported::Failed(Failure::of(answer))),
         }
     }
 }
 
 /// Why a file is not in the network.
-enum Refused {
+enum NotImported {
     /// It is meant to be no block.
     LeftOut(String),
     /// It should be a block, and cannot be read or is damaged; or it could not be stored.
@@ -114,19 +122,19 @@ enum Refused {
 }
 
 /// The bytes of the block in a file.
-fn check(path: &Path) -> Result<Vec<u8>, Refused> {
+fn check(path: &Path) -> Result<Vec<u8>, NotImported> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let no_key = |_| Refused::LeftOut("its name is no key of 64 hexadecimal digits".to_owned());
+    let no_key = |_| NotImported::LeftOut("its name is no key of 64 hexadecimal digits".to_owned());
     let key: Key = name.parse().map_err(no_key)?;
-    let unread = |error: io::Error| Refused::Failed(Failure::new(FailureKind::Other, error.to_string()));
-    let damaged = |reason| Err(Refused::Failed(Failure::new(FailureKind::Integrity, reason)));
+    let unread = |error: io::Error| NotImported::Failed(Failure::new(FailureKind::Other, error.to_string()));
+    let damaged = |reason| Err(NotImported::Failed(Failure::new(FailureKind::Integrity, reason)));
     let there = fs::metadata(path).map_err(unread)?;
     if !there.is_file() {
-        return Err(Refused::LeftOut("it is no regular file".to_owned()));
+        return Err(NotImported::LeftOut("it is no regular file".to_owned()));
     }
     if there.len() > u64::from(MAX_BLOCK_SIZE) {
         let reason = format!("it has {} bytes, and a block at most {MAX_BLOCK_SIZE}", there.len());
-        return Err(Refused::LeftOut(reason));
+        return Err(NotImported::LeftOut(reason));
     }
     if there.len() == 0 {
         return damaged("it is empty, and no block is".to_owned());

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Number, Value, json};
 
 use super::escape::escape_json;
-use super::reply::Reply;
+use super::reply::LineReply;
 use crate::id::Id;
 use crate::network::NetworkName;
 use crate::node::{FailureKind, Notice, Phase};
@@ -16,7 +16,7 @@ use crate::peer::Peer;
 pub const PAGE: &str = include_str!("json.txt");
 
 /// The answer as one line of JSON, without its end.
-pub(super) fn render(reply: &Reply) -> String {
+pub(super) fn render(reply: &LineReply) -> String {
     // Every map in an answer has text for keys and no value refuses, so this cannot fail.
     let mut value = serde_json::to_value(reply)
         .unwrap_or_else(|error| json!({ "answer": "failed", "kind": "other", "reason": error.to_string() }));

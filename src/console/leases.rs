@@ -15,12 +15,12 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 
 use super::Backend;
-use super::begun::Line;
+use super::begun::EntryLine;
 use super::catalogue::{Catalogue, Entry, Owned, find_among};
 use super::escape::quoted;
 use super::finding;
 use super::perform::Performer;
-use super::reply::{ConsoleAnswer, Named, Reply};
+use super::reply::{ConsoleAnswer, LineReply, Named};
 use super::terms::{Change, Lasting, Terms};
 use super::text::{count, lines, who};
 use crate::id::Key;
@@ -40,7 +40,12 @@ impl<B: Backend> Performer<B> {
     }
 
     /// [`lease_on`](Self::lease_on), with the line of the catalogue, which is still to be synced.
-    pub(super) fn begin_on(&self, path: &Path, name: Option<&String>, terms: Terms) -> Option<(Owned, Lease, Line)> {
+    pub(super) fn begin_on(
+        &self,
+        path: &Path,
+        name: Option<&String>,
+        terms: Terms,
+    ) -> Option<(Owned, Lease, EntryLine)> {
         let catalogue = self.catalogue.as_ref()?;
         let there = fs::metadata(path).ok()?;
         let secret = match () {
@@ -69,30 +74,30 @@ impl<B: Backend> Performer<B> {
     }
 
     /// Tells the holders of files what becomes of the leases that were laid from here.
-    pub(super) fn change_leases(&self, words: &[String], change: &Change) -> Reply {
+    pub(super) fn change_leases(&self, words: &[String], change: &Change) -> LineReply {
         let Some(catalogue) = &self.catalogue else {
-            return Reply::failed(FailureKind::Other, "there is no catalogue, so no lease is known");
+            return LineReply::failed(FailureKind::Other, "there is no catalogue, so no lease is known");
         };
         let entries = match catalogue.entries() {
             Ok(entries) => entries,
-            Err(error) => return Reply::failed(FailureKind::Other, catalogue.cannot("read", &error)),
+            Err(error) => return LineReply::failed(FailureKind::Other, catalogue.cannot("read", &error)),
         };
         if let Change::Renew(lasting) = *change {
             return self.renew(catalogue, &entries, words, lasting);
         }
         let answers = self.one_by_one(words, |word| {
             let changed = match *change {
-                Change::Copies(copies) => self.change_copies(catalogue, &entries, word, copies).map(Reply::Node),
+                Change::Copies(copies) => self.change_copies(catalogue, &entries, word, copies).map(LineReply::Node),
                 _ => self.delete(catalogue, &entries, word),
             };
-            let of_file = |answer| Reply::of_file(raw_text::path(word), answer);
+            let of_file = |answer| LineReply::of_file(raw_text::path(word), answer);
             match changed {
-                Ok(Reply::Node(answer)) => of_file(answer),
+                Ok(LineReply::Node(answer)) => of_file(answer),
                 Ok(reply) => reply,
                 Err(failure) => of_file(Answer::Failed(failure)),
             }
         });
-        Reply::one_or_all(answers)
+        LineReply::one_or_all(answers)
     }
 
     /// Has another number of copies kept of all that is stored under the key that `word` names: on a new lease, for
@@ -148,9 +153,9 @@ impl<B: Backend> Performer<B> {
 
     /// Ends the leases of what has a name, but for those on which it is kept under another name too; or all leases of a
     /// key.
-    fn delete(&self, catalogue: &Catalogue, entries: &[Entry], word: &str) -> Result<Reply, Failure> {
+    fn delete(&self, catalogue: &Catalogue, entries: &[Entry], word: &str) -> Result<LineReply, Failure> {
         if let Some(answer) = self.delete_begun(catalogue, entries, word)? {
-            return Ok(Reply::Node(answer));
+            return Ok(LineReply::Node(answer));
         }
         let (key, of_key) = of_word(catalogue, entries, word)?;
         let (named, others): (Vec<&Entry>, Vec<&Entry>) = of_key.into_iter().partition(|entry| entry.name == word);
@@ -164,7 +169,7 @@ impl<B: Backend> Performer<B> {
         if secrets.is_empty() {
             let files = catalogue.drop_leases(&key, name, &own).map_err(cannot)?;
             let files = files.into_iter().map(Entry::shown).collect();
-            return Ok(Reply::Console(ConsoleAnswer::Forgotten { files }));
+            return Ok(LineReply::Console(ConsoleAnswer::Forgotten { files }));
         }
         let keys = self.parts(key, meant.iter().any(|entry| entry.folder))?;
         catalogue.end(&secrets).map_err(cannot)?;
@@ -180,7 +185,7 @@ impl<B: Backend> Performer<B> {
             catalogue.drop_leases(&key, name, &own).map_err(cannot)?;
         }
         let deleted_as = if name.is_none() { names_of(&meant) } else { Vec::new() };
-        Ok(Reply::File(Named {
+        Ok(LineReply::File(Named {
             file: raw_text::path(word),
             answer,
             manifest: None,
@@ -224,14 +229,14 @@ impl<B: Backend> Performer<B> {
     }
 
     /// Renews the leases of all that these words name; without words, of all that end.
-    fn renew(&self, catalogue: &Catalogue, entries: &[Entry], words: &[String], lasting: Option<Lasting>) -> Reply {
+    fn renew(&self, catalogue: &Catalogue, entries: &[Entry], words: &[String], lasting: Option<Lasting>) -> LineReply {
         let ends = |entry: &&Entry| entry.lease.as_ref().is_some_and(|lease| lease.until.is_some());
         let (entries, mut failures) = match words {
             [] => (entries.iter().filter(ends).cloned().collect(), Vec::new()),
             words => meant(entries, words),
         };
         if entries.is_empty() && !failures.is_empty() {
-            return Reply::one_or_all(failures);
+            return LineReply::one_or_all(failures);
         }
         let (answer, renewed, failed) = self.tell_holders(&entries, lasting);
         failures.extend(failed);
@@ -239,20 +244,24 @@ impl<B: Backend> Performer<B> {
         let unheard = unheard(&answer).filter(|_| !renewed.is_empty());
         let is_over = unheard.is_none() && answer.verdict().is_none();
         if is_over && let Err(error) = catalogue.change_all(&renewed) {
-            return Reply::failed(FailureKind::Other, catalogue.cannot("write", &error));
+            return LineReply::failed(FailureKind::Other, catalogue.cannot("write", &error));
         }
         let answer = unheard.map_or(answer, Answer::Failed);
         let told = match words {
             [_] if renewed.is_empty() => None,
-            [word] => Some(Reply::of_file(raw_text::path(word), answer)),
-            _ => Some(Reply::Node(answer)),
+            [word] => Some(LineReply::of_file(raw_text::path(word), answer)),
+            _ => Some(LineReply::Node(answer)),
         };
-        Reply::one_or_all(told.into_iter().chain(failures).collect())
+        LineReply::one_or_all(told.into_iter().chain(failures).collect())
     }
 
     /// Tells the holders of all of these that their leases last longer, at once. With their answer, the entries as they
     /// then are, and which could not be told.
-    pub(super) fn tell_holders(&self, entries: &[Entry], lasting: Option<Lasting>) -> (Answer, Vec<Entry>, Vec<Reply>) {
+    pub(super) fn tell_holders(
+        &self,
+        entries: &[Entry],
+        lasting: Option<Lasting>,
+    ) -> (Answer, Vec<Entry>, Vec<LineReply>) {
         let mut of_keys: BTreeMap<Key, Vec<&Entry>> = BTreeMap::new();
         for entry in entries.iter().filter(|entry| entry.secrets().next().is_some()) {
             of_keys.entry(entry.key).or_default().push(entry);
@@ -267,7 +276,7 @@ impl<B: Backend> Performer<B> {
                     changes.extend(each_of(&keys, leases.map(LeaseChange::Renewed)));
                     renewed.extend(next);
                 }
-                Err(failure) => failures.push(Reply::of_file(key.to_string().into(), Answer::Failed(failure))),
+                Err(failure) => failures.push(LineReply::of_file(key.to_string().into(), Answer::Failed(failure))),
             }
         }
         (self.ask(Command::Lease { changes, copies: 0 }), renewed, failures)
@@ -299,7 +308,7 @@ fn each_of(keys: &[Key], changes: impl Iterator<Item = LeaseChange> + Clone) -> 
 }
 
 /// The entries of all that these words name, each once, and what is wrong with the other words.
-fn meant(entries: &[Entry], words: &[String]) -> (Vec<Entry>, Vec<Reply>) {
+fn meant(entries: &[Entry], words: &[String]) -> (Vec<Entry>, Vec<LineReply>) {
     let mut by_name: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
     for entry in entries {
         by_name.entry(&entry.name).or_default().push(entry);
@@ -320,7 +329,7 @@ fn meant(entries: &[Entry], words: &[String]) -> (Vec<Entry>, Vec<Reply>) {
             Ok(_) => not_from_here(word),
             Err(reason) => Failure::new(FailureKind::Usage, reason),
         };
-        failures.push(Reply::of_file(raw_text::path(word), Answer::Failed(failure)));
+        failures.push(LineReply::of_file(raw_text::path(word), Answer::Failed(failure)));
     }
     (entries.iter().filter(|entry| keys.contains(&entry.key)).cloned().collect(), failures)
 }

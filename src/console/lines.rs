@@ -15,7 +15,7 @@ pub const MAX_LINE: usize = 64 * 1024;
 
 /// One line, or why it cannot be used. The next line can be read in any case.
 #[derive(PartialEq, Eq, Debug)]
-pub enum Line {
+pub enum TypedLine {
     /// A line of text, without its end.
     Text(String),
     /// A line that cannot be read; says why, for people.
@@ -31,7 +31,7 @@ pub enum Line {
 ///
 /// # Errors
 /// The stream cannot be read.
-pub fn read_line(input: &mut dyn BufRead) -> io::Result<Line> {
+pub fn read_line(input: &mut dyn BufRead) -> io::Result<TypedLine> {
     let mut line = Vec::new();
     let (mut length, mut ended) = (0_usize, false);
     while !ended {
@@ -54,16 +54,16 @@ pub fn read_line(input: &mut dyn BufRead) -> io::Result<Line> {
         input.consume(used);
     }
     if length == 0 && !ended {
-        return Ok(Line::End);
+        return Ok(TypedLine::End);
     }
     if length > MAX_LINE {
-        return Ok(Line::Bad(format!("the line is {length} bytes long; at most {MAX_LINE} are read")));
+        return Ok(TypedLine::Bad(format!("the line is {length} bytes long; at most {MAX_LINE} are read")));
     }
     if line.last() == Some(&b'\r') {
         line.pop();
     }
     // A file's name may be any bytes.
-    Ok(Line::Text(without_mark(raw_text::text(&line))))
+    Ok(TypedLine::Text(without_mark(raw_text::text(&line))))
 }
 
 fn without_mark(line: String) -> String {
@@ -156,20 +156,20 @@ mod tests {
 
     use super::*;
 
-    fn lines(bytes: &[u8]) -> Vec<Line> {
+    fn lines(bytes: &[u8]) -> Vec<TypedLine> {
         // A tiny buffer, so that lines span many reads.
         let mut input = BufReader::with_capacity(7, bytes);
         let mut lines = Vec::new();
         loop {
             match read_line(&mut input).unwrap() {
-                Line::End => return lines,
+                TypedLine::End => return lines,
                 line => lines.push(line),
             }
         }
     }
 
-    fn text(text: &str) -> Line {
-        Line::Text(text.to_owned())
+    fn text(text: &str) -> TypedLine {
+        TypedLine::Text(text.to_owned())
     }
 
     #[test]
@@ -200,8 +200,8 @@ mod tests {
         bytes.extend_from_slice(b"\nlist\n");
         bytes.extend(vec![b'y'; MAX_LINE]);
         let lines = lines(&bytes);
-        assert!(matches!(&lines[0], Line::Bad(reason) if reason.contains("65537")), "{:?}", lines[0]);
+        assert!(matches!(&lines[0], TypedLine::Bad(reason) if reason.contains("65537")), "{:?}", lines[0]);
         assert_eq!(lines[1], text("list"));
-        assert!(matches!(&lines[2], Line::Text(text) if text.len() == MAX_LINE));
+        assert!(matches!(&lines[2], TypedLine::Text(text) if text.len() == MAX_LINE));
     }
 }

@@ -25,7 +25,7 @@
 //! # Threads
 //! A console runs on the thread that calls it and blocks it: in a read while it waits for a command, in a channel while
 //! the node works. Nothing portable wakes a thread that is stuck in a read of standard input, so a peer leaves its
-//! console thread behind at the end; [`Busy::pause`] makes sure that it is not left in the middle of an answer.
+//! console thread behind at the end; [`BusyToken::pause`] makes sure that it is not left in the middle of an answer.
 //!
 //! # Hostile input
 //! A line may be too long, no text, or nonsense: it gets its answer like any other, and the next line is read. Text
@@ -77,7 +77,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 pub use escape::escape;
 pub use grammar::Grammar;
 pub use output::{Format, Output};
-pub use reply::Reply;
+pub use reply::LineReply;
 pub use screen::Screen;
 pub use spec::Defaults;
 pub use stderr::Stderr;
@@ -86,10 +86,10 @@ use crate::gauges;
 use crate::node::{Answer, Command, FailureKind, Notice, Until};
 use crate::runtime::{Handle, Pause, Session, ThreadSeen, ThreadsSeen};
 use answers::Answers;
-use beside::Beside;
-use lines::Line;
+use beside::BackgroundCommands;
+use lines::TypedLine;
 use perform::Performer;
-use spec::Request;
+use spec::LineTask;
 
 /// What a console needs of a peer.
 pub trait Backend {
@@ -156,8 +156,8 @@ pub struct Console<B> {
     grammar: Grammar,
     performer: Performer<B>,
     answers: Answers,
-    busy: Busy,
-    beside: Beside,
+    busy: BusyToken,
+    beside: BackgroundCommands,
     /// Whether Ctrl-C at the prompt ends the console at once; else it is asked once more.
     abrupt: bool,
 }
@@ -170,7 +170,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// A token stands for that, in a channel that has room for one. Who has the token does a command; it says whether the
 /// console told that the node has left.
 #[derive(Clone)]
-pub struct Busy {
+pub struct BusyToken {
     take: Receiver<bool>,
     back: Sender<bool>,
 }
@@ -188,7 +188,7 @@ impl Drop for Token<'_> {
     }
 }
 
-impl Default for Busy {
+impl Default for BusyToken {
     fn default() -> Self {
         // For the one token that there is.
         let (back, take) = bounded(1);
@@ -197,7 +197,7 @@ impl Default for Busy {
     }
 }
 
-impl Busy {
+impl BusyToken {
     /// Waits until no command is under way, at most for `limit` (the reader of the answer may be stuck), and keeps the
     /// console from starting another, for good. Returns whether the answer that the node has left was written; none if
     /// the console is stuck.
@@ -216,9 +216,9 @@ impl Busy {
 
 /// The failure of the first command that failed.
 #[derive(Clone, Default, Debug)]
-pub struct Verdict(Arc<OnceLock<FailureKind>>);
+pub struct FirstFailure(Arc<OnceLock<FailureKind>>);
 
-impl Verdict {
+impl FirstFailure {
     /// The sort of failure; none while no command has failed.
     pub fn get(&self) -> Option<FailureKind> {
         self.0.get().copied()
@@ -233,7 +233,14 @@ impl Verdict {
 impl<B: Backend> Console<B> {
     /// A console that asks through `performer` and gives what comes of it to `answers`.
     pub fn new(performer: Performer<B>, grammar: Grammar, answers: Answers) -> Self {
-        Self { grammar, performer, answers, busy: Busy::default(), beside: Beside::default(), abrupt: false }
+        Self {
+            grammar,
+            performer,
+            answers,
+            busy: BusyToken::default(),
+            beside: BackgroundCommands::default(),
+            abrupt: false,
+        }
     }
 
     /// The same, where one Ctrl-C at the prompt is enough.
@@ -248,7 +255,7 @@ impl<B: Backend> Console<B> {
     }
 
     /// Whether a command is under way.
-    pub fn busy(&self) -> Busy {
+    pub fn busy(&self) -> BusyToken {
         self.busy.clone()
     }
 
@@ -259,9 +266,9 @@ impl<B: Backend> Console<B> {
     pub fn run(&mut self, input: &mut dyn BufRead) -> io::Result<End> {
         loop {
             let left = match gauges::wait(|| lines::read_line(input))? {
-                Line::Text(line) => self.obey(&line, &mut |_| false),
-                Line::Bad(reason) => self.refuse(reason),
-                Line::End => return Ok(End::Input),
+                TypedLine::Text(line) => self.obey(&line, &mut |_| false),
+                TypedLine::Bad(reason) => self.refuse(reason),
+                TypedLine::End => return Ok(End::Input),
             };
             if left {
                 return Ok(End::Left);
@@ -280,24 +287,24 @@ impl<B: Backend> Console<B> {
         }
         let reply = match self.grammar.parse(line) {
             Ok(None) => return false,
-            Ok(Some((_, Request::All(commands)))) if self.answers.one_by_one() => {
+            Ok(Some((_, LineTask::All(commands)))) if self.answers.one_by_one() => {
                 for command in commands {
-                    self.answers.answer(None, &Reply::Node(self.performer.ask(command)));
+                    self.answers.answer(None, &LineReply::Node(self.performer.ask(command)));
                 }
                 return false;
             }
-            Ok(Some((_, Request::Threads { watch: true }))) => self.watch_threads(),
-            Ok(Some((_, Request::Help(word)))) => Reply::help(&self.grammar, word.as_deref()),
+            Ok(Some((_, LineTask::Threads { watch: true }))) => self.watch_threads(),
+            Ok(Some((_, LineTask::Help(word)))) => LineReply::help(&self.grammar, word.as_deref()),
             Ok(Some((_, request))) => self.performer.perform_or_ask(request, confirm),
-            Err(error) => Reply::failed(FailureKind::Usage, error.to_string()),
+            Err(error) => LineReply::failed(FailureKind::Usage, error.to_string()),
         };
         token.told = self.answer(&reply);
         token.told
     }
 
     /// Shows what the threads are at until a line is typed or the command is ended. Returns the last look.
-    fn watch_threads(&self) -> Reply {
-        let look = || self.performer.perform(Request::Threads { watch: false });
+    fn watch_threads(&self) -> LineReply {
+        let look = || self.performer.perform(LineTask::Threads { watch: false });
         while !watching::is_typed_within(Duration::ZERO) {
             watching::clear(|text| self.answers.line(text));
             self.answers.answer(None, &look());
@@ -312,23 +319,23 @@ impl<B: Backend> Console<B> {
 
     /// Tells the node to leave without a command line, and has `write` write the answer: who pauses the console waits
     /// for that too.
-    pub fn leave(&mut self, handover: bool, write: impl FnOnce(&mut Self, &Reply)) {
+    pub fn leave(&mut self, handover: bool, write: impl FnOnce(&mut Self, &LineReply)) {
         let busy = self.busy.clone();
         let mut token = busy.begin();
         let answer = self.performer.ask(Command::Quit { handover });
         token.told = matches!(answer, Answer::Left { .. });
-        write(self, &Reply::Node(answer));
+        write(self, &LineReply::Node(answer));
     }
 
     fn refuse(&mut self, reason: String) -> bool {
         let busy = self.busy.clone();
         let _answering = busy.begin();
-        self.answer(&Reply::failed(FailureKind::Usage, reason))
+        self.answer(&LineReply::failed(FailureKind::Usage, reason))
     }
 
     /// Writes an answer. Returns whether the node has left.
-    pub fn answer(&mut self, reply: &Reply) -> bool {
-        let left = matches!(reply, Reply::Node(Answer::Left { .. }));
+    pub fn answer(&mut self, reply: &LineReply) -> bool {
+        let left = matches!(reply, LineReply::Node(Answer::Left { .. }));
         if left {
             // They were told to end, and their answers come before the last one.
             self.beside.wait(Some(LAST_ANSWERS));

@@ -26,9 +26,9 @@ impl OptionSpec {
 
 /// The options that were given.
 #[derive(Default, Debug)]
-pub struct Options(Vec<(&'static str, String)>);
+pub struct GivenOptions(Vec<(&'static str, String)>);
 
-impl Options {
+impl GivenOptions {
     /// Takes the options that `specs` describe out of `arguments`; the other words are returned.
     ///
     /// # Errors
@@ -88,9 +88,9 @@ mod tests {
     const SPECS: &[OptionSpec] =
         &[OptionSpec { name: "--force", value: None }, OptionSpec { name: "--manifest", value: Some("FILE") }];
 
-    fn take(line: &str) -> Result<(Vec<String>, Options), String> {
+    fn take(line: &str) -> Result<(Vec<String>, GivenOptions), String> {
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        Options::take(&words, SPECS)
+        GivenOptions::take(&words, SPECS)
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::reply::Reply;
+use super::reply::LineReply;
 
 /// The format of answers.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -36,17 +36,17 @@ impl Output {
     }
 
     /// Writes an answer and its line end, and flushes.
-    pub fn reply(&mut self, reply: &Reply) {
+    pub fn reply(&mut self, reply: &LineReply) {
         self.reply_of(None, reply);
     }
 
     /// Writes an answer; that of a command which ran beside others begins with its number.
-    pub fn reply_of(&mut self, job: Option<u64>, reply: &Reply) {
+    pub fn reply_of(&mut self, job: Option<u64>, reply: &LineReply) {
         self.line(&self.render(job, reply));
     }
 
     /// The answer as it is written.
-    pub fn render(&self, job: Option<u64>, reply: &Reply) -> String {
+    pub fn render(&self, job: Option<u64>, reply: &LineReply) -> String {
         match (self.format, job) {
             (Format::Text, None) => reply.to_text(),
             (Format::Json, None) => reply.to_json(),
@@ -106,7 +106,7 @@ mod tests {
     fn a_closed_output_is_left_alone() {
         let mut output = Output::new(Format::Json, Closing(0));
         for _ in 0..3 {
-            output.reply(&Reply::failed(FailureKind::Other, "x"));
+            output.reply(&LineReply::failed(FailureKind::Other, "x"));
         }
         assert!(output.is_unread());
     }

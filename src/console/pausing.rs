@@ -8,7 +8,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 use super::Backend;
 use super::escape::quoted;
 use super::perform::Shows;
-use super::reply::{ConsoleAnswer, Reply};
+use super::reply::{ConsoleAnswer, LineReply};
 use crate::node::FailureKind;
 use crate::overlay::OverlayKind;
 use crate::runtime::{MAX_PAUSE, Pause};
@@ -61,7 +61,7 @@ pub(super) fn parse_pause(word: &str) -> Result<Duration, String> {
 }
 
 /// Has the node stand still, and waits until that is over. What its neighbours make of it is said before.
-pub(super) fn pause(backend: &impl Backend, shows: &dyn Shows, span: Duration) -> Reply {
+pub(super) fn pause(backend: &impl Backend, shows: &dyn Shows, span: Duration) -> LineReply {
     let mut overlay = OverlayKind::default();
     for told in backend.pause(span).into_iter().flatten() {
         match told {
@@ -75,10 +75,10 @@ pub(super) fn pause(backend: &impl Backend, shows: &dyn Shows, span: Duration) -
                     of.name()
                 ));
             }
-            Pause::Over(took) => return Reply::Console(ConsoleAnswer::Paused(Paused { took, overlay })),
+            Pause::Over(took) => return LineReply::Console(ConsoleAnswer::Paused(Paused { took, overlay })),
         }
     }
-    Reply::failed(FailureKind::Other, "the peer ended before the pause did, or there is none here")
+    LineReply::failed(FailureKind::Other, "the peer ended before the pause did, or there is none here")
 }
 
 #[cfg(test)]

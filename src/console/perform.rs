@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Select};
 
-use super::begun::Line;
-use super::beside::Jobs;
+use super::begun::EntryLine;
+use super::beside::CommandJobs;
 use super::catalogue::Catalogue;
 use super::escape::escape;
 use super::finding;
@@ -17,12 +17,12 @@ use super::folder::{trouble, work_folder};
 use super::pausing;
 use super::picture;
 use super::progress::TransferBar;
-use super::reply::{ConsoleAnswer, Named, Reply, TestResult, Tested};
-use super::spec::Request;
+use super::reply::{ConsoleAnswer, LineReply, Named, TestResult, Tested};
+use super::spec::LineTask;
 use super::stderr::Stderr;
 use super::terms::Terms;
 use super::{Backend, Screen};
-use crate::gauges::{self, Doing};
+use crate::gauges::{self, Activity};
 use crate::id::{Id, Key};
 use crate::lease::Lease;
 use crate::node::{Answer, Command, Failure, FailureKind, Notice, Progress, Source};
@@ -64,7 +64,7 @@ pub struct Performer<B> {
     /// Whether the folder of retrieved files is deleted afterwards, so that a failed retrieve cannot be resumed.
     forgets: bool,
     /// The commands that run beside others.
-    jobs: Option<Jobs>,
+    jobs: Option<CommandJobs>,
 }
 
 impl<B: Backend> Performer<B> {
@@ -81,7 +81,7 @@ impl<B: Backend> Performer<B> {
 
     /// The same; it knows the commands that run beside others.
     #[must_use]
-    pub fn with_jobs(self, jobs: Jobs) -> Self {
+    pub fn with_jobs(self, jobs: CommandJobs) -> Self {
         Self { jobs: Some(jobs), ..self }
     }
 
@@ -91,7 +91,7 @@ impl<B: Backend> Performer<B> {
         Performer { backend: session, shows, folder, catalogue, forgets: self.forgets, jobs }
     }
 
-    pub(super) fn jobs(&self) -> Option<&Jobs> {
+    pub(super) fn jobs(&self) -> Option<&CommandJobs> {
         self.jobs.as_ref()
     }
 
@@ -114,7 +114,7 @@ impl<B: Backend> Performer<B> {
 
     /// [`perform`](Self::perform); if another file stands at the destination and `confirm` agrees, performs it again
     /// with leave to replace that file. `confirm` gets the reason of the refusal.
-    pub fn perform_or_ask(&self, request: Request, confirm: &mut dyn FnMut(&str) -> bool) -> Reply {
+    pub fn perform_or_ask(&self, request: LineTask, confirm: &mut dyn FnMut(&str) -> bool) -> LineReply {
         let again = request.replacing();
         let reply = self.perform(request);
         let refused = reply.failure().filter(|failure| failure.kind == FailureKind::Exists);
@@ -125,51 +125,55 @@ impl<B: Backend> Performer<B> {
     }
 
     /// Performs a request and waits until it is done. `Help` needs the grammar, so it is refused here.
-    pub fn perform(&self, request: Request) -> Reply {
-        if let Request::Ask(Command::Retrieve { source, dest, replace }) = request {
+    pub fn perform(&self, request: LineTask) -> LineReply {
+        if let LineTask::Ask(Command::Retrieve { source, dest, replace }) = request {
             // A folder cannot go to where files go that are handed on.
             return self.retrieve(source, &dest, replace, !self.forgets);
         }
         let resolved = finding::resolve(self.catalogue.as_ref(), &self.folder, request);
         let request = match resolved {
             Ok(request) => request.within(&self.folder),
-            Err(Failure { kind, reason }) => return Reply::failed(kind, reason),
+            Err(Failure { kind, reason }) => return LineReply::failed(kind, reason),
         };
         match request {
-            Request::Ask(command) => {
-                self.prepared(command).map_or_else(Reply::from, |command| self.reply(command, None))
+            LineTask::Ask(command) => {
+                self.prepared(command).map_or_else(LineReply::from, |command| self.reply(command, None))
             }
-            Request::All(commands) => self.all(commands, |command| self.reply(command, None)),
-            Request::Store(store) => self.store_all(store),
-            Request::ListFolder { word, all } => self.list_folder(&word, all),
-            Request::Show(word) => self.show(&word),
-            Request::Check(check) => self.check(check),
-            Request::Draw { key, svg } => self.draw(key, &svg),
-            Request::Lease { words, change } => self.change_leases(&words, &change),
-            Request::Import { folder, terms } => self.import(&folder, terms),
-            Request::Files { .. } | Request::Name { .. } | Request::Forget { .. } | Request::Lookup { .. } => {
+            LineTask::All(commands) => self.all(commands, |command| self.reply(command, None)),
+            LineTask::Store(store) => self.store_all(store),
+            LineTask::ListFolder { word, all } => self.list_folder(&word, all),
+            LineTask::Show(word) => self.show(&word),
+            LineTask::Check(check) => self.check(check),
+            LineTask::Draw { key, svg } => self.draw(key, &svg),
+            LineTask::Lease { words, change } => self.change_leases(&words, &change),
+            LineTask::Import { folder, terms } => self.import(&folder, terms),
+            LineTask::Files { .. } | LineTask::Name { .. } | LineTask::Forget { .. } | LineTask::Lookup { .. } => {
                 finding::answer(self.catalogue.as_ref(), request)
             }
-            Request::Ping(host_port) => match resolve(&host_port) {
-                Ok(addrs) => Reply::Node(self.ping(&addrs)),
-                Err(reason) => Reply::failed(FailureKind::NotFound, reason),
+            LineTask::Ping(host_port) => match resolve(&host_port) {
+                Ok(addrs) => LineReply::Node(self.ping(&addrs)),
+                Err(reason) => LineReply::failed(FailureKind::NotFound, reason),
             },
-            Request::Test { files, keep } => self.test(files, keep),
-            Request::Pause(span) => pausing::pause(&self.backend, &*self.shows, span),
-            Request::Jobs => self.jobs.clone().unwrap_or_default().list(),
-            Request::Cancel(job) => self.jobs.clone().unwrap_or_default().cancel(job),
-            Request::Threads { .. } => Reply::Console(ConsoleAnswer::Threads(self.backend.threads())),
-            Request::Help(_) => Reply::failed(FailureKind::Usage, "there is no help here"),
+            LineTask::Test { files, keep } => self.test(files, keep),
+            LineTask::Pause(span) => pausing::pause(&self.backend, &*self.shows, span),
+            LineTask::Jobs => self.jobs.clone().unwrap_or_default().list(),
+            LineTask::Cancel(job) => self.jobs.clone().unwrap_or_default().cancel(job),
+            LineTask::Threads { .. } => LineReply::Console(ConsoleAnswer::Threads(self.backend.threads())),
+            LineTask::Help(_) => LineReply::failed(FailureKind::Usage, "there is no help here"),
         }
     }
 
     /// Has one command after another done by `each`. To cancel one cancels those that follow too.
-    pub(super) fn all(&self, commands: Vec<Command>, each: impl Fn(Command) -> Reply) -> Reply {
-        Reply::Console(ConsoleAnswer::All { answers: self.one_by_one(commands, each) })
+    pub(super) fn all(&self, commands: Vec<Command>, each: impl Fn(Command) -> LineReply) -> LineReply {
+        LineReply::Console(ConsoleAnswer::All { answers: self.one_by_one(commands, each) })
     }
 
     /// Does one thing after another. To cancel one cancels those that follow too.
-    pub(super) fn one_by_one<T>(&self, things: impl IntoIterator<Item = T>, each: impl Fn(T) -> Reply) -> Vec<Reply> {
+    pub(super) fn one_by_one<T>(
+        &self,
+        things: impl IntoIterator<Item = T>,
+        each: impl Fn(T) -> LineReply,
+    ) -> Vec<LineReply> {
         let mut answers = Vec::new();
         for thing in things {
             let reply = each(thing);
@@ -183,12 +187,12 @@ impl<B: Backend> Performer<B> {
     }
 
     /// Has a command done; the answer about a file that is stored names it, and the catalogue gets it.
-    pub(super) fn reply(&self, command: Command, name: Option<String>) -> Reply {
+    pub(super) fn reply(&self, command: Command, name: Option<String>) -> LineReply {
         self.reply_on(command, name, None)
     }
 
     /// [`reply`](Self::reply); what is stored is kept on these terms.
-    pub(super) fn reply_on(&self, command: Command, name: Option<String>, terms: Option<Terms>) -> Reply {
+    pub(super) fn reply_on(&self, command: Command, name: Option<String>, terms: Option<Terms>) -> LineReply {
         let (file, source) = match &command {
             Command::Store { path, .. } => (Some(path.clone()), None),
             Command::Retrieve { source, .. } => (None, Some(source.clone())),
@@ -204,7 +208,7 @@ impl<B: Backend> Performer<B> {
         if let (Answer::Failed(failure), Some(Source::Key(key))) = (&mut answer, source) {
             finding::recognise(self.catalogue.as_ref(), &key, failure);
         }
-        let Some(file) = file else { return Reply::Node(answer) };
+        let Some(file) = file else { return LineReply::Node(answer) };
         if let Some(catalogue) = &self.catalogue {
             let finished = finding::remember(catalogue, &file, name, owned, &answer).unwrap_or_else(|ended| {
                 answer = Answer::Failed(ended);
@@ -216,8 +220,8 @@ impl<B: Backend> Performer<B> {
                 _ => {}
             }
         }
-        let mut reply = Reply::of_file(file, answer);
-        if let Reply::File(named @ Named { answer: Answer::Stored { .. }, .. }) = &mut reply {
+        let mut reply = LineReply::of_file(file, answer);
+        if let LineReply::File(named @ Named { answer: Answer::Stored { .. }, .. }) = &mut reply {
             named.manifest = manifest;
         }
         reply
@@ -230,12 +234,12 @@ impl<B: Backend> Performer<B> {
 
     /// [`ask`](Self::ask), for something to be stored on behalf of a lease. Its line in the catalogue is synced unless
     /// the answer comes soon.
-    fn ask_on(&self, command: Command, lease: Option<Lease>, line: &mut Option<Line>) -> Answer {
+    fn ask_on(&self, command: Command, lease: Option<Lease>, line: &mut Option<EntryLine>) -> Answer {
         fault::point(Role::Console);
-        gauges::name(Doing::Asks);
+        gauges::name(Activity::Asks);
         let mut show = self.shows.begin(&command);
         let mut kept = String::new();
-        for notice in Line::synced_beside(line, self.backend.submit(command.on(lease))) {
+        for notice in EntryLine::synced_beside(line, self.backend.submit(command.on(lease))) {
             match notice {
                 Notice::Progress { progress: Progress::Kept { bytes, of }, .. } if !self.forgets => {
                     kept = format!("; {bytes} of {of} bytes are kept, and the same command goes on from there");
@@ -287,20 +291,20 @@ impl<B: Backend> Performer<B> {
     }
 
     /// Looks a key up, and draws the questions of that.
-    fn draw(&self, key: Key, svg: &Path) -> Reply {
+    fn draw(&self, key: Key, svg: &Path) -> LineReply {
         if let Err(failure) = picture::check_place(svg) {
-            return Reply::from(failure);
+            return LineReply::from(failure);
         }
         let answer = self.ask(Command::Explain { key });
         if let Answer::Lookup { key, asked, took, .. } = &answer
             && let Err(error) = fs::write(svg, picture::draw(key, asked, *took))
         {
-            return Reply::from(trouble("write", svg, &error));
+            return LineReply::from(trouble("write", svg, &error));
         }
-        Reply::Node(answer)
+        LineReply::Node(answer)
     }
 
-    fn test(&self, files: Vec<PathBuf>, keep: bool) -> Reply {
+    fn test(&self, files: Vec<PathBuf>, keep: bool) -> LineReply {
         let mut tested: Vec<Tested> = Vec::new();
         for file in files {
             let result = self.test_one(&file, keep).unwrap_or_else(TestResult::Failed);
@@ -313,7 +317,7 @@ impl<B: Backend> Performer<B> {
         }
         let files = tested;
         let passed = files.iter().filter(|file| matches!(file.result, TestResult::Equal { .. })).count();
-        Reply::Console(ConsoleAnswer::Tested { passed, failed: files.len() - passed, files })
+        LineReply::Console(ConsoleAnswer::Tested { passed, failed: files.len() - passed, files })
     }
 
     /// Stores a file, brings it back to a temporary one, and compares.
@@ -339,8 +343,8 @@ impl<B: Backend> Performer<B> {
     fn store(&self, file: &Path, keep: bool) -> Result<(Key, u64, Duration), Failure> {
         let store = Command::Store { path: file.to_owned(), manifest: None, keep };
         match self.reply_on(store, None, Some(Terms::default())) {
-            Reply::File(Named { answer: Answer::Stored { key, bytes, took, .. }, .. }) => Ok((key, bytes, took)),
-            Reply::File(Named { answer, .. }) | Reply::Node(answer) => Err(Failure::of(answer)),
+            LineReply::File(Named { answer: Answer::Stored { key, bytes, took, .. }, .. }) => Ok((key, bytes, took)),
+            LineReply::File(Named { answer, .. }) | LineReply::Node(answer) => Err(Failure::of(answer)),
             other => Err(Failure::new(FailureKind::Other, format!("an unexpected answer: {other:?}"))),
         }
     }

@@ -13,7 +13,7 @@ use super::escape::quoted;
 use super::explained::{became, millis, who, why};
 use super::folder::trouble;
 use crate::id::Key;
-use crate::node::explain::{Asked, Outcome};
+use crate::node::explain::{AskedQuestion, QuestionOutcome};
 use crate::node::{Failure, FailureKind};
 use crate::raw_text;
 use crate::svg::{self, Anchor, CHARACTER, Svg};
@@ -34,8 +34,8 @@ const LEGEND: [(&str, &str); 3] =
     [("bar strong", "its time is the lookup's"), ("bar", "asked meanwhile"), ("bar dead", "no answer")];
 
 /// The picture of a lookup for `key` that asked these questions and took so long.
-pub(super) fn draw(key: &Key, asked: &[Asked], took: Duration) -> String {
-    let mut rows: Vec<&Asked> = asked.iter().collect();
+pub(super) fn draw(key: &Key, asked: &[AskedQuestion], took: Duration) -> String {
+    let mut rows: Vec<&AskedQuestion> = asked.iter().collect();
     rows.sort_by_key(|one| (std::cmp::Reverse(one.distance), one.begun));
     let words: Vec<String> =
         rows.iter().map(|one| format!("{} ({}) {}", who(one), why(one.reason), became(one))).collect();
@@ -106,12 +106,14 @@ fn draw_time(svg: &mut Svg, bottom: f64, took: Duration) {
     svg.text("", (LEFT + WIDE / 2.0, bottom + 36.0), Anchor::Middle, "time since the lookup began, ms");
 }
 
-fn draw_question(svg: &mut Svg, y: f64, one: &Asked, words: &str, took: Duration) {
+fn draw_question(svg: &mut Svg, y: f64, one: &AskedQuestion, words: &str, took: Duration) {
     let ends = one.took.map_or(took, |span| one.begun + span);
     let (from, to) = (across(one.begun, took), across(ends, took));
     let mut class = "bar".to_owned();
-    let gave_up = matches!(one.outcome, Outcome::Open) && one.late.or(one.doubted).is_some();
-    for (is_so, name) in [(one.outcome == Outcome::Silent || gave_up, " dead"), (one.waited.is_some(), " strong")] {
+    let gave_up = matches!(one.outcome, QuestionOutcome::Open) && one.late.or(one.doubted).is_some();
+    for (is_so, name) in
+        [(one.outcome == QuestionOutcome::Silent || gave_up, " dead"), (one.waited.is_some(), " strong")]
+    {
         class += if is_so { name } else { "" };
     }
     let distance = one.distance.map_or_else(|| "?".to_owned(), |bits| format!("2^{bits}"));
@@ -132,16 +134,16 @@ fn draw_question(svg: &mut Svg, y: f64, one: &Asked, words: &str, took: Duration
 mod tests {
     use super::*;
     use crate::id::Id;
-    use crate::node::explain::Wish;
-    use crate::overlay::Reason;
+    use crate::node::explain::AskedFor;
+    use crate::overlay::AskReason;
 
     #[test]
     fn the_farthest_stand_above_the_nearest_and_what_time_went_by_with_is_strong() {
-        let question = |distance, begun, waited: bool| Asked {
+        let question = |distance, begun, waited: bool| AskedQuestion {
             id: None,
             addr: ([127, 0, 0, 1], 7000).into(),
-            request: Wish::Nearer,
-            reason: Reason::Nearest,
+            request: AskedFor::Nearer,
+            reason: AskReason::Nearest,
             distance: Some(distance),
             gained: Some(1),
             named_by: None,
@@ -152,11 +154,11 @@ mod tests {
             took: Some(Duration::from_millis(10)),
             sent: 1,
             waited: waited.then_some(Duration::from_millis(10)),
-            outcome: Outcome::Named { peers: 7, new: 2 },
+            outcome: QuestionOutcome::Named { peers: 7, new: 2 },
             trail: Vec::new(),
         };
         let near = question(240, 10, true);
-        let silent = Asked { outcome: Outcome::Silent, ..question(251, 0, true) };
+        let silent = AskedQuestion { outcome: QuestionOutcome::Silent, ..question(251, 0, true) };
         let svg = draw(&Id::ZERO, &[near, silent, question(250, 0, false)], Duration::from_millis(20));
         let places = ["2^251", "2^250", "2^240"].map(|words| svg.find(&format!(">{words}<")).expect("it is drawn"));
         assert!(places.is_sorted(), "{svg}");

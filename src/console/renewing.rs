@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Backend;
-use super::beside::Nothing;
+use super::beside::NoProgress;
 use super::catalogue::{Catalogue, Entry, Owned};
 use super::leases::{now, told};
 use super::perform::Performer;
@@ -16,13 +16,13 @@ use crate::node::Answer;
 use crate::runtime::{Handle, both_since_1970};
 
 /// A catalogue that could not be read is looked at again after so many seconds.
-const PAUSE: u64 = 60;
+const RETRY_AFTER_S: u64 = 60;
 
 /// Renews what is due in the catalogue: for [`LocalPeer::renew`](crate::runtime::LocalPeer::renew).
 pub fn renewing(catalogue: Catalogue) -> impl FnMut(&Handle) -> Option<UnixTime> + Send + 'static {
     move |handle| {
         // Of a session of its own: Ctrl-C at the terminal ends none of it.
-        let performer = Performer::new(handle.session(), Arc::new(Nothing));
+        let performer = Performer::new(handle.session(), Arc::new(NoProgress));
         performer.with_catalogue(Some(catalogue.clone())).renew_due(&catalogue)
     }
 }
@@ -35,12 +35,12 @@ impl<B: Backend> Performer<B> {
             let cannot = |error| log::warn!("leases are not renewed now: {}", catalogue.cannot("read", &error));
             catalogue.entries().map_err(cannot).ok()
         };
-        let Some(mut entries) = look() else { return Some(now() + PAUSE) };
+        let Some(mut entries) = look() else { return Some(now() + RETRY_AFTER_S) };
         if let Some(due) = due(&entries, clocks()) {
             self.renew_these(catalogue, &due);
             match look() {
                 Some(after) => entries = after,
-                None => return Some(now() + PAUSE),
+                None => return Some(now() + RETRY_AFTER_S),
             }
         }
         let clocks = clocks();

@@ -8,14 +8,14 @@ use serde::{Serialize, Serializer};
 use super::beside::JobInfo;
 use super::catalogue::Entry;
 use super::escape::shown;
-use super::folder::{self, Listed, RetrievedFolder, Shown, StoredFolder};
+use super::folder::{self, ListedFolder, RetrievedFolder, ShownText, StoredFolder};
 use super::grammar::Grammar;
 use super::health;
 use super::json;
 use super::pausing::Paused;
 use super::spec::Spec;
 use super::text;
-use crate::file::{Form, LocalManifest};
+use crate::file::{LocalManifest, ManifestForm};
 use crate::id::{Id, Key};
 use crate::node::health::Health;
 use crate::node::notice::too_few_copies;
@@ -26,7 +26,7 @@ use crate::runtime::ThreadsSeen;
 /// The answer to a line. As JSON it is an object whose field `answer` says which.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(untagged)]
-pub enum Reply {
+pub enum LineReply {
     /// An answer of the node.
     Node(Answer),
     /// An answer about a file that the user named.
@@ -58,7 +58,7 @@ pub struct Named {
 impl Named {
     /// That the second of two names was taken for the place of a manifest, where it was.
     pub(super) fn second_name(&self) -> Option<String> {
-        let LocalManifest { path, form: Form::Seed } = self.manifest.as_ref()? else { return None };
+        let LocalManifest { path, form: ManifestForm::Seed } = self.manifest.as_ref()? else { return None };
         Some(format!("{} is the manifest of {} now, and was not stored", shown(path), shown(&self.file)))
     }
 }
@@ -87,7 +87,7 @@ pub enum ConsoleAnswer {
     /// The answers to several commands.
     All {
         /// The answers, in the order of the commands.
-        answers: Vec<Reply>,
+        answers: Vec<LineReply>,
     },
     /// What the catalogue has.
     Files {
@@ -132,10 +132,10 @@ pub enum ConsoleAnswer {
     RetrievedFolder(RetrievedFolder),
     /// What is in a folder in the network.
     #[serde(rename = "listing")]
-    Listed(Listed),
+    Listed(ListedFolder),
     /// The text of a file in the network.
     #[serde(rename = "text")]
-    Shown(Shown),
+    Shown(ShownText),
     /// The results of a `test`: files that were stored and retrieved.
     Tested {
         /// How many files came back equal.
@@ -231,7 +231,7 @@ pub enum TestResult {
     Failed(Failure),
 }
 
-impl Reply {
+impl LineReply {
     /// An answer that tells a failure.
     pub fn failed(kind: FailureKind, reason: impl Into<String>) -> Self {
         Self::Node(Answer::Failed(Failure::new(kind, reason)))
@@ -368,7 +368,7 @@ impl Reply {
     }
 }
 
-impl From<Failure> for Reply {
+impl From<Failure> for LineReply {
     fn from(failure: Failure) -> Self {
         Self::Node(Answer::Failed(failure))
     }

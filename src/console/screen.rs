@@ -18,12 +18,12 @@ const WAITING: usize = 256;
 /// channel of [`Screen::above_prompt`]); else on standard error. Printing never waits for the prompt, so that no thread
 /// of the peer waits for the user.
 pub struct Screen {
-    state: Ranked<State>,
+    state: Ranked<ScreenState>,
     bars: bool,
 }
 
 #[derive(Default)]
-struct State {
+struct ScreenState {
     /// Leads to the thread that prints above the prompt.
     prompt: Option<Sender<String>>,
     /// A bar that must be hidden while a line is printed.
@@ -42,7 +42,7 @@ impl Screen {
     }
 
     fn new(bars: bool) -> Arc<Self> {
-        Arc::new(Self { state: Ranked::new(&locks::SCREEN, State::default()), bars })
+        Arc::new(Self { state: Ranked::new(&locks::SCREEN, ScreenState::default()), bars })
     }
 
     /// Prints `text`, whole lines with their ends.

@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::folder::Tree;
-use super::health::Check;
-use super::options::{OptionSpec, Options};
+use super::health::CheckRequest;
+use super::options::{GivenOptions, OptionSpec};
 use super::terms::{Change, Terms};
 use super::words::{parse_file, parse_name};
-use crate::file::{Form, LocalManifest, local};
+use crate::file::{LocalManifest, ManifestForm, local};
 use crate::id::Key;
 use crate::node::{Command, Source, Until};
 
 /// What a line asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Request {
+pub enum LineTask {
     /// One command to the node, one answer from it.
     Ask(Command),
     /// Keep files in the network.
@@ -33,7 +33,7 @@ pub enum Request {
         keep: bool,
     },
     /// Find out how safe files are.
-    Check(Check),
+    Check(CheckRequest),
     /// Tell the holders of files what becomes of the leases on them.
     Lease {
         /// The files, by their names or keys; none means all whose leases end.
@@ -127,11 +127,11 @@ impl Store {
     ///
     /// # Errors
     /// For people: what is asked for cannot be.
-    pub(super) fn read(words: &[String], options: &Options, defaults: &Defaults) -> Result<Self, String> {
+    pub(super) fn read(words: &[String], options: &GivenOptions, defaults: &Defaults) -> Result<Self, String> {
         let files: Vec<_> = words.iter().map(|word| parse_file(word)).collect::<Result<_, _>>()?;
         let manifest = match options.value("--manifest") {
             Some(_) if files.len() > 1 => return Err("--manifest is the manifest of one file".to_owned()),
-            Some(word) => Some(LocalManifest { path: parse_file(word)?, form: Form::Whole }),
+            Some(word) => Some(LocalManifest { path: parse_file(word)?, form: ManifestForm::Whole }),
             None => None,
         };
         let name = match options.value("--name") {
@@ -151,7 +151,7 @@ impl Store {
             && !stands_in_the_way(second)
             && !(first.is_dir() && second.exists())
         {
-            manifest = files.pop().map(|path| LocalManifest { path, form: Form::Seed });
+            manifest = files.pop().map(|path| LocalManifest { path, form: ManifestForm::Seed });
         }
         let of_file = |path| Command::Store { path, manifest: manifest.clone(), keep };
         files.into_iter().map(of_file).collect()
@@ -178,7 +178,7 @@ fn stands_in_the_way(path: &Path) -> bool {
     !is_read || !local::may_begin(&beginning)
 }
 
-impl Request {
+impl LineTask {
     /// The same request by somebody whose working folder is `folder`.
     #[must_use]
     pub fn within(self, folder: &Path) -> Self {
@@ -239,7 +239,7 @@ impl Default for Defaults {
 
 /// The kind of an argument, for completion.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum ArgKind {
     /// A file's name.
     File,
     /// A key, a name in the catalogue, or the name of a manifest file.
@@ -262,7 +262,7 @@ pub struct Spec {
     /// The least and the greatest number of arguments.
     pub takes: (usize, usize),
     /// The arguments' kinds, in order; the last is also that of all that follow.
-    pub kinds: &'static [Kind],
+    pub kinds: &'static [ArgKind],
     /// The options it knows, beside its arguments.
     pub options: &'static [OptionSpec],
     /// What the command does, in a line.
@@ -270,7 +270,7 @@ pub struct Spec {
     /// More about the command, in whole sentences, wrapped by hand.
     pub details: &'static str,
     /// Reads the arguments and the options. The number of arguments is checked already.
-    pub parse: fn(&[String], &Options, &Defaults) -> Result<Request, String>,
+    pub parse: fn(&[String], &GivenOptions, &Defaults) -> Result<LineTask, String>,
 }
 
 impl Spec {

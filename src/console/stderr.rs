@@ -79,7 +79,7 @@ impl Stderr {
     fn start(print: impl FnMut(&str) -> io::Result<()> + Send + 'static) -> Self {
         let (sender, receiver) = bounded(WAITING);
         let count = Arc::new(Count::default());
-        let writer = Writer { receiver, count: Arc::clone(&count), print, last: None };
+        let writer = LogWriter { receiver, count: Arc::clone(&count), print, last: None };
         // Without a thread the channel is closed, and lines go out where there is room for them.
         let _ = thread::Builder::new().name("log".to_owned()).spawn(move || writer.run());
         Self { sender, count }
@@ -155,7 +155,7 @@ impl Write for &Stderr {
 }
 
 /// What the thread `log` owns.
-struct Writer<P> {
+struct LogWriter<P> {
     receiver: Receiver<Box<LogMessage>>,
     count: Arc<Count>,
     print: P,
@@ -163,7 +163,7 @@ struct Writer<P> {
     last: Option<io::ErrorKind>,
 }
 
-impl<P: FnMut(&str) -> io::Result<()>> Writer<P> {
+impl<P: FnMut(&str) -> io::Result<()>> LogWriter<P> {
     /// Writes texts until all senders are gone.
     fn run(mut self) {
         let _place = enter_gauges(PROGRAM, "log");

@@ -23,8 +23,8 @@ use rustyline::{
 
 use super::catalogue::Catalogue;
 use super::grammar::Grammar;
-use super::spec::Kind;
-use super::{Backend, Console, End, Reply, escape};
+use super::spec::ArgKind;
+use super::{Backend, Console, End, LineReply, escape};
 use crate::gauges;
 use crate::id::Key;
 use crate::node::{Answer, Command};
@@ -265,7 +265,7 @@ impl<B: Backend> Console<B> {
         let mut token = busy.begin();
         let handover = self.grammar.defaults().handover;
         let answer = self.performer.ask(Command::Interrupt { commands: Vec::new(), handover });
-        token.told = matches!(answer, Answer::Left { .. }) && self.answer(&Reply::Node(answer));
+        token.told = matches!(answer, Answer::Left { .. }) && self.answer(&LineReply::Node(answer));
         token.told
     }
 }
@@ -329,18 +329,18 @@ impl Completion {
     }
 
     /// The kind of the word that ends `before`: an argument's, or the command itself.
-    fn kind(&self, before: &str) -> Kind {
+    fn kind(&self, before: &str) -> ArgKind {
         let before = before.trim_start();
-        let Some((command, arguments)) = before.split_once(char::is_whitespace) else { return Kind::Command };
-        let Ok(spec) = self.grammar.find(command) else { return Kind::Other };
+        let Some((command, arguments)) = before.split_once(char::is_whitespace) else { return ArgKind::Command };
+        let Ok(spec) = self.grammar.find(command) else { return ArgKind::Other };
         // An open quote is closed here, so that the word it belongs to counts as one.
         let words = ["", "'", "\""].iter().find_map(|close| shlex::split(&format!("{arguments}_{close}")));
         let is_option = |word: &&String| word.starts_with("--") && word.len() > 3;
         let index = words.map_or(0, |words| words.iter().filter(|word| !is_option(word)).count().saturating_sub(1));
         if index >= spec.takes.1 {
-            return Kind::Other;
+            return ArgKind::Other;
         }
-        spec.kinds.get(index).or(spec.kinds.last()).copied().unwrap_or(Kind::Other)
+        spec.kinds.get(index).or(spec.kinds.last()).copied().unwrap_or(ArgKind::Other)
     }
 }
 
@@ -349,19 +349,19 @@ impl Completer for Completion {
 
     fn complete(&self, line: &str, pos: usize, context: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
         match self.kind(&line[..pos]) {
-            Kind::Command => Ok(self.commands(line, pos)),
-            kind @ (Kind::File | Kind::Source) => {
+            ArgKind::Command => Ok(self.commands(line, pos)),
+            kind @ (ArgKind::File | ArgKind::Source) => {
                 let (start, mut pairs) = self.files.complete_path(line, pos)?;
                 // A name that would steer the terminal can be neither shown nor typed.
                 pairs.retain(|pair| matches!(escape(&pair.display), Cow::Borrowed(_)));
-                if kind == Kind::Source {
+                if kind == ArgKind::Source {
                     let (named, known) = self.named(&line[..pos], context);
                     // Where a word holds a slash, only the part behind it is replaced: no name has one.
                     pairs.splice(..0, known.into_iter().filter(|_| named == start));
                 }
                 Ok((start, pairs))
             }
-            Kind::Other => Ok((pos, Vec::new())),
+            ArgKind::Other => Ok((pos, Vec::new())),
         }
     }
 }
@@ -386,19 +386,19 @@ mod tests {
     #[test]
     fn each_place_of_a_line_is_completed_by_what_belongs_there() {
         for (line, kind) in [
-            ("", Kind::Command),
-            ("  ret", Kind::Command),
-            ("store ", Kind::File),
-            ("s 'my fi", Kind::File),
-            ("store a b", Kind::File),
-            ("store a b c", Kind::File),
-            ("retrieve a b c", Kind::Other),
-            ("retrieve ", Kind::Source),
-            ("retrieve 'a b' ", Kind::File),
-            ("lookup 12", Kind::Source),
-            ("help st", Kind::Command),
-            ("clear a b c", Kind::Source),
-            ("nonsense a", Kind::Other),
+            ("", ArgKind::Command),
+            ("  ret", ArgKind::Command),
+            ("store ", ArgKind::File),
+            ("s 'my fi", ArgKind::File),
+            ("store a b", ArgKind::File),
+            ("store a b c", ArgKind::File),
+            ("retrieve a b c", ArgKind::Other),
+            ("retrieve ", ArgKind::Source),
+            ("retrieve 'a b' ", ArgKind::File),
+            ("lookup 12", ArgKind::Source),
+            ("help st", ArgKind::Command),
+            ("clear a b c", ArgKind::Source),
+            ("nonsense a", ArgKind::Other),
         ] {
             assert_eq!(completion().kind(line), kind, "{line:?}");
         }

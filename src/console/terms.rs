@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::escape::quoted;
-use super::options::Options;
+use super::options::GivenOptions;
 use crate::config::WIDTH;
 use crate::lease::{LAST, Lease, Secret, UnixTime};
 use crate::time::parse_time;
@@ -79,7 +79,7 @@ pub fn parse_copies(word: &str) -> Result<u8, String> {
 }
 
 /// Reads the option `--for` of `renew`.
-pub(super) fn read_renew(options: &Options) -> Result<Change, String> {
+pub(super) fn read_renew(options: &GivenOptions) -> Result<Change, String> {
     options.value("--for").map(parse_lasting).transpose().map(Change::Renew)
 }
 

@@ -162,7 +162,7 @@ fn json(rote: &Rote, input: &str) -> Vec<serde_json::Value> {
 fn what_is_whole_for_the_peers_there_are_tells_how_many_copies_were_asked_for() {
     let told = |wanted, asked| {
         let checked = Checked { wanted, asked, copies: vec![0, 1], blocks: 1, ..checked_at_once() };
-        Reply::Node(Answer::Checked(Box::new(checked))).to_text()
+        LineReply::Node(Answer::Checked(Box::new(checked))).to_text()
     };
     assert!(
         told(1, 2).starts_with("whole for 1 peer: 0 bytes in 1 block, 1 copy of each; 2 were asked for; "),
@@ -281,7 +281,7 @@ fn help_shows_every_command_and_more_about_one() {
 
 #[test]
 fn a_failure_from_afar_cannot_steer_the_terminal() {
-    let reply = Reply::failed(FailureKind::Other, "10.0.0.1:7 said: \u{1b}[2J\r\nkey 0");
+    let reply = LineReply::failed(FailureKind::Other, "10.0.0.1:7 said: \u{1b}[2J\r\nkey 0");
     assert_eq!(text::render(&reply), "error: 10.0.0.1:7 said: \\u{1b}[2J\\r\\nkey 0");
     assert!(!reply.to_json().contains('\u{1b}'));
 }
@@ -290,7 +290,7 @@ fn a_failure_from_afar_cannot_steer_the_terminal() {
 fn answers_read_well() {
     let addr: SocketAddr = "127.0.0.1:7000".parse().expect("an address");
     let (a, b) = (Peer::new(Id::of(b"a"), addr), Peer::new(Id::of(b"b"), addr));
-    let show = |answer| text::render(&Reply::Node(answer));
+    let show = |answer| text::render(&LineReply::Node(answer));
     let took = Duration::from_millis(2500);
     let stored_beside = |copies, wanted, unreached| {
         let (key, sha256, bytes, blocks, lists, listed) = (Id::ZERO, Id::ZERO, 5 << 20, 5, 1, None);
@@ -349,8 +349,8 @@ fn the_answer_to_a_store_begins_with_the_key_and_names_the_file_however_many_are
 
 #[test]
 fn several_things_of_which_some_failed_are_a_partial_failure() {
-    let failed = |kind| Reply::failed(kind, "x");
-    let done = || Reply::Node(Answer::Cleared { blocks: 0 });
+    let failed = |kind| LineReply::failed(kind, "x");
+    let done = || LineReply::Node(Answer::Cleared { blocks: 0 });
     for (answers, verdict) in [
         (vec![done(), done()], None),
         (vec![done(), failed(FailureKind::NotFound)], Some(FailureKind::Partial)),
@@ -358,13 +358,13 @@ fn several_things_of_which_some_failed_are_a_partial_failure() {
         (vec![done(), failed(FailureKind::Cancelled)], Some(FailureKind::Cancelled)),
     ] {
         let shown = format!("{answers:?}");
-        assert_eq!(Reply::Console(reply::ConsoleAnswer::All { answers }).verdict(), verdict, "{shown}");
+        assert_eq!(LineReply::Console(reply::ConsoleAnswer::All { answers }).verdict(), verdict, "{shown}");
     }
 }
 
 #[test]
 fn leaving_says_what_becomes_of_the_blocks() {
-    let show = |answer| text::render(&Reply::Node(answer));
+    let show = |answer| text::render(&LineReply::Node(answer));
     for (answer, said) in [
         (left(2, 0, true, true), "left; 2 blocks handed over"),
         (
@@ -384,7 +384,7 @@ fn leaving_says_what_becomes_of_the_blocks() {
 
 #[test]
 fn a_console_that_is_paused_starts_no_other_command_and_one_that_is_stuck_is_told_of() {
-    let busy = Busy::default();
+    let busy = BusyToken::default();
     let mut token = busy.begin();
     token.told = true;
     assert_eq!(busy.clone().pause(Duration::ZERO), None, "a command is under way");

@@ -12,7 +12,7 @@ use super::explained;
 use super::folder;
 use super::health;
 use super::leases;
-use super::reply::{ConsoleAnswer, HelpEntry, Imported, LeftOut, Named, Reply, TestResult, Tested};
+use super::reply::{ConsoleAnswer, HelpEntry, Imported, LeftOut, LineReply, Named, TestResult, Tested};
 use crate::config::{UPKEEP_KIB, UPKEEP_MESSAGES};
 use crate::node::notice::{PeerInfo, Status};
 use crate::node::{Answer, Failure};
@@ -21,33 +21,33 @@ use crate::peer::{Peer, told_of_silent};
 use crate::runtime::since_1970;
 
 /// The answer as text of one or more lines, without the last line end.
-pub(super) fn render(reply: &Reply) -> String {
+pub(super) fn render(reply: &LineReply) -> String {
     let text = match reply {
-        Reply::Node(answer) => render_answer(answer, None),
-        Reply::File(named) => of_file(named),
-        Reply::Console(ConsoleAnswer::Threads(seen)) => seen.to_string(),
-        Reply::Console(ConsoleAnswer::Paused(paused)) => paused.to_string(),
-        Reply::Console(ConsoleAnswer::All { answers }) => lines(answers.iter().map(render)),
-        Reply::Console(ConsoleAnswer::Files { files }) if files.is_empty() => {
+        LineReply::Node(answer) => render_answer(answer, None),
+        LineReply::File(named) => of_file(named),
+        LineReply::Console(ConsoleAnswer::Threads(seen)) => seen.to_string(),
+        LineReply::Console(ConsoleAnswer::Paused(paused)) => paused.to_string(),
+        LineReply::Console(ConsoleAnswer::All { answers }) => lines(answers.iter().map(render)),
+        LineReply::Console(ConsoleAnswer::Files { files }) if files.is_empty() => {
             "there is no such file in the catalogue: nothing was stored from here, or under another name".to_owned()
         }
-        Reply::Console(ConsoleAnswer::Files { files }) => lines(files.iter().map(entry)),
-        Reply::Console(ConsoleAnswer::Named { key, name }) => format!("{key} is called {} too", escape(name)),
-        Reply::Console(ConsoleAnswer::Forgotten { files }) => {
+        LineReply::Console(ConsoleAnswer::Files { files }) => lines(files.iter().map(entry)),
+        LineReply::Console(ConsoleAnswer::Named { key, name }) => format!("{key} is called {} too", escape(name)),
+        LineReply::Console(ConsoleAnswer::Forgotten { files }) => {
             let key = |file: &Entry| if file.begun { "not finished".to_owned() } else { format!("key {}", file.key) };
             let keys = files.iter().map(|file| format!("forgot {}, {}", escape(&file.name), key(file)));
             lines(keys.chain(["the network keeps what it has".to_owned()]))
         }
-        Reply::Console(ConsoleAnswer::Imported(of)) => imported(of),
-        Reply::Console(ConsoleAnswer::StoredFolder(folder)) => folder::stored(folder),
-        Reply::Console(ConsoleAnswer::RetrievedFolder(folder)) => folder::retrieved(folder),
-        Reply::Console(ConsoleAnswer::Listed(listed)) => folder::listed(listed),
-        Reply::Console(ConsoleAnswer::Shown(shown)) => lines(shown.text.split('\n').map(escape_line)),
-        Reply::Console(ConsoleAnswer::Help { commands }) => help(commands),
-        Reply::Console(ConsoleAnswer::Begun { job, line }) => format!("[{job}] runs: {}", escape(line)),
-        Reply::Console(ConsoleAnswer::Jobs { jobs }) => beside::text(jobs, time),
-        Reply::Console(ConsoleAnswer::Cancelling { job }) => format!("[{job}] is cancelled"),
-        Reply::Console(ConsoleAnswer::Tested { files, .. }) => lines(files.iter().map(tested)),
+        LineReply::Console(ConsoleAnswer::Imported(of)) => imported(of),
+        LineReply::Console(ConsoleAnswer::StoredFolder(folder)) => folder::stored(folder),
+        LineReply::Console(ConsoleAnswer::RetrievedFolder(folder)) => folder::retrieved(folder),
+        LineReply::Console(ConsoleAnswer::Listed(listed)) => folder::listed(listed),
+        LineReply::Console(ConsoleAnswer::Shown(shown)) => lines(shown.text.split('\n').map(escape_line)),
+        LineReply::Console(ConsoleAnswer::Help { commands }) => help(commands),
+        LineReply::Console(ConsoleAnswer::Begun { job, line }) => format!("[{job}] runs: {}", escape(line)),
+        LineReply::Console(ConsoleAnswer::Jobs { jobs }) => beside::text(jobs, time),
+        LineReply::Console(ConsoleAnswer::Cancelling { job }) => format!("[{job}] is cancelled"),
+        LineReply::Console(ConsoleAnswer::Tested { files, .. }) => lines(files.iter().map(tested)),
     };
     text.trim_end_matches('\n').to_owned()
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::manifest::{self, Entry, Manifest};
+use super::manifest::{self, Manifest, ManifestEntry};
 use super::text;
 use crate::id::Id;
 use crate::path_text;
@@ -21,13 +21,13 @@ pub struct LocalManifest {
     #[serde(with = "path_text")]
     pub path: PathBuf,
     /// The form to write it in.
-    pub form: Form,
+    pub form: ManifestForm,
 }
 
 /// The form of a local manifest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Form {
+pub enum ManifestForm {
     /// The seed's text.
     Seed,
     /// The form that shows whether it is whole.
@@ -36,14 +36,14 @@ pub enum Form {
 
 /// The content of a local manifest.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Listed {
+pub struct ManifestContent {
     /// The file's blocks, in order.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<ManifestEntry>,
     /// SHA-256 of the file; none in the seed's text, which does not show that it is whole either.
     pub sha256: Option<Id>,
 }
 
-impl Form {
+impl ManifestForm {
     /// The text before the entries. Its length depends on the size alone, so it can be written before the SHA-256 is
     /// known, and overwritten after.
     pub fn head(self, size: u64, sha256: &Id) -> String {
@@ -54,7 +54,7 @@ impl Form {
     }
 
     /// The text of one block's entry.
-    pub fn entry(self, entry: &Entry) -> String {
+    pub fn entry(self, entry: &ManifestEntry) -> String {
         match self {
             Self::Seed => text::write_entry(entry),
             Self::Whole => manifest::line(entry),
@@ -74,17 +74,17 @@ const MARK: &[u8] = "\u{feff}".as_bytes();
 ///
 /// # Errors
 /// What is wrong with the manifest, for people.
-pub fn read(bytes: &[u8]) -> Result<Listed, String> {
+pub fn read(bytes: &[u8]) -> Result<ManifestContent, String> {
     let bytes = without_mark(bytes);
     match Manifest::decode_unbounded(bytes) {
         Ok(Some(Manifest { level: 0, sha256: sha256 @ Some(_), folder: false, entries, .. })) => {
-            Ok(Listed { entries, sha256 })
+            Ok(ManifestContent { entries, sha256 })
         }
         Ok(Some(_)) => Err("it is a part of a manifest, or was cut off".to_owned()),
         Ok(None) => {
             let list = std::str::from_utf8(bytes).map_err(|_| "it is not text".to_owned())?;
             let entries = text::parse(list).map_err(|error| error.to_string())?;
-            Ok(Listed { entries, sha256: None })
+            Ok(ManifestContent { entries, sha256: None })
         }
         Err(error) => Err(format!("{error}; was it cut off, or changed?")),
     }
@@ -106,11 +106,11 @@ mod tests {
     use super::*;
     use crate::id::Key;
 
-    fn entries(count: u64) -> Vec<Entry> {
-        (1..=count).map(|n| Entry { key: Key::of(&n.to_le_bytes()), size: n }).collect()
+    fn entries(count: u64) -> Vec<ManifestEntry> {
+        (1..=count).map(|n| ManifestEntry { key: Key::of(&n.to_le_bytes()), size: n }).collect()
     }
 
-    fn write(form: Form, entries: &[Entry], sha256: &Id) -> String {
+    fn write(form: ManifestForm, entries: &[ManifestEntry], sha256: &Id) -> String {
         let size = entries.iter().map(|entry| entry.size).sum();
         let lines: String = entries.iter().map(|entry| form.entry(entry)).collect();
         form.head(size, sha256) + &lines
@@ -121,12 +121,16 @@ mod tests {
         for count in [0, 1, 3, 5000] {
             let entries = entries(count);
             let sha256 = Id::of(b"the file");
-            for (form, sha256) in [(Form::Whole, Some(sha256)), (Form::Seed, None)] {
+            for (form, sha256) in [(ManifestForm::Whole, Some(sha256)), (ManifestForm::Seed, None)] {
                 let text = write(form, &entries, &sha256.unwrap_or(Id::ZERO));
-                assert_eq!(read(text.as_bytes()), Ok(Listed { entries: entries.clone(), sha256 }), "{form:?} {count}");
+                assert_eq!(
+                    read(text.as_bytes()),
+                    Ok(ManifestContent { entries: entries.clone(), sha256 }),
+                    "{form:?} {count}"
+                );
                 assert!(may_begin(&text.as_bytes()[..text.len().min(BEGINNING)]), "{form:?} {count}");
                 let marked = [MARK, text.as_bytes()].concat();
-                assert_eq!(read(&marked), Ok(Listed { entries: entries.clone(), sha256 }), "{form:?} {count}");
+                assert_eq!(read(&marked), Ok(ManifestContent { entries: entries.clone(), sha256 }), "{form:?} {count}");
                 assert!(may_begin(&marked[..marked.len().min(BEGINNING)]), "{form:?} {count}, behind a mark");
             }
         }
@@ -135,7 +139,7 @@ mod tests {
     #[test]
     fn the_whole_form_cut_anywhere_is_refused() {
         for count in [0, 1, 4] {
-            let text = write(Form::Whole, &entries(count), &Id::of(b"the file"));
+            let text = write(ManifestForm::Whole, &entries(count), &Id::of(b"the file"));
             for at in 1..text.len() {
                 assert!(read(&text.as_bytes()[..at]).is_err(), "{count} blocks, cut at {at}");
             }
@@ -145,7 +149,10 @@ mod tests {
     #[test]
     fn the_head_is_as_long_before_the_hash_is_known_as_after() {
         for size in [0, 9, 1 << 40] {
-            assert_eq!(Form::Whole.head(size, &Id::ZERO).len(), Form::Whole.head(size, &Id::of(b"x")).len());
+            assert_eq!(
+                ManifestForm::Whole.head(size, &Id::ZERO).len(),
+                ManifestForm::Whole.head(size, &Id::of(b"x")).len()
+            );
         }
     }
 
@@ -153,7 +160,7 @@ mod tests {
     fn the_whole_form_of_a_small_file_is_its_root_to_the_byte() {
         let (entries, sha256) = (entries(3), Id::of(b"the file"));
         let root = Manifest { level: 0, size: 6, sha256: Some(sha256), folder: false, entries: entries.clone() };
-        assert_eq!(write(Form::Whole, &entries, &sha256).into_bytes(), root.encode());
+        assert_eq!(write(ManifestForm::Whole, &entries, &sha256).into_bytes(), root.encode());
     }
 
     #[test]

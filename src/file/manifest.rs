@@ -24,7 +24,7 @@ pub const FANOUT: usize = 4096;
 
 /// One line of a manifest: a block, and how much of the file lies in and below it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Entry {
+pub struct ManifestEntry {
     /// The block's key.
     pub key: Key,
     /// Bytes of the file that it stands for: of a data block its size, of a manifest block all that lies below it.
@@ -44,7 +44,7 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub folder: bool,
     /// The children, in the file's order.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<ManifestEntry>,
 }
 
 /// The lines of a manifest above its entries.
@@ -57,7 +57,7 @@ pub(super) fn head(level: u8, size: u64, sha256: Option<&Id>) -> String {
 const FOLDER: &str = "folder";
 
 /// The line of one entry.
-pub(super) fn line(entry: &Entry) -> String {
+pub(super) fn line(entry: &ManifestEntry) -> String {
     format!("{}${}\n", entry.key, entry.size)
 }
 
@@ -132,7 +132,7 @@ impl Manifest {
         let folder = lines.next_if_eq(&FOLDER).is_some();
         let entries = lines.map(|line| {
             let (key, size) = line.split_once('$')?;
-            Some(Entry { key: key.parse().ok()?, size: size.parse().ok()? })
+            Some(ManifestEntry { key: key.parse().ok()?, size: size.parse().ok()? })
         });
         Some(Self { level, size, sha256, folder, entries: entries.collect::<Option<_>>()? })
     }
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     fn manifest(entries: u64) -> Manifest {
-        let entry = |n: u64| Entry { key: Key::of(&n.to_le_bytes()), size: 1 << 20 };
+        let entry = |n: u64| ManifestEntry { key: Key::of(&n.to_le_bytes()), size: 1 << 20 };
         let entries: Vec<_> = (0..entries).map(entry).collect();
         let (size, sha256) = ((entries.len() as u64) << 20, Some(Id::of(b"file")));
         Manifest { level: 1, size, sha256, folder: false, entries }

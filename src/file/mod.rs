@@ -10,8 +10,8 @@ pub mod manifest;
 pub mod text;
 pub mod tree;
 
-pub use local::{Form, LocalManifest};
-pub use manifest::{Entry, Manifest, ManifestError};
+pub use local::{LocalManifest, ManifestForm};
+pub use manifest::{Manifest, ManifestEntry, ManifestError};
 
 /// Bytes in every block of a file but its last.
 pub const BLOCK_SIZE: u32 = crate::config::MAX_BLOCK_SIZE;

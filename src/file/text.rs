@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::Entry;
+use super::ManifestEntry;
 use crate::config::MAX_BLOCK_SIZE;
 use crate::id::Key;
 
@@ -17,7 +17,7 @@ pub struct TextError {
 }
 
 /// The text of one block's entry.
-pub fn write_entry(entry: &Entry) -> String {
+pub fn write_entry(entry: &ManifestEntry) -> String {
     format!("{}${}|", entry.key, entry.size)
 }
 
@@ -25,7 +25,7 @@ pub fn write_entry(entry: &Entry) -> String {
 ///
 /// # Errors
 /// [`TextError`] names the first block that is not as it should be.
-pub fn parse(text: &str) -> Result<Vec<Entry>, TextError> {
+pub fn parse(text: &str) -> Result<Vec<ManifestEntry>, TextError> {
     let text = text.trim_end_matches(['\r', '\n']);
     if text.is_empty() {
         return Ok(Vec::new());
@@ -36,7 +36,7 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, TextError> {
     items.map(|(item, block)| parse_entry(item).map_err(|problem| error(block, problem))).collect()
 }
 
-fn parse_entry(item: &str) -> Result<Entry, &'static str> {
+fn parse_entry(item: &str) -> Result<ManifestEntry, &'static str> {
     let (key, size) = item.split_once('$').ok_or("has no '$' between its key and its size")?;
     let key: Key = key.parse().map_err(|_| "does not begin with 64 hexadecimal digits")?;
     let digits = !size.is_empty() && size.bytes().all(|byte| byte.is_ascii_digit());
@@ -44,7 +44,7 @@ fn parse_entry(item: &str) -> Result<Entry, &'static str> {
     if size > MAX_BLOCK_SIZE.into() {
         return Err("is larger than a block can be (1048576 bytes)");
     }
-    Ok(Entry { key, size })
+    Ok(ManifestEntry { key, size })
 }
 
 #[cfg(test)]
@@ -53,7 +53,8 @@ mod tests {
 
     #[test]
     fn a_list_reads_back_as_it_was_written() {
-        let list: Vec<_> = (0..5).map(|n: u64| Entry { key: Key::of(&n.to_le_bytes()), size: n * 1000 }).collect();
+        let list: Vec<_> =
+            (0..5).map(|n: u64| ManifestEntry { key: Key::of(&n.to_le_bytes()), size: n * 1000 }).collect();
         let text: String = list.iter().map(write_entry).collect();
         assert_eq!(parse(&text), Ok(list.clone()));
         assert_eq!(parse(&format!("{text}\r\n")), Ok(list), "an editor may end the line");
@@ -62,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_broken_list_is_refused_with_the_place_that_is_wrong() {
-        let good = write_entry(&Entry { key: Key::of(b"x"), size: 7 });
+        let good = write_entry(&ManifestEntry { key: Key::of(b"x"), size: 7 });
         let key = Key::of(b"x");
         for bad in
             ["|", "x$1|", &format!("{key}$|"), &format!("{key}$+7|"), &format!("{key}7|"), &format!("{key}$1048577|")]
@@ -75,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_list_cut_anywhere_but_between_blocks_is_refused() {
-        let text: String = (1..4).map(|size| write_entry(&Entry { key: Key::of(b"x"), size })).collect();
+        let text: String = (1..4).map(|size| write_entry(&ManifestEntry { key: Key::of(b"x"), size })).collect();
         for at in 1..text.len() {
             assert_eq!(parse(&text[..at]).is_ok(), text[..at].ends_with('|'), "cut at {at}");
         }

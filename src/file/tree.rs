@@ -4,18 +4,18 @@
 
 use std::ops::Range;
 
-use super::manifest::{Entry, FANOUT, Manifest, ManifestError};
+use super::manifest::{FANOUT, Manifest, ManifestEntry, ManifestError};
 use crate::id::{Id, Key};
 
 /// Collects a file's blocks into nodes, and nodes into higher nodes, up to the root.
 pub struct TreeBuilder {
-    levels: Vec<Vec<Entry>>,
+    levels: Vec<Vec<ManifestEntry>>,
     fanout: usize,
 }
 
 /// What [`TreeBuilder::finish`] asks to be packed.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Next {
+pub enum ToPack {
     /// A node that is not full but the last of its level: pack it, [`TreeBuilder::push`] it one level up, and ask
     /// again.
     Pack(Manifest),
@@ -42,7 +42,7 @@ impl TreeBuilder {
 
     /// Adds a data block (level 0) or a packed node of the level below. A node that this would overfill is given out:
     /// pack it and push it at its level plus one before anything else.
-    pub fn push(&mut self, level: u8, entry: Entry) -> Option<Manifest> {
+    pub fn push(&mut self, level: u8, entry: ManifestEntry) -> Option<Manifest> {
         let at = usize::from(level);
         if self.levels.len() <= at {
             self.levels.resize_with(at + 1, Vec::new);
@@ -53,11 +53,11 @@ impl TreeBuilder {
     }
 
     /// After the last block: what is to be packed next, from the lowest level up, until it is the root.
-    pub fn finish(&mut self, sha256: Id) -> Next {
+    pub fn finish(&mut self, sha256: Id) -> ToPack {
         let top = self.levels.iter().rposition(|level| !level.is_empty()).unwrap_or(0);
         match self.levels[..top].iter().position(|level| !level.is_empty()) {
-            Some(lowest) => Next::Pack(self.take(lowest)),
-            None => Next::Root(Manifest { sha256: Some(sha256), ..self.take(top) }),
+            Some(lowest) => ToPack::Pack(self.take(lowest)),
+            None => ToPack::Root(Manifest { sha256: Some(sha256), ..self.take(top) }),
         }
     }
 
@@ -69,15 +69,15 @@ impl TreeBuilder {
 }
 
 /// The keys of the lists that a file's tree has above its blocks `entries`; the root's is the last.
-pub fn list_keys(entries: impl IntoIterator<Item = Entry>, sha256: Id) -> Vec<Key> {
+pub fn list_keys(entries: impl IntoIterator<Item = ManifestEntry>, sha256: Id) -> Vec<Key> {
     lists(entries, sha256).iter().map(|list| Key::of(&list.encode())).collect()
 }
 
 /// The lists that a file's tree has above its blocks `entries`; the root is the last.
-pub fn lists(entries: impl IntoIterator<Item = Entry>, sha256: Id) -> Vec<Manifest> {
+pub fn lists(entries: impl IntoIterator<Item = ManifestEntry>, sha256: Id) -> Vec<Manifest> {
     fn pack(builder: &mut TreeBuilder, mut full: Option<Manifest>, lists: &mut Vec<Manifest>) {
         while let Some(node) = full {
-            full = builder.push(node.level + 1, Entry { key: Key::of(&node.encode()), size: node.size });
+            full = builder.push(node.level + 1, ManifestEntry { key: Key::of(&node.encode()), size: node.size });
             lists.push(node);
         }
     }
@@ -88,8 +88,8 @@ pub fn lists(entries: impl IntoIterator<Item = Entry>, sha256: Id) -> Vec<Manife
     }
     loop {
         match builder.finish(sha256) {
-            Next::Pack(node) => pack(&mut builder, Some(node), &mut lists),
-            Next::Root(root) => {
+            ToPack::Pack(node) => pack(&mut builder, Some(node), &mut lists),
+            ToPack::Root(root) => {
                 lists.push(root);
                 return lists;
             }
@@ -101,7 +101,7 @@ pub fn lists(entries: impl IntoIterator<Item = Entry>, sha256: Id) -> Vec<Manife
 #[derive(Clone)]
 pub struct TreeWalk {
     /// The nodes from the root down to the walk's position, each with the entries still to be walked.
-    stack: Vec<Open>,
+    stack: Vec<OpenList>,
     offset: u64,
     /// Level and size of the node that was asked for and is not here yet.
     wanted: Option<(u8, u64)>,
@@ -110,14 +110,14 @@ pub struct TreeWalk {
 }
 
 #[derive(Clone)]
-struct Open {
+struct OpenList {
     level: u8,
-    entries: std::vec::IntoIter<Entry>,
+    entries: std::vec::IntoIter<ManifestEntry>,
 }
 
 /// The next stop of a [`TreeWalk`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Step {
+pub enum Stop {
     /// A data block, and where it starts in the file.
     Slot {
         /// The block's key.
@@ -145,12 +145,12 @@ impl TreeWalk {
     }
 
     /// A walk over a flat list of data blocks.
-    pub fn flat(entries: Vec<Entry>) -> Self {
+    pub fn flat(entries: Vec<ManifestEntry>) -> Self {
         Self::below(0, entries)
     }
 
-    fn below(level: u8, entries: Vec<Entry>) -> Self {
-        let open = Open { level, entries: entries.into_iter() };
+    fn below(level: u8, entries: Vec<ManifestEntry>) -> Self {
+        let open = OpenList { level, entries: entries.into_iter() };
         Self { stack: vec![open], offset: 0, wanted: None, within: 0..u64::MAX }
     }
 
@@ -161,12 +161,12 @@ impl TreeWalk {
     }
 
     /// Goes on to the next block or node.
-    pub fn next_step(&mut self) -> Step {
+    pub fn next_step(&mut self) -> Stop {
         if self.wanted.is_some() {
-            return Step::Wait;
+            return Stop::Wait;
         }
         while let Some(open) = self.stack.last_mut() {
-            let Some(Entry { key, size }) = open.entries.next() else {
+            let Some(ManifestEntry { key, size }) = open.entries.next() else {
                 self.stack.pop();
                 continue;
             };
@@ -178,16 +178,16 @@ impl TreeWalk {
             }
             if open.level > 0 {
                 self.wanted = Some((open.level - 1, size));
-                return Step::Need { key };
+                return Stop::Need { key };
             }
             let offset = self.offset;
             self.offset += size;
-            return Step::Slot { key, size: u32::try_from(size).unwrap_or(u32::MAX), offset };
+            return Stop::Slot { key, size: u32::try_from(size).unwrap_or(u32::MAX), offset };
         }
-        Step::Done
+        Stop::Done
     }
 
-    /// The node that [`Step::Need`] asked for.
+    /// The node that [`Stop::Need`] asked for.
     ///
     /// # Errors
     /// The node is not what its parent said: of another level or size.
@@ -199,7 +199,7 @@ impl TreeWalk {
         if node.size != size {
             return Err(ManifestError::WrongSize { expected: size, found: node.size });
         }
-        self.stack.push(Open { level, entries: node.entries.into_iter() });
+        self.stack.push(OpenList { level, entries: node.entries.into_iter() });
         Ok(())
     }
 }
@@ -210,8 +210,8 @@ mod tests {
 
     use super::*;
 
-    fn entry(n: u64) -> Entry {
-        Entry { key: Id::from_u64(n), size: n % 7 + 1 }
+    fn entry(n: u64) -> ManifestEntry {
+        ManifestEntry { key: Id::from_u64(n), size: n % 7 + 1 }
     }
 
     /// Builds the tree of `blocks` blocks; returns its root and its nodes by key.
@@ -222,7 +222,7 @@ mod tests {
             let key = Id::from_u64(1_000_000 + nodes.len() as u64);
             let (level, size) = (node.level, node.size);
             nodes.insert(key, node);
-            match tree.push(level + 1, Entry { key, size }) {
+            match tree.push(level + 1, ManifestEntry { key, size }) {
                 Some(full) => node = full,
                 None => break,
             }
@@ -234,8 +234,8 @@ mod tests {
         }
         loop {
             match tree.finish(Id::ZERO) {
-                Next::Pack(node) => pack(&mut tree, node),
-                Next::Root(root) => return (root, nodes),
+                ToPack::Pack(node) => pack(&mut tree, node),
+                ToPack::Root(root) => return (root, nodes),
             }
         }
     }
@@ -243,12 +243,12 @@ mod tests {
     #[test]
     fn the_lists_above_blocks_are_those_that_a_store_packs() {
         let of = |count: usize| list_keys((0..count as u64).map(entry), Id::ZERO);
-        let node = |level, entries: Vec<Entry>, sha256| {
+        let node = |level, entries: Vec<ManifestEntry>, sha256| {
             let size = entries.iter().map(|entry| entry.size).sum();
             let node = Manifest { level, size, sha256, folder: false, entries };
-            Entry { key: Key::of(&node.encode()), size }
+            ManifestEntry { key: Key::of(&node.encode()), size }
         };
-        let blocks: Vec<Entry> = (0..FANOUT as u64 + 1).map(entry).collect();
+        let blocks: Vec<ManifestEntry> = (0..FANOUT as u64 + 1).map(entry).collect();
         assert_eq!(of(2), [node(0, blocks[..2].to_vec(), Some(Id::ZERO)).key]);
         let lower = [node(0, blocks[..FANOUT].to_vec(), None), node(0, blocks[FANOUT..].to_vec(), None)];
         let root = node(1, lower.to_vec(), Some(Id::ZERO));
@@ -264,16 +264,16 @@ mod tests {
             let (mut walk, mut next, mut at) = (TreeWalk::new(root), 0, 0);
             loop {
                 match walk.next_step() {
-                    Step::Slot { key, size, offset } => {
+                    Stop::Slot { key, size, offset } => {
                         assert_eq!((key, u64::from(size), offset), (entry(next).key, entry(next).size, at));
                         (next, at) = (next + 1, at + u64::from(size));
                     }
-                    Step::Need { key } => {
-                        assert_eq!(walk.next_step(), Step::Wait);
+                    Stop::Need { key } => {
+                        assert_eq!(walk.next_step(), Stop::Wait);
                         walk.supply(nodes[&key].clone()).expect("the tree is sound");
                     }
-                    Step::Wait => panic!("nothing is awaited"),
-                    Step::Done => break,
+                    Stop::Wait => panic!("nothing is awaited"),
+                    Stop::Done => break,
                 }
             }
             assert_eq!(next, blocks, "fan-out {fanout}");
@@ -295,13 +295,13 @@ mod tests {
             let (mut walk, mut met, mut asked) = (TreeWalk::new(root.clone()).within(part.clone()), Vec::new(), 0);
             loop {
                 match walk.next_step() {
-                    Step::Slot { size, offset, .. } => met.push(offset..offset + u64::from(size)),
-                    Step::Need { key } => {
+                    Stop::Slot { size, offset, .. } => met.push(offset..offset + u64::from(size)),
+                    Stop::Need { key } => {
                         asked += 1;
                         walk.supply(nodes[&key].clone()).expect("the tree is sound");
                     }
-                    Step::Wait => panic!("nothing is awaited"),
-                    Step::Done => break,
+                    Stop::Wait => panic!("nothing is awaited"),
+                    Stop::Done => break,
                 }
             }
             let wanted: Vec<_> = blocks.iter().filter(is_wanted).cloned().collect();
@@ -315,7 +315,7 @@ mod tests {
         let (root, nodes) = build(5, 2);
         for spoil in [|node: &mut Manifest| node.level += 1, |node: &mut Manifest| node.size += 1] {
             let mut walk = TreeWalk::new(root.clone());
-            let Step::Need { key } = walk.next_step() else { panic!("the root has nodes below") };
+            let Stop::Need { key } = walk.next_step() else { panic!("the root has nodes below") };
             let mut node = nodes[&key].clone();
             spoil(&mut node);
             assert!(walk.supply(node).is_err());

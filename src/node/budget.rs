@@ -9,20 +9,20 @@ use crate::time::Time;
 
 /// What this peer spends to keep replica sets full.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Upkeep {
+pub(super) struct RepairBudget {
     messages: Budget,
     kib: Budget,
     /// Messages sent, and bytes of blocks offered, since the start.
     total: (u64, u64),
 }
 
-impl Default for Upkeep {
+impl Default for RepairBudget {
     fn default() -> Self {
         Self { messages: Budget::a_second(UPKEEP_MESSAGES), kib: Budget::a_second(UPKEEP_KIB), total: (0, 0) }
     }
 }
 
-impl Upkeep {
+impl RepairBudget {
     /// When the next message may be sent.
     pub(super) fn opens(&self) -> Time {
         self.messages.opens().max(self.kib.opens())

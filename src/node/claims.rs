@@ -47,7 +47,7 @@ struct Claim {
 }
 
 /// A block is read back in this time, or others are offered it meanwhile.
-const PATIENCE: Duration = Duration::from_secs(1);
+const READ_BACK_LIMIT: Duration = Duration::from_secs(1);
 
 /// Blocks that are read back at a time, for they may not come, and that wait for it.
 const MAX_READ_BACK: usize = 4;
@@ -61,7 +61,7 @@ const DISBELIEF: Duration = Duration::from_secs(600);
 const LIARS: usize = 256;
 
 /// What has become of a claim: whether the peer has a copy, or why it does not count.
-type Verdict = (Offer, Result<Taken, Refusal>);
+type ClaimEnd = (Offer, Result<Taken, Refusal>);
 
 impl Desk {
     /// A peer says that it holds a block: it is read back. The verdict follows, as of an offer.
@@ -87,7 +87,7 @@ impl Desk {
         if self.claims.queue.len() >= MAX_QUEUE {
             return Err(Refusal::Unjudged("too many blocks wait to be read back".to_owned()));
         }
-        let patience = Some(self.now() + PATIENCE);
+        let patience = Some(self.now() + READ_BACK_LIMIT);
         self.claims.queue.push_back(Claim { offer, sample: None, patience });
         self.read_back();
         Ok(())
@@ -141,7 +141,7 @@ impl Desk {
     }
 
     /// A job is done: what it tells of claims, if it was about one.
-    fn settle_claim(&mut self, job: JobId, outcome: &Outcome) -> Option<Vec<Verdict>> {
+    fn settle_claim(&mut self, job: JobId, outcome: &Outcome) -> Option<Vec<ClaimEnd>> {
         let Some(Claim { offer, sample, .. }) = self.claims.by_job.remove(&job)? else { return Some(Vec::new()) };
         let result = match outcome {
             Outcome::Sampled { sample: own } if let Some((_, shows)) = sample.filter(|(shown, _)| shown == own) => {
@@ -220,7 +220,7 @@ impl Node {
             (Ok(taken), None)
                 if self.desk.claims.unreached.len() < MAX_QUEUE && self.desk.dial(offer.to.addr, offer.urgency) =>
             {
-                let patience = Some(self.desk.now() + PATIENCE);
+                let patience = Some(self.desk.now() + READ_BACK_LIMIT);
                 return self.desk.claims.unreached.push((Claim { offer, sample: None, patience }, taken));
             }
             (Ok(_), None) => Err(Refusal::Unjudged("too many peers are being connected to".to_owned())),

@@ -1,6 +1,6 @@
 //! What the user asks: which part gets which command, and those that concern the whole node.
 
-use super::life::Step;
+use super::life::LifeEvent;
 use super::notice::{Answer, FailureKind, Status};
 use super::part::{News, Owner};
 use super::{Command, CommandId, Node, Until};
@@ -79,7 +79,7 @@ impl Node {
     /// Ends what is under way for the user; then this peer leaves.
     fn leave(&mut self, id: CommandId, handover: bool) {
         self.end(None, FailureKind::Other, "this peer was told to leave the network");
-        self.desk.life = self.desk.life.after(Step::Told);
+        self.desk.life = self.desk.life.after(LifeEvent::Told);
         self.quit = Some((id, handover));
         self.tell(News::Leaving { handover });
     }
@@ -128,7 +128,7 @@ impl Node {
             repairs: under_way(&[Owner::Repair, Owner::Heal]),
             messages: (traffic.received, traffic.sent),
             dropped: traffic.dropped,
-            upkeep: desk.upkeep.total(),
+            upkeep: desk.repair_budget.total(),
             scrub: self.parts.iter().find_map(|(_, part)| part.scrubbing(desk)),
         }
     }

@@ -13,15 +13,15 @@ use std::time::Duration;
 use rand::RngExt;
 
 use super::action::Action;
-use super::budget::{Favours, Upkeep};
+use super::budget::{Favours, RepairBudget};
 use super::claims::Claims;
 use super::command::CommandId;
 use super::exchange::Exchange;
-use super::explain::{Asked, Explanations};
+use super::explain::{AskedQuestion, Explanations};
 use super::holdings::{Holdings, USUAL};
 use super::job::{GetId, Holder, Job, JobError, JobErrorKind, JobId, PutId};
 use super::jobs::{Jobs, Urgency};
-use super::life::{Life, Step};
+use super::life::{Life, LifeEvent};
 use super::notice::{Answer, Failure, FailureKind, Notice, PeerInfo, Progress};
 use super::part::{Owner, Ticket};
 use super::reach::Reach;
@@ -52,7 +52,7 @@ pub(crate) struct Desk {
     /// The commands that have no answer yet.
     pub(super) asked: BTreeSet<CommandId>,
     pub(super) holdings: Holdings,
-    pub(super) upkeep: Upkeep,
+    pub(super) repair_budget: RepairBudget,
     pub(super) claims: Claims,
     pub(super) reach: Reach,
     pub(super) life: Life,
@@ -77,7 +77,7 @@ impl Desk {
             explained: Explanations::default(),
             asked: BTreeSet::new(),
             holdings,
-            upkeep: Upkeep::default(),
+            repair_budget: RepairBudget::default(),
             claims: Claims::default(),
             reach: Reach::default(),
             life: Life::Running,
@@ -251,13 +251,13 @@ impl Desk {
     }
 
     /// When something may be asked or offered again to keep replica sets full.
-    pub(crate) fn upkeep_opens(&self) -> Time {
-        self.upkeep.opens()
+    pub(crate) fn repair_opens(&self) -> Time {
+        self.repair_budget.opens()
     }
 
     /// [`ask`](Self::ask), to keep replica sets full.
-    pub(crate) fn ask_for_upkeep(&mut self, ticket: Ticket, to: Peer, request: Request) {
-        self.upkeep.spend(self.exchange.now(), 0);
+    pub(crate) fn ask_for_repair(&mut self, ticket: Ticket, to: Peer, request: Request) {
+        self.repair_budget.spend(self.exchange.now(), 0);
         self.ask(ticket, to, request);
     }
 
@@ -293,7 +293,7 @@ impl Desk {
     }
 
     /// The questions of a lookup that is over, if they were written down.
-    pub(crate) fn explanation(&mut self, lookup: LookupId) -> Vec<Asked> {
+    pub(crate) fn explanation(&mut self, lookup: LookupId) -> Vec<AskedQuestion> {
         self.explained.end(self.exchange.now(), lookup)
     }
 
@@ -338,7 +338,7 @@ impl Desk {
 
     /// Says goodbye to the network: nothing is left to hand over, or time is up.
     pub(crate) fn say_goodbye(&mut self) {
-        self.life = self.life.after(Step::HandedOver);
+        self.life = self.life.after(LifeEvent::HandedOver);
         self.exchange.say_goodbye();
         self.overlay.leave(self.exchange.now(), &mut self.effects);
     }

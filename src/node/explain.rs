@@ -11,22 +11,22 @@ use serde::{Deserialize, Serialize};
 
 use super::exchange::Delivery;
 use crate::id::{ID_BITS, Id, Key};
-use crate::overlay::{LookupId, OverlayKind, Reason, Step, Tag, Target};
+use crate::overlay::{AskReason, LookupId, LookupStep, OverlayKind, Tag, Target};
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{Request, Response};
 
 /// A question that a lookup asked.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Asked {
+pub struct AskedQuestion {
     /// The id of the peer that was asked, if it was known.
     pub id: Option<Id>,
     /// Its address.
     pub addr: SocketAddr,
     /// What it was asked.
-    pub request: Wish,
+    pub request: AskedFor,
     /// Why it was asked then.
-    pub reason: Reason,
+    pub reason: AskReason,
     /// Bits of the distance from its id to the key, which is below 2 to this power.
     pub distance: Option<u16>,
     /// By so many bits it is nearer than the peer that named it, or than this one if it was known here.
@@ -49,7 +49,7 @@ pub struct Asked {
     /// All such times are the lookup's, but for what else it waited for.
     pub waited: Option<Duration>,
     /// What became of it.
-    pub outcome: Outcome,
+    pub outcome: QuestionOutcome,
     /// The peers that passed it on, as they say; older ones do not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trail: Vec<Peer>,
@@ -58,7 +58,7 @@ pub struct Asked {
 /// What a question asks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Wish {
+pub enum AskedFor {
     /// Who is nearer?
     Nearer,
     /// Do you hold it, or who is nearer?
@@ -72,7 +72,7 @@ pub enum Wish {
 /// What became of a question.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum QuestionOutcome {
     /// The lookup was over before it was answered.
     Open,
     /// The answer named so many peers, so many of them for the first time in this lookup.
@@ -103,7 +103,7 @@ struct Explanation {
     /// How far this peer is from the key.
     distance: u16,
     since: Time,
-    asked: Vec<Asked>,
+    asked: Vec<AskedQuestion>,
     /// The addresses that were named, and by the answer to which question first.
     named: BTreeMap<SocketAddr, usize>,
     /// The question that something came of last, and when.
@@ -117,7 +117,7 @@ impl Explanation {
     }
 
     /// The lookup ends now: which of its questions its time went by with, from the last one back.
-    fn end(mut self, now: Time) -> Vec<Asked> {
+    fn end(mut self, now: Time) -> Vec<AskedQuestion> {
         let (mut until, mut next) = (now.since(self.since), self.at_hand(now));
         while let Some(question) = next.and_then(|at| self.asked.get_mut(at)) {
             question.waited = Some(until.saturating_sub(question.begun));
@@ -145,27 +145,27 @@ impl Explanations {
     }
 
     /// The lookup is over: its questions.
-    pub(super) fn end(&mut self, now: Time, lookup: LookupId) -> Vec<Asked> {
+    pub(super) fn end(&mut self, now: Time, lookup: LookupId) -> Vec<AskedQuestion> {
         self.open.retain(|_, (of, _)| *of != lookup);
         self.lookups.remove(&lookup).map_or(Vec::new(), |explanation| explanation.end(now))
     }
 
     /// A question goes out. Where it travels from peer to peer, the way is asked for.
-    pub(super) fn on_ask(&mut self, now: Time, step: Step, tag: Tag, to: &Target, request: &mut Request) {
+    pub(super) fn on_ask(&mut self, now: Time, step: LookupStep, tag: Tag, to: &Target, request: &mut Request) {
         let Some(of) = self.lookups.get_mut(&step.lookup) else { return };
         request.ask_for_trail();
         let wish = match request {
-            Request::FindNode { .. } => Wish::Nearer,
-            Request::FindValue { .. } => Wish::Block,
-            Request::Ring(_) => Wish::Owner,
-            _ => Wish::Proof,
+            Request::FindNode { .. } => AskedFor::Nearer,
+            Request::FindValue { .. } => AskedFor::Block,
+            Request::Ring(_) => AskedFor::Owner,
+            _ => AskedFor::Proof,
         };
         let distance = to.id.map(|id| bits(&self.kind.distance(&id, &of.key)));
         let named_by = of.named.get(&to.addr).copied();
         let before = named_by.map_or(Some(of.distance), |at| of.asked[at].distance);
         let gained = before.zip(distance).map(|(before, distance)| before as i16 - distance as i16);
         self.open.insert(tag, (step.lookup, of.asked.len()));
-        of.asked.push(Asked {
+        of.asked.push(AskedQuestion {
             id: to.id,
             addr: to.addr,
             request: wish,
@@ -180,7 +180,7 @@ impl Explanations {
             took: None,
             sent: 1,
             waited: None,
-            outcome: Outcome::Open,
+            outcome: QuestionOutcome::Open,
             trail: Vec::new(),
         });
     }
@@ -215,8 +215,8 @@ impl Explanations {
                 let new = of.named.len() - before;
                 outcome(question.request, response, new)
             }
-            Delivery::NoAnswer { refused: Some(reason), .. } => Outcome::Refused { reason: reason.clone() },
-            _ => Outcome::Silent,
+            Delivery::NoAnswer { refused: Some(reason), .. } => QuestionOutcome::Refused { reason: reason.clone() },
+            _ => QuestionOutcome::Silent,
         };
         question.took = Some(span);
         self.open.remove(tag);
@@ -224,12 +224,12 @@ impl Explanations {
 }
 
 /// What an answer to such a question means; so many peers of those that it names were `new`.
-fn outcome(request: Wish, response: &Response, new: usize) -> Outcome {
+fn outcome(request: AskedFor, response: &Response, new: usize) -> QuestionOutcome {
     match response {
-        Response::Nodes(peers) => Outcome::Named { peers: peers.len(), new },
-        Response::Node(_) | Response::Holder { .. } if request == Wish::Block => Outcome::Holds,
-        Response::Ring(_) => Outcome::Owned,
-        _ => Outcome::Known,
+        Response::Nodes(peers) => QuestionOutcome::Named { peers: peers.len(), new },
+        Response::Node(_) | Response::Holder { .. } if request == AskedFor::Block => QuestionOutcome::Holds,
+        Response::Ring(_) => QuestionOutcome::Owned,
+        _ => QuestionOutcome::Known,
     }
 }
 
@@ -241,7 +241,7 @@ fn bits(distance: &Id) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::overlay::Reason;
+    use crate::overlay::AskReason;
 
     #[test]
     fn a_peer_that_refused_is_not_called_silent() {
@@ -249,11 +249,11 @@ mod tests {
         let (key, to) = (Id::of(b"key"), Target { id: None, addr: ([10, 0, 0, 1], 7000).into() });
         explained.begin(Time::ZERO, 1, key, (Id::ZERO, OverlayKind::Kademlia));
         for (tag, refused) in [(1, Some("busy".to_owned())), (2, None)] {
-            let step = Step { lookup: 1, reason: Reason::Nearest };
+            let step = LookupStep { lookup: 1, reason: AskReason::Nearest };
             explained.on_ask(Time::ZERO, step, tag, &to, &mut Request::FindNode { id: key });
             explained.on(Time::ZERO, &Delivery::NoAnswer { tag, sent: 1, to, refused });
         }
-        let became: Vec<Outcome> = explained.end(Time::ZERO, 1).into_iter().map(|one| one.outcome).collect();
-        assert_eq!(became, [Outcome::Refused { reason: "busy".to_owned() }, Outcome::Silent]);
+        let became: Vec<QuestionOutcome> = explained.end(Time::ZERO, 1).into_iter().map(|one| one.outcome).collect();
+        assert_eq!(became, [QuestionOutcome::Refused { reason: "busy".to_owned() }, QuestionOutcome::Silent]);
     }
 }

@@ -13,15 +13,15 @@ mod room;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeBounds;
 
-pub(super) use self::copies::Look;
-use self::copies::{Round, RoundNumber};
-use self::room::{Coming, charge};
+pub(super) use self::copies::LookEnd;
+use self::copies::{CopyRound, RoundNumber};
+use self::room::{ComingBlock, charge};
 use super::job::JobId;
 use super::leases::{Leases, SetId};
-use super::shares::{Mark, Shares};
+use super::shares::{SourceNumber, SourceShares};
 use crate::id::Key;
 use crate::lease::{Lease, LeaseId, Note, UnixTime};
-use crate::source::Source;
+use crate::source::Subnet;
 use crate::wire::{Range, Start};
 
 /// The copies that a block is to have: the number that its leases ask for, at most [`WIDTH`](crate::config::WIDTH), or
@@ -35,26 +35,26 @@ pub(crate) const USUAL: Class = 0;
 /// The blocks in the own store.
 #[derive(Default, Debug)]
 pub(super) struct Holdings {
-    blocks: BTreeMap<Key, Held>,
+    blocks: BTreeMap<Key, HeldBlock>,
     bytes: u64,
     /// What they are [charged](room::charge).
     charged: u64,
     /// The most that all blocks together may be charged.
     capacity: Option<u64>,
     /// The blocks that jobs are to write or to look at.
-    coming: BTreeMap<JobId, Coming>,
+    coming: BTreeMap<JobId, ComingBlock>,
     /// The blocks that are to be deleted, and the jobs that do it.
     going: BTreeSet<Key>,
     deletions: BTreeMap<JobId, Key>,
     leases: Leases,
-    shares: Shares,
+    shares: SourceShares,
     /// What was told of leases and may not be in the journal, and the jobs that write it.
     unwritten: BTreeMap<LeaseId, Note>,
     noting: BTreeMap<JobId, Vec<Note>>,
     /// Copies of a block for which nobody asks for a number.
     usual: usize,
     now: UnixTime,
-    round: Round,
+    round: CopyRound,
     /// Blocks that were looked at: a test counts those of each turn.
     #[cfg(test)]
     pub(super) looks: std::cell::Cell<usize>,
@@ -62,12 +62,12 @@ pub(super) struct Holdings {
 
 /// What is known of a block.
 #[derive(Debug)]
-struct Held {
+struct HeldBlock {
     size: u32,
     /// The leases on it.
     set: SetId,
     /// Who brought it.
-    by: Mark,
+    by: SourceNumber,
     /// It was written, or looked at, since this peer began.
     seen: bool,
     /// The last round in which another peer was found to have a copy.
@@ -91,7 +91,7 @@ impl Holdings {
     pub(super) fn found(&mut self, blocks: Vec<(Key, u32)>, notes: &[Note]) {
         self.bytes = blocks.iter().map(|(_, size)| u64::from(*size)).sum();
         self.charged = blocks.iter().map(|(_, size)| charge(*size)).sum();
-        let held = |size| Held { size, set: SetId::NONE, by: Mark::NONE, seen: false, round: 0 };
+        let held = |size| HeldBlock { size, set: SetId::NONE, by: SourceNumber::NONE, seen: false, round: 0 };
         self.blocks = blocks.into_iter().map(|(key, size)| (key, held(size))).collect();
         // What has ended comes last: a block of which nothing else is known shall go, not be like one without any
         // lease.
@@ -106,14 +106,14 @@ impl Holdings {
     }
 
     /// A block was written, to be kept for these leases too. It counts for who brought it first.
-    pub(super) fn insert(&mut self, key: Key, size: u32, leases: &[Lease], by: Option<Source>) {
+    pub(super) fn insert(&mut self, key: Key, size: u32, leases: &[Lease], by: Option<Subnet>) {
         // It may have come otherwise since that was ordered.
         let leases = self.meant(&key, leases.to_vec());
         let (before, after) = (self.size(&key).map_or(0, charge), charge(size));
         self.charged = self.charged - before + after;
         let by = by.filter(|_| before == 0);
         let mark = self.shares.mark(by);
-        let new = Held { size: 0, set: SetId::NONE, by: mark, seen: true, round: self.round.number };
+        let new = HeldBlock { size: 0, set: SetId::NONE, by: mark, seen: true, round: self.round.number };
         let held = self.blocks.entry(key).or_insert(new);
         self.shares.change(held.by, by, before, after);
         self.bytes = self.bytes - u64::from(held.size) + u64::from(size);
@@ -130,7 +130,7 @@ impl Holdings {
 
     /// A block is gone. Returns its size and the leases on it, if it was here.
     pub(super) fn remove(&mut self, key: &Key) -> Option<(u32, Vec<Lease>)> {
-        let Held { size, set, by, round, .. } = self.blocks.remove(key)?;
+        let HeldBlock { size, set, by, round, .. } = self.blocks.remove(key)?;
         self.note_gone(key, round);
         self.bytes -= u64::from(size);
         self.charged -= charge(size);
@@ -173,7 +173,7 @@ impl Holdings {
     }
 
     /// The blocks in this range of keys, in order: all that looks at many comes by here.
-    fn range(&self, range: impl RangeBounds<Key>) -> impl Iterator<Item = (&Key, &Held)> {
+    fn range(&self, range: impl RangeBounds<Key>) -> impl Iterator<Item = (&Key, &HeldBlock)> {
         let range = self.blocks.range(range);
         #[cfg(test)]
         let range = range.inspect(|_| self.looks.set(self.looks.get() + 1));
@@ -190,7 +190,7 @@ impl Holdings {
         most: usize,
         looks: &mut usize,
     ) -> (Vec<&Key>, Start) {
-        let fits = |held: &Held| {
+        let fits = |held: &HeldBlock| {
             class.is_none_or(|class| self.leases.wanted_class(held.set, self.now, self.usual) == Some(class))
         };
         let (mut keys, mut end) = (Vec::new(), None);

@@ -15,13 +15,13 @@ use crate::time::Time;
 /// and however slowly they come, the person at the console is not kept waiting.
 pub(crate) struct Jobs {
     next: JobId,
-    out: BTreeMap<JobId, Running>,
+    out: BTreeMap<JobId, RunningJob>,
     own: VecDeque<(JobId, Job, Ticket)>,
     others: VecDeque<(JobId, Job, Ticket)>,
     own_out: usize,
 }
 
-struct Running {
+struct RunningJob {
     ticket: Ticket,
     urgency: Urgency,
     /// Bytes are known to come for it up to here.
@@ -116,7 +116,7 @@ impl Jobs {
             };
             let Some((job, work, ticket)) = next else { break };
             self.own_out += usize::from(urgency == Urgency::Own);
-            self.out.insert(job, Running { ticket, urgency, flows_until: Time::ZERO });
+            self.out.insert(job, RunningJob { ticket, urgency, flows_until: Time::ZERO });
             out.push(Action::Start { job, work });
         }
     }

@@ -21,9 +21,9 @@ const ENDED_MEMORY: usize = 20_000;
 /// The leases on all blocks.
 #[derive(Debug)]
 pub(super) struct Leases {
-    terms: BTreeMap<LeaseId, Terms>,
+    terms: BTreeMap<LeaseId, LeaseTerms>,
     /// The sets by number. The first is that of a block which nobody may end.
-    sets: Vec<Set>,
+    sets: Vec<LeaseSet>,
     numbers: BTreeMap<Vec<LeaseId>, SetId>,
     free: Vec<SetId>,
     /// When each lease ends or ended, as far as any does.
@@ -37,7 +37,7 @@ pub(super) struct Leases {
 }
 
 #[derive(Debug)]
-struct Terms {
+struct LeaseTerms {
     until: Option<UnixTime>,
     copies: u8,
     /// The sets that it is in.
@@ -45,7 +45,7 @@ struct Terms {
 }
 
 #[derive(Debug, Default)]
-struct Set {
+struct LeaseSet {
     ids: Vec<LeaseId>,
     blocks: u32,
 }
@@ -59,7 +59,7 @@ impl Default for Leases {
     fn default() -> Self {
         Self {
             terms: BTreeMap::new(),
-            sets: vec![Set::default()],
+            sets: vec![LeaseSet::default()],
             numbers: BTreeMap::from([(Vec::new(), SetId::NONE)]),
             free: Vec::new(),
             ends: BTreeSet::new(),
@@ -172,7 +172,7 @@ impl Leases {
         for lease in &live {
             self.classes |= 1 << asked(lease.copies);
             if !self.renew(lease) && ids.contains(&lease.id) && !self.terms.contains_key(&lease.id) {
-                self.terms.insert(lease.id, Terms { until: lease.until, copies: lease.copies, sets: Vec::new() });
+                self.terms.insert(lease.id, LeaseTerms { until: lease.until, copies: lease.copies, sets: Vec::new() });
                 self.ends.extend(lease.until.map(|until| (until, lease.id)));
             }
         }
@@ -224,7 +224,7 @@ impl Leases {
             }
         }
         if number.0 as usize == self.sets.len() {
-            self.sets.push(Set::default());
+            self.sets.push(LeaseSet::default());
         }
         self.sets[number.0 as usize].ids.clone_from(&ids);
         self.numbers.insert(ids, number);

@@ -15,7 +15,7 @@ pub(crate) enum Life {
 
 /// What moves a life on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Step {
+pub(crate) enum LifeEvent {
     /// It was told to leave.
     Told,
     /// Nothing is left to hand over, or time is up.
@@ -26,11 +26,11 @@ pub(crate) enum Step {
 
 impl Life {
     /// The life after `step`; a step that does not belong here changes nothing.
-    pub(crate) const fn after(self, step: Step) -> Self {
+    pub(crate) const fn after(self, step: LifeEvent) -> Self {
         match (self, step) {
-            (Self::Running, Step::Told) => Self::HandingOver,
-            (Self::HandingOver, Step::HandedOver) => Self::SayingGoodbye,
-            (Self::SayingGoodbye, Step::Heard) => Self::Stopped,
+            (Self::Running, LifeEvent::Told) => Self::HandingOver,
+            (Self::HandingOver, LifeEvent::HandedOver) => Self::SayingGoodbye,
+            (Self::SayingGoodbye, LifeEvent::Heard) => Self::Stopped,
             (life, _) => life,
         }
     }
@@ -55,7 +55,11 @@ mod tests {
             (Stopped, [Stopped, Stopped, Stopped]),
         ];
         for (life, after) in table {
-            assert_eq!([Step::Told, Step::HandedOver, Step::Heard].map(|step| life.after(step)), after, "{life:?}");
+            assert_eq!(
+                [LifeEvent::Told, LifeEvent::HandedOver, LifeEvent::Heard].map(|step| life.after(step)),
+                after,
+                "{life:?}"
+            );
         }
     }
 }

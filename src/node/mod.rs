@@ -62,7 +62,7 @@ use std::net::SocketAddr;
 pub use action::{Action, Outbox};
 pub use command::{Command, CommandId, LeaseChange, Source, Until};
 pub use event::{Event, Obstacle};
-pub use notice::{Answer, Failure, FailureKind, Named, Notice, Phase, Progress};
+pub use notice::{Answer, Failure, FailureKind, NamedBy, Notice, Phase, Progress};
 pub use purpose::Purpose;
 
 use self::desk::Desk;
@@ -70,10 +70,10 @@ use self::exchange::Delivery;
 use self::life::Life;
 use self::part::{Found, News, Owner, Part, Reply, Ticket};
 use self::trouble::Trouble;
-use self::waits::Waits;
+use self::waits::UserWaits;
 use crate::config::Config;
 use crate::id::Id;
-use crate::overlay::{Cause, Effect, Entrances, Incoming, LookupId, Overlay, Reason, RingEffect};
+use crate::overlay::{AskReason, Cause, Effect, Entrances, Incoming, LookupId, Overlay, RingEffect};
 use crate::time::Time;
 use crate::wire::{Body, Message, Request, Sender, Via};
 
@@ -87,7 +87,7 @@ pub struct Node {
     /// When the user pressed Ctrl-C last.
     interrupted: Option<Time>,
     started: Time,
-    waits: Waits,
+    waits: UserWaits,
     spare_effects: Vec<Effect>,
 }
 
@@ -102,7 +102,7 @@ impl Node {
             quit: None,
             interrupted: None,
             started: Time::ZERO,
-            waits: Waits::default(),
+            waits: UserWaits::default(),
             spare_effects: Vec::new(),
         };
         node.add(Owner::Puts, Box::<files::Puts>::default());
@@ -116,7 +116,7 @@ impl Node {
         node.add(Owner::Scrub, Box::new(keeping::Scrub::new(Id::from_bytes(seed))));
         node.add(Owner::Safety, Box::<keeping::Safety>::default());
         node.add(Owner::Answering, Box::<keeping::Answering>::default());
-        node.add(Owner::Leases, Box::<keeping::Tenancy>::default());
+        node.add(Owner::Leases, Box::<keeping::LeaseKeeping>::default());
         node.add(Owner::Clears, Box::<files::Clears>::default());
         node.add(Owner::Checks, Box::<files::Checks>::default());
         node.add(Owner::LeaseChanges, Box::<files::LeaseChanges>::default());
@@ -385,7 +385,7 @@ impl Node {
         // told of in other words. Silence is waited for no longer than any answer.
         let heard = !(self.desk.config.named_files && self.desk.exchange.expects_goodbyes());
         if self.desk.life == Life::SayingGoodbye && heard {
-            self.desk.life = self.desk.life.after(life::Step::Heard);
+            self.desk.life = self.desk.life.after(life::LifeEvent::Heard);
             self.answer_all();
             self.desk.exchange.out().push(Action::Stop);
         }
@@ -395,7 +395,7 @@ impl Node {
         match effect {
             Effect::Ask { to, mut request, tag, tries, step } => {
                 // A ping beside a question is the ring's own look after its next hop.
-                let looks = step.filter(|step| step.reason != Reason::Beside);
+                let looks = step.filter(|step| step.reason != AskReason::Beside);
                 let purpose = looks.map_or(Purpose::Upkeep, |step| self.purpose_of(step.lookup));
                 if let Some(step) = step {
                     self.desk.explained.on_ask(self.desk.exchange.now(), step, tag, &to, &mut request);

@@ -46,7 +46,7 @@ pub enum Notice {
         /// How it ended.
         answer: Answer,
         /// What it named.
-        named: Named,
+        named: NamedBy,
     },
     /// The node joined its network, or there was nobody to join.
     Joined {
@@ -143,7 +143,7 @@ pub enum Notice {
 /// What a store or a retrieve named.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Named {
+pub enum NamedBy {
     /// A file that was to be stored.
     Stored {
         /// The file.
@@ -169,7 +169,7 @@ pub enum Named {
     },
 }
 
-impl Named {
+impl NamedBy {
     /// What `command` names; none if it neither stores a file nor brings one back.
     pub fn of(command: &Command) -> Option<Self> {
         match command {

@@ -6,7 +6,7 @@ use super::notice::Notice;
 use super::part::{self, News, Reply, Ticket};
 use crate::id::Key;
 use crate::lease::Lease;
-use crate::source::Source;
+use crate::source::Subnet;
 
 impl Node {
     pub(super) fn on_outcome(&mut self, ticket: Ticket, job: JobId, outcome: Outcome) {
@@ -14,9 +14,9 @@ impl Node {
             self.desk.holdings.noted(job);
         }
         let (leases, by) = self.desk.holdings.settle(job);
-        match (ticket.step, &outcome) {
-            (part::Step::Block(key), &Outcome::Stored { size }) => self.hold(key, size, &leases, by),
-            (part::Step::Block(key), &Outcome::Sound { .. }) if !leases.is_empty() => {
+        match (ticket.about, &outcome) {
+            (part::About::Block(key), &Outcome::Stored { size }) => self.hold(key, size, &leases, by),
+            (part::About::Block(key), &Outcome::Sound { .. }) if !leases.is_empty() => {
                 let before = self.desk.holdings.class(&key);
                 // What else it is kept for may have changed since that was ordered.
                 let leases = self.desk.holdings.meant(&key, leases);
@@ -26,7 +26,7 @@ impl Node {
                 }
             }
             // Of the jobs about one block, only its deletion has nothing else to tell.
-            (part::Step::Block(key), Outcome::Done) => {
+            (part::About::Block(key), Outcome::Done) => {
                 self.desk.holdings.remove(&key);
                 self.tell(News::Dropped(&key));
             }
@@ -38,7 +38,7 @@ impl Node {
     }
 
     /// A block is in the own store now.
-    fn hold(&mut self, key: Key, size: u32, leases: &[Lease], by: Option<Source>) {
+    fn hold(&mut self, key: Key, size: u32, leases: &[Lease], by: Option<Subnet>) {
         if !self.desk.holds(&key) {
             self.desk.notify(Notice::BlockStored { key, size });
         }

@@ -26,10 +26,10 @@ const QUICK: Duration = Duration::from_secs(1);
 
 /// Whatever took longer than this is no sign that more may move at once. A block then came at a fifth of a MiB a second
 /// or less, three times the least rate, and those that share a way do not get equal parts.
-const GOOD: Duration = Duration::from_secs(5);
+const GOOD_TIME: Duration = Duration::from_secs(5);
 
 /// Whatever took longer than this may have been close to being given up.
-const LONG: Duration = Duration::from_secs(10);
+const NEAR_GIVING_UP: Duration = Duration::from_secs(10);
 
 /// What a block of this size counts, in bytes.
 pub(super) fn weight(size: u32) -> u64 {
@@ -71,18 +71,18 @@ impl Pace {
         self.large.add(took);
         let step = match took {
             took if took < QUICK => 3,
-            took if took < GOOD => 1,
+            took if took < GOOD_TIME => 1,
             _ => 0,
         };
         self.allowed = (self.allowed + step).min(self.most);
-        if took > LONG {
+        if took > NEAR_GIVING_UP {
             self.allowed = (self.allowed - 1).max(1);
         }
     }
 
     /// A move that began at `since` was given up.
     pub(super) fn on_given_up(&mut self, now: Time, since: Time) {
-        if now.since(since) > GOOD && since >= self.halved {
+        if now.since(since) > GOOD_TIME && since >= self.halved {
             self.allowed = (self.allowed / 2).max(1);
             self.halved = now;
         }

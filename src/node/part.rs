@@ -69,12 +69,12 @@ pub(crate) struct Ticket {
     /// The thing that it is about, in the part's own numbers: a file, a command; 0 where the part has but one.
     pub(crate) number: u64,
     /// The step of that thing.
-    pub(crate) step: Step,
+    pub(crate) about: About,
 }
 
 /// A step of what a part does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Step {
+pub(crate) enum About {
     /// The thing as a whole.
     Whole,
     /// One of its blocks.
@@ -119,12 +119,12 @@ impl Owner {
 impl Ticket {
     /// About thing number `number` as a whole.
     pub(crate) const fn of(owner: Owner, number: u64) -> Self {
-        Self { owner, number, step: Step::Whole }
+        Self { owner, number, about: About::Whole }
     }
 
     /// About a block, where the part knows its things by that alone.
     pub(crate) const fn block(owner: Owner, block: Key) -> Self {
-        Self { owner, number: 0, step: Step::Block(block) }
+        Self { owner, number: 0, about: About::Block(block) }
     }
 }
 

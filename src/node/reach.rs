@@ -24,7 +24,7 @@ use crate::time::Time;
 
 /// A connection shows for so long that its receiver can be connected to; so many addresses are remembered.
 const SHOWN_FOR: Duration = Duration::from_secs(3600);
-const MEMORY: usize = 1024;
+const WAYS_KEPT: usize = 1024;
 
 /// Who could not be connected to is dialled again after this long, and after twice as long each time, up to that.
 const FIRST_RETRY: Duration = Duration::from_secs(10);
@@ -41,7 +41,7 @@ const MAX_QUEUE: usize = 256;
 #[derive(Default)]
 pub(super) struct Reach {
     /// When a connection to each address came about last.
-    reached: Recent<SocketAddr, Time, MEMORY>,
+    reached: Recent<SocketAddr, Time, WAYS_KEPT>,
     shut: BTreeMap<SocketAddr, Shut>,
     dials: BTreeMap<JobId, SocketAddr>,
     queue: VecDeque<(SocketAddr, Urgency)>,

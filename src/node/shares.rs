@@ -1,45 +1,50 @@
 //! Who brought what is here, and how much of the capacity each may take.
 //!
-//! What others bring stays, and nobody knows who comes next. So of the capacity a source has at most [`MOST`] times
-//! what it leaves free ([`leaves_enough`]): nearly all of it while nobody else comes, and the next has as large a share
-//! of the rest. Nothing is deleted for that. What came before this peer began counts for nobody, nor does what its own
-//! source brings: its user, and all that run beside it.
+//! What others bring stays, and nobody knows who comes next. So of the capacity a source has at most [`LARGEST_SHARE`]
+//! times what it leaves free ([`leaves_enough`]): nearly all of it while nobody else comes, and the next has as large a
+//! share of the rest. Nothing is deleted for that. What came before this peer began counts for nobody, nor does what
+//! its own source brings: its user, and all that run beside it.
 
 use std::collections::BTreeMap;
 
-use crate::source::{Source, leaves_enough};
+use crate::source::{Subnet, leaves_enough};
 
 /// What a source has at most, as often as it leaves that to others.
-const MOST: u64 = 7;
+const LARGEST_SHARE: u64 = 7;
 
 /// The number of a source, which is kept with each block that it brought.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Mark(u16);
+pub(super) struct SourceNumber(u16);
 
-impl Mark {
+impl SourceNumber {
     /// Of what counts for nobody.
     pub(super) const NONE: Self = Self(0);
 }
 
 /// What each source has here. One that has nothing is forgotten.
 #[derive(Default, Debug)]
-pub(super) struct Shares {
-    marks: BTreeMap<Source, Mark>,
-    brought: BTreeMap<Mark, (Source, u64)>,
+pub(super) struct SourceShares {
+    marks: BTreeMap<Subnet, SourceNumber>,
+    brought: BTreeMap<SourceNumber, (Subnet, u64)>,
 }
 
-impl Shares {
+impl SourceShares {
     /// The number of the source that brings a block. Those for which none is left count for nobody.
-    pub(super) fn mark(&self, by: Option<Source>) -> Mark {
-        let Some(by) = by else { return Mark::NONE };
-        let next = || self.brought.last_key_value().map_or(Some(1), |(Mark(last), _)| last.checked_add(1)).map(Mark);
-        let free = || (1..=u16::MAX).map(Mark).find(|mark| !self.brought.contains_key(mark));
-        self.marks.get(&by).copied().or_else(next).or_else(free).unwrap_or(Mark::NONE)
+    pub(super) fn mark(&self, by: Option<Subnet>) -> SourceNumber {
+        let Some(by) = by else { return SourceNumber::NONE };
+        let next = || {
+            self.brought
+                .last_key_value()
+                .map_or(Some(1), |(SourceNumber(last), _)| last.checked_add(1))
+                .map(SourceNumber)
+        };
+        let free = || (1..=u16::MAX).map(SourceNumber).find(|mark| !self.brought.contains_key(mark));
+        self.marks.get(&by).copied().or_else(next).or_else(free).unwrap_or(SourceNumber::NONE)
     }
 
     /// A block of the source `by`, of this number, took so many bytes of the capacity, and takes so many now.
-    pub(super) fn change(&mut self, mark: Mark, by: Option<Source>, before: u64, after: u64) {
-        if let Some(by) = by.filter(|_| mark != Mark::NONE) {
+    pub(super) fn change(&mut self, mark: SourceNumber, by: Option<Subnet>, before: u64, after: u64) {
+        if let Some(by) = by.filter(|_| mark != SourceNumber::NONE) {
             self.marks.insert(by, mark);
             self.brought.entry(mark).or_insert((by, 0));
         }
@@ -53,15 +58,15 @@ impl Shares {
     }
 
     /// Whether a source may bring so many bytes more, beside those `coming` from it, where others have `left` then.
-    pub(super) fn allow(&self, by: Source, coming: u64, more: u64, left: u64) -> bool {
+    pub(super) fn allow(&self, by: Subnet, coming: u64, more: u64, left: u64) -> bool {
         let has = self.marks.get(&by).and_then(|mark| self.brought.get(mark)).map_or(0, |(_, bytes)| *bytes);
-        leaves_enough(has + coming, more, left.saturating_mul(MOST))
+        leaves_enough(has + coming, more, left.saturating_mul(LARGEST_SHARE))
     }
 
     /// Whether the blocks, each with its number and what it takes, add up to what each source has.
-    pub(super) fn check(&self, blocks: impl Iterator<Item = (Mark, u64)>) -> bool {
+    pub(super) fn check(&self, blocks: impl Iterator<Item = (SourceNumber, u64)>) -> bool {
         let mut sums = BTreeMap::new();
-        for (mark, bytes) in blocks.filter(|(mark, _)| *mark != Mark::NONE) {
+        for (mark, bytes) in blocks.filter(|(mark, _)| *mark != SourceNumber::NONE) {
             *sums.entry(mark).or_default() += bytes;
         }
         sums == self.brought.iter().map(|(mark, (_, bytes))| (*mark, *bytes)).collect()
@@ -74,21 +79,21 @@ impl Shares {
 mod tests {
     use super::*;
 
-    fn source(n: u32) -> Source {
-        Source::of((std::net::Ipv4Addr::from(0x0b00_0000 + (n << 8)), 1).into())
+    fn source(n: u32) -> Subnet {
+        Subnet::of((std::net::Ipv4Addr::from(0x0b00_0000 + (n << 8)), 1).into())
     }
 
     #[test]
     fn a_source_without_blocks_is_forgotten_and_its_number_is_free_again() {
-        let mut shares = Shares::default();
-        let bring = |shares: &mut Shares, n| {
+        let mut shares = SourceShares::default();
+        let bring = |shares: &mut SourceShares, n| {
             let mark = shares.mark(Some(source(n)));
             shares.change(mark, Some(source(n)), 0, 5);
             mark
         };
-        let marks: Vec<Mark> = (0..u32::from(u16::MAX) + 2).map(|n| bring(&mut shares, n)).collect();
+        let marks: Vec<SourceNumber> = (0..u32::from(u16::MAX) + 2).map(|n| bring(&mut shares, n)).collect();
         let (last, more) = (marks.len() - 3, marks[marks.len() - 2]);
-        assert!(marks[last] != Mark::NONE && more == Mark::NONE, "there is no number for so many");
+        assert!(marks[last] != SourceNumber::NONE && more == SourceNumber::NONE, "there is no number for so many");
         shares.change(marks[7], None, 5, 0);
         assert_eq!(bring(&mut shares, 1_000_000), marks[7]);
         let of_all = marks[..=last].iter().map(|mark| (*mark, 5));

@@ -16,7 +16,7 @@ use crate::wire::Request;
 /// The user's lookups under way, and what stands for several commands.
 #[derive(Default)]
 pub(super) struct User {
-    lookups: BTreeMap<CommandId, Lookup>,
+    lookups: BTreeMap<CommandId, UserLookup>,
     spans: BTreeSet<CommandId>,
     lists: BTreeMap<CommandId, List>,
 }
@@ -31,7 +31,7 @@ struct List {
 /// Blocks that are gathered for a list in one turn of the node.
 const LISTED_A_TURN: usize = 8192;
 
-struct Lookup {
+struct UserLookup {
     name: LookupId,
     key: Key,
     since: Time,
@@ -57,7 +57,7 @@ impl Part for User {
                 }
             }
             Reply::Found(Found { peers, hops, .. }) => {
-                let Some(Lookup { name, key, since, mut holders }) = self.lookups.remove(&command) else { return };
+                let Some(UserLookup { name, key, since, mut holders }) = self.lookups.remove(&command) else { return };
                 if desk.holds(&key) {
                     holders.insert(0, desk.me());
                 }
@@ -92,7 +92,7 @@ impl Part for User {
                     Command::Explain { .. } => desk.look_up_explained(ticket, key, Goal::Survey),
                     _ => desk.look_up(ticket, key, Goal::Survey),
                 };
-                self.lookups.insert(id, Lookup { name, key, since: desk.now(), holders: Vec::new() });
+                self.lookups.insert(id, UserLookup { name, key, since: desk.now(), holders: Vec::new() });
             }
             Command::Span => {
                 self.spans.insert(id);

@@ -16,8 +16,8 @@ pub(super) const SETTLED: Duration = Duration::from_secs(3);
 
 /// Who waits, and what is known that nobody else remembers.
 #[derive(Default)]
-pub(super) struct Waits {
-    waiting: BTreeMap<CommandId, Wait>,
+pub(super) struct UserWaits {
+    waiting: BTreeMap<CommandId, UserWait>,
     /// When a peer came or went, or this one joined.
     changed: Time,
     /// Whether this peer has joined the network.
@@ -26,13 +26,13 @@ pub(super) struct Waits {
     has_entrance: bool,
 }
 
-struct Wait {
+struct UserWait {
     until: Until,
     since: Time,
     deadline: Option<Time>,
 }
 
-impl Waits {
+impl UserWaits {
     pub(super) fn on_start(&mut self, now: Time, has_entrance: bool) {
         (self.changed, self.has_entrance) = (now, has_entrance);
     }
@@ -49,7 +49,7 @@ impl Waits {
     /// When something may become true, or has failed, though nothing happens.
     pub(super) fn next_wake(&self, now: Time) -> Option<Time> {
         let settles = Some(self.changed + SETTLED).filter(|settles| self.joined && *settles > now);
-        let settled = |wait: &Wait| settles.filter(|_| wait.until == Until::Stable);
+        let settled = |wait: &UserWait| settles.filter(|_| wait.until == Until::Stable);
         self.waiting.values().flat_map(|wait| [settled(wait), wait.deadline]).flatten().min()
     }
 }
@@ -58,7 +58,7 @@ impl Node {
     /// The user waits for something.
     pub(super) fn wait(&mut self, id: CommandId, until: Until, limit: Option<Duration>) {
         let since = self.desk.now();
-        self.waits.waiting.insert(id, Wait { until, since, deadline: limit.map(|limit| since + limit) });
+        self.waits.waiting.insert(id, UserWait { until, since, deadline: limit.map(|limit| since + limit) });
     }
 
     /// Answers those who wait for what is true by now, or was to be by now.
@@ -67,7 +67,7 @@ impl Node {
             return;
         }
         let now = self.desk.now();
-        let lacks = |wait: &Wait| self.lacks(&wait.until);
+        let lacks = |wait: &UserWait| self.lacks(&wait.until);
         let looked: Vec<_> = self.waits.waiting.iter().map(|(&id, wait)| (id, lacks(wait))).collect();
         for (id, lacks) in looked {
             let Some(wait) = self.waits.waiting.get(&id) else { continue };

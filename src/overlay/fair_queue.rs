@@ -5,14 +5,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::source::{Source, who_gives_way};
+use crate::source::{Subnet, who_gives_way};
 
 /// See the [module documentation](self).
 pub(super) struct FairQueue<T> {
     /// What waits, by source; no line is empty.
-    lines: BTreeMap<Source, VecDeque<T>>,
+    lines: BTreeMap<Subnet, VecDeque<T>>,
     /// The sources that have a line, the next one first.
-    turns: VecDeque<Source>,
+    turns: VecDeque<Subnet>,
     len: usize,
     capacity: usize,
 }
@@ -31,16 +31,16 @@ impl<T> FairQueue<T> {
     }
 
     /// Whether one more of this source would be taken.
-    pub(super) fn has_place(&self, source: Source) -> bool {
+    pub(super) fn has_place(&self, source: Subnet) -> bool {
         self.len < self.capacity || self.who_gives_way(source).is_some()
     }
 
-    fn who_gives_way(&self, source: Source) -> Option<Source> {
+    fn who_gives_way(&self, source: Subnet) -> Option<Subnet> {
         who_gives_way(source, self.lines.iter().map(|(source, line)| (*source, line.len())))
     }
 
     /// Takes one more. Returns what has no place: the item itself, or the latest one of the source that has most.
-    pub(super) fn push(&mut self, source: Source, item: T) -> Option<T> {
+    pub(super) fn push(&mut self, source: Subnet, item: T) -> Option<T> {
         let mut displaced = None;
         if self.len >= self.capacity {
             // Only a line of two or more is ever cut, so it does not become empty.
@@ -55,7 +55,7 @@ impl<T> FairQueue<T> {
     }
 
     /// Takes one more, which goes first, even where there is no place left.
-    pub(super) fn push_first(&mut self, source: Source, item: T) {
+    pub(super) fn push_first(&mut self, source: Subnet, item: T) {
         self.line(source).push_front(item);
         self.turns.retain(|other| *other != source);
         self.turns.push_front(source);
@@ -76,7 +76,7 @@ impl<T> FairQueue<T> {
     }
 
     /// The line that gets one more item of this source.
-    fn line(&mut self, source: Source) -> &mut VecDeque<T> {
+    fn line(&mut self, source: Subnet) -> &mut VecDeque<T> {
         self.len += 1;
         self.lines.entry(source).or_insert_with(|| {
             self.turns.push_back(source);
@@ -89,8 +89,8 @@ impl<T> FairQueue<T> {
 mod tests {
     use super::*;
 
-    fn source(text: &str) -> Source {
-        Source::of(text.parse().expect("an address"))
+    fn source(text: &str) -> Subnet {
+        Subnet::of(text.parse().expect("an address"))
     }
 
     #[test]

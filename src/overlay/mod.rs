@@ -29,7 +29,7 @@ mod twin;
 
 use kademlia::Kademlia;
 use ring::Ring;
-pub use ring::{Change, RingEffect, RingOptions, RouteNotice, RouteOutcome, Router};
+pub use ring::{RingEffect, RingOptions, RouteNotice, RouteOutcome, Router, SuccessorChange};
 
 /// Which overlay a peer joins.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -97,17 +97,17 @@ pub type LookupId = u64;
 
 /// A question that is asked for a lookup of the node's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Step {
+pub struct LookupStep {
     /// The lookup.
     pub lookup: LookupId,
     /// Why this peer is asked now.
-    pub reason: Reason,
+    pub reason: AskReason,
 }
 
 /// Why a lookup asks a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reason {
+pub enum AskReason {
     /// It is the nearest known that was not asked, or on the ring the next hop on the way to the key.
     Nearest,
     /// Nobody nearer is left, so all of the nearest are asked at once; on the ring, those that the owner named.
@@ -212,7 +212,7 @@ pub enum Effect {
         /// How long it is repeated before it has failed: see [`patience`](crate::patience).
         tries: u8,
         /// The step of a lookup of the node's that it is; none if it is for the overlay's own upkeep.
-        step: Option<Step>,
+        step: Option<LookupStep>,
     },
     /// Pass a request on under the magic it came with, on behalf of the peer that asked first.
     Forward {

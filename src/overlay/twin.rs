@@ -13,7 +13,7 @@ use crate::peer::Peer;
 use crate::time::Time;
 
 /// Such an address is asked this often at most, whoever names it.
-const PAUSE: Duration = Duration::from_secs(60);
+const ASKED_EVERY: Duration = Duration::from_secs(60);
 
 /// What is known of other peers of our id.
 #[derive(Default)]
@@ -49,7 +49,7 @@ impl Twins {
         if self.next.is_some_and(|next| now < next) {
             return None;
         }
-        self.next = Some(now + PAUSE);
+        self.next = Some(now + ASKED_EVERY);
         Some(Suspect { addr: twin.addr, heard: self.heard })
     }
 

@@ -6,7 +6,7 @@
 //!
 //! The record of a storm holds many peers: each line says of which one it is, and each life has a beginning. A live
 //! peer says of each moment how it came to the node's thread, too: its [`Timing`]. Where its recorder could not follow,
-//! a line says how many moments are [`Lost`]; a replay ends there.
+//! a line says how many moments are [`LostMoments`]; a replay ends there.
 //!
 //! Nothing here reads or writes files; drivers do.
 
@@ -132,14 +132,14 @@ pub struct LockWait {
 
 /// Moments that the recorder could not follow are missing here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Lost {
+pub struct LostMoments {
     /// Moments that are missing.
     pub lost: u64,
 }
 
 /// [`Moment`] without owning it.
 #[derive(Serialize)]
-struct Said<'a> {
+struct BorrowedMoment<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<usize>,
     at: Time,
@@ -193,7 +193,7 @@ pub fn start_line(beginning: &Beginning) -> serde_json::Result<String> {
 /// # Errors
 /// Something cannot be written as JSON: a path that is not UTF-8.
 pub fn event_line(peer: Option<usize>, at: Time, event: &Event, actions: &[Action]) -> serde_json::Result<String> {
-    line(&Said { peer, at, event, actions })
+    line(&BorrowedMoment { peer, at, event, actions })
 }
 
 /// A further line of a live peer's record, with its line end.
@@ -209,7 +209,7 @@ pub fn moment_line(moment: &Moment) -> serde_json::Result<String> {
 /// # Errors
 /// None: it is a number.
 pub fn lost_line(lost: u64) -> serde_json::Result<String> {
-    line(&Lost { lost })
+    line(&LostMoments { lost })
 }
 
 fn line(said: &impl Serialize) -> serde_json::Result<String> {

@@ -18,7 +18,7 @@ const CHUNK: usize = 4096;
 
 /// What a stream says next.
 #[derive(PartialEq, Eq, Debug)]
-pub(super) enum Line {
+pub(super) enum StreamLine {
     /// A line, without its newline.
     Text(Vec<u8>),
     /// A line that is longer than it may be. The stream is of no use any more.
@@ -37,22 +37,22 @@ pub(super) struct BoundedLines {
 
 impl BoundedLines {
     /// The next line of `input`. `longest` tells, from its first bytes, how many it may have with its newline.
-    pub(super) fn next(&mut self, mut input: impl Read, longest: impl Fn(&[u8]) -> usize) -> io::Result<Line> {
+    pub(super) fn next(&mut self, mut input: impl Read, longest: impl Fn(&[u8]) -> usize) -> io::Result<StreamLine> {
         let mut searched = self.begin;
         loop {
             if let Some(at) = self.buffer[searched..].iter().position(|&byte| byte == b'\n') {
                 let line = self.buffer[self.begin..searched + at].to_vec();
                 self.begin = searched + at + 1;
-                return Ok(if line.len() < longest(&line) { Line::Text(line) } else { Line::TooLong });
+                return Ok(if line.len() < longest(&line) { StreamLine::Text(line) } else { StreamLine::TooLong });
             }
             self.buffer.drain(..self.begin);
             (self.begin, searched) = (0, self.buffer.len());
             if self.buffer.len() >= longest(&self.buffer) {
-                return Ok(Line::TooLong);
+                return Ok(StreamLine::TooLong);
             }
             let mut room = [0; CHUNK];
             match uninterrupted(|| input.read(&mut room))? {
-                0 => return Ok(Line::End),
+                0 => return Ok(StreamLine::End),
                 count => self.buffer.extend_from_slice(&room[..count]),
             }
         }
@@ -61,9 +61,9 @@ impl BoundedLines {
     /// The next line of a reply, which has to be one of at most `longest` bytes.
     pub(super) fn reply(&mut self, input: impl Read, longest: usize) -> io::Result<String> {
         match self.next(input, |_| longest)? {
-            Line::Text(line) => Ok(String::from_utf8_lossy(&line).into_owned()),
-            Line::TooLong => Err(io::Error::new(io::ErrorKind::InvalidData, "its reply has no end")),
-            Line::End => Err(io::ErrorKind::UnexpectedEof.into()),
+            StreamLine::Text(line) => Ok(String::from_utf8_lossy(&line).into_owned()),
+            StreamLine::TooLong => Err(io::Error::new(io::ErrorKind::InvalidData, "its reply has no end")),
+            StreamLine::End => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
 
@@ -81,19 +81,19 @@ impl BoundedLines {
 }
 
 /// A connection that is read until a moment, however slowly its bytes come. Its read timeout is changed by that.
-pub(super) struct Until<'a> {
+pub(super) struct UntilDeadline<'a> {
     stream: &'a Stream,
     clock: Clock,
     limit: Time,
 }
 
-impl<'a> Until<'a> {
+impl<'a> UntilDeadline<'a> {
     pub(super) fn new(stream: &'a Stream, clock: Clock, limit: Time) -> Self {
         Self { stream, clock, limit }
     }
 }
 
-impl Read for Until<'_> {
+impl Read for UntilDeadline<'_> {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         loop {
             let left = self.limit - self.clock.now();
@@ -134,12 +134,12 @@ mod tests {
 
     const LONGEST: usize = 8;
 
-    fn next(lines: &mut BoundedLines, input: &mut impl Read) -> Line {
+    fn next(lines: &mut BoundedLines, input: &mut impl Read) -> StreamLine {
         lines.next(input, |_| LONGEST).expect("it can be read")
     }
 
-    fn text(text: &str) -> Line {
-        Line::Text(text.into())
+    fn text(text: &str) -> StreamLine {
+        StreamLine::Text(text.into())
     }
 
     #[test]
@@ -147,8 +147,8 @@ mod tests {
         let bytes = b"first\n\nlast 7!\ncut";
         for at in 0..=bytes.len() {
             let (mut input, mut lines) = (bytes[..at].chain(&bytes[at..]), BoundedLines::default());
-            let read: Vec<Line> = (0..4).map(|_| next(&mut lines, &mut input)).collect();
-            assert_eq!(read, [text("first"), text(""), text("last 7!"), Line::End], "cut at {at}");
+            let read: Vec<StreamLine> = (0..4).map(|_| next(&mut lines, &mut input)).collect();
+            assert_eq!(read, [text("first"), text(""), text("last 7!"), StreamLine::End], "cut at {at}");
         }
     }
 
@@ -157,18 +157,18 @@ mod tests {
         let (mut input, mut lines) = (&b"one\ntwo\n"[..], BoundedLines::default());
         assert_eq!(next(&mut lines, &mut input), text("one"));
         assert!(input.is_empty(), "all of it was read");
-        assert_eq!((next(&mut lines, &mut input), next(&mut lines, &mut input)), (text("two"), Line::End));
+        assert_eq!((next(&mut lines, &mut input), next(&mut lines, &mut input)), (text("two"), StreamLine::End));
     }
 
     #[test]
     fn a_line_is_too_long_by_one_byte_with_an_end_or_without() {
         for too_long in [&b"12345678\n"[..], b"12345678"] {
-            assert_eq!(next(&mut BoundedLines::default(), &mut &*too_long), Line::TooLong);
+            assert_eq!(next(&mut BoundedLines::default(), &mut &*too_long), StreamLine::TooLong);
         }
         assert_eq!(next(&mut BoundedLines::default(), &mut &b"1234567\n"[..]), text("1234567"));
         let endless = io::repeat(b'x');
         let mut lines = BoundedLines::default();
-        assert_eq!(next(&mut lines, &mut endless.take(1 << 40)), Line::TooLong);
+        assert_eq!(next(&mut lines, &mut endless.take(1 << 40)), StreamLine::TooLong);
         assert!(lines.buffer.len() <= CHUNK, "no more is kept than was read");
     }
 
@@ -178,7 +178,7 @@ mod tests {
         let mut input = &b"{control line}\nrequest line\n"[..];
         let mut lines = BoundedLines::default();
         assert_eq!(lines.next(&mut input, longest).expect("text"), text("{control line}"));
-        assert_eq!(lines.next(&mut input, longest).expect("text"), Line::TooLong);
+        assert_eq!(lines.next(&mut input, longest).expect("text"), StreamLine::TooLong);
     }
 
     #[test]
@@ -231,7 +231,7 @@ mod tests {
         sending.write_all(b"never en").expect("it is open");
         let clock = Clock::start();
         let stream = Stream::accept(Arc::new(stream), None, Duration::ZERO).expect("it is open");
-        let until = Until::new(&stream, clock, clock.now() + Duration::from_millis(50));
+        let until = UntilDeadline::new(&stream, clock, clock.now() + Duration::from_millis(50));
         let error = BoundedLines::default().next(until, |_| 100).expect_err("there is no end");
         assert!(is_timeout(&error) && clock.now() >= Time::from_micros(50_000), "{error}");
     }

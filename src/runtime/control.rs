@@ -25,7 +25,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket;
 
-use super::bounded_lines::{BoundedLines, Line};
+use super::bounded_lines::{BoundedLines, StreamLine};
 use super::channels::CLIENTS;
 use super::clock::Clock;
 use super::seldom::Seldom;
@@ -68,7 +68,8 @@ pub(super) fn listen(folder: &Path, peer: &Handle, serve: ServeClient) -> io::Re
     let path = folder.join(NAME);
     let ends = Arc::new(Ends { listener: bind(folder, &path)?, stopping: AtomicBool::new(false) });
     ends.listener.set_nonblocking(true)?;
-    let named = Named { inode: fs::symlink_metadata(&path)?.ino(), path: path.clone(), again: None, missed: false };
+    let named =
+        NamedSocket { inode: fs::symlink_metadata(&path)?.ino(), path: path.clone(), again: None, missed: false };
     let (of_thread, peer) = (Arc::clone(&ends), peer.clone());
     peer.roster.clone().spawn(Role::Control, move || accept(&of_thread, named, &peer, &serve))?;
     Ok(Control { ends, path })
@@ -122,7 +123,7 @@ fn short(open: &File, folder: &Path) -> PathBuf {
 }
 
 /// The socket under its name.
-struct Named {
+struct NamedSocket {
     path: PathBuf,
     inode: u64,
     /// The listener that was made after the first one had lost its name. The first one stays, to be told of the end.
@@ -131,7 +132,7 @@ struct Named {
     missed: bool,
 }
 
-impl Named {
+impl NamedSocket {
     /// Waits for a client or for the end, and looks now and then whether any could come.
     fn accept(&mut self, ends: &Ends) -> io::Result<UnixStream> {
         loop {
@@ -205,7 +206,7 @@ impl Drop for Client {
 }
 
 /// `control`: waits for clients.
-fn accept(ends: &Ends, mut named: Named, peer: &Handle, serve: &ServeClient) {
+fn accept(ends: &Ends, mut named: NamedSocket, peer: &Handle, serve: &ServeClient) {
     let mut clients: BTreeMap<u64, Client> = BTreeMap::new();
     let (mut next, clock) = (0, Clock::start());
     let (full, refused) = (Seldom::default(), Seldom::default());
@@ -245,8 +246,8 @@ fn attend(stream: &Arc<UnixStream>, session: Session, serve: &ServeClient, roste
     roster.spawn_another(Role::Client, session.number(), move || {
         fault::point(Role::Client);
         let mut lines = BoundedLines::default();
-        let Ok(Line::Text(line)) = gauges::wait(|| lines.next(&*stream, |_| LONGEST_LINE)) else { return };
-        let (over, asks) = (Over(Arc::clone(&stream)), session.clone());
+        let Ok(StreamLine::Text(line)) = gauges::wait(|| lines.next(&*stream, |_| LONGEST_LINE)) else { return };
+        let (over, asks) = (CloseOnDrop(Arc::clone(&stream)), session.clone());
         // However it ends, the client hears of it.
         let command = session.spawn(move || serve(&asks, &line, &over.0));
         if let Err(error) = command {
@@ -259,9 +260,9 @@ fn attend(stream: &Arc<UnixStream>, session: Session, serve: &ServeClient, roste
 }
 
 /// Ends a connection when dropped.
-struct Over(Arc<UnixStream>);
+struct CloseOnDrop(Arc<UnixStream>);
 
-impl Drop for Over {
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         let _ = self.0.shutdown(Shutdown::Both);
     }

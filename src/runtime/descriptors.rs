@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Connections of each sort at most.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Shares {
+pub(super) struct ConnectionShares {
     /// Connections that are served. Each reads a file beside.
     pub(super) served: usize,
     /// Links to other peers of the ring.
@@ -17,7 +17,7 @@ pub(super) struct Shares {
     pub(super) kept: usize,
 }
 
-impl Shares {
+impl ConnectionShares {
     /// The shares under the limit of this process.
     pub(super) fn of_process() -> Self {
         Self::of(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
@@ -45,10 +45,10 @@ mod tests {
     #[test]
     fn what_strangers_can_open_leaves_a_reserve_under_any_usual_limit() {
         for limit in [128, 256, 1024, 4096, 1 << 20] {
-            let Shares { served, links, kept } = Shares::of(limit);
+            let ConnectionShares { served, links, kept } = ConnectionShares::of(limit);
             let of_strangers = (2 * served + links + kept) as u64;
             assert!(of_strangers <= limit / 2, "{of_strangers} of {limit}");
         }
-        assert_eq!(Shares::of(1 << 20), Shares { served: 128, links: 512, kept: 64 });
+        assert_eq!(ConnectionShares::of(1 << 20), ConnectionShares { served: 128, links: 512, kept: 64 });
     }
 }

@@ -14,7 +14,7 @@ use nix::sys::socket::{self, MsgFlags, SockaddrStorage};
 
 use super::control::Control;
 use super::node_loop::NodeLoop;
-use super::recorder::Written;
+use super::recorder::WrittenCount;
 use super::threads::Roster;
 use super::{Clock, Role, Shared, signals, sockets};
 
@@ -101,7 +101,7 @@ impl Ending {
     }
 
     /// Waits for the recorder as long as it writes.
-    fn end_record(&self, record: &Written) {
+    fn end_record(&self, record: &WrittenCount) {
         loop {
             let before = record.count();
             let left = self.roster.join(|role| role == Role::Recorder, Some(self.within(RECORD_LIMIT)));
@@ -118,7 +118,12 @@ impl Ending {
 
 /// Waits for the threads that outlive the others: the node, which was told to leave, then those that write the last
 /// answers to clients, then `events` and the renewer, then `signals`.
-pub(super) fn join_last(roster: &Roster, clock: Clock, signals: Option<signals::Watch>, control: Option<Control>) {
+pub(super) fn join_last(
+    roster: &Roster,
+    clock: Clock,
+    signals: Option<signals::SignalWatch>,
+    control: Option<Control>,
+) {
     leave_behind(&roster.join(|role| role == Role::Node, Some(within(clock, NODE_LIMIT))));
     // Who does not read its answer by then gets none.
     let _ = roster.join(|role| role == Role::Command, Some(within(clock, LAST_ANSWER)));

@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use super::state::State;
+use super::state::Readiness;
 use super::threads::Roster;
 use super::{Role, fault};
 use crate::node::Notice;
@@ -53,7 +53,7 @@ impl fmt::Debug for Tell {
 }
 
 /// Starts the thread, which ends once the node has.
-pub(super) fn start(roster: &Roster, me: Peer, state: &State, Tell(tell): Tell) -> io::Result<()> {
+pub(super) fn start(roster: &Roster, me: Peer, state: &Readiness, Tell(tell): Tell) -> io::Result<()> {
     let notices = state.watch();
     let work = move || {
         fault::point(Role::Events);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 
 use super::pause::Pause;
-use super::state::State;
+use super::state::Readiness;
 use super::submit::{self, Submit};
 use super::threads::Roster;
 use super::{Role, fault, look};
@@ -20,7 +20,7 @@ use crate::peer::Peer;
 pub struct Handle {
     pub(super) me: Peer,
     pub(super) commands: Submit,
-    pub(super) state: Arc<State>,
+    pub(super) state: Arc<Readiness>,
     pub(super) roster: Roster,
 }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, SendError, Sender};
 
 use super::channels::LINES;
-use super::descriptors::Shares;
+use super::descriptors::ConnectionShares;
 use super::post::Post;
 use super::secrecy::{Keyring, Stream};
 use super::sockets::outgoing;
@@ -28,7 +28,7 @@ use super::{Role, fault};
 use crate::gauges;
 use crate::node::{Event, Obstacle};
 use crate::peer::Peer;
-use crate::source::{Source, leaves_enough};
+use crate::source::{Subnet, leaves_enough};
 use crate::wire::{Body, Dialect, Message};
 
 /// Messages that wait for one peer at most, and how many answers may be among them: strangers choose where those go.
@@ -49,9 +49,9 @@ const IDLE_ANSWERING: Duration = Duration::from_secs(2);
 ///
 /// One number for both, in whose one order (`SeqCst`) a message is either given before the link retires or refused.
 #[derive(Default)]
-struct Waiting(AtomicUsize);
+struct WaitingMessages(AtomicUsize);
 
-impl Waiting {
+impl WaitingMessages {
     const RETIRED: usize = usize::MAX;
 
     /// Counts one more, if there is room for it. The node alone does this.
@@ -99,7 +99,7 @@ pub(super) struct Links {
 
 struct Link {
     queue: Sender<Outbound>,
-    waiting: Arc<Waiting>,
+    waiting: Arc<WaitingMessages>,
     thread: Worker,
     /// Opened to answer somebody.
     answering: bool,
@@ -109,11 +109,11 @@ struct Link {
 type Outbound = (Message, Option<IpAddr>);
 
 /// A connection, and the address of ours that it should leave from.
-type Kept = (Stream, Option<IpAddr>);
+type KeptConnection = (Stream, Option<IpAddr>);
 
 impl Links {
     pub(super) fn new(dialect: Dialect, me: Peer, keys: Option<Arc<Keyring>>, events: Post, roster: Roster) -> Self {
-        let (idle, idle_answering, most) = (IDLE, IDLE_ANSWERING, Shares::of_process().links);
+        let (idle, idle_answering, most) = (IDLE, IDLE_ANSWERING, ConnectionShares::of_process().links);
         Self { dialect, me, keys, events, roster, links: HashMap::new(), most, next: 0, idle, idle_answering }
     }
 
@@ -148,7 +148,7 @@ impl Links {
     fn has_room(&mut self, to: SocketAddr, answering: bool) -> bool {
         self.links.retain(|_, link| !link.thread.is_finished());
         let answers = || self.links.iter().filter(|(_, link)| link.answering);
-        let of_source = || answers().filter(|(addr, _)| Source::of(**addr) == Source::of(to)).count() as u64;
+        let of_source = || answers().filter(|(addr, _)| Subnet::of(**addr) == Subnet::of(to)).count() as u64;
         let left = (self.most / 2).saturating_sub(answers().count()) as u64;
         self.links.len() < self.most && (!answering || leaves_enough(of_source(), 1, left))
     }
@@ -159,10 +159,10 @@ impl Links {
         // Its bound is counted by `waiting`: slots for all its messages, for each of hundreds of links, would be too
         // much.
         let (queue, messages) = LINES.open();
-        let waiting = Arc::new(Waiting(AtomicUsize::new(1)));
+        let waiting = Arc::new(WaitingMessages(AtomicUsize::new(1)));
         let idle = if answering { self.idle_answering } else { self.idle };
         let (keys, waits) = (self.keys.clone(), Arc::clone(&waiting));
-        let line = Line { dialect: self.dialect, me: self.me, keys, to, idle, waiting: waits, messages };
+        let line = LinkEnd { dialect: self.dialect, me: self.me, keys, to, idle, waiting: waits, messages };
         let events = self.events.clone();
         let thread = self.roster.spawn_another(Role::Link, self.next, move || line.run(&events))?;
         self.links.insert(to, Link { queue, waiting, thread, answering });
@@ -176,17 +176,17 @@ impl Links {
 }
 
 /// The thread's end of a link.
-struct Line {
+struct LinkEnd {
     dialect: Dialect,
     me: Peer,
     keys: Option<Arc<Keyring>>,
     to: SocketAddr,
     idle: Duration,
-    waiting: Arc<Waiting>,
+    waiting: Arc<WaitingMessages>,
     messages: Receiver<Outbound>,
 }
 
-impl Line {
+impl LinkEnd {
     /// The next message; none once the link has nothing to do any more.
     fn next(&self) -> Option<Outbound> {
         loop {
@@ -236,10 +236,10 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for LinkEnd {
     /// However the thread ends, it takes no more.
     fn drop(&mut self) {
-        self.waiting.0.store(Waiting::RETIRED, SeqCst);
+        self.waiting.0.store(WaitingMessages::RETIRED, SeqCst);
     }
 }
 
@@ -247,7 +247,7 @@ impl Drop for Line {
 fn deliver(
     (to, from): (SocketAddr, Option<IpAddr>),
     keys: Option<&Keyring>,
-    connection: &mut Option<Kept>,
+    connection: &mut Option<KeptConnection>,
     text: &[u8],
 ) -> io::Result<()> {
     fault::point(Role::Link);
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_link_retires_only_while_nothing_waits() {
-        let waiting = Waiting::default();
+        let waiting = WaitingMessages::default();
         assert_eq!((waiting.admit(2), waiting.admit(2), waiting.admit(2)), (Given, Given, Full));
         assert!(!waiting.retire(), "two wait");
         waiting.take();

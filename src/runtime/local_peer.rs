@@ -11,7 +11,7 @@ use super::clock::Clock;
 use super::control::{self, ServeClient};
 use super::renewer::Bell;
 use super::start::{self, StartError};
-use super::state::State;
+use super::state::Readiness;
 use super::{Handle, Options, Role, ending, signals};
 use crate::id::Id;
 use crate::lease::UnixTime;
@@ -51,7 +51,7 @@ pub enum Ended {
 /// A running peer. Dropping it makes it leave at once, without a handover, and joins its threads.
 pub struct LocalPeer {
     pub(super) handle: Handle,
-    pub(super) signals: Option<signals::Watch>,
+    pub(super) signals: Option<signals::SignalWatch>,
     pub(super) control: Option<control::Control>,
     pub(super) renewals: Option<Bell>,
     pub(super) clock: Clock,
@@ -72,7 +72,7 @@ impl LocalPeer {
     /// # Errors
     /// Those of [`start`](Self::start).
     pub fn start_watched(options: Options) -> Result<(Self, Receiver<Notice>), StartError> {
-        let state = Arc::<State>::default();
+        let state = Arc::<Readiness>::default();
         let notices = state.watch();
         Ok((start::start(options, state)?, notices))
     }

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::channels::{GAUGED, Gauged};
 use super::clock::of_process;
 use super::{Handle, Role};
-use crate::gauges::{self, Doing, Place, Seen};
+use crate::gauges::{self, Activity, GaugePlace, SeenDoing};
 use crate::id::Id;
 use crate::locks;
 use crate::node::job::Job;
@@ -60,12 +60,12 @@ pub struct Gauge {
     /// The locks that it holds.
     pub holds: Vec<&'static str>,
     /// The lock that it waits for.
-    pub wants: Option<Wanted>,
+    pub wants: Option<WantedLock>,
 }
 
 /// A lock that is waited for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Wanted {
+pub struct WantedLock {
     /// Its name.
     pub lock: &'static str,
     /// What it protects.
@@ -117,7 +117,7 @@ pub fn waits<R>(wait: impl FnOnce() -> R) -> R {
 }
 
 /// Gives this thread, one of a peer's or the program's, its place among the gauges.
-pub(crate) fn enter(peer: u64, name: &str) -> Place {
+pub(crate) fn enter(peer: u64, name: &str) -> GaugePlace {
     gauges::enter(peer, name, thread_id(), of_process)
 }
 
@@ -151,14 +151,14 @@ pub(super) fn look(meant: impl Fn(u64) -> bool) -> ThreadsSeen {
     ThreadsSeen { queues: queues.collect(), threads: seen.iter().map(|one| of(one, &seen)).collect() }
 }
 
-fn of(one: &Seen, all: &[Seen]) -> ThreadSeen {
+fn of(one: &SeenDoing, all: &[SeenDoing]) -> ThreadSeen {
     let wants = one.wants.and_then(|rank| {
         let (lock, protects) = locks::of_rank(rank)?;
-        let holds = |other: &&Seen| other.peer == one.peer && other.holds.contains(&rank);
+        let holds = |other: &&SeenDoing| other.peer == one.peer && other.holds.contains(&rank);
         let held_by = all.iter().filter(holds).map(|other| other.name.clone()).collect();
-        Some(Wanted { lock, protects, held_by })
+        Some(WantedLock { lock, protects, held_by })
     });
-    let waits = one.doing == Doing::Waits;
+    let waits = one.doing == Activity::Waits;
     let other = || OTHERS.iter().find(|(name, _)| *name == one.name).map(|(_, waits_for)| *waits_for);
     let at = match Role::of_thread(&one.name).map(Role::waits_for).or_else(other).filter(|_| waits) {
         Some(waits_for) => format!("waits for {waits_for}"),
@@ -178,20 +178,20 @@ fn of(one: &Seen, all: &[Seen]) -> ThreadSeen {
 }
 
 /// What a worker does that has this job.
-pub(super) const fn at(work: &Job) -> Doing {
+pub(super) const fn at(work: &Job) -> Activity {
     match work {
-        Job::ReadNext { .. } | Job::Publish { .. } | Job::ReadManifest { .. } => Doing::Reads,
-        Job::Keep { .. } => Doing::Keeps,
+        Job::ReadNext { .. } | Job::Publish { .. } | Job::ReadManifest { .. } => Activity::Reads,
+        Job::Keep { .. } => Activity::Keeps,
         Job::Pull { .. } | Job::Fetch { .. } | Job::Unpack { .. } | Job::Lend { .. } | Job::ReadBack { .. } => {
-            Doing::Brings
+            Activity::Brings
         }
-        Job::Dial { .. } => Doing::Connects,
-        Job::Open { .. } | Job::Finish { .. } | Job::Named(_) => Doing::Writes,
+        Job::Dial { .. } => Activity::Connects,
+        Job::Open { .. } | Job::Finish { .. } | Job::Named(_) => Activity::Writes,
         Job::Check { .. } | Job::Verify { .. } | Job::Rehash { .. } | Job::Pack { .. } | Job::Sample { .. } => {
-            Doing::Hashes
+            Activity::Hashes
         }
-        Job::Note { .. } | Job::SavePeers { .. } => Doing::Notes,
-        Job::Delete { .. } => Doing::Deletes,
+        Job::Note { .. } | Job::SavePeers { .. } => Activity::Notes,
+        Job::Delete { .. } => Activity::Deletes,
     }
 }
 
@@ -215,7 +215,7 @@ impl fmt::Display for ThreadsSeen {
             for lock in holds {
                 write!(f, "; holds the lock {lock}")?;
             }
-            if let Some(Wanted { lock, protects, held_by }) = wants {
+            if let Some(WantedLock { lock, protects, held_by }) = wants {
                 let holder = if held_by.is_empty() { "nobody now".to_owned() } else { held_by.join(", ") };
                 write!(f, "; wants the lock {lock} ({protects}), held by {holder}")?;
             }
@@ -291,7 +291,7 @@ mod tests {
             seen = look(|peer| peer == PEER);
         }
         let (name, protects) = locks::of_rank(6).expect("a rank of the table");
-        let expected = Wanted { lock: name, protects, held_by: vec!["node".to_owned()] };
+        let expected = WantedLock { lock: name, protects, held_by: vec!["node".to_owned()] };
         assert_eq!(wanting(&seen), vec![expected; 20]);
         let text = seen.to_string();
         assert!(text.contains("works; holds the lock hashes\n"), "{text}");

@@ -16,13 +16,13 @@ const NOTE: Duration = Duration::from_secs(600);
 
 /// The looks of a peer.
 pub(super) struct Lookers {
-    looks: Vec<Look>,
+    looks: Vec<TimedLook>,
     roster: Roster,
     started: u64,
 }
 
 /// Something that is done now and then.
-struct Look {
+struct TimedLook {
     every: Duration,
     next: Time,
     work: Arc<dyn Fn() + Send + Sync>,
@@ -48,7 +48,7 @@ impl Lookers {
 
     /// Adds one: `work`, first at `next`, and then every so often.
     pub(super) fn add(&mut self, every: Duration, next: Time, work: impl Fn() + Send + Sync + 'static) {
-        self.looks.push(Look { every, next, work: Arc::new(work), last: None });
+        self.looks.push(TimedLook { every, next, work: Arc::new(work), last: None });
     }
 
     /// When the next look is due.

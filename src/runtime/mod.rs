@@ -124,7 +124,7 @@ pub use descriptors::raise_descriptor_limit;
 pub use events::Tell;
 pub use handle::{Handle, Session};
 pub use local_peer::{Ended, LocalPeer, Ready};
-pub use look::{Gauge, QueueSeen, ThreadSeen, ThreadsSeen, Wanted, own_digits, waits};
+pub use look::{Gauge, QueueSeen, ThreadSeen, ThreadsSeen, WantedLock, own_digits, waits};
 pub(crate) use look::{PROGRAM, enter as enter_gauges};
 pub use options::{LastAct, Options};
 pub use pause::{MAX_PAUSE, Pause};
@@ -142,7 +142,7 @@ pub use temporary::temporary_folder;
 pub(crate) use transfer::{is_ours_alone, put_whole, read_manifest, temporary_names};
 
 use self::clock::Clock;
-use self::named::Folder;
+use self::named::WorkingFolder;
 use self::served::Served;
 use self::transfer::{Connections, Ledger};
 pub use crate::overlay::{OverlayKind, RingOptions};
@@ -155,7 +155,7 @@ struct Shared {
     dialect: Dialect,
     keys: Option<Arc<Keyring>>,
     store: DiskStore,
-    folder: Option<Folder>,
+    folder: Option<WorkingFolder>,
     ledger: Arc<Ledger>,
     connections: Connections,
     served: Served,

@@ -24,7 +24,7 @@ use crate::id::Id;
 use crate::locks::{self, Ranked};
 use crate::name::FileName;
 use crate::node::job::{JobError, JobErrorKind, Version};
-use crate::source::{Source, leaves_enough};
+use crate::source::{Subnet, leaves_enough};
 use crate::store::{check_room, room};
 use crate::time::Time;
 
@@ -46,37 +46,37 @@ const LAST_DATE: Duration = Duration::from_secs(253_402_300_799);
 const MAX_HASHES: usize = 1024;
 
 /// The working directory.
-pub(super) struct Folder {
+pub(super) struct WorkingFolder {
     path: PathBuf,
     /// Bytes of the largest file that is taken from another peer.
     max_file: u64,
     /// A file could not be read.
     unreadable: Seldom,
-    known: Ranked<Known>,
+    known: Ranked<KnownFiles>,
 }
 
 /// What is known of files.
 #[derive(Default)]
-struct Known {
+struct KnownFiles {
     /// The hashes of those that were read before.
     hashes: HashMap<FileName, (Version, Id)>,
     /// From where those came that others had kept here, and their sizes.
-    brought: HashMap<FileName, (Source, u64)>,
+    brought: HashMap<FileName, (Subnet, u64)>,
     /// How many bytes of such files are on their way from each place.
-    coming: BTreeMap<Source, u64>,
+    coming: BTreeMap<Subnet, u64>,
     /// Those that this peer gives to others: a user stored them here, or they are kept for the ring. What else lies
     /// here is nobody's business. Names have four digits, so there are few.
     given: BTreeSet<FileName>,
 }
 
 /// Room for a file that is on its way here.
-pub(super) struct Share<'a> {
-    folder: &'a Folder,
-    source: Source,
+pub(super) struct RoomShare<'a> {
+    folder: &'a WorkingFolder,
+    source: Subnet,
     size: u64,
 }
 
-impl Drop for Share<'_> {
+impl Drop for RoomShare<'_> {
     fn drop(&mut self) {
         let coming = &mut self.folder.known.lock().coming;
         let left = coming.remove(&self.source).unwrap_or(0).saturating_sub(self.size);
@@ -88,27 +88,27 @@ impl Drop for Share<'_> {
 
 /// A line that asks for a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Asked {
+pub(super) struct FileRequest {
     pub(super) file: FileName,
     pub(super) port: Option<u16>,
 }
 
 /// Reads such a line; none if it is of another kind.
-pub(super) fn parse(line: &[u8]) -> Option<Result<Asked, &'static str>> {
+pub(super) fn parse(line: &[u8]) -> Option<Result<FileRequest, &'static str>> {
     let line = std::str::from_utf8(line).ok()?.trim_end_matches('\r');
     let words = line.strip_prefix("file ")?;
     let (name, port) = words.split_once(' ').map_or((words, None), |(name, port)| (name, Some(port)));
     let read = || {
         let file = name.parse().map_err(|_| "a file's name is four digits")?;
         let port = port.map(str::parse).transpose().map_err(|_| "a port is a number below 65536")?;
-        Ok(Asked { file, port })
+        Ok(FileRequest { file, port })
     };
     Some(read())
 }
 
 /// The line that asks for a file.
-pub(super) fn ask(asked: Asked) -> String {
-    let Asked { file, port } = asked;
+pub(super) fn ask(asked: FileRequest) -> String {
+    let FileRequest { file, port } = asked;
     port.map_or_else(|| format!("file {file}\n"), |port| format!("file {file} {port}\n"))
 }
 
@@ -123,10 +123,15 @@ pub(super) fn time_of(version: Version) -> SystemTime {
     UNIX_EPOCH + Duration::from_micros(version.modified)
 }
 
-impl Folder {
+impl WorkingFolder {
     /// The working directory at `path`, which takes files of at most `max_file` bytes.
     pub(super) fn new(path: PathBuf, max_file: u64) -> Self {
-        Self { path, max_file, unreadable: Seldom::default(), known: Ranked::new(&locks::HASHES, Known::default()) }
+        Self {
+            path,
+            max_file,
+            unreadable: Seldom::default(),
+            known: Ranked::new(&locks::HASHES, KnownFiles::default()),
+        }
     }
 
     /// Whether a file of this version may be kept here for others: what is announced is a stranger's word.
@@ -167,8 +172,8 @@ impl Folder {
     ///
     /// # Errors
     /// Says why there is none.
-    pub(super) fn share(&self, file: FileName, size: u64, from: SocketAddr) -> Result<Share<'_>, String> {
-        let source = Source::of(from);
+    pub(super) fn share(&self, file: FileName, size: u64, from: SocketAddr) -> Result<RoomShare<'_>, String> {
+        let source = Subnet::of(from);
         // What cannot be told is no reason to refuse: writing will show it.
         let room = room(&self.path).ok().flatten().unwrap_or(u64::MAX);
         let known = &mut *self.known.lock();
@@ -182,12 +187,12 @@ impl Folder {
             ));
         }
         known.coming.insert(source, coming + size);
-        Ok(Share { folder: self, source, size })
+        Ok(RoomShare { folder: self, source, size })
     }
 
     /// A file was written here that `from` had kept.
     pub(super) fn note_brought(&self, file: FileName, size: u64, from: SocketAddr) {
-        self.known.lock().brought.insert(file, (Source::of(from), size));
+        self.known.lock().brought.insert(file, (Subnet::of(from), size));
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -335,7 +340,7 @@ mod tests {
     fn a_line_asks_for_a_file_by_four_digits_and_maybe_a_port() {
         let file = "0042".parse().unwrap();
         for port in [None, Some(12002)] {
-            let asked = Asked { file, port };
+            let asked = FileRequest { file, port };
             assert_eq!(parse(ask(asked).trim_end().as_bytes()), Some(Ok(asked)));
         }
         for bad in ["file ", "file 42", "file a042", "file ../x", "file 0042 x", "file 0042 70000", "file 0042 1 2"] {
@@ -359,7 +364,7 @@ mod tests {
         }
         let received_now = File::open(path(names[2])).unwrap();
         received_now.lock().unwrap();
-        let folder = Folder::new(dir.path().to_owned(), 1 << 20);
+        let folder = WorkingFolder::new(dir.path().to_owned(), 1 << 20);
         folder.clear_away();
         assert_eq!(names.map(|name| path(name).exists()), [false, true, true, true, true]);
         drop(received_now);
@@ -375,7 +380,7 @@ mod tests {
             std::fs::write(dir.path().join(name), name).unwrap();
         }
         std::fs::create_dir(dir.path().join("9999.pdf")).unwrap();
-        let folder = Folder::new(dir.path().to_owned(), 1 << 20);
+        let folder = WorkingFolder::new(dir.path().to_owned(), 1 << 20);
         let names: Vec<String> = folder.scan().unwrap().iter().map(|(file, _)| file.to_string()).collect();
         assert_eq!(names, ["0001", "2067"]);
         assert_eq!(folder.find("9999".parse().unwrap()).unwrap(), None);
@@ -384,7 +389,7 @@ mod tests {
     #[test]
     fn a_file_that_is_too_large_or_of_the_future_is_not_taken() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = Folder::new(dir.path().to_owned(), 1000);
+        let folder = WorkingFolder::new(dir.path().to_owned(), 1000);
         let now = since_1970().as_micros() as u64;
         let (hour, day) = (3_600_000_000, 86_400_000_000);
         let check = |size, modified| folder.check_announced("2067".parse().unwrap(), Version { size, modified });
@@ -402,7 +407,7 @@ mod tests {
     #[test]
     fn nobody_takes_more_than_half_of_the_room_and_a_file_stored_again_counts_once() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = Folder::new(dir.path().to_owned(), u64::MAX);
+        let folder = WorkingFolder::new(dir.path().to_owned(), u64::MAX);
         let (one, other) = (SocketAddr::from(([10, 0, 0, 1], 5)), SocketAddr::from(([10, 0, 0, 2], 5)));
         let name = |n: u16| format!("{n:04}").parse::<FileName>().unwrap();
         let third = room(dir.path()).unwrap().unwrap() / 3;

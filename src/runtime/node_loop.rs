@@ -13,18 +13,20 @@ use crossbeam_channel::{Receiver, Sender, select};
 
 use super::channels::{ANSWERS, DATAGRAMS, GAUGED, Gauged, TICKS};
 use super::links::Links;
-use super::post::{Posted, Way, queued};
+use super::post::{EventWay, Posted, queued};
 use super::recorder::Recorder;
-use super::state::State;
-use super::submit::{Asked, Placed, SessionId, Submitted};
+use super::state::Readiness;
+use super::submit::{QueuedCommand, SessionId, Submission, Submitted};
 use super::sweeper::Alarm;
-use super::transfer::{Order, Pool, Pulls};
+use super::transfer::{Assignment, OthersPulls, Pool};
 use super::udp::{Batch, Datagram, Outgoing};
 use super::watchdog::Watchdog;
 use super::{Role, Shared, fault};
-use crate::gauges::{self, Doing};
+use crate::gauges::{self, Activity};
 use crate::node::job::Outcome;
-use crate::node::{Action, Answer, Command, CommandId, Event, Named, Node, Notice, Obstacle, Outbox, Phase, Progress};
+use crate::node::{
+    Action, Answer, Command, CommandId, Event, NamedBy, Node, Notice, Obstacle, Outbox, Phase, Progress,
+};
 use crate::peer::Peer;
 use crate::record::words::Names;
 use crate::time::Time;
@@ -55,14 +57,14 @@ pub(super) struct NodeLoop {
     pub(super) udp: Outgoing,
     pub(super) pool: Pool,
     pub(super) links: Links,
-    pub(super) state: Arc<State>,
+    pub(super) state: Arc<Readiness>,
     pub(super) recorder: Option<Recorder>,
-    pub(super) turn: Turn,
+    pub(super) turn: LoopTurn,
 }
 
 /// What belongs to the loop itself.
 #[derive(Default)]
-pub(super) struct Turn {
+pub(super) struct LoopTurn {
     out: Outbox,
     /// What performing an action brought about at once.
     next: VecDeque<Event>,
@@ -74,7 +76,7 @@ pub(super) struct Turn {
     dropped: u64,
     stopped: bool,
     /// How what is handled at the moment came here, for a record.
-    way: Way,
+    way: EventWay,
 }
 
 /// Who gave a command and waits for its answer.
@@ -82,7 +84,7 @@ struct Commander {
     session: SessionId,
     answer: Sender<Notice>,
     /// What those who watch are told at its end, besides.
-    named: Option<Named>,
+    named: Option<NamedBy>,
     /// What those who watch are told of; none if it takes but a moment.
     phase: Option<Phase>,
     /// Bytes or blocks that it moves, as far as that is known.
@@ -118,14 +120,14 @@ impl NodeLoop {
         }
         select! {
             recv(inboxes.datagrams) -> batch => {
-                let now = self.came(Doing::Datagrams);
+                let now = self.came(Activity::Datagrams);
                 let left = inboxes.datagrams.len();
                 self.took(Gauged::Datagrams, left);
                 self.hear_of_pulls(now);
                 self.on_batch(now, batch.unwrap_or_default());
             }
             recv(inboxes.posts) -> posted => if let Ok(Posted { event, way }) = posted {
-                let now = self.came(Doing::Event);
+                let now = self.came(Activity::Event);
                 let left = inboxes.posts.len();
                 self.took(Gauged::Posts, left);
                 self.hear_of_pulls(now);
@@ -133,13 +135,13 @@ impl NodeLoop {
                 self.handle_at(now, event);
             },
             recv(inboxes.commands.queue) -> asked => {
-                let now = self.came(Doing::Command);
+                let now = self.came(Activity::Command);
                 let left = inboxes.commands.queue.len();
                 self.took(Gauged::Commands, left);
                 self.on_command(now, asked.ok());
             }
             recv(inboxes.ticks) -> put => {
-                let now = self.came(Doing::Tick);
+                let now = self.came(Activity::Tick);
                 let left = inboxes.ticks.len();
                 self.took(Gauged::Ticks, left);
                 self.on_tick(now, put.unwrap_or(now));
@@ -149,7 +151,7 @@ impl NodeLoop {
     }
 
     /// Something came, now.
-    fn came(&self, doing: Doing) -> Time {
+    fn came(&self, doing: Activity) -> Time {
         self.shared.clock.gauged(gauges::came(doing))
     }
 
@@ -204,7 +206,7 @@ impl NodeLoop {
     /// Before anything that others say: whoever says that it saved a block may have pulled it a moment ago. And before
     /// each tick: whoever is late may have begun. That alone wakes nobody, so it costs no turn.
     fn hear_of_pulls(&mut self, now: Time) {
-        let Pulls { asked, delivered } = self.shared.ledger.take_pulls();
+        let OthersPulls { asked, delivered } = self.shared.ledger.take_pulls();
         self.turn.way = None;
         if !asked.is_empty() {
             self.handle_at(now, Event::Asked { blocks: asked });
@@ -250,25 +252,25 @@ impl NodeLoop {
     }
 
     /// A command; none once every handle to this peer is gone, which means: leave.
-    pub(super) fn on_command(&mut self, now: Time, placed: Option<Placed>) {
+    pub(super) fn on_command(&mut self, now: Time, placed: Option<QueuedCommand>) {
         fault::point(Role::Node);
-        let Some(Placed { asked, way }) = placed else {
+        let Some(QueuedCommand { asked, way }) = placed else {
             return self.begin(now, Command::Quit { handover: false }, None);
         };
         self.inboxes.commands.free_place();
         self.turn.way = way;
         match asked {
-            Asked::Command { session, mut command, of, answer } => {
+            Submission::Command { session, mut command, of, answer } => {
                 if let Command::Interrupt { commands, .. } = &mut command {
                     commands.extend(self.of_session(session));
                 }
-                let (phase, named) = (Phase::of(&command), Named::of(&command));
+                let (phase, named) = (Phase::of(&command), NamedBy::of(&command));
                 let (tells_at, shows_from) = (Time::ZERO, now + PACE);
                 let asker = Commander { session, answer, named, phase, of, tells_at, shows_from };
                 self.begin(now, command, Some(asker));
             }
-            Asked::Pause { session, span, tell } => self.pause(session, span, &tell),
-            Asked::Cancel { session } => {
+            Submission::Pause { session, span, tell } => self.pause(session, span, &tell),
+            Submission::Cancel { session } => {
                 for command in self.of_session(session) {
                     self.begin(now, Command::Cancel { command }, None);
                 }
@@ -329,7 +331,7 @@ impl NodeLoop {
                 }
             }
             Action::Start { job, work } => {
-                if let Err((job, error)) = self.pool.start(Order { job, work }) {
+                if let Err((job, error)) = self.pool.start(Assignment { job, work }) {
                     self.turn.next.push_back(Event::JobDone { job, outcome: Outcome::Failed(error) });
                 }
             }

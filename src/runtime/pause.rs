@@ -9,8 +9,8 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, after, select};
 
 use super::node_loop::NodeLoop;
-use super::submit::{Asked, SessionId};
-use crate::gauges::{self, Doing};
+use super::submit::{SessionId, Submission};
+use crate::gauges::{self, Activity};
 use crate::node::Command;
 use crate::overlay::OverlayKind;
 
@@ -33,7 +33,7 @@ impl NodeLoop {
         let (begun, over) = (clock.now(), after(span.min(MAX_PAUSE)));
         // Nobody has to listen.
         let _ = tell.send(Pause::Begun(self.node.overlay().kind()));
-        gauges::name(Doing::Pauses);
+        gauges::name(Activity::Pauses);
         let (mut held, mut leaves) = (Vec::new(), false);
         let inboxes = &self.inboxes;
         loop {
@@ -72,10 +72,10 @@ impl NodeLoop {
 }
 
 /// Whether this ends a pause that the session asked for.
-const fn ends(asked: &Asked, of: SessionId) -> bool {
+const fn ends(asked: &Submission, of: SessionId) -> bool {
     match asked {
-        Asked::Cancel { session } => *session == of,
-        Asked::Command { command, .. } => matches!(command, Command::Interrupt { .. } | Command::Quit { .. }),
-        Asked::Pause { .. } => false,
+        Submission::Cancel { session } => *session == of,
+        Submission::Command { command, .. } => matches!(command, Command::Interrupt { .. } | Command::Quit { .. }),
+        Submission::Pause { .. } => false,
     }
 }

@@ -21,11 +21,11 @@ use crate::time::Time;
 pub(super) struct Posted {
     pub(super) event: Event,
     /// How it came there, for a record.
-    pub(super) way: Way,
+    pub(super) way: EventWay,
 }
 
 /// What a record says of how an event came to the node; nothing where there is none, or no way.
-pub(super) type Way = Option<Box<Timing>>;
+pub(super) type EventWay = Option<Box<Timing>>;
 
 /// Where events for the node are put.
 #[derive(Clone)]
@@ -37,7 +37,7 @@ pub(super) struct Post {
 
 /// The node has gone.
 #[derive(Debug)]
-pub(super) struct Gone;
+pub(super) struct NodeGone;
 
 impl Post {
     /// `clock` is that of the node, where its events are recorded.
@@ -46,12 +46,12 @@ impl Post {
     }
 
     /// Tells the node of an event. Where the queue is full, this waits.
-    pub(super) fn send(&self, event: Event) -> Result<(), Gone> {
+    pub(super) fn send(&self, event: Event) -> Result<(), NodeGone> {
         self.put(event, self.clock.map(|clock| way(&channels::POSTS, clock.now())))
     }
 
     /// Tells the node what came of a job that this thread began at `from`.
-    pub(super) fn done(&self, job: JobId, outcome: Outcome, from: Time) -> Result<(), Gone> {
+    pub(super) fn done(&self, job: JobId, outcome: Outcome, from: Time) -> Result<(), NodeGone> {
         let timing = self.clock.map(|clock| {
             let until = clock.now();
             let work = Work { worker: own_name(), from, until };
@@ -60,8 +60,8 @@ impl Post {
         self.put(Event::JobDone { job, outcome }, timing)
     }
 
-    fn put(&self, event: Event, timing: Option<Timing>) -> Result<(), Gone> {
-        self.posts.send(Posted { event, way: timing.map(Box::new) }).map_err(|_| Gone)?;
+    fn put(&self, event: Event, timing: Option<Timing>) -> Result<(), NodeGone> {
+        self.posts.send(Posted { event, way: timing.map(Box::new) }).map_err(|_| NodeGone)?;
         Gauged::Posts.note(self.posts.len());
         Ok(())
     }

@@ -38,7 +38,7 @@ pub(super) struct Record {
 }
 
 /// What the node hands over.
-enum Entry {
+enum RecordItem {
     Moment(Box<Moment>),
     /// So many moments are missing here.
     Lost(u64),
@@ -47,18 +47,18 @@ enum Entry {
 /// Takes what shall be recorded.
 pub(super) struct Recorder {
     path: PathBuf,
-    entries: Sender<Entry>,
+    entries: Sender<RecordItem>,
     /// Those of the present turn.
-    turn: Vec<Entry>,
+    turn: Vec<RecordItem>,
     /// Moments lost since the last one that was not, and before that.
     lost: u64,
     lost_before: u64,
-    written: Written,
+    written: WrittenCount,
 }
 
 /// Moments that were written: a number that tells progress, and lets nobody read anything else (`Relaxed`).
 #[derive(Clone, Default)]
-pub(super) struct Written(Arc<AtomicU64>);
+pub(super) struct WrittenCount(Arc<AtomicU64>);
 
 /// An error if another file than a record stands at `path`: a record would take its place.
 fn check_place(path: &Path) -> io::Result<()> {
@@ -91,7 +91,7 @@ impl Record {
     /// Goes on with it on a thread of its own.
     pub(super) fn go_on(self, roster: &Roster) -> io::Result<Recorder> {
         let (entries, inbox) = MOMENTS.open();
-        let written = Written::default();
+        let written = WrittenCount::default();
         let (so_far, to) = (written.clone(), self.path.clone());
         roster.spawn(Role::Recorder, move || {
             give_way();
@@ -113,7 +113,7 @@ fn give_way() {
 }
 
 impl Recorder {
-    fn new(path: PathBuf, entries: Sender<Entry>, written: Written) -> Self {
+    fn new(path: PathBuf, entries: Sender<RecordItem>, written: WrittenCount) -> Self {
         Self { path, entries, turn: Vec::new(), lost: 0, lost_before: 0, written }
     }
 
@@ -136,12 +136,12 @@ impl Recorder {
         self.tell_lost();
         let timing = Timing { thread: Role::Node.name().into(), ..way.cloned().unwrap_or_default() };
         let moment = Moment { peer: None, at, event, actions: actions.to_vec(), timing: Some(timing) };
-        self.turn.push(Entry::Moment(Box::new(moment)));
+        self.turn.push(RecordItem::Moment(Box::new(moment)));
     }
 
     fn tell_lost(&mut self) {
         if self.lost > 0 {
-            self.turn.push(Entry::Lost(self.lost));
+            self.turn.push(RecordItem::Lost(self.lost));
             self.lost_before += std::mem::take(&mut self.lost);
         }
     }
@@ -151,7 +151,7 @@ impl Recorder {
     pub(super) fn end_turn(&mut self, now: Time) -> bool {
         let mut locks = lock_waits();
         self.turn.drain(..).all(|mut entry| {
-            if let Entry::Moment(moment) = &mut entry
+            if let RecordItem::Moment(moment) = &mut entry
                 && let Some(timing) = &mut moment.timing
             {
                 timing.took = u64::try_from(now.since(moment.at).as_micros()).unwrap_or(u64::MAX);
@@ -162,7 +162,7 @@ impl Recorder {
     }
 
     /// No more comes: the thread ends once all of it is written.
-    pub(super) fn close(mut self, now: Time) -> Written {
+    pub(super) fn close(mut self, now: Time) -> WrittenCount {
         self.tell_lost();
         self.end_turn(now);
         if self.lost_before > 0 {
@@ -172,7 +172,7 @@ impl Recorder {
     }
 }
 
-impl Written {
+impl WrittenCount {
     /// Moments written so far.
     pub(super) fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -180,17 +180,17 @@ impl Written {
 }
 
 /// Writes what comes; whenever nothing more waits, all of it is handed to the system, so that a kill loses little.
-fn write(inbox: &Receiver<Entry>, mut file: BufWriter<File>, written: &Written) -> io::Result<()> {
+fn write(inbox: &Receiver<RecordItem>, mut file: BufWriter<File>, written: &WrittenCount) -> io::Result<()> {
     while let Ok(entry) = next(inbox) {
         Gauged::Moments.note(inbox.len());
         let line = match entry {
-            Entry::Moment(moment) => {
+            RecordItem::Moment(moment) => {
                 if matches!(moment.event, Event::Command { .. }) {
                     fault::point(Role::Recorder);
                 }
                 moment_line(&moment)
             }
-            Entry::Lost(lost) => lost_line(lost),
+            RecordItem::Lost(lost) => lost_line(lost),
         };
         file.write_all(line.map_err(io::Error::from)?.as_bytes())?;
         if inbox.is_empty() {
@@ -202,7 +202,7 @@ fn write(inbox: &Receiver<Entry>, mut file: BufWriter<File>, written: &Written) 
 }
 
 /// What waits already needs no clock to be read for it.
-fn next(inbox: &Receiver<Entry>) -> Result<Entry, RecvError> {
+fn next(inbox: &Receiver<RecordItem>) -> Result<RecordItem, RecvError> {
     inbox.try_recv().or_else(|_| gauges::wait(|| inbox.recv()))
 }
 
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn a_record_that_has_ended_is_made_no_longer() {
         let (entries, inbox) = MOMENTS.open();
-        let mut recorder = Recorder::new(PathBuf::new(), entries, Written::default());
+        let mut recorder = Recorder::new(PathBuf::new(), entries, WrittenCount::default());
         tick(&mut recorder, 0);
         drop(inbox);
         recorder.add(Time::ZERO, Event::Tick, &[], None);
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn a_record_whose_disk_takes_nothing_loses_moments_and_says_how_many_and_where() {
         let (entries, inbox) = MOMENTS.open();
-        let mut recorder = Recorder::new(PathBuf::new(), entries, Written::default());
+        let mut recorder = Recorder::new(PathBuf::new(), entries, WrittenCount::default());
         let most = MOMENTS.most() as u64;
         (0..most + 10).for_each(|micros| tick(&mut recorder, micros));
         // There is room again, but not for long.
@@ -238,10 +238,12 @@ mod tests {
         tick(&mut recorder, most + 10);
         inbox.iter().take(MOMENTS.most() / 2).for_each(drop);
         tick(&mut recorder, most + 11);
-        let rest: Vec<Entry> = inbox.try_iter().collect();
-        let at = |entry: &Entry| match entry {
-            Entry::Moment(moment) => (moment.at.as_micros(), moment.timing.as_ref().map_or(0, |timing| timing.took)),
-            Entry::Lost(lost) => (u64::MAX, *lost),
+        let rest: Vec<RecordItem> = inbox.try_iter().collect();
+        let at = |entry: &RecordItem| match entry {
+            RecordItem::Moment(moment) => {
+                (moment.at.as_micros(), moment.timing.as_ref().map_or(0, |timing| timing.took))
+            }
+            RecordItem::Lost(lost) => (u64::MAX, *lost),
         };
         let seen: Vec<_> = rest.iter().rev().take(3).map(at).collect();
         assert_eq!(seen, [(most + 11, 3), (u64::MAX, 11), (most - 1, 3)]);

@@ -46,7 +46,7 @@ pub enum Role {
 
 /// What is said of a role.
 #[cfg_attr(not(test), expect(dead_code, reason = "the documentation shows it, and a test compares the two"))]
-pub(super) struct Row {
+pub(super) struct RoleRow {
     pub(super) role: Role,
     /// What its thread is called; where there are several, a number follows.
     name: &'static str,
@@ -73,7 +73,7 @@ enum Panic {
     Loses(&'static str),
 }
 
-const NODE: Row = Row {
+const NODE: RoleRow = RoleRow {
     role: Role::Node,
     name: "node",
     many: false,
@@ -94,7 +94,7 @@ const NODE: Row = Row {
     panic: Panic::EndsThePeer,
 };
 
-const UDP_RECV: Row = Row {
+const UDP_RECV: RoleRow = RoleRow {
     role: Role::UdpRecv,
     name: "udp-recv",
     many: false,
@@ -106,7 +106,7 @@ const UDP_RECV: Row = Row {
     panic: Panic::EndsThePeer,
 };
 
-const SWEEPER: Row = Row {
+const SWEEPER: RoleRow = RoleRow {
     role: Role::Sweeper,
     name: "sweeper",
     many: false,
@@ -118,7 +118,7 @@ const SWEEPER: Row = Row {
     panic: Panic::EndsThePeer,
 };
 
-const TCP_ACCEPT: Row = Row {
+const TCP_ACCEPT: RoleRow = RoleRow {
     role: Role::TcpAccept,
     name: "tcp-accept",
     many: false,
@@ -130,7 +130,7 @@ const TCP_ACCEPT: Row = Row {
     panic: Panic::EndsThePeer,
 };
 
-const TCP_SERVE: Row = Row {
+const TCP_SERVE: RoleRow = RoleRow {
     role: Role::TcpServe,
     name: "tcp-serve",
     many: true,
@@ -143,7 +143,7 @@ const TCP_SERVE: Row = Row {
     panic: Panic::Loses("its connection"),
 };
 
-const TRANSFER: Row = Row {
+const TRANSFER: RoleRow = RoleRow {
     role: Role::Transfer,
     name: "transfer",
     many: true,
@@ -156,7 +156,7 @@ const TRANSFER: Row = Row {
     panic: Panic::Loses("its job, which fails"),
 };
 
-const LINK: Row = Row {
+const LINK: RoleRow = RoleRow {
     role: Role::Link,
     name: "link",
     many: true,
@@ -168,7 +168,7 @@ const LINK: Row = Row {
     panic: Panic::Loses("its line"),
 };
 
-const SIGNALS: Row = Row {
+const SIGNALS: RoleRow = RoleRow {
     role: Role::Signals,
     name: "signals",
     many: false,
@@ -180,7 +180,7 @@ const SIGNALS: Row = Row {
     panic: Panic::EndsThePeer,
 };
 
-const RECORDER: Row = Row {
+const RECORDER: RoleRow = RoleRow {
     role: Role::Recorder,
     name: "recorder",
     many: false,
@@ -192,7 +192,7 @@ const RECORDER: Row = Row {
     panic: Panic::EndsThePeer,
 };
 
-const EVENTS: Row = Row {
+const EVENTS: RoleRow = RoleRow {
     role: Role::Events,
     name: "events",
     many: false,
@@ -204,7 +204,7 @@ const EVENTS: Row = Row {
     panic: Panic::Loses("the events that follow"),
 };
 
-const CONSOLE: Row = Row {
+const CONSOLE: RoleRow = RoleRow {
     role: Role::Console,
     name: "console",
     many: false,
@@ -216,7 +216,7 @@ const CONSOLE: Row = Row {
     panic: Panic::EndsThePeer,
 };
 
-const CONTROL: Row = Row {
+const CONTROL: RoleRow = RoleRow {
     role: Role::Control,
     name: "control",
     many: false,
@@ -228,7 +228,7 @@ const CONTROL: Row = Row {
     panic: Panic::EndsThePeer,
 };
 
-const CLIENT: Row = Row {
+const CLIENT: RoleRow = RoleRow {
     role: Role::Client,
     name: "client",
     many: true,
@@ -240,7 +240,7 @@ const CLIENT: Row = Row {
     panic: Panic::Loses("its client"),
 };
 
-const COMMAND: Row = Row {
+const COMMAND: RoleRow = RoleRow {
     role: Role::Command,
     name: "command",
     many: true,
@@ -252,7 +252,7 @@ const COMMAND: Row = Row {
     panic: Panic::Loses("its command"),
 };
 
-const RENEWER: Row = Row {
+const RENEWER: RoleRow = RoleRow {
     role: Role::Renewer,
     name: "renewer",
     many: false,
@@ -264,7 +264,7 @@ const RENEWER: Row = Row {
     panic: Panic::EndsThePeer,
 };
 
-const LOOKER: Row = Row {
+const LOOKER: RoleRow = RoleRow {
     role: Role::Looker,
     name: "looker",
     many: true,
@@ -277,7 +277,7 @@ const LOOKER: Row = Row {
 };
 
 /// The rows, in the order of [`Role`].
-static TABLE: [Row; 16] = [
+static TABLE: [RoleRow; 16] = [
     NODE, UDP_RECV, SWEEPER, TCP_ACCEPT, TCP_SERVE, TRANSFER, LINK, SIGNALS, RECORDER, EVENTS, CONSOLE, CONTROL,
     CLIENT, COMMAND, RENEWER, LOOKER,
 ];
@@ -294,7 +294,7 @@ impl Role {
         all
     };
 
-    fn row(self) -> &'static Row {
+    fn row(self) -> &'static RoleRow {
         &TABLE[self as usize]
     }
 

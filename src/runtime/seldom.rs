@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::time::Time;
 
 /// Such a line is written once in this time.
-const PAUSE: Duration = Duration::from_secs(60);
+const WRITTEN_EVERY: Duration = Duration::from_secs(60);
 
 /// When such a line is due again, in microseconds. It stands alone (`Relaxed`).
 #[derive(Default)]
@@ -15,7 +15,7 @@ pub(super) struct Seldom(AtomicU64);
 impl Seldom {
     /// How loud the line is: a warning if none was written lately.
     pub(super) fn level(&self, now: Time) -> log::Level {
-        let due = |at: u64| (now >= Time::from_micros(at)).then(|| (now + PAUSE).as_micros());
+        let due = |at: u64| (now >= Time::from_micros(at)).then(|| (now + WRITTEN_EVERY).as_micros());
         let is_due = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due).is_ok();
         if is_due { log::Level::Warn } else { log::Level::Debug }
     }

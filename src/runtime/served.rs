@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::seldom::Seldom;
 use crate::locks::{self, Ranked};
-use crate::source::{Source, count, who_gives_way};
+use crate::source::{Subnet, count, who_gives_way};
 use crate::time::Time;
 
 /// A client that has taken nothing for this long makes room where there is none.
@@ -19,7 +19,7 @@ pub(super) type ConnectionId = u64;
 
 /// The connections that are served now.
 pub(super) struct Served {
-    open: Ranked<BTreeMap<ConnectionId, Entry>>,
+    open: Ranked<BTreeMap<ConnectionId, ServedConnection>>,
     /// Bytes of blocks and files sent by way of any. It stands alone (`Relaxed`).
     sent: AtomicU64,
     /// A block could not be read.
@@ -36,15 +36,15 @@ impl Default for Served {
     }
 }
 
-struct Entry {
+struct ServedConnection {
     stream: Arc<TcpStream>,
-    from: Source,
-    state: State,
+    from: Subnet,
+    state: ConnectionState,
 }
 
 /// What a connection waits for; in this order they make room.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum State {
+pub(super) enum ConnectionState {
     /// For a request, since then.
     Idle(Time),
     /// For its client to take what it is sent, since then.
@@ -63,14 +63,14 @@ impl Served {
     }
 
     /// What this connection waits for now.
-    pub(super) fn mark(&self, connection: ConnectionId, state: State) {
+    pub(super) fn mark(&self, connection: ConnectionId, state: ConnectionState) {
         if let Some(entry) = self.open.lock().get_mut(&connection) {
             entry.state = state;
         }
     }
 
-    pub(super) fn insert(&self, connection: ConnectionId, stream: Arc<TcpStream>, from: Source, now: Time) {
-        self.open.lock().insert(connection, Entry { stream, from, state: State::Idle(now) });
+    pub(super) fn insert(&self, connection: ConnectionId, stream: Arc<TcpStream>, from: Subnet, now: Time) {
+        self.open.lock().insert(connection, ServedConnection { stream, from, state: ConnectionState::Idle(now) });
     }
 
     pub(super) fn remove(&self, connection: ConnectionId) {
@@ -80,15 +80,15 @@ impl Served {
     /// Ends a connection of the source that has most; or of the newcomer's own, if that would have as many then and has
     /// one to spare. Of those it is the one that was idle longest, or whose client took nothing for longest. False if
     /// there is none: all of them are busy.
-    pub(super) fn make_room(&self, newcomer: Option<Source>, now: Time) -> bool {
+    pub(super) fn make_room(&self, newcomer: Option<Subnet>, now: Time) -> bool {
         let mut served = self.open.lock();
         let counts = count(served.values().map(|entry| entry.from));
         let having = counts.iter().map(|(source, count)| (*source, *count));
         let gives_way = newcomer.and_then(|newcomer| who_gives_way(newcomer, having.clone()));
         let most = having.max_by_key(|(_, count)| *count).map(|(source, _)| source);
-        let dispensable = |(state, _): &(State, _)| match state {
-            State::Idle(_) => true,
-            State::Sending(since) => now.since(*since) >= STALLED,
+        let dispensable = |(state, _): &(ConnectionState, _)| match state {
+            ConnectionState::Idle(_) => true,
+            ConnectionState::Sending(since) => now.since(*since) >= STALLED,
         };
         let first = [gives_way, newcomer, most].into_iter().flatten().find_map(|source| {
             let of_source = served.iter().filter(|(_, entry)| entry.from == source);
@@ -142,8 +142,8 @@ mod tests {
         served
     }
 
-    fn source(ip: &str) -> Source {
-        Source::of(format!("{ip}:7").parse().unwrap())
+    fn source(ip: &str) -> Subnet {
+        Subnet::of(format!("{ip}:7").parse().unwrap())
     }
 
     fn left(served: &Served) -> Vec<ConnectionId> {
@@ -171,7 +171,7 @@ mod tests {
             assert!(served.make_room(Some(source("10.0.0.1")), Time::from_micros(100)));
             assert_eq!(left(&served)[0], n + 1, "the one that was idle longest");
         }
-        served.mark(59, State::Sending(Time::from_micros(100)));
+        served.mark(59, ConnectionState::Sending(Time::from_micros(100)));
         assert!(!served.make_room(Some(source("10.0.0.1")), Time::from_micros(100)), "it takes what it is sent");
     }
 }

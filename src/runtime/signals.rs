@@ -37,11 +37,11 @@ pub(super) struct Asks {
 }
 
 /// What ends the thread.
-pub(super) struct Watch {
+pub(super) struct SignalWatch {
     handle: Handle,
 }
 
-impl Watch {
+impl SignalWatch {
     /// Asks the peer as `asks` says when a signal comes.
     pub(super) fn start(roster: &Roster, peer: PeerHandle, asks: Asks) -> io::Result<Self> {
         let mut signals = Signals::new(ends().into_iter().chain([SIGQUIT]))?;

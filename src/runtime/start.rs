@@ -13,15 +13,15 @@ use thiserror::Error;
 
 use super::channels::{DATAGRAMS, LEAVE, POSTS, SPENT, TICKS};
 use super::clock::{Clock, both_since_1970, since_1970};
-use super::descriptors::Shares;
+use super::descriptors::ConnectionShares;
 use super::ending::{self, Ending};
 use super::links::Links;
 use super::looker::Lookers;
-use super::named::Folder;
-use super::node_loop::{Inboxes, NodeLoop, Turn};
+use super::named::WorkingFolder;
+use super::node_loop::{Inboxes, LoopTurn, NodeLoop};
 use super::post::Post;
 use super::recorder::Record;
-use super::state::State;
+use super::state::Readiness;
 use super::temporary::temporary_folder;
 use super::threads::Roster;
 use super::transfer::{Connections, Pool};
@@ -81,7 +81,7 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
     move |error| StartError::System { what, error }
 }
 
-pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer, StartError> {
+pub(super) fn start(mut options: Options, state: Arc<Readiness>) -> Result<LocalPeer, StartError> {
     let (udp, tcp) = sockets::bind(sockets::canonical(options.bind))?;
     let bound = udp.local_addr().map_err(system("the socket's address"))?;
     let (store, temporary) = open_store(&options)?;
@@ -126,7 +126,7 @@ pub(super) fn start(mut options: Options, state: Arc<State>) -> Result<LocalPeer
         let interrupt = options.on_interrupt.unwrap_or_else(|| terminate.clone());
         signals::Asks { interrupt, terminate, abrupt: options.on_abrupt_end }
     });
-    let watch = asks.map(|asks| signals::Watch::start(&peer.handle.roster, peer.handle.clone(), asks));
+    let watch = asks.map(|asks| signals::SignalWatch::start(&peer.handle.roster, peer.handle.clone(), asks));
     peer.signals = watch.transpose().map_err(system("signals"))?;
     Ok(peer)
 }
@@ -140,7 +140,7 @@ fn chance() -> Result<StdRng, StartError> {
 
 /// What the threads share.
 fn shared(options: &Options, clock: Clock, store: DiskStore, bound: SocketAddr) -> Shared {
-    let folder = options.files.clone().map(|path| Folder::new(path, options.max_file));
+    let folder = options.files.clone().map(|path| WorkingFolder::new(path, options.max_file));
     if let Some(folder) = &folder {
         folder.clear_away();
     }
@@ -151,7 +151,7 @@ fn shared(options: &Options, clock: Clock, store: DiskStore, bound: SocketAddr) 
         store,
         folder,
         ledger: Default::default(),
-        connections: Connections::new(Shares::of_process().kept, sockets::only(bound), options.keys.clone()),
+        connections: Connections::new(ConnectionShares::of_process().kept, sockets::only(bound), options.keys.clone()),
         served: Default::default(),
         stopping: AtomicBool::new(false),
     }
@@ -212,7 +212,7 @@ struct Parts {
     /// What the threads share, and what ends them.
     others: Ending,
     record: Option<Record>,
-    state: Arc<State>,
+    state: Arc<Readiness>,
     on_end: Option<LastAct<Ended>>,
 }
 
@@ -234,7 +234,7 @@ fn spawn(parts: Parts, leave: Receiver<()>, start: Event) -> io::Result<Handle> 
     let lookers = Lookers::of(&shared, roster.clone());
     roster.spawn(Role::Sweeper, move || sweeper::run(clock, lookers, &deadlines, &tick))?;
     let (of_thread, socket) = (Arc::clone(&shared), Arc::clone(&udp));
-    let reader = udp::Reader::new(shared.dialect, shared.keys.clone());
+    let reader = udp::DatagramReader::new(shared.dialect, shared.keys.clone());
     let inbox = Inbox { batches, spent: emptied };
     roster.spawn(Role::UdpRecv, move || udp::run(&of_thread.stopping, clock, socket, reader, &inbox))?;
     let (of_thread, posts, of_roster) = (Arc::clone(&shared), to_node.clone(), roster.clone());
@@ -249,7 +249,7 @@ fn spawn(parts: Parts, leave: Receiver<()>, start: Event) -> io::Result<Handle> 
     roster.spawn(Role::Node, move || {
         let _ended = EndedOnDrop { state: Arc::clone(&state), roster: others.roster.clone(), on_end };
         // What it gives to system calls points to memory, so it is made where it is used.
-        let (udp, turn) = (Outgoing::new(udp, shared.keys.clone()), Turn::default());
+        let (udp, turn) = (Outgoing::new(udp, shared.keys.clone()), LoopTurn::default());
         let mut node = NodeLoop { node, me, shared, inboxes, alarm, udp, pool, links, state, recorder, turn };
         // Whatever happens to the node, the others end with it.
         others.roster.guard(Role::Node, Role::Node.name(), || node.run(start));
@@ -260,7 +260,7 @@ fn spawn(parts: Parts, leave: Receiver<()>, start: Event) -> io::Result<Handle> 
 
 /// Tells that the peer has ended, however it ends.
 struct EndedOnDrop {
-    state: Arc<State>,
+    state: Arc<Readiness>,
     roster: Roster,
     on_end: Option<LastAct<Ended>>,
 }

@@ -10,32 +10,32 @@ use crate::locks::{self, Ranked};
 use crate::node::Notice;
 
 /// A peer's readiness, and those who watch it.
-pub(super) struct State {
-    view: Ranked<View>,
+pub(super) struct Readiness {
+    view: Ranked<ReadinessView>,
     changed: Condvar,
 }
 
-impl Default for State {
+impl Default for Readiness {
     fn default() -> Self {
-        Self { view: Ranked::new(&locks::VIEW, View::default()), changed: Condvar::new() }
+        Self { view: Ranked::new(&locks::VIEW, ReadinessView::default()), changed: Condvar::new() }
     }
 }
 
 #[derive(Default)]
-struct View {
-    stage: Stage,
-    watchers: Vec<Watcher>,
+struct ReadinessView {
+    stage: PeerStage,
+    watchers: Vec<PeerWatcher>,
 }
 
 /// Somebody who watches.
-struct Watcher {
+struct PeerWatcher {
     to: Sender<Notice>,
     wanted: fn(&Notice) -> bool,
     /// Notices that found no room, and that it was not told of.
     missed: u64,
 }
 
-impl Watcher {
+impl PeerWatcher {
     /// Hands on a notice that is wanted, or counts it as missed. Whether anybody watches still, as far as is known.
     fn take(&mut self, notice: &Notice) -> bool {
         if !(self.wanted)(notice) {
@@ -59,7 +59,7 @@ impl Watcher {
 }
 
 #[derive(Clone, Copy, Default)]
-enum Stage {
+enum PeerStage {
     #[default]
     Joining,
     Ready {
@@ -69,19 +69,19 @@ enum Stage {
     Ended,
 }
 
-impl State {
+impl Readiness {
     /// The join is done (or there was nobody to join).
     pub(super) fn ready(&self, peers: usize, shut_out: usize) {
-        self.turn_to(Stage::Ready { peers, shut_out });
+        self.turn_to(PeerStage::Ready { peers, shut_out });
     }
 
     /// The node thread has ended: nothing more will come.
     pub(super) fn ended(&self) {
-        self.turn_to(Stage::Ended);
+        self.turn_to(PeerStage::Ended);
         self.view.lock().watchers.clear();
     }
 
-    fn turn_to(&self, stage: Stage) {
+    fn turn_to(&self, stage: PeerStage) {
         self.view.lock().stage = stage;
         self.changed.notify_all();
     }
@@ -90,7 +90,7 @@ impl State {
     /// ended or `limit` passed before.
     pub(super) fn wait_ready(&self, limit: Option<Duration>) -> Option<(usize, usize)> {
         let mut view = self.view.lock();
-        let joining = |view: &mut View| matches!(view.stage, Stage::Joining);
+        let joining = |view: &mut ReadinessView| matches!(view.stage, PeerStage::Joining);
         match limit {
             None => view.wait(|view| self.changed.wait_while(view, joining)),
             Some(limit) => {
@@ -98,8 +98,8 @@ impl State {
             }
         }
         match view.stage {
-            Stage::Ready { peers, shut_out } => Some((peers, shut_out)),
-            Stage::Joining | Stage::Ended => None,
+            PeerStage::Ready { peers, shut_out } => Some((peers, shut_out)),
+            PeerStage::Joining | PeerStage::Ended => None,
         }
     }
 
@@ -112,8 +112,8 @@ impl State {
     pub(super) fn watch_for(&self, wanted: fn(&Notice) -> bool) -> Receiver<Notice> {
         let (to, notices) = NOTICES.open();
         let mut view = self.view.lock();
-        if !matches!(view.stage, Stage::Ended) {
-            view.watchers.push(Watcher { to, wanted, missed: 0 });
+        if !matches!(view.stage, PeerStage::Ended) {
+            view.watchers.push(PeerWatcher { to, wanted, missed: 0 });
         }
         notices
     }
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_watcher_that_does_not_keep_up_learns_how_many_notices_it_missed() {
-        let state = State::default();
+        let state = Readiness::default();
         let notices = state.watch();
         let joined = Notice::Joined { peers: 1, shut_out: 0 };
         for _ in 0..NOTICES.most() + 5 {
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_watcher_gets_what_it_wants_and_misses_nothing_else() {
-        let state = State::default();
+        let state = Readiness::default();
         let notices = state.watch_for(|notice| matches!(notice, Notice::Joined { .. }));
         let (joined, told) = (Notice::Joined { peers: 1, shut_out: 0 }, Notice::Missed { notices: 1 });
         for _ in 0..NOTICES.most() + 5 {

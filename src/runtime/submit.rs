@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::channels::{ANSWERS, COMMANDS};
 use super::clock::Clock;
 use super::pause::Pause;
-use super::post::{Way, way};
+use super::post::{EventWay, way};
 use crate::node::{Command, Notice};
 
 /// Names a session: the commands of one who may end them all at once.
@@ -24,7 +24,7 @@ pub(super) type SessionId = u64;
 pub(super) const NOBODYS: SessionId = 0;
 
 /// What is asked of the node.
-pub(super) enum Asked {
+pub(super) enum Submission {
     /// To do a command.
     Command {
         session: SessionId,
@@ -52,7 +52,7 @@ pub fn bytes_to_move(command: &Command) -> u64 {
 /// Where commands are given to the node.
 #[derive(Clone)]
 pub(super) struct Submit {
-    queue: Sender<Placed>,
+    queue: Sender<QueuedCommand>,
     /// By which the record's times go, if there is a record.
     clock: Option<Clock>,
     places: Sender<()>,
@@ -61,15 +61,15 @@ pub(super) struct Submit {
 }
 
 /// What is asked of the node, in its queue.
-pub(super) struct Placed {
-    pub(super) asked: Asked,
+pub(super) struct QueuedCommand {
+    pub(super) asked: Submission,
     /// How it came there, for a record.
-    pub(super) way: Way,
+    pub(super) way: EventWay,
 }
 
 /// Where the node takes them.
 pub(super) struct Submitted {
-    pub(super) queue: Receiver<Placed>,
+    pub(super) queue: Receiver<QueuedCommand>,
     places: Receiver<()>,
 }
 
@@ -85,20 +85,20 @@ impl Submit {
     pub(super) fn submit(&self, session: SessionId, command: Command) -> Receiver<Notice> {
         let (answer, notices) = ANSWERS.open();
         let of = bytes_to_move(&command);
-        self.send(Asked::Command { session, command, of, answer });
+        self.send(Submission::Command { session, command, of, answer });
         notices
     }
 
     /// Has the node stand still for `span`. What comes back is the beginning and the end of that.
     pub(super) fn pause(&self, session: SessionId, span: Duration) -> Receiver<Pause> {
         let (tell, told) = bounded(2);
-        self.send(Asked::Pause { session, span, tell });
+        self.send(Submission::Pause { session, span, tell });
         told
     }
 
     /// Ends the commands of `session` that the node has; each has its own answer.
     pub(super) fn cancel(&self, session: SessionId) {
-        self.send(Asked::Cancel { session });
+        self.send(Submission::Cancel { session });
     }
 
     /// A session that is nobody else's.
@@ -106,11 +106,11 @@ impl Submit {
         self.sessions.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    fn send(&self, asked: Asked) {
+    fn send(&self, asked: Submission) {
         if self.places.send(()).is_ok() {
             let way = self.clock.map(|clock| Box::new(way(&COMMANDS, clock.now())));
             // A node that has gone drops the sender with the command: the receiver learns of it.
-            let _ = self.queue.send(Placed { asked, way });
+            let _ = self.queue.send(QueuedCommand { asked, way });
         }
     }
 }

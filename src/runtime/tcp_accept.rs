@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::channels::CONNECTIONS;
-use super::descriptors::Shares;
+use super::descriptors::ConnectionShares;
 use super::post::Post;
 use super::seldom::Seldom;
 use super::served::{ConnectionId, ServedUntilDrop};
@@ -22,7 +22,7 @@ use super::tcp_serve;
 use super::threads::{Roster, Worker};
 use super::{Role, Shared, fault};
 use crate::gauges;
-use crate::source::Source;
+use crate::source::Subnet;
 
 /// After the system refused to accept (no descriptors left, for example), the next try is made this much later.
 const BREATH: Duration = Duration::from_millis(50);
@@ -32,7 +32,7 @@ pub(super) fn run(shared: &Arc<Shared>, listener: &TcpListener, events: &Post, r
     let mut next: ConnectionId = 0;
     let refused = Seldom::default();
     let mut threads: Vec<Worker> = Vec::new();
-    let most = Shares::of_process().served.min(CONNECTIONS.most());
+    let most = ConnectionShares::of_process().served.min(CONNECTIONS.most());
     loop {
         let accepted = gauges::wait(|| listener.accept());
         if shared.stopping.load(Ordering::Relaxed) {
@@ -43,7 +43,7 @@ pub(super) fn run(shared: &Arc<Shared>, listener: &TcpListener, events: &Post, r
         threads.retain(|thread| !thread.is_finished());
         let served = accepted.and_then(|(stream, from)| {
             let from = canonical(from);
-            let room = || shared.served.make_room(Some(Source::of(from)), shared.clock.now());
+            let room = || shared.served.make_room(Some(Subnet::of(from)), shared.clock.now());
             let room = threads.len() < 2 * most && (shared.served.len() < most || room());
             if room { serve(shared, events, roster, next, stream, from).map(Some) } else { Ok(None) }
         });
@@ -69,7 +69,7 @@ fn serve(
 ) -> io::Result<Worker> {
     stream.set_nodelay(true)?;
     let stream = Arc::new(stream);
-    shared.served.insert(connection, Arc::clone(&stream), Source::of(from), shared.clock.now());
+    shared.served.insert(connection, Arc::clone(&stream), Subnet::of(from), shared.clock.now());
     let (of_thread, events) = (Arc::clone(shared), events.clone());
     let thread = roster.spawn_another(Role::TcpServe, connection, move || {
         let _served = ServedUntilDrop::new(&of_thread.served, connection);

@@ -12,16 +12,16 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::bounded_lines::{BoundedLines, Line, Until, is_timeout};
+use super::bounded_lines::{BoundedLines, StreamLine, UntilDeadline, is_timeout};
 use super::named;
 use super::offers::Offered;
 use super::post::Post;
 use super::secrecy::Stream;
 use super::send_file::send_part;
-use super::served::{ConnectionId, State};
+use super::served::{ConnectionId, ConnectionState};
 use super::sockets::at_port;
 use super::{Role, Shared, fault};
-use crate::gauges::{self, Doing};
+use crate::gauges::{self, Activity};
 use crate::id::Key;
 use crate::node::Event;
 use crate::store::StoreErrorKind;
@@ -71,23 +71,23 @@ pub(super) fn run(
     let mut strange = 0;
     loop {
         let since = shared.clock.now();
-        shared.served.mark(connection, State::Idle(since));
+        shared.served.mark(connection, ConnectionState::Idle(since));
         // However its bytes come, the whole line has one time limit.
-        let next = || lines.next(Until::new(stream, shared.clock, since + IDLE_LIMIT), longest);
+        let next = || lines.next(UntilDeadline::new(stream, shared.clock, since + IDLE_LIMIT), longest);
         let line = match gauges::wait(next) {
-            Ok(Line::Text(line)) => line,
-            Ok(Line::End) => return Ok(()),
+            Ok(StreamLine::Text(line)) => line,
+            Ok(StreamLine::End) => return Ok(()),
             Err(error) if is_timeout(&error) => return Ok(()),
             Err(error) => return Err(error),
-            Ok(Line::TooLong) => {
+            Ok(StreamLine::TooLong) => {
                 refuse(stream, "a request line has at most 128 bytes, a control line 65536")?;
                 return part(stream);
             }
         };
         fault::point(Role::TcpServe);
-        let stage = Stage { shared, connection, stream };
+        let stage = AnsweredConnection { shared, connection, stream };
         stage.moves_on();
-        gauges::name(Doing::Sends);
+        gauges::name(Activity::Sends);
         if let Err(reason) = obey(stage, from, &line, events)? {
             refuse(stream, reason)?;
             strange += 1;
@@ -105,7 +105,12 @@ fn is_http(line: &[u8]) -> bool {
 }
 
 /// Does what a line asks for, or says why it is no request.
-fn obey(stage: Stage<'_>, from: SocketAddr, line: &[u8], events: &Post) -> io::Result<Result<(), &'static str>> {
+fn obey(
+    stage: AnsweredConnection<'_>,
+    from: SocketAddr,
+    line: &[u8],
+    events: &Post,
+) -> io::Result<Result<(), &'static str>> {
     if line.first() == Some(&b'{') {
         return control(stage.shared, from, line, events);
     }
@@ -147,16 +152,16 @@ fn part(mut stream: &Stream) -> io::Result<()> {
 
 /// A connection that is being answered.
 #[derive(Clone, Copy)]
-struct Stage<'a> {
+struct AnsweredConnection<'a> {
     shared: &'a Shared,
     connection: ConnectionId,
     stream: &'a Stream,
 }
 
-impl Stage<'_> {
+impl AnsweredConnection<'_> {
     /// Its client took something.
     fn moves_on(&self) {
-        self.shared.served.mark(self.connection, State::Sending(self.shared.clock.now()));
+        self.shared.served.mark(self.connection, ConnectionState::Sending(self.shared.clock.now()));
     }
 
     /// Its client took so many bytes of an answer that is to be over at `limit`.
@@ -170,8 +175,8 @@ impl Stage<'_> {
     }
 }
 
-fn answer(stage: Stage<'_>, from: SocketAddr, key: &Key, events: &Post) -> io::Result<()> {
-    let Stage { shared, mut stream, .. } = stage;
+fn answer(stage: AnsweredConnection<'_>, from: SocketAddr, key: &Key, events: &Post) -> io::Result<()> {
+    let AnsweredConnection { shared, mut stream, .. } = stage;
     let limit = |size: u64| shared.clock.now() + STUCK_LIMIT + Duration::from_secs(size / LEAST_RATE);
     // It is noted before the last bytes go out, and so before whoever pulled them can say that it has saved them.
     let delivered = || shared.ledger.note_delivery(*key, from.ip());
@@ -216,8 +221,13 @@ fn answer(stage: Stage<'_>, from: SocketAddr, key: &Key, events: &Post) -> io::R
 }
 
 /// A file by its name; the node is told once a user's has been sent.
-fn send_named(stage: Stage<'_>, from: SocketAddr, asked: named::Asked, events: &Post) -> io::Result<()> {
-    let Stage { shared, stream, .. } = stage;
+fn send_named(
+    stage: AnsweredConnection<'_>,
+    from: SocketAddr,
+    asked: named::FileRequest,
+    events: &Post,
+) -> io::Result<()> {
+    let AnsweredConnection { shared, stream, .. } = stage;
     let Some(folder) = &shared.folder else { return refuse(stream, "this peer keeps no files by their names") };
     let limit = |size: u64| shared.clock.now() + STUCK_LIMIT + Duration::from_secs(size / LEAST_RATE);
     let send_all = |file: &File, size, hash: Option<&mut Sha256>| match hash {
@@ -232,7 +242,7 @@ fn send_named(stage: Stage<'_>, from: SocketAddr, asked: named::Asked, events: &
     })
 }
 
-fn send_file(stage: Stage<'_>, file: &File, offset: u64, size: u64, limit: Time) -> io::Result<()> {
+fn send_file(stage: AnsweredConnection<'_>, file: &File, offset: u64, size: u64, limit: Time) -> io::Result<()> {
     let stream = stage.stream;
     let (mut at, end) = (offset, offset + size);
     while at < end {
@@ -251,7 +261,13 @@ fn send_file(stage: Stage<'_>, file: &File, offset: u64, size: u64, limit: Time)
 }
 
 /// Sends a file's first `size` bytes and adds them to `hash` on their way.
-fn send_hashed(stage: Stage<'_>, mut file: &File, size: u64, hash: &mut Sha256, limit: Time) -> io::Result<()> {
+fn send_hashed(
+    stage: AnsweredConnection<'_>,
+    mut file: &File,
+    size: u64,
+    hash: &mut Sha256,
+    limit: Time,
+) -> io::Result<()> {
     let mut room = vec![0; CHUNK];
     let mut left = size;
     while left > 0 {
@@ -261,19 +277,19 @@ fn send_hashed(stage: Stage<'_>, mut file: &File, size: u64, hash: &mut Sha256, 
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         hash.update(&room[..count]);
-        Taken { stage, limit }.write_all(&room[..count])?;
+        CountedStream { stage, limit }.write_all(&room[..count])?;
         left -= count as u64;
     }
     Ok(())
 }
 
 /// The way to a client: what it takes is counted, and its time is limited.
-struct Taken<'a> {
-    stage: Stage<'a>,
+struct CountedStream<'a> {
+    stage: AnsweredConnection<'a>,
     limit: Time,
 }
 
-impl Write for Taken<'_> {
+impl Write for CountedStream<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut stream = self.stage.stream;
         let count = stream.write(bytes)?;

@@ -25,9 +25,9 @@ use crate::locks::{self, Ranked};
 
 /// The threads of a peer.
 #[derive(Clone)]
-pub(super) struct Roster(Arc<Shared>);
+pub(super) struct Roster(Arc<RosterState>);
 
-struct Shared {
+struct RosterState {
     threads: Ranked<Threads>,
     /// Tells that a thread has ended.
     ended: Condvar,
@@ -40,7 +40,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Threads {
-    running: BTreeMap<u64, Running>,
+    running: BTreeMap<u64, RunningThread>,
     /// Those that have ended and are yet to be joined, which takes no time.
     ended: Vec<JoinHandle<()>>,
     next: u64,
@@ -48,7 +48,7 @@ struct Threads {
     end: Ended,
 }
 
-struct Running {
+struct RunningThread {
     role: Role,
     name: String,
     /// None for the moment between the thread's first step and the return of the call that started it.
@@ -62,7 +62,7 @@ impl Roster {
     /// Of the peer `id`, without threads yet. Where one fails without which the peer cannot be, `leave` tells it to the
     /// node.
     pub(super) fn new(id: &Id, leave: Sender<()>) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(RosterState {
             threads: Ranked::new(&locks::ROSTER, Threads::default()),
             ended: Condvar::new(),
             // Nothing else is read on its word (`Relaxed`).
@@ -90,7 +90,7 @@ impl Roster {
         debug_assert!(name.len() <= 15, "the system shows no more of {name}");
         let number = self.enter(role, name.clone());
         let finished = Arc::new(AtomicBool::new(false));
-        let place = Place { roster: self.clone(), number, finished: Arc::clone(&finished) };
+        let place = RosterPlace { roster: self.clone(), number, finished: Arc::clone(&finished) };
         let of_thread = name.clone();
         let handle = thread::Builder::new().name(name).spawn(move || {
             let place = place;
@@ -112,7 +112,7 @@ impl Roster {
         let mut threads = self.0.threads.lock();
         let number = threads.next;
         threads.next += 1;
-        threads.running.insert(number, Running { role, name, handle: None });
+        threads.running.insert(number, RunningThread { role, name, handle: None });
         number
     }
 
@@ -191,13 +191,13 @@ pub(super) fn message(panic: &(dyn Any + Send)) -> String {
 }
 
 /// A thread's place in the roster; given up on drop, as the last thing that the thread does.
-struct Place {
+struct RosterPlace {
     roster: Roster,
     number: u64,
     finished: Arc<AtomicBool>,
 }
 
-impl Drop for Place {
+impl Drop for RosterPlace {
     fn drop(&mut self) {
         self.finished.store(true, Ordering::Release);
         let mut threads = self.roster.0.threads.lock();

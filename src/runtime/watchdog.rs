@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use super::channels::{GAUGED, Gauged};
 use super::clock::processor_time;
-use crate::gauges::{self, Doing};
+use crate::gauges::{self, Activity};
 
 /// A turn that takes longer, by the clock, is told of if a processor worked for it for this and [`STALE`] more.
-const LONG: Duration = Duration::from_millis(50);
+const LONG_TURN: Duration = Duration::from_millis(50);
 
 /// So much may have passed since processor time was asked for last.
 const STALE: Duration = Duration::from_millis(10);
@@ -46,16 +46,16 @@ impl Watchdog {
     }
 
     /// A turn is over, and the thread waits from here on. Tells what was done and how long that took, if that was long.
-    pub(super) fn rest(&mut self) -> Option<(Doing, Duration)> {
+    pub(super) fn rest(&mut self) -> Option<(Activity, Duration)> {
         let doing = gauges::own();
-        let took = gauges::at(Doing::Waits);
+        let took = gauges::at(Activity::Waits);
         self.since += took;
-        let long = took >= LONG && processor_time().saturating_sub(self.asked) >= LONG + STALE;
+        let long = took >= LONG_TURN && processor_time().saturating_sub(self.asked) >= LONG_TURN + STALE;
         if self.since >= STALE {
             (self.asked, self.since) = (processor_time(), Duration::ZERO);
         }
         // The start is no turn.
-        (long && doing != Doing::Works).then_some((doing, took))
+        (long && doing != Activity::Works).then_some((doing, took))
     }
 }
 
@@ -84,16 +84,16 @@ mod tests {
     fn a_turn_that_a_processor_worked_long_for_is_told_and_one_that_waited_long_for_a_processor_is_not() {
         let _place = look::enter(u64::MAX - 2, "node");
         let mut watchdog = Watchdog::default();
-        gauges::came(Doing::Tick);
-        thread::park_timeout(LONG + STALE);
+        gauges::came(Activity::Tick);
+        thread::park_timeout(LONG_TURN + STALE);
         assert_eq!(watchdog.rest(), None);
-        gauges::came(Doing::Command);
+        gauges::came(Activity::Command);
         let begun = processor_time();
-        while processor_time() - begun < LONG + 2 * STALE {
+        while processor_time() - begun < LONG_TURN + 2 * STALE {
             spin_loop();
         }
-        assert!(watchdog.rest().is_some_and(|(doing, took)| doing == Doing::Command && took >= LONG));
-        gauges::came(Doing::Tick);
+        assert!(watchdog.rest().is_some_and(|(doing, took)| doing == Activity::Command && took >= LONG_TURN));
+        gauges::came(Activity::Tick);
         assert_eq!(watchdog.rest(), None);
     }
 }

@@ -220,7 +220,7 @@ pub struct TraceArgs {
 
 /// The kind of run that the options of `sim` ask for.
 #[derive(Clone, Debug)]
-pub enum Wanted {
+pub enum RunKind {
     /// A large network under load.
     Load(LoadPlan),
     /// A storm, or many.
@@ -236,14 +236,16 @@ impl SimArgs {
     ///
     /// # Errors
     /// Why that is impossible, for people.
-    pub fn plan(&self) -> Result<Wanted, String> {
+    pub fn plan(&self) -> Result<RunKind, String> {
         if !(self.storm || self.soak) {
-            return self.load_plan().map(Wanted::Load);
+            return self.load_plan().map(RunKind::Load);
         }
         let plan = self.storm_plan();
         match &self.saboteur {
-            Some(name) if name == "list" => Ok(Wanted::Saboteurs),
-            _ => plan.map(|plan| plan.saboteur.map_or(Wanted::Storm(plan.clone()), |way| Wanted::Sabotage(way, plan))),
+            Some(name) if name == "list" => Ok(RunKind::Saboteurs),
+            _ => {
+                plan.map(|plan| plan.saboteur.map_or(RunKind::Storm(plan.clone()), |way| RunKind::Sabotage(way, plan)))
+            }
         }
     }
 
@@ -406,7 +408,7 @@ mod tests {
         args: SimArgs,
     }
 
-    fn plan(words: &str) -> Result<Wanted, String> {
+    fn plan(words: &str) -> Result<RunKind, String> {
         CommandLine::parse_from(std::iter::once("sim").chain(words.split_whitespace())).args.plan()
     }
 
@@ -419,7 +421,7 @@ mod tests {
             let storm = StormPlan { only: Some(vec![1, 2]), choices, hostile, ..random };
             let words = storm.to_string();
             let words = words.strip_prefix("kadring sim").expect("it is a command of this program");
-            let Ok(Wanted::Storm(again) | Wanted::Sabotage(_, again)) = plan(words) else { panic!("{words}") };
+            let Ok(RunKind::Storm(again) | RunKind::Sabotage(_, again)) = plan(words) else { panic!("{words}") };
             assert_eq!((again.to_string(), again.striking()), (storm.to_string(), vec![1, 2]));
         }
     }
@@ -436,7 +438,7 @@ mod tests {
     #[test]
     fn a_weather_s_delays_hold_unless_others_are_asked_for_and_losses_come_besides() {
         let weather = |words| match plan(words) {
-            Ok(Wanted::Load(plan)) => plan.weather,
+            Ok(RunKind::Load(plan)) => plan.weather,
             other => panic!("{words}: {other:?}"),
         };
         let satellite = WeatherName::Satellite.weather();

@@ -15,14 +15,14 @@ use super::network::{Weather, chance};
 
 /// A way on which losses come in bursts: what is sent during a burst is lost.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Bursts {
+pub struct LossBursts {
     /// Datagrams from the end of a burst to the next, on average.
     pub apart: f64,
     /// Datagrams in a burst, on average.
     pub length: f64,
 }
 
-impl Bursts {
+impl LossBursts {
     /// Share of all datagrams that are lost.
     pub fn loss(&self) -> f64 {
         self.length / (self.apart + self.length)
@@ -65,7 +65,7 @@ impl WeatherName {
         };
         Weather {
             jitter: Duration::from_millis(jitter),
-            bursts: Some(Bursts { apart, length }),
+            bursts: Some(LossBursts { apart, length }),
             ..Weather::still(Duration::from_millis(rtt))
         }
     }

@@ -15,12 +15,12 @@ const BOTH: [OverlayKind; 2] = [OverlayKind::Kademlia, OverlayKind::Ring];
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Peers that keep three copies of a file of twenty blocks and a list.
-struct Net {
+struct CheckingNet {
     world: World,
     key: Key,
 }
 
-impl Net {
+impl CheckingNet {
     fn new(kind: OverlayKind, peers: usize) -> Self {
         Self::on(kind, peers, None)
     }
@@ -81,7 +81,7 @@ fn copies(checked: &Checked, state: CopyState) -> usize {
 #[test]
 fn a_whole_file_is_told_whole_by_every_peer_and_a_guest_with_its_copies_and_their_holders() {
     for kind in BOTH {
-        let mut net = Net::new(kind, 10);
+        let mut net = CheckingNet::new(kind, 10);
         let guest = Id::random(net.world.rng());
         let guest = net.world.add(guest);
         net.world.start_guest(guest, &[0]);
@@ -105,7 +105,7 @@ fn a_stranger_hears_from_the_holders_how_many_copies_a_file_is_to_have() {
     for kind in BOTH {
         for wanted in [1, 2, 5] {
             let lease = Lease { id: Secret::from_bytes([7; 32]).id(), until: None, copies: wanted };
-            let mut net = Net::on(kind, 10, Some(lease));
+            let mut net = CheckingNet::on(kind, 10, Some(lease));
             let guest = Id::random(net.world.rng());
             let guest = net.world.add(guest);
             net.world.start_guest(guest, &[0]);
@@ -122,7 +122,7 @@ fn a_stranger_hears_from_the_holders_how_many_copies_a_file_is_to_have() {
 fn a_file_with_a_copy_less_is_told_thin_and_repair_makes_it_whole_at_once() {
     for kind in BOTH {
         for repairer in [0, 7] {
-            let mut net = Net::new(kind, 10);
+            let mut net = CheckingNet::new(kind, 10);
             let emptied = *net.holders().iter().find(|&&slot| slot != repairer).expect("somebody holds something");
             net.empty(emptied);
             let thin = net.check(repairer, false, false);
@@ -143,7 +143,7 @@ fn a_file_with_a_copy_less_is_told_thin_and_repair_makes_it_whole_at_once() {
 #[test]
 fn a_file_of_which_a_holder_is_silent_is_told_unknown_and_names_it() {
     for kind in BOTH {
-        let mut net = Net::new(kind, 10);
+        let mut net = CheckingNet::new(kind, 10);
         let silent = net.holders()[1];
         let named = net.world.peer(silent);
         net.world.crash(silent);
@@ -160,7 +160,7 @@ fn a_file_of_which_a_holder_is_silent_is_told_unknown_and_names_it() {
 #[test]
 fn a_file_that_nobody_holds_any_more_is_told_lost() {
     for kind in BOTH {
-        let mut net = Net::new(kind, 5);
+        let mut net = CheckingNet::new(kind, 5);
         for slot in 0..5 {
             net.world.crash(slot);
             net.world.wipe(slot);
@@ -177,7 +177,7 @@ fn a_file_that_nobody_holds_any_more_is_told_lost() {
 #[test]
 fn a_damaged_copy_counts_until_it_is_hashed_and_is_healed_then() {
     for kind in BOTH {
-        let mut net = Net::new(kind, 10);
+        let mut net = CheckingNet::new(kind, 10);
         let holder = *net.holders().last().expect("somebody holds something");
         let key = net.world.disk_mut(holder).rot(0).expect("a block is there");
         assert_eq!(net.check(0, false, false).health, Health::Whole, "{kind:?}: it is claimed");
@@ -194,7 +194,7 @@ fn a_damaged_copy_counts_until_it_is_hashed_and_is_healed_then() {
 #[test]
 fn who_waits_for_copies_hears_when_they_are_there_or_what_lacks_at_the_deadline() {
     for kind in BOTH {
-        let mut net = Net::new(kind, 10);
+        let mut net = CheckingNet::new(kind, 10);
         let sources = vec![Source::Key(net.key)];
         let wait = |copies, seconds| Command::Wait {
             until: Until::Copies { sources: sources.clone(), copies },

@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use super::moments::words::said;
 use super::network;
-use super::world::{Planned, SimEvent, Violation, World};
+use super::world::{PlannedEvent, SimEvent, Violation, World};
 use crate::node::Event;
 use crate::node::job::JobId;
 use crate::time::Time;
@@ -60,18 +60,18 @@ impl FromStr for Choices {
 }
 
 /// Something that waits and could come next.
-pub(super) struct Waiting {
+pub(super) struct WaitingEvent {
     /// When it is due.
     pub(super) at: Time,
     /// The peer that it is for.
     pub(super) slot: usize,
-    pub(super) what: Pending,
+    pub(super) what: PendingEvent,
     /// Its number in the queue.
     sequence: u64,
 }
 
 /// What it is.
-pub(super) enum Pending {
+pub(super) enum PendingEvent {
     Event(Box<Event>),
     /// A job whose outcome is due, in words.
     Job(String),
@@ -83,7 +83,7 @@ pub(super) struct Script {
     pub(super) choices: Choices,
     /// After so many moments the run ends, and what waits then is kept.
     pub(super) look: Option<u64>,
-    pub(super) seen: Option<Vec<Waiting>>,
+    pub(super) seen: Option<Vec<WaitingEvent>>,
 }
 
 impl World {
@@ -91,7 +91,7 @@ impl World {
     ///
     /// # Errors
     /// There is not so much to choose from; or the run ends here, as it was to.
-    pub(super) fn chosen(&mut self) -> Result<Option<Planned>, Violation> {
+    pub(super) fn chosen(&mut self) -> Result<Option<PlannedEvent>, Violation> {
         let done = self.counts.events;
         if self.script.look == Some(done) {
             self.script.seen = Some(self.waiting());
@@ -107,10 +107,10 @@ impl World {
     }
 
     /// What could come next, in the order in which it is due.
-    fn waiting(&self) -> Vec<Waiting> {
+    fn waiting(&self) -> Vec<WaitingEvent> {
         let all = self.queue.planned();
         let all: Vec<_> = all.into_iter().filter(|(_, _, planned)| self.is_awaited(planned)).collect();
-        let is_start = |planned: &Planned| matches!(&planned.what, SimEvent::Told(event) if is_start(event));
+        let is_start = |planned: &PlannedEvent| matches!(&planned.what, SimEvent::Told(event) if is_start(event));
         let unborn: BTreeSet<u32> =
             all.iter().filter(|(_, _, planned)| is_start(planned)).map(|(_, _, planned)| planned.slot).collect();
         let mut before = BTreeSet::new();
@@ -118,34 +118,35 @@ impl World {
         for (at, sequence, planned) in all {
             let is_early = unborn.contains(&planned.slot) && !is_start(planned);
             if !is_early && let Some(what) = self.pending(planned, &mut before) {
-                waiting.push(Waiting { at, slot: planned.slot as usize, what, sequence });
+                waiting.push(WaitingEvent { at, slot: planned.slot as usize, what, sequence });
             }
         }
         waiting
     }
 
     /// Whether somebody is there for it.
-    fn is_awaited(&self, Planned { slot, life, .. }: &Planned) -> bool {
+    fn is_awaited(&self, PlannedEvent { slot, life, .. }: &PlannedEvent) -> bool {
         let peer = &self.peers[*slot as usize];
         peer.node.is_some() && life.is_none_or(|life| life == peer.life) && peer.frozen_until <= self.now
     }
 
     /// What it is, if it can come now: not before anything in `before`, to which it is added.
-    fn pending(&self, planned: &Planned, before: &mut BTreeSet<Order>) -> Option<Pending> {
+    fn pending(&self, planned: &PlannedEvent, before: &mut BTreeSet<FixedOrder>) -> Option<PendingEvent> {
         let slot = planned.slot as usize;
         match &planned.what {
             SimEvent::Arrival { from, via, message, .. } => {
                 let from = *from as usize;
-                let comes = self.reaches(from, slot) && (*via == Via::Udp || before.insert(Order::Lines(from, slot)));
+                let comes =
+                    self.reaches(from, slot) && (*via == Via::Udp || before.insert(FixedOrder::Lines(from, slot)));
                 let bytes = network::wire_size(message);
                 let (from, message) = (network::address(from), (**message).clone());
-                comes.then(|| Pending::Event(Box::new(Event::Message { from, via: *via, bytes, message })))
+                comes.then(|| PendingEvent::Event(Box::new(Event::Message { from, via: *via, bytes, message })))
             }
             SimEvent::Job(job) => {
-                let running = self.peers[slot].jobs.get(job).filter(|_| before.insert(Order::Job(slot, *job)))?;
-                Some(Pending::Job(format!("job {job} {} ends", said(&running.work))))
+                let running = self.peers[slot].jobs.get(job).filter(|_| before.insert(FixedOrder::Job(slot, *job)))?;
+                Some(PendingEvent::Job(format!("job {job} {} ends", said(&running.work))))
             }
-            SimEvent::Told(event) => before.insert(Order::Told(slot)).then(|| Pending::Event(event.clone())),
+            SimEvent::Told(event) => before.insert(FixedOrder::Told(slot)).then(|| PendingEvent::Event(event.clone())),
             SimEvent::Wake | SimEvent::Written { .. } | SimEvent::Mischief => None,
         }
     }
@@ -153,7 +154,7 @@ impl World {
 
 /// What comes in its order, whatever is chosen.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Order {
+enum FixedOrder {
     /// Lines over TCP from one peer to another.
     Lines(usize, usize),
     /// The outcome of a peer's job, which a cancelled one has but once.

@@ -10,7 +10,7 @@ use crate::node::job::JobErrorKind;
 pub type Bytes = Rc<[u8]>;
 
 /// Why a job could not be done.
-pub(super) type Refusal = (JobErrorKind, String);
+pub(super) type JobRefusal = (JobErrorKind, String);
 
 /// Size of a block in bytes, which always fits a `u32`.
 pub(super) fn size_of(bytes: &Bytes) -> u32 {

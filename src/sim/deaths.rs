@@ -12,12 +12,12 @@ use crate::time::Time;
 /// Watches who finds out about whose death. Peers are named by their slots.
 #[derive(Default)]
 pub(super) struct Deaths {
-    open: BTreeMap<usize, Open>,
+    open: BTreeMap<usize, OpenDeath>,
     report: DeathReport,
 }
 
 /// A death that is not known yet.
-struct Open {
+struct OpenDeath {
     died: Time,
     /// Those that have yet to find out.
     by: BTreeSet<usize>,
@@ -47,7 +47,7 @@ impl Deaths {
         }
         if !by.is_empty() {
             self.report.deaths += 1;
-            self.open.insert(whom, Open { died: now, by, last: None });
+            self.open.insert(whom, OpenDeath { died: now, by, last: None });
         }
     }
 
@@ -65,7 +65,7 @@ impl Deaths {
     /// Those need not find out any more that do not know the dead any longer: nearer peers took its place in their
     /// tables.
     pub(super) fn excuse_those_who_forgot(&mut self, knows: impl Fn(usize, usize) -> bool) {
-        let waits = |(whom, open): (&usize, &Open)| open.by.iter().map(|by| (*whom, *by)).collect::<Vec<_>>();
+        let waits = |(whom, open): (&usize, &OpenDeath)| open.by.iter().map(|by| (*whom, *by)).collect::<Vec<_>>();
         let waiting: Vec<(usize, usize)> = self.open.iter().flat_map(waits).collect();
         for (whom, by) in waiting.into_iter().filter(|(whom, by)| !knows(*by, *whom)) {
             self.excuse(whom, by);
@@ -77,7 +77,7 @@ impl Deaths {
         let Some(open) = self.open.get_mut(&whom) else { return };
         open.by.remove(&by);
         if open.by.is_empty()
-            && let Some(Open { died, last, .. }) = self.open.remove(&whom)
+            && let Some(OpenDeath { died, last, .. }) = self.open.remove(&whom)
         {
             match last {
                 Some(last) => self.report.known.push(last.since(died)),

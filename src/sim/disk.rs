@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::content::{Bytes, size_of};
-use super::folder::Folder;
-use crate::file::{Entry, LocalManifest};
+use super::folder::SimFolder;
+use crate::file::{LocalManifest, ManifestEntry};
 use crate::id::{Id, Key};
 use crate::lease::Note;
 use crate::node::job::{GetId, PutId};
@@ -21,7 +21,7 @@ pub struct Disk {
     rotten: BTreeSet<Key>,
     files: BTreeMap<PathBuf, Bytes>,
     /// The working directory of a peer of the classroom ring.
-    pub(super) folder: Folder,
+    pub(super) folder: SimFolder,
     pub(super) partials: BTreeMap<PathBuf, Partial>,
     pub(super) peers: Vec<Peer>,
     /// The journal of leases.
@@ -38,7 +38,7 @@ pub(super) struct Partial {
 }
 
 /// The result of reading a block.
-pub(super) enum Reading {
+pub(super) enum BlockReading {
     Sound(Bytes),
     Rotten,
     Absent,
@@ -71,12 +71,12 @@ impl Disk {
     }
 
     /// The working directory of a peer of the classroom ring.
-    pub fn folder(&self) -> &Folder {
+    pub fn folder(&self) -> &SimFolder {
         &self.folder
     }
 
     /// The working directory, for a user to put files into.
-    pub fn folder_mut(&mut self) -> &mut Folder {
+    pub fn folder_mut(&mut self) -> &mut SimFolder {
         &mut self.folder
     }
 
@@ -87,11 +87,11 @@ impl Disk {
         Some(key)
     }
 
-    pub(super) fn read(&self, key: &Key) -> Reading {
+    pub(super) fn read(&self, key: &Key) -> BlockReading {
         match self.blocks.get(key) {
-            Some(_) if self.rotten.contains(key) => Reading::Rotten,
-            Some(bytes) => Reading::Sound(bytes.clone()),
-            None => Reading::Absent,
+            Some(_) if self.rotten.contains(key) => BlockReading::Rotten,
+            Some(bytes) => BlockReading::Sound(bytes.clone()),
+            None => BlockReading::Absent,
         }
     }
 
@@ -126,34 +126,34 @@ impl Disk {
 /// The files and offers that a running peer's workers have open; a crash closes them.
 #[derive(Default)]
 pub(super) struct OpenFiles {
-    pub(super) readers: BTreeMap<PutId, Reader>,
-    offers: BTreeMap<Key, Offer>,
-    pub(super) writers: BTreeMap<GetId, Writer>,
+    pub(super) readers: BTreeMap<PutId, SimReader>,
+    offers: BTreeMap<Key, SimOffer>,
+    pub(super) writers: BTreeMap<GetId, SimWriter>,
 }
 
-struct Offer {
+struct SimOffer {
     bytes: Bytes,
     /// The files being stored that the block is part of, and how often each was found to have it.
     by: BTreeMap<PutId, u32>,
 }
 
 /// A file that is being retrieved, or compared.
-pub(super) struct Writer {
+pub(super) struct SimWriter {
     pub(super) dest: PathBuf,
     /// Whether the file stands at the destination already, and is only compared.
     pub(super) standing: bool,
 }
 
 /// A file that is being stored.
-pub(super) struct Reader {
+pub(super) struct SimReader {
     pub(super) bytes: Bytes,
     pub(super) at: usize,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<ManifestEntry>,
     pub(super) manifest: Option<LocalManifest>,
     pub(super) hasher: Sha256,
 }
 
-impl Reader {
+impl SimReader {
     pub(super) fn new(bytes: Bytes, manifest: Option<LocalManifest>) -> Self {
         Self { bytes, at: 0, entries: Vec::new(), manifest, hasher: Sha256::new() }
     }
@@ -161,7 +161,13 @@ impl Reader {
 
 impl OpenFiles {
     pub(super) fn offer(&mut self, put: PutId, key: Key, bytes: Bytes) {
-        *self.offers.entry(key).or_insert_with(|| Offer { bytes, by: BTreeMap::new() }).by.entry(put).or_default() += 1;
+        *self
+            .offers
+            .entry(key)
+            .or_insert_with(|| SimOffer { bytes, by: BTreeMap::new() })
+            .by
+            .entry(put)
+            .or_default() += 1;
     }
 
     pub(super) fn offered(&self, key: &Key) -> Option<Bytes> {
@@ -211,9 +217,9 @@ mod tests {
         assert!(disk.keep(a, Rc::from(*b"aaaaaa")) && disk.keep(a, Rc::from(*b"aaaaaa")));
         assert!(!disk.keep(b, Rc::from(*b"bbbbbb")));
         assert_eq!(disk.rot(5), Some(a));
-        assert!(matches!(disk.read(&a), Reading::Rotten) && !disk.has_sound(&a));
+        assert!(matches!(disk.read(&a), BlockReading::Rotten) && !disk.has_sound(&a));
         disk.delete(&a);
-        assert!(disk.keep(b, Rc::from(*b"bbbbbb")) && matches!(disk.read(&b), Reading::Sound(_)));
+        assert!(disk.keep(b, Rc::from(*b"bbbbbb")) && matches!(disk.read(&b), BlockReading::Sound(_)));
         assert_eq!(disk.held(), [(b, 6)]);
     }
 

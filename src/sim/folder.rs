@@ -5,15 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::content::{Bytes, Refusal};
+use super::content::{Bytes, JobRefusal};
 use crate::id::Id;
 use crate::name::FileName;
 use crate::node::job::{JobErrorKind, NamedJob, NamedOutcome, Resolution, Version, resolve};
 
 /// The working directory. It outlives a crash, as the rest of the disk does.
 #[derive(Default)]
-pub struct Folder {
-    files: BTreeMap<FileName, NamedFile>,
+pub struct SimFolder {
+    files: BTreeMap<FileName, SimNamedFile>,
     received: BTreeMap<FileName, Bytes>,
     /// Those that others get from here: a user stored them here in this life, or they are kept for the ring.
     given: BTreeSet<FileName>,
@@ -21,21 +21,21 @@ pub struct Folder {
 
 /// A file whose name is four digits.
 #[derive(Clone)]
-pub(super) struct NamedFile {
+pub(super) struct SimNamedFile {
     modified: u64,
     bytes: Bytes,
 }
 
-impl NamedFile {
+impl SimNamedFile {
     fn version(&self) -> Version {
         Version { size: self.bytes.len() as u64, modified: self.modified }
     }
 }
 
-impl Folder {
+impl SimFolder {
     /// The version of the file in this directory.
     pub fn find(&self, file: FileName) -> Option<Version> {
-        self.files.get(&file).map(NamedFile::version)
+        self.files.get(&file).map(SimNamedFile::version)
     }
 
     /// The bytes of the file in this directory.
@@ -44,7 +44,7 @@ impl Folder {
     }
 
     /// A copy of the file in this directory for another peer.
-    pub(super) fn copy(&self, file: FileName) -> Option<NamedFile> {
+    pub(super) fn copy(&self, file: FileName) -> Option<SimNamedFile> {
         self.files.get(&file).filter(|_| self.given.contains(&file)).cloned()
     }
 
@@ -60,7 +60,7 @@ impl Folder {
 
     /// Writes a file, replacing an older one. `modified` is in microseconds since 1970.
     pub fn write(&mut self, file: FileName, modified: u64, bytes: Bytes) {
-        self.files.insert(file, NamedFile { modified, bytes });
+        self.files.insert(file, SimNamedFile { modified, bytes });
     }
 
     /// From now on others get this file from here.
@@ -76,12 +76,12 @@ impl Folder {
     /// Makes an empty file, older than any other, unless the file exists.
     fn touch(&mut self, file: FileName) -> NamedOutcome {
         let written = !self.files.contains_key(&file);
-        let named = self.files.entry(file).or_insert_with(|| NamedFile { modified: 0, bytes: Bytes::from([]) });
+        let named = self.files.entry(file).or_insert_with(|| SimNamedFile { modified: 0, bytes: Bytes::from([]) });
         NamedOutcome::Kept { version: named.version(), written }
     }
 
     /// Performs a job about a named file.
-    pub(super) fn perform(&mut self, job: &NamedJob, brought: Brought) -> Result<NamedOutcome, Refusal> {
+    pub(super) fn perform(&mut self, job: &NamedJob, brought: BroughtFile) -> Result<NamedOutcome, JobRefusal> {
         let outcome = self.do_job(job, brought)?;
         if let NamedJob::Find { file } | NamedJob::Touch { file } | NamedJob::Keep { file, .. } = *job {
             self.give(file);
@@ -89,7 +89,7 @@ impl Folder {
         Ok(outcome)
     }
 
-    fn do_job(&mut self, job: &NamedJob, brought: Brought) -> Result<NamedOutcome, Refusal> {
+    fn do_job(&mut self, job: &NamedJob, brought: BroughtFile) -> Result<NamedOutcome, JobRefusal> {
         match *job {
             NamedJob::Scan => Ok(NamedOutcome::Scanned { files: self.scan() }),
             NamedJob::Find { file } => Ok(NamedOutcome::Found { version: self.find(file) }),
@@ -117,9 +117,9 @@ impl Folder {
         &mut self,
         file: FileName,
         before: Option<Version>,
-        theirs: NamedFile,
+        theirs: SimNamedFile,
         resolution: Resolution,
-    ) -> Result<NamedOutcome, Refusal> {
+    ) -> Result<NamedOutcome, JobRefusal> {
         let another = || (JobErrorKind::Io, format!("another file {file}.pdf lies at the peer that should keep it"));
         let same = self.read(file) == Some(&theirs.bytes);
         match (before, resolution) {
@@ -139,9 +139,9 @@ impl Folder {
 }
 
 /// The other peer's file that a job needs, and the version that was here when the job was started.
-pub(super) struct Brought {
+pub(super) struct BroughtFile {
     pub(super) before: Option<Version>,
-    pub(super) theirs: Result<NamedFile, Refusal>,
+    pub(super) theirs: Result<SimNamedFile, JobRefusal>,
 }
 
 /// The file that a job is about, if it is about one.
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn an_empty_file_is_made_once_and_older_than_any_other() {
-        let mut folder = Folder::default();
+        let mut folder = SimFolder::default();
         let made = Version { size: 0, modified: 0 };
         assert_eq!(folder.touch(file()), NamedOutcome::Kept { version: made, written: true });
         assert_eq!(folder.touch(file()), NamedOutcome::Kept { version: made, written: false });
@@ -177,8 +177,8 @@ mod tests {
 
     #[test]
     fn what_a_user_puts_here_while_a_copy_is_on_its_way_stays() {
-        let mut folder = Folder::default();
-        let theirs = NamedFile { modified: 9, bytes: Bytes::from(*b"theirs") };
+        let mut folder = SimFolder::default();
+        let theirs = SimNamedFile { modified: 9, bytes: Bytes::from(*b"theirs") };
         folder.write(file(), 7, Bytes::from(*b"own"));
         assert!(folder.keep(file(), None, theirs.clone(), Resolution::Replaced).is_err());
         assert!(folder.keep(file(), folder.find(file()), theirs, Resolution::Compared).is_err());

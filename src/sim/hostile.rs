@@ -1,5 +1,5 @@
 //! Peers that mean harm. Each runs the same node as an honest one, so it joins and stands in others' tables, and does
-//! besides, or instead, what its [`Role`] says.
+//! besides, or instead, what its [`HostileRole`] says.
 //!
 //! What they send is not counted, and they are not among those that are [up](World::up): what is counted and promised
 //! is the honest peers'. They speak Kademlia's language alone.
@@ -9,7 +9,7 @@ use std::time::Duration;
 use rand::{Rng, RngExt};
 
 use super::network;
-use super::world::{Planned, SimEvent, World};
+use super::world::{PlannedEvent, SimEvent, World};
 use crate::config::WIDTH;
 use crate::id::{ID_BITS, Id, Key};
 use crate::node::refusal::Refusal;
@@ -19,7 +19,7 @@ use crate::wire::{Message, Request, RequestKind, Response, Sender, Via, Vouch};
 
 /// What a hostile peer does.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Role {
+pub enum HostileRole {
     /// It says that it holds every block, and that it has saved what it is offered without pulling it. It names its
     /// fellows and peers that it makes up. It gives nothing: who asks waits in vain.
     Liar,
@@ -45,7 +45,7 @@ const FLAP: Duration = Duration::from_secs(4);
 /// Of the names that a liar gives, so many are of nobody.
 const MADE_UP: usize = 2;
 
-impl Role {
+impl HostileRole {
     /// The roles that peers of storms have.
     pub const ALL: [Self; 7] =
         [Self::Liar, Self::Hoarder, Self::Forger, Self::Flooder, Self::Flapper, Self::Refuser, Self::Idler];
@@ -63,7 +63,7 @@ impl Role {
 
 impl World {
     /// From now on the peer in `slot` is hostile.
-    pub fn turn_hostile(&mut self, slot: usize, role: Role) {
+    pub fn turn_hostile(&mut self, slot: usize, role: HostileRole) {
         self.peers[slot].role = Some(role);
         self.plan_mischief(slot);
     }
@@ -75,12 +75,15 @@ impl World {
 
     /// Whether whoever wants a block from this peer waits in vain.
     pub(super) fn withholds(&self, slot: usize) -> bool {
-        matches!(self.peers[slot].role, Some(Role::Liar | Role::Boaster | Role::Hoarder | Role::Flooder))
+        matches!(
+            self.peers[slot].role,
+            Some(HostileRole::Liar | HostileRole::Boaster | HostileRole::Hoarder | HostileRole::Flooder)
+        )
     }
 
     fn plan_mischief(&mut self, slot: usize) {
-        if let Some(pace) = self.peers[slot].role.and_then(Role::pace) {
-            self.plan(self.now + pace, Planned { slot: slot as u32, life: None, what: SimEvent::Mischief });
+        if let Some(pace) = self.peers[slot].role.and_then(HostileRole::pace) {
+            self.plan(self.now + pace, PlannedEvent { slot: slot as u32, life: None, what: SimEvent::Mischief });
         }
     }
 
@@ -88,17 +91,17 @@ impl World {
     pub(super) fn is_taken_care_of(&mut self, from: usize, to: usize, via: Via, message: &Message) -> bool {
         let crate::wire::Body::Request(request) = &message.body else { return self.is_away(to) };
         match self.peers[to].role {
-            Some(Role::Flapper) => self.is_away(to),
-            Some(Role::Idler) => matches!(request, Request::Store { .. }),
-            Some(Role::Refuser) if matches!(request, Request::Store { .. }) => {
+            Some(HostileRole::Flapper) => self.is_away(to),
+            Some(HostileRole::Idler) => matches!(request, Request::Store { .. }),
+            Some(HostileRole::Refuser) if matches!(request, Request::Store { .. }) => {
                 let Peer { id, addr } = self.peers[to].me;
                 let refusal = Message::error(message.magic, Refusal::Full.to_string());
                 self.slip(to, from, Message { sender: Some(Sender::member(id, addr)), ..refusal });
                 true
             }
-            Some(role @ (Role::Liar | Role::Boaster)) if via == Via::Udp => {
+            Some(role @ (HostileRole::Liar | HostileRole::Boaster)) if via == Via::Udp => {
                 let lie = self.lie(to, request);
-                if let (Role::Boaster, Request::Store { key, .. }, Some(_)) = (role, request, &lie) {
+                if let (HostileRole::Boaster, Request::Store { key, .. }, Some(_)) = (role, request, &lie) {
                     let host = self.peers[to].me.addr.ip();
                     self.tell(from, Event::Delivered { blocks: vec![(*key, host)] });
                 }
@@ -117,7 +120,7 @@ impl World {
     }
 
     fn is_away(&self, slot: usize) -> bool {
-        let is_flapper = self.peers[slot].role == Some(Role::Flapper);
+        let is_flapper = self.peers[slot].role == Some(HostileRole::Flapper);
         is_flapper && (self.now.as_micros() / FLAP.as_micros() as u64) % 2 == 1
     }
 
@@ -141,7 +144,7 @@ impl World {
         let fellows = self
             .peers
             .iter()
-            .filter(|peer| matches!(peer.role, Some(Role::Liar | Role::Boaster)) && peer.node.is_some());
+            .filter(|peer| matches!(peer.role, Some(HostileRole::Liar | HostileRole::Boaster)) && peer.node.is_some());
         let mut names: Vec<Peer> = fellows.map(|peer| peer.me).filter(|peer| *peer != self.peers[slot].me).collect();
         names.sort_by_key(|peer| peer.id.distance(key));
         names.truncate(WIDTH - MADE_UP);
@@ -165,9 +168,9 @@ impl World {
             && let Some(victim) = self.any(&up)
         {
             match self.peers[slot].role {
-                Some(Role::Forger) => self.forge(victim, &up),
-                Some(Role::Flooder) => self.flood(slot, victim),
-                Some(Role::Flapper) => self.flap(slot, &up),
+                Some(HostileRole::Forger) => self.forge(victim, &up),
+                Some(HostileRole::Flooder) => self.flood(slot, victim),
+                Some(HostileRole::Flapper) => self.flap(slot, &up),
                 _ => {}
             }
         }

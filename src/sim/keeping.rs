@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::kind;
-use super::tally::Tally;
+use super::tally::PurposeTally;
 use super::world::{Rules, World};
 use crate::config::{Config, GRACE, REPAIR_BOUND, REPUBLISH_INTERVAL};
-use crate::file::{Entry, tree};
+use crate::file::{ManifestEntry, tree};
 use crate::id::{Id, Key};
 use crate::lease::{Lease, Note, Secret};
 use crate::node::{Answer, Command, LeaseChange, Purpose};
@@ -19,7 +19,7 @@ const BOTH: [OverlayKind; 2] = [OverlayKind::Kademlia, OverlayKind::Ring];
 const COPIES_A_SECOND: u32 = 1_000;
 
 /// A network whose blocks lie where they belong.
-struct Net {
+struct KeepingNet {
     world: World,
     keys: Vec<Key>,
     replicas: usize,
@@ -28,7 +28,7 @@ struct Net {
     copies: BTreeMap<Key, usize>,
 }
 
-impl Net {
+impl KeepingNet {
     /// `peers` peers that found `blocks` small blocks on their disks, each in as many copies as the network keeps, and
     /// that have had the time to find one another and to compare.
     fn at_rest(kind: OverlayKind, peers: usize, blocks: u32, replicas: usize) -> Self {
@@ -111,7 +111,7 @@ impl Net {
     }
 
     /// Lets time pass; what was sent meanwhile.
-    fn pass(&mut self, span: Duration) -> Tally {
+    fn pass(&mut self, span: Duration) -> PurposeTally {
         let before = self.world.counts().tally;
         self.world.run_for(span).expect("nothing breaks");
         self.world.counts().tally - before
@@ -132,7 +132,7 @@ impl Net {
 #[test]
 fn a_death_costs_at_most_ten_messages_a_block_and_sets_are_full_within_the_bound() {
     for kind in BOTH {
-        let mut net = Net::at_rest(kind, 10, 3_000, 7);
+        let mut net = KeepingNet::at_rest(kind, 10, 3_000, 7);
         assert_eq!(net.missing(), 0);
         net.world.crash(4);
         let before = net.world.counts().tally;
@@ -146,7 +146,7 @@ fn a_death_costs_at_most_ten_messages_a_block_and_sets_are_full_within_the_bound
 #[test]
 fn a_healthy_block_costs_a_tenth_of_a_message_an_hour() {
     for kind in BOTH {
-        let mut net = Net::at_rest(kind, 10, 3_000, 7);
+        let mut net = KeepingNet::at_rest(kind, 10, 3_000, 7);
         let sent = net.pass(REPUBLISH_INTERVAL).of(Purpose::Repair);
         assert!(sent.messages <= 300, "{kind:?}: {sent:?}");
     }
@@ -155,7 +155,7 @@ fn a_healthy_block_costs_a_tenth_of_a_message_an_hour() {
 #[test]
 fn a_peer_that_leaves_hands_its_blocks_over_with_at_most_ten_messages_a_block() {
     for kind in BOTH {
-        let mut net = Net::at_rest(kind, 10, 1_000, 3);
+        let mut net = KeepingNet::at_rest(kind, 10, 1_000, 3);
         let before = net.world.counts().tally;
         net.world.command(3, Command::Quit { handover: true });
         net.pass(REPAIR_BOUND);
@@ -169,7 +169,7 @@ fn a_peer_that_leaves_hands_its_blocks_over_with_at_most_ten_messages_a_block() 
 #[test]
 fn a_peer_that_comes_and_goes_all_the_time_does_not_set_the_others_moving() {
     for kind in BOTH {
-        let mut net = Net::at_rest(kind, 10, 1_000, 3);
+        let mut net = KeepingNet::at_rest(kind, 10, 1_000, 3);
         let before = net.world.counts().tally;
         for _ in 0..20 {
             net.world.crash(2);
@@ -188,7 +188,7 @@ fn a_peer_that_comes_and_goes_all_the_time_does_not_set_the_others_moving() {
 #[test]
 fn empty_peers_that_join_are_given_their_blocks_at_a_bounded_rate_and_then_all_is_quiet() {
     for kind in BOTH {
-        let mut net = Net::at_rest(kind, 1, 5_000, 3);
+        let mut net = KeepingNet::at_rest(kind, 1, 5_000, 3);
         for _ in 0..2 {
             let id = Id::random(net.world.rng());
             let slot = net.world.add(id);
@@ -207,7 +207,7 @@ fn empty_peers_that_join_are_given_their_blocks_at_a_bounded_rate_and_then_all_i
 #[test]
 fn sets_are_full_again_within_the_bound_after_each_death_and_each_join() {
     for kind in BOTH {
-        let mut net = Net::at_rest(kind, 20, 300, 3);
+        let mut net = KeepingNet::at_rest(kind, 20, 300, 3);
         for _ in 0..10 {
             let up = net.world.up();
             let leaver = net.world.any(&up).expect("peers run");
@@ -229,7 +229,7 @@ fn secret(n: u8) -> Secret {
 fn a_deleted_file_goes_from_all_holders_and_one_that_slept_does_not_bring_it_back() {
     for kind in BOTH {
         let lease = |n: u32| Some(Lease { id: secret(n as u8 % 2).id(), until: None, copies: 3 });
-        let mut net = Net::with_leases(kind, 8, 40, 3, lease);
+        let mut net = KeepingNet::with_leases(kind, 8, 40, 3, lease);
         let asleep = net.set(&net.keys[0])[0];
         net.world.crash(asleep);
         net.refill();
@@ -242,7 +242,7 @@ fn a_deleted_file_goes_from_all_holders_and_one_that_slept_does_not_bring_it_bac
         // It finds out when it compares, within the hour, and its own grace comes after that.
         net.pass(GRACE * 4);
         let copies =
-            |net: &Net, key: &Key| net.world.up().iter().filter(|&&slot| net.world.disk(slot).has(key)).count();
+            |net: &KeepingNet, key: &Key| net.world.up().iter().filter(|&&slot| net.world.disk(slot).has(key)).count();
         for (n, key) in net.keys.iter().enumerate() {
             let expected = if n % 2 == 0 { 0..=0 } else { 3..=4 };
             assert!(expected.contains(&copies(&net, key)), "{kind:?}: {} copies of block {n}", copies(&net, key));
@@ -254,8 +254,8 @@ fn a_deleted_file_goes_from_all_holders_and_one_that_slept_does_not_bring_it_bac
 fn who_does_not_know_which_blocks_a_lease_is_on_ends_it_at_all_holders() {
     for kind in BOTH {
         let lease = |_| Some(Lease { id: secret(1).id(), until: None, copies: 3 });
-        let mut net = Net::with_leases(kind, 60, 40, 3, lease);
-        let copies = |net: &Net| {
+        let mut net = KeepingNet::with_leases(kind, 60, 40, 3, lease);
+        let copies = |net: &KeepingNet| {
             let held = |slot: &usize| net.keys.iter().filter(|key| net.world.disk(*slot).has(key)).count();
             net.world.up().iter().map(held).sum::<usize>() as u64
         };
@@ -273,12 +273,13 @@ fn leases_end_by_themselves_and_a_renewed_one_does_not() {
     for kind in BOTH {
         let until = |hours: u64| Some(super::peers::UNIX_TIME + hours * 3600);
         let lease = |n: u32| Some(Lease { id: secret(n as u8 % 2).id(), until: until(2), copies: 3 });
-        let mut net = Net::with_leases(kind, 6, 20, 3, lease);
+        let mut net = KeepingNet::with_leases(kind, 6, 20, 3, lease);
         let renewed = Lease { id: secret(1).id(), until: until(9), copies: 3 };
         let changes = net.keys.iter().skip(1).step_by(2).map(|key| (*key, LeaseChange::Renewed(renewed))).collect();
         net.world.command(0, Command::Lease { changes, copies: 0 });
         net.pass(Duration::from_secs(4 * 3600));
-        let kept = |net: &Net, n: usize| net.world.up().iter().any(|&slot| net.world.disk(slot).has(&net.keys[n]));
+        let kept =
+            |net: &KeepingNet, n: usize| net.world.up().iter().any(|&slot| net.world.disk(slot).has(&net.keys[n]));
         assert!((0..20).all(|n| kept(&net, n) == (n % 2 == 1)), "{kind:?}");
         net.pass(Duration::from_secs(7 * 3600));
         assert!((0..20).all(|n| !kept(&net, n)), "{kind:?}");
@@ -290,12 +291,12 @@ fn a_file_with_a_block_whose_holders_are_all_gone_is_not_called_renewed_or_delet
     for (kind, copies) in [(OverlayKind::Kademlia, 2), (OverlayKind::Ring, 2), (OverlayKind::Ring, 0)] {
         let lease = Lease { id: secret(1).id(), until: None, copies };
         let data: Vec<Vec<u8>> = (0..40_u32).map(|n| n.to_be_bytes().to_vec()).collect();
-        let entries = data.iter().map(|data| Entry { key: Key::of(data), size: 4 });
+        let entries = data.iter().map(|data| ManifestEntry { key: Key::of(data), size: 4 });
         let list = tree::lists(entries, Id::of(&data.concat()))[0].encode();
         let blocks = data.into_iter().chain([list]).map(|bytes| (bytes, Some(lease)));
-        let mut net = Net::with_blocks(kind, 9, blocks.collect(), 3);
+        let mut net = KeepingNet::with_blocks(kind, 9, blocks.collect(), 3);
         let (list, by) = (net.keys[40], net.world.up()[0]);
-        let tell = |net: &mut Net, change| {
+        let tell = |net: &mut KeepingNet, change| {
             let command = net.world.command(by, Command::Lease { changes: vec![(list, change)], copies });
             let answered = net.world.run_until_answered(by, command, Duration::from_secs(60));
             assert_eq!(answered.map_err(|violation| violation.to_string()), Ok(true));
@@ -326,10 +327,10 @@ fn a_peer_that_starts_with_a_clock_a_year_ahead_drops_nothing_that_its_neighbour
     for kind in BOTH {
         let until = Some(super::peers::UNIX_TIME + 30 * 24 * 3600);
         let lease = |n: u32| Some(Lease { id: secret(n as u8 % 2).id(), until, copies: 3 });
-        let mut net = Net::with_leases(kind, 6, 20, 3, lease);
+        let mut net = KeepingNet::with_leases(kind, 6, 20, 3, lease);
         let by = net.world.up()[0];
         let wrong = *net.set(&net.keys[0]).iter().find(|slot| **slot != by).expect("three hold it");
-        let held = |net: &Net| net.keys.iter().filter(|key| net.world.disk(wrong).has(key)).count();
+        let held = |net: &KeepingNet| net.keys.iter().filter(|key| net.world.disk(wrong).has(key)).count();
         net.world.crash(wrong);
         net.world.set_clock_ahead(wrong, 365 * 24 * 3600);
         let before = held(&net);
@@ -346,7 +347,7 @@ fn files_keep_the_number_of_copies_that_they_ask_for_whatever_the_peers_usual_on
             let copies = [0, 2, 6][n as usize % 3];
             (copies > 0).then(|| Lease { id: secret(copies).id(), until: None, copies })
         };
-        let mut net = Net::with_leases(kind, 12, 900, 4, lease);
+        let mut net = KeepingNet::with_leases(kind, 12, 900, 4, lease);
         // Peers that start at once offer more than they need, before they have met.
         let surplus = net.surplus();
         assert!(net.missing() == 0 && surplus < 300, "{kind:?}: {} are missing, {surplus} too many", net.missing());
@@ -368,7 +369,7 @@ fn files_keep_the_number_of_copies_that_they_ask_for_whatever_the_peers_usual_on
 fn another_number_of_copies_is_kept_from_then_on() {
     for kind in BOTH {
         let lease = |n: u8, copies| Lease { id: secret(n).id(), until: None, copies };
-        let mut net = Net::with_leases(kind, 9, 1, 3, |_| Some(lease(1, 3)));
+        let mut net = KeepingNet::with_leases(kind, 9, 1, 3, |_| Some(lease(1, 3)));
         let key = net.keys[0];
         for (n, copies) in [(1, 6), (2, 2)] {
             net.world.command(0, Command::Lay { keys: vec![key], lease: lease(n + 1, copies) });

@@ -10,7 +10,7 @@ use crate::time::Time;
 
 /// What a recorder takes.
 #[derive(Clone, Copy, Debug)]
-pub enum Recorded<'a> {
+pub enum RecordedItem<'a> {
     /// The beginning of a peer's life: a line of a [record](crate::record), with its line end.
     Beginning(&'a str),
     /// A moment: a line of a record, with its line end.
@@ -21,7 +21,7 @@ pub enum Recorded<'a> {
     Noted(&'a str),
 }
 
-impl Recorded<'_> {
+impl RecordedItem<'_> {
     /// What it adds to a record.
     pub fn line(&self) -> Option<&str> {
         match self {
@@ -32,11 +32,11 @@ impl Recorded<'_> {
 }
 
 /// Takes what a world records.
-pub type Recorder = Box<dyn FnMut(Recorded<'_>)>;
+pub type RecordSink = Box<dyn FnMut(RecordedItem<'_>)>;
 
 /// What a broken driver did wrong.
 #[derive(Clone, Debug)]
-pub(super) struct Wrong {
+pub(super) struct DriverFault {
     pub(super) at: Time,
     pub(super) slot: usize,
     pub(super) what: String,
@@ -46,37 +46,37 @@ pub(super) struct Wrong {
 
 /// A whole run.
 #[derive(Default)]
-pub(super) struct Kept {
+pub(super) struct KeptRun {
     /// The record of all peers.
     pub(super) record: String,
     /// How many moments are in it.
     moments: usize,
-    pub(super) wrongs: Vec<Wrong>,
+    pub(super) wrongs: Vec<DriverFault>,
     /// What else was noted, and how many moments had happened.
     pub(super) notes: Vec<(usize, String)>,
 }
 
 impl StormPlan {
     /// Runs the storm, and keeps everything.
-    pub(super) fn keep(&self) -> (Kept, Result<StormReport, Violation>) {
-        let kept = Rc::new(RefCell::new(Kept::default()));
+    pub(super) fn keep(&self) -> (KeptRun, Result<StormReport, Violation>) {
+        let kept = Rc::new(RefCell::new(KeptRun::default()));
         let keep = Rc::clone(&kept);
-        let recorder = move |recorded: Recorded<'_>| keep.borrow_mut().take(recorded);
+        let recorder = move |recorded: RecordedItem<'_>| keep.borrow_mut().take(recorded);
         let ended = self.run_recorded(Trace::digest_only(), Some(Box::new(recorder)));
         (kept.take(), ended)
     }
 }
 
-impl Kept {
-    fn take(&mut self, recorded: Recorded<'_>) {
+impl KeptRun {
+    fn take(&mut self, recorded: RecordedItem<'_>) {
         recorded.line().iter().for_each(|line| self.record.push_str(line));
         match recorded {
-            Recorded::Beginning(_) => {}
-            Recorded::Moment(_) => self.moments += 1,
-            Recorded::Wrong(at, slot, what) => {
-                self.wrongs.push(Wrong { at, slot, what: what.to_owned(), done: self.moments });
+            RecordedItem::Beginning(_) => {}
+            RecordedItem::Moment(_) => self.moments += 1,
+            RecordedItem::Wrong(at, slot, what) => {
+                self.wrongs.push(DriverFault { at, slot, what: what.to_owned(), done: self.moments });
             }
-            Recorded::Noted(what) => self.notes.push((self.moments, what.to_owned())),
+            RecordedItem::Noted(what) => self.notes.push((self.moments, what.to_owned())),
         }
     }
 }
@@ -85,7 +85,7 @@ impl World {
     /// Tells those who record of something that is no moment of a peer.
     pub(super) fn note(&mut self, what: impl FnOnce() -> String) {
         if let Some(recorder) = &mut self.recorder {
-            recorder(Recorded::Noted(&what()));
+            recorder(RecordedItem::Noted(&what()));
         }
     }
 }

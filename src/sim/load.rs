@@ -10,7 +10,7 @@ use super::deaths::DeathReport;
 use super::grown::Shape;
 use super::lifetimes::Lifetimes;
 use super::network::Weather;
-use super::tally::{Counts, Tally};
+use super::tally::{Counts, PurposeTally};
 use super::world::Violation;
 use crate::config::REPLICAS;
 use crate::overlay::OverlayKind;
@@ -59,7 +59,7 @@ pub struct LoadPlan {
 
 /// The result of a lookup that ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Found {
+pub struct LookupResult {
     /// The time at which the lookup was started.
     pub asked: Time,
     /// How long the lookup took.
@@ -78,11 +78,11 @@ pub struct Slice {
     /// The slice's beginning, since the start of the run.
     pub begins: Duration,
     /// Lookups that began in the slice and ended.
-    pub found: Vec<Found>,
+    pub found: Vec<LookupResult>,
     /// Lookups that began in the slice and never ended.
     pub unanswered: usize,
     /// What was sent in the slice.
-    pub sent: Tally,
+    pub sent: PurposeTally,
     /// Peers alive at the end of the slice.
     pub alive: usize,
 }
@@ -93,7 +93,7 @@ pub struct LoadReport {
     /// The run in slices of equal length.
     pub slices: Vec<Slice>,
     /// What was sent until the time was over.
-    pub sent: Tally,
+    pub sent: PurposeTally,
     /// Peers alive, on average.
     pub alive: f64,
     /// How deaths became known until the time was over.
@@ -106,7 +106,7 @@ pub struct LoadReport {
 
 impl LoadReport {
     /// All lookups that ended.
-    pub fn found(&self) -> impl Iterator<Item = &Found> {
+    pub fn found(&self) -> impl Iterator<Item = &LookupResult> {
         self.slices.iter().flat_map(|slice| &slice.found)
     }
 
@@ -129,7 +129,7 @@ pub struct FileReport {
 
 /// The progress of a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Stage {
+pub enum LoadStage {
     /// Peers grown so far, and peers in all.
     Growing(usize, usize),
     /// The network is grown.
@@ -162,7 +162,7 @@ impl LoadPlan {
     ///
     /// # Errors
     /// The first invariant that did not hold (small networks are checked after every event).
-    pub fn run(&self, mut progress: impl FnMut(Stage)) -> Result<LoadReport, Violation> {
+    pub fn run(&self, mut progress: impl FnMut(LoadStage)) -> Result<LoadReport, Violation> {
         LoadRun::new(self, &mut progress).run(&mut progress)
     }
 
@@ -176,7 +176,7 @@ impl LoadPlan {
 mod tests {
     use super::*;
     use crate::id::Id;
-    use crate::node::explain::Outcome;
+    use crate::node::explain::QuestionOutcome;
     use crate::node::{Answer, Command, Purpose};
     use crate::peer::Peer;
     use crate::sim::bursts::WeatherName;
@@ -291,7 +291,7 @@ mod tests {
             assert!(!asked.is_empty() && asked.is_sorted_by_key(|asked| asked.begun), "{asked:?}");
             for one in &asked {
                 let over = one.begun + one.took.unwrap_or_default();
-                assert!(over <= took && (one.took.is_none() == (one.outcome == Outcome::Open)), "{one:?}");
+                assert!(over <= took && (one.took.is_none() == (one.outcome == QuestionOutcome::Open)), "{one:?}");
             }
             // Those behind the nearest three may have been heard of a moment ago.
             let answered = |peer: &Peer| asked.iter().any(|one| one.addr == peer.addr && one.took.is_some());

@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
-use super::bursts::Bursts;
+use super::bursts::LossBursts;
 use crate::config::{QUESTION_BYTES, QUESTION_BYTES_IPV4};
 use crate::wire::{Body, Message, Request, Response};
 
@@ -33,7 +33,7 @@ pub struct Weather {
     pub reorder: f64,
     /// Losses that come in bursts, besides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bursts: Option<Bursts>,
+    pub bursts: Option<LossBursts>,
     /// Share of all pairs of peers between which datagrams pass one way only. Connections stand.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub one_way: f64,

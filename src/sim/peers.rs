@@ -7,7 +7,7 @@ use super::debts::Debts;
 use super::disk::{Disk, OpenFiles};
 use super::network;
 use super::sim_peer::SimPeer;
-use super::world::{Recorded, World};
+use super::world::{RecordedItem, World};
 use crate::classroom;
 use crate::config::Config;
 use crate::id::Id;
@@ -69,7 +69,7 @@ impl World {
         let (Some(recorder), Some((kind, ring))) = (&mut self.recorder, &self.rules.recipe) else { return };
         let beginning = Beginning::new(self.peers[slot].me, *kind, ring.clone(), config.clone(), (seed, seed));
         let date = UNIX_TIME * 1_000_000 + self.now.as_micros();
-        start_line(&beginning.at(date).of(slot)).iter().for_each(|line| recorder(Recorded::Beginning(line)));
+        start_line(&beginning.at(date).of(slot)).iter().for_each(|line| recorder(RecordedItem::Beginning(line)));
     }
 
     fn enliven(&mut self, slot: usize, config: Config, overlay: Box<dyn Overlay>, seed: [u8; 32]) {

@@ -13,23 +13,23 @@ use crate::time::Time;
 const SLOT: u64 = 1000;
 
 /// A queue of events, earliest first; events of one time come out in the order in which they went in.
-pub(super) struct Queue<T> {
+pub(super) struct EventQueue<T> {
     /// Events of the present slot, or of an earlier one.
-    heap: BinaryHeap<Queued<T>>,
+    heap: BinaryHeap<QueuedEvent<T>>,
     /// The first slot that lies in the future.
     future: u64,
-    slots: BTreeMap<u64, Vec<Queued<T>>>,
+    slots: BTreeMap<u64, Vec<QueuedEvent<T>>>,
     queued: u64,
 }
 
-struct Queued<T> {
+struct QueuedEvent<T> {
     at: Time,
     /// Breaks ties, so that the order never depends on how the events are kept.
     sequence: u64,
     what: T,
 }
 
-impl<T> Queue<T> {
+impl<T> EventQueue<T> {
     pub(super) const fn new() -> Self {
         Self { heap: BinaryHeap::new(), future: 0, slots: BTreeMap::new(), queued: 0 }
     }
@@ -37,7 +37,7 @@ impl<T> Queue<T> {
     pub(super) fn push(&mut self, at: Time, what: T) {
         let sequence = self.queued;
         self.queued += 1;
-        let queued = Queued { at, sequence, what };
+        let queued = QueuedEvent { at, sequence, what };
         let slot = at.as_micros() / SLOT;
         if slot < self.future {
             self.heap.push(queued);
@@ -61,7 +61,7 @@ impl<T> Queue<T> {
 }
 
 /// For who chooses another order.
-impl<T> Queue<T> {
+impl<T> EventQueue<T> {
     /// All that is queued, each with its time and its number, in the order in which it comes.
     pub(super) fn planned(&self) -> Vec<(Time, u64, &T)> {
         let all = self.heap.iter().chain(self.slots.values().flatten());
@@ -72,7 +72,7 @@ impl<T> Queue<T> {
 
     /// Takes the event of this number out before its time.
     pub(super) fn take(&mut self, sequence: u64) -> Option<T> {
-        let is_it = |queued: &Queued<T>| queued.sequence == sequence;
+        let is_it = |queued: &QueuedEvent<T>| queued.sequence == sequence;
         let mut present = std::mem::take(&mut self.heap).into_vec();
         let found = present.iter().position(is_it).map(|at| present.swap_remove(at));
         self.heap = BinaryHeap::from(present);
@@ -89,26 +89,26 @@ impl<T> Queue<T> {
     }
 }
 
-impl<T> Ord for Queued<T> {
+impl<T> Ord for QueuedEvent<T> {
     /// The heap keeps its greatest on top: the earliest is the greatest.
     fn cmp(&self, other: &Self) -> Ordering {
         (other.at, other.sequence).cmp(&(self.at, self.sequence))
     }
 }
 
-impl<T> PartialOrd for Queued<T> {
+impl<T> PartialOrd for QueuedEvent<T> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<T> PartialEq for Queued<T> {
+impl<T> PartialEq for QueuedEvent<T> {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
     }
 }
 
-impl<T> Eq for Queued<T> {}
+impl<T> Eq for QueuedEvent<T> {}
 
 #[cfg(test)]
 mod tests {
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn earliest_first_and_equals_in_the_order_they_were_planned() {
-        let mut queue = Queue::new();
+        let mut queue = EventQueue::new();
         for (at, what) in [(5, 'c'), (3, 'a'), (5, 'd'), (3, 'b'), (9, 'e')] {
             queue.push(Time::from_micros(at), what);
         }
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_out_leaves_the_others_in_their_order() {
-        let mut queue = Queue::new();
+        let mut queue = EventQueue::new();
         for (at, what) in [(500, 'a'), (9000, 'c'), (700, 'b'), (9000, 'd'), (20_000, 'e')] {
             queue.push(Time::from_micros(at), what);
         }
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn slots_make_no_difference_to_the_order() {
         let mut rng = StdRng::seed_from_u64(1);
-        let (mut queue, mut plain) = (Queue::new(), BTreeMap::new());
+        let (mut queue, mut plain) = (EventQueue::new(), BTreeMap::new());
         let mut now = Time::ZERO;
         for nth in 0..20_000_u32 {
             let at = now + Duration::from_micros(rng.random_range(0..5 * SLOT) / 100 * 100);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufRead;
 
-use super::moments::reader::{Line, Reader, RecordError};
+use super::moments::reader::{RecordError, RecordLine, RecordReader};
 use crate::classroom;
 use crate::node::{Action, Event, Node};
 use crate::record::{Beginning, Moment};
@@ -29,12 +29,12 @@ pub struct Replayed {
     /// Moments that the recorder lost, if some are missing; the replay ends there.
     pub lost: Option<u64>,
     /// The first action that differs from the record; the replay ends there.
-    pub difference: Option<Difference>,
+    pub difference: Option<ActionDifference>,
 }
 
 /// The first action that differs from the record, and its event.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Difference {
+pub struct ActionDifference {
     /// Line of the record, counted from 1.
     pub line: u64,
     /// The peer's slot, where the record holds many.
@@ -65,7 +65,7 @@ pub fn replay(record: impl BufRead) -> Result<Replayed, RecordError> {
 /// # Errors
 /// The record cannot be read, or holds no such peer.
 pub fn replay_peer(record: impl BufRead, only: Option<usize>) -> Result<Replayed, RecordError> {
-    let (mut reader, beginning) = Reader::begin(record)?;
+    let (mut reader, beginning) = RecordReader::begin(record)?;
     let wanted = |peer: Option<usize>| only.is_none() || peer == only;
     let mut replayed = Replayed {
         beginning: beginning.clone(),
@@ -81,10 +81,10 @@ pub fn replay_peer(record: impl BufRead, only: Option<usize>) -> Result<Replayed
     let mut there = BTreeSet::new();
     let mut nodes: BTreeMap<Option<usize>, Node> = BTreeMap::new();
     let mut actions = Vec::new();
-    let mut next = Some((1, Line::Beginning(Box::new(beginning))));
+    let mut next = Some((1, RecordLine::Beginning(Box::new(beginning))));
     while let Some((number, line)) = next {
         match line {
-            Line::Beginning(beginning) => {
+            RecordLine::Beginning(beginning) => {
                 there.insert(beginning.peer);
                 if wanted(beginning.peer) {
                     replayed.lives += 1;
@@ -94,7 +94,7 @@ pub fn replay_peer(record: impl BufRead, only: Option<usize>) -> Result<Replayed
                     }
                 }
             }
-            Line::Moment(moment) if wanted(moment.peer) => {
+            RecordLine::Moment(moment) if wanted(moment.peer) => {
                 let node = nodes.get_mut(&moment.peer).ok_or_else(|| {
                     let moments = reader.read().1 - 1;
                     RecordError::Orphan { line: number, moments }
@@ -109,8 +109,8 @@ pub fn replay_peer(record: impl BufRead, only: Option<usize>) -> Result<Replayed
                     break;
                 }
             }
-            Line::Moment(_) => {}
-            Line::Lost(lost) => {
+            RecordLine::Moment(_) => {}
+            RecordLine::Lost(lost) => {
                 replayed.lost = Some(lost);
                 break;
             }
@@ -125,12 +125,12 @@ pub fn replay_peer(record: impl BufRead, only: Option<usize>) -> Result<Replayed
     Ok(replayed)
 }
 
-fn difference(line: u64, moment: Moment, replayed: &[Action]) -> Option<Difference> {
+fn difference(line: u64, moment: Moment, replayed: &[Action]) -> Option<ActionDifference> {
     let Moment { peer, at, event, actions: recorded, .. } = moment;
     let longest = recorded.len().max(replayed.len());
     let nth = (0..longest).find(|&nth| recorded.get(nth) != replayed.get(nth))?;
     let (recorded, replayed) = (recorded.get(nth).cloned(), replayed.get(nth).cloned());
-    Some(Difference { line, peer, at, event, nth, recorded, replayed })
+    Some(ActionDifference { line, peer, at, event, nth, recorded, replayed })
 }
 
 #[cfg(test)]

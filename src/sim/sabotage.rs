@@ -2,7 +2,7 @@
 //!
 //! No line of the core knows of them. Each breaks one thing that a driver owes the core, as a real driver may break it
 //! by mistake, and one promise to the user falls with it. [`SABOTEURS`] is the table of all of them; where a row's
-//! [`Way`] is asked about, that is where the driver breaks.
+//! [`SabotageKind`] is asked about, that is where the driver breaks.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::moments::words;
 use super::shrink::shrink;
 use super::storm::StormPlan;
 use super::trace::Trace;
-use super::world::{Planned, Recorded, SimEvent, Violation, World, destination};
+use super::world::{PlannedEvent, RecordedItem, SimEvent, Violation, World, destination};
 use crate::id::Key;
 use crate::node::job::{Job, JobId, Outcome};
 use crate::node::{Action, Event};
@@ -31,7 +31,7 @@ pub struct Saboteur {
     pub promise: &'static str,
     /// Where it shows.
     pub network: Network,
-    pub(super) way: Way,
+    pub(super) way: SabotageKind,
     /// Whether it takes users who end a command soon after giving it.
     pub(super) restless: bool,
 }
@@ -49,7 +49,7 @@ pub enum Network {
 
 /// The ways in which a driver can be broken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Way {
+pub(super) enum SabotageKind {
     EarlyOutcome,
     LostTick,
     DoubledOutcome,
@@ -71,7 +71,7 @@ pub static SABOTEURS: [Saboteur; 12] = [
         broken: "a worker says that a block is stored 10 ms before the disk has it",
         promise: "a peer says that it holds a block, and `saved`, only once the block is on its disk",
         network: Network::Kademlia,
-        way: Way::EarlyOutcome,
+        way: SabotageKind::EarlyOutcome,
         restless: false,
     },
     Saboteur {
@@ -79,7 +79,7 @@ pub static SABOTEURS: [Saboteur; 12] = [
         broken: "a wake-up is lost when a later one is planned already",
         promise: "whoever asks to be woken is woken: no timeout is forgotten",
         network: Network::Kademlia,
-        way: Way::LostTick,
+        way: SabotageKind::LostTick,
         restless: false,
     },
     Saboteur {
@@ -87,7 +87,7 @@ pub static SABOTEURS: [Saboteur; 12] = [
         broken: "a job's outcome is told a second time, for another job of its kind that is still out",
         promise: "every job has one outcome, its own",
         network: Network::Kademlia,
-        way: Way::DoubledOutcome,
+        way: SabotageKind::DoubledOutcome,
         restless: false,
     },
     Saboteur {
@@ -95,7 +95,7 @@ pub static SABOTEURS: [Saboteur; 12] = [
         broken: "nobody is told that a message over TCP could not be delivered",
         promise: "a message over TCP arrives or comes back to its sender, who can then ask another peer",
         network: Network::Ring,
-        way: Way::SwallowedUndeliverable,
+        way: SabotageKind::SwallowedUndeliverable,
         restless: false,
     },
     Saboteur {
@@ -103,7 +103,7 @@ pub static SABOTEURS: [Saboteur; 12] = [
         broken: "an inbox that is full drops the outcomes of jobs",
         promise: "every job has one outcome: what is begun ends",
         network: Network::Kademlia,
-        way: Way::FullInbox,
+        way: SabotageKind::FullInbox,
         restless: false,
     },
     Saboteur {
@@ -111,7 +111,7 @@ pub static SABOTEURS: [Saboteur; 12] = [
         broken: "the actions of each turn are done in the wrong order, the last one first",
         promise: "what a peer wants done is done in the order in which it asks: every command is answered before the end",
         network: Network::Kademlia,
-        way: Way::SwappedActions,
+        way: SabotageKind::SwappedActions,
         restless: false,
     },
     Saboteur {
@@ -119,7 +119,7 @@ pub static SABOTEURS: [Saboteur; 12] = [
         broken: "a peer that is started again is told what its former life held, not what is on its disk",
         promise: "a peer that is started again begins anew: it holds what is on its disk",
         network: Network::Kademlia,
-        way: Way::FormerLife,
+        way: SabotageKind::FormerLife,
         restless: false,
     },
     Saboteur {
@@ -127,7 +127,7 @@ pub static SABOTEURS: [Saboteur; 12] = [
         broken: "a job that is cancelled tells no outcome",
         promise: "every job has one outcome, a cancelled one too: its place becomes free",
         network: Network::Kademlia,
-        way: Way::LethalCancel,
+        way: SabotageKind::LethalCancel,
         restless: true,
     },
     Saboteur {
@@ -135,7 +135,7 @@ pub static SABOTEURS: [Saboteur; 12] = [
         broken: "a block is withdrawn as soon as it is offered, before anybody has said `saved`",
         promise: "in a calm network every file that a user stores gets its copies",
         network: Network::Kademlia,
-        way: Way::EarlyWithdraw,
+        way: SabotageKind::EarlyWithdraw,
         restless: false,
     },
     Saboteur {
@@ -143,7 +143,7 @@ pub static SABOTEURS: [Saboteur; 12] = [
         broken: "ten seconds after its start a peer's clock goes back by a millisecond, and stays behind",
         promise: "a peer that was woken in time has nothing more to do at that time: none spins",
         network: Network::Kademlia,
-        way: Way::ClockBack,
+        way: SabotageKind::ClockBack,
         restless: false,
     },
     Saboteur {
@@ -151,7 +151,7 @@ pub static SABOTEURS: [Saboteur; 12] = [
         broken: "peers tell only their first successor: who joins takes over no list (Zave 2017, on the join of 2001)",
         promise: "every member has a list of successors, of which one lives whichever die: lookups find them all",
         network: Network::Ring,
-        way: Way::ShortLists,
+        way: SabotageKind::ShortLists,
         restless: false,
     },
     Saboteur {
@@ -159,7 +159,7 @@ pub static SABOTEURS: [Saboteur; 12] = [
         broken: "a peer that others speak of is believed to live, without asking it (Zave 2017, on the stabilize of 2001)",
         promise: "only who answers becomes a successor: a file's copies are at peers that live",
         network: Network::Classroom,
-        way: Way::DeadSuccessors,
+        way: SabotageKind::DeadSuccessors,
         restless: false,
     },
 ];
@@ -182,8 +182,8 @@ impl Saboteur {
     }
 
     /// The first of these storms that shows that the driver is broken.
-    pub fn hunt(&self, plans: impl IntoIterator<Item = StormPlan>) -> Option<Found> {
-        let shows = |plan: StormPlan| plan.run(Trace::off()).err().map(|violation| Found { plan, violation });
+    pub fn hunt(&self, plans: impl IntoIterator<Item = StormPlan>) -> Option<Caught> {
+        let shows = |plan: StormPlan| plan.run(Trace::off()).err().map(|violation| Caught { plan, violation });
         plans.into_iter().find_map(shows)
     }
 
@@ -197,7 +197,7 @@ impl Saboteur {
 
 /// A storm that shows that a driver is broken.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct Caught {
     /// The storm.
     pub plan: StormPlan,
     /// What did not hold.
@@ -218,14 +218,14 @@ impl World {
     /// Notes what the driver did wrong.
     pub(super) fn did_wrong(&mut self, slot: usize, what: impl FnOnce() -> String) {
         if let Some(recorder) = &mut self.recorder {
-            recorder(Recorded::Wrong(self.now, slot, &what()));
+            recorder(RecordedItem::Wrong(self.now, slot, &what()));
         }
     }
 
     /// What the peer's clock shows.
     pub(super) fn clock(&mut self, slot: usize) -> Time {
         let right = self.peers[slot].local(self.now);
-        if self.rules.broken != Some(Way::ClockBack) || right < Time::ZERO + RIGHT {
+        if self.rules.broken != Some(SabotageKind::ClockBack) || right < Time::ZERO + RIGHT {
             return right;
         }
         let wrong = Time::from_micros(right.as_micros() - BACK.as_micros() as u64);
@@ -235,7 +235,7 @@ impl World {
 
     /// Whether an event is lost because too many came in the same millisecond.
     pub(super) fn is_dropped(&mut self, slot: usize, event: &Event) -> bool {
-        if self.rules.broken != Some(Way::FullInbox) {
+        if self.rules.broken != Some(SabotageKind::FullInbox) {
             return false;
         }
         let peer = &mut self.peers[slot];
@@ -253,7 +253,7 @@ impl World {
 
     /// Puts what a node wants done out of order. Behind the end nothing is done.
     pub(super) fn disorder(&mut self, slot: usize, actions: &mut Vec<Action>) {
-        if self.rules.broken != Some(Way::SwappedActions) || actions.len() < 2 {
+        if self.rules.broken != Some(SabotageKind::SwappedActions) || actions.len() < 2 {
             return;
         }
         actions.reverse();
@@ -267,7 +267,7 @@ impl World {
     /// What a peer that starts is told that it holds: `found` on its disk.
     pub(super) fn found(&mut self, slot: usize, found: Vec<(Key, u32)>) -> Vec<(Key, u32)> {
         let former = &self.peers[slot].former;
-        if self.rules.broken != Some(Way::FormerLife) || *former == found || former.is_empty() {
+        if self.rules.broken != Some(SabotageKind::FormerLife) || *former == found || former.is_empty() {
             return found;
         }
         let former = former.clone();
@@ -278,7 +278,7 @@ impl World {
 
     /// The same outcome for another job that is out and may end so.
     pub(super) fn tell_twice(&mut self, slot: usize, of: JobId, outcome: &Outcome) -> Option<Event> {
-        if self.rules.broken != Some(Way::DoubledOutcome) {
+        if self.rules.broken != Some(SabotageKind::DoubledOutcome) {
             return None;
         }
         let may_end_so = |work: &Job| match outcome {
@@ -295,27 +295,27 @@ impl World {
 
     /// Takes a block that has just been stored off the disk, and has it written later; a crash comes in between.
     pub(super) fn put_off_writing(&mut self, slot: usize, work: &Job, outcome: &Outcome) {
-        let (Some(Way::EarlyOutcome), Outcome::Stored { .. }) = (self.rules.broken, outcome) else { return };
+        let (Some(SabotageKind::EarlyOutcome), Outcome::Stored { .. }) = (self.rules.broken, outcome) else { return };
         if let Job::Keep { key, .. } | Job::Pull { key, .. } = work
             && let Some(bytes) = self.peers[slot].disk.take(key)
         {
             self.did_wrong(slot, || format!("block {} is told as stored; the disk has it in 10 ms", key.short()));
             let life = Some(self.peers[slot].life);
             let what = SimEvent::Written { key: *key, bytes };
-            self.plan(self.now + UNWRITTEN, Planned { slot: slot as u32, life, what });
+            self.plan(self.now + UNWRITTEN, PlannedEvent { slot: slot as u32, life, what });
         }
     }
 
     /// Harms what a message needs, or says.
     pub(super) fn tamper(&mut self, slot: usize, to: SocketAddr, message: &mut Message) {
         match (self.rules.broken, &mut message.body) {
-            (Some(Way::EarlyWithdraw), Body::Request(Request::Store { key, .. })) => {
+            (Some(SabotageKind::EarlyWithdraw), Body::Request(Request::Store { key, .. })) => {
                 self.peers[slot].open_files.withdraw_from_all(key);
                 let key = key.short();
                 self.did_wrong(slot, || format!("block {key} is withdrawn as it is offered to {to}"));
             }
             (
-                Some(Way::ShortLists),
+                Some(SabotageKind::ShortLists),
                 Body::Request(Request::Ring(RingRequest::Ping { successors, predecessors, .. }))
                 | Body::Response(Response::Ring(
                     RingResponse::Pong { successors, predecessors, .. }
@@ -327,7 +327,7 @@ impl World {
                 predecessors.truncate(1);
                 self.did_wrong(slot, || format!("of its {known} successors it tells {to} the first alone"));
             }
-            (Some(Way::DeadSuccessors), Body::Request(Request::Ring(RingRequest::Ping { .. }))) => {
+            (Some(SabotageKind::DeadSuccessors), Body::Request(Request::Ring(RingRequest::Ping { .. }))) => {
                 self.answer_for_the_dead(slot, to, message.magic);
             }
             _ => {}

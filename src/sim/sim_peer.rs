@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::debts::Debts;
 use super::disk::{Disk, OpenFiles};
-use super::hostile::Role;
-use super::work::Running;
+use super::hostile::HostileRole;
+use super::work::SimJob;
 use crate::id::Key;
 use crate::node::job::JobId;
 use crate::node::{CommandId, Node};
@@ -27,7 +27,7 @@ pub(super) struct SimPeer {
     pub(super) wake: Option<Time>,
     pub(super) disk: Disk,
     pub(super) open_files: OpenFiles,
-    pub(super) jobs: BTreeMap<JobId, Running>,
+    pub(super) jobs: BTreeMap<JobId, SimJob>,
     /// What the driver owes the node.
     pub(super) debts: Debts,
     /// The blocks that were on the disk when the last life ended.
@@ -55,7 +55,7 @@ pub(super) struct SimPeer {
     pub(super) crowd: u32,
     pub(super) ticks: u32,
     /// What it is up to, if it is no honest peer.
-    pub(super) role: Option<Role>,
+    pub(super) role: Option<HostileRole>,
 }
 
 impl SimPeer {

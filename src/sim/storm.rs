@@ -23,13 +23,13 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use self::classroom::NamedFiles;
-use self::users::{StoredFile, Tally};
+use self::users::{StoredFile, UserTally};
 use super::faults::Fault;
 use super::kind;
 use super::network::{Weather, spread};
-use super::queue::Queue;
+use super::queue::EventQueue;
 use super::trace::Trace;
-use super::world::{Recorder, Rules, Violation, World};
+use super::world::{RecordSink, Rules, Violation, World};
 use crate::config::REPLICAS;
 use crate::id::Id;
 use crate::node::{Command, CommandId};
@@ -46,7 +46,7 @@ const STORM: Duration = Duration::from_secs(180);
 /// during the storm is tried ever more rarely, and who was cut off has yet to notice that it reaches the others again.
 const CALM_AFTER: Duration = Duration::from_secs(90);
 /// How long a check that is under way may still take when the reckoning begins.
-const SETTLE: Duration = Duration::from_secs(5);
+const CHECK_MAY_TAKE: Duration = Duration::from_secs(5);
 /// Bytes of a block: small, so that small files have several.
 const BLOCK_SIZE: u32 = 4096;
 /// Files that users store during a storm, and as many that they ask for; more in a classroom ring.
@@ -65,9 +65,9 @@ struct Storm<'a> {
     files: Vec<StoredFile>,
     storing: Vec<(usize, CommandId, StoredFile)>,
     retrieving: Vec<(usize, CommandId, PathBuf, Id)>,
-    agenda: Queue<StormStep>,
+    agenda: EventQueue<StormStep>,
     is_raging: bool,
-    tally: Tally,
+    tally: UserTally,
     /// The named files of a classroom ring, and what its users were promised about them.
     named: NamedFiles,
     /// Bytes that honest peers had sent when the storm began, and that each sent in every second of it.
@@ -96,7 +96,7 @@ enum StormStep {
 }
 
 impl<'a> Storm<'a> {
-    fn new(plan: &'a StormPlan, trace: Trace, recorder: Option<Recorder>) -> Self {
+    fn new(plan: &'a StormPlan, trace: Trace, recorder: Option<RecordSink>) -> Self {
         let mut rules = match plan.classroom {
             true => classroom::rules(plan.seed),
             false => Rules::of(plan.seed, plan.kind, RingOptions::default()),
@@ -114,9 +114,9 @@ impl<'a> Storm<'a> {
             files: Vec::new(),
             storing: Vec::new(),
             retrieving: Vec::new(),
-            agenda: Queue::new(),
+            agenda: EventQueue::new(),
             is_raging: false,
-            tally: Tally::default(),
+            tally: UserTally::default(),
             named: NamedFiles::default(),
             sent_before: 0,
             rate: 0,
@@ -279,7 +279,7 @@ impl<'a> Storm<'a> {
             return self.reckon_named();
         }
         let geometry = kind::geometry(self.plan.kind);
-        self.world.settle(SETTLE)?;
+        self.world.settle(CHECK_MAY_TAKE)?;
         self.world.check_rest()?;
         self.world.check_replicas(geometry, REPLICAS)?;
         let up = self.world.up();
@@ -299,7 +299,7 @@ impl<'a> Storm<'a> {
             }
         }
         self.world.run_for(Duration::from_secs(1))?;
-        self.world.settle(SETTLE)?;
+        self.world.settle(CHECK_MAY_TAKE)?;
         self.world.check_rest()
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-use super::hostile::Role;
+use super::hostile::HostileRole;
 use super::world::{Rules, World};
 use crate::id::{Id, Key};
 use crate::node::{Answer, Command, Source};
@@ -17,12 +17,12 @@ const BLOCK: u32 = 4096;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A Kademlia of honest peers, in the first slots, and others.
-struct Net {
+struct SybilNet {
     world: World,
     honest: usize,
 }
 
-impl Net {
+impl SybilNet {
     fn new(seed: u64, honest: usize) -> Self {
         let mut rules = Rules::of(seed, OverlayKind::Kademlia, RingOptions::default());
         (rules.block_size, rules.checked) = (BLOCK, false);
@@ -37,7 +37,7 @@ impl Net {
     }
 
     /// More peers of this role come in.
-    fn join(&mut self, ids: impl IntoIterator<Item = Id>, role: Role) {
+    fn join(&mut self, ids: impl IntoIterator<Item = Id>, role: HostileRole) {
         for id in ids {
             let slot = self.world.add(id);
             self.world.turn_hostile(slot, role);
@@ -93,9 +93,9 @@ impl Net {
 
 #[test]
 fn with_thirty_hostile_peers_of_a_hundred_lookups_end_at_an_honest_holder() {
-    let mut net = Net::new(1, 70);
+    let mut net = SybilNet::new(1, 70);
     let ids: Vec<Id> = (0..30).map(|_| Id::random(net.world.rng())).collect();
-    net.join(ids, Role::Liar);
+    net.join(ids, HostileRole::Liar);
     let mut keys = Vec::new();
     for n in 0..40 {
         let Answer::Stored { key, .. } = net.store(n, 1000) else { panic!("it is stored") };
@@ -127,10 +127,10 @@ fn with_thirty_hostile_peers_of_a_hundred_lookups_end_at_an_honest_holder() {
 fn beside_sixteen_sybils_around_its_key_a_file_comes_within_five_seconds_and_beside_forty_too() {
     let mut took = Vec::new();
     for (seed, sybils) in (0..20).map(|seed| (seed, 16)).chain([(20, 40), (21, 40)]) {
-        let mut net = Net::new(seed, 20);
+        let mut net = SybilNet::new(seed, 20);
         let Answer::Stored { key, .. } = net.store(0, 1000) else { panic!("it is stored") };
         let ids = net.around(&key, sybils);
-        net.join(ids, Role::Liar);
+        net.join(ids, HostileRole::Liar);
         for slot in [3, 7, 11, 15, 19] {
             took.push(net.retrieve(slot, key));
         }
@@ -145,11 +145,11 @@ fn beside_sixteen_sybils_around_its_key_a_file_comes_within_five_seconds_and_bes
 fn a_copy_that_a_sybil_claims_is_none() {
     let (mut told, mut held) = (0, 0);
     for seed in 0..10 {
-        let mut net = Net::new(100 + seed, 20);
+        let mut net = SybilNet::new(100 + seed, 20);
         let (path, content) = net.file(0, 1000);
         let key = Id::of(&content);
         let ids = net.around(&key, 7);
-        net.join(ids, Role::Liar);
+        net.join(ids, HostileRole::Liar);
         let (answer, took) = net.answer(0, Command::Store { path, manifest: None, keep: false });
         let Answer::Stored { copies, .. } = answer else { panic!("{answer:?}") };
         let least = copies.iter().position(|blocks| *blocks > 0).unwrap_or(0);
@@ -164,9 +164,9 @@ fn a_copy_that_a_sybil_claims_is_none() {
 #[test]
 fn a_store_goes_on_past_those_that_refuse_to_the_honest_peers_that_are_known() {
     for (seed, refusers) in [(300, 20), (301, 20), (302, 20), (303, 40)] {
-        let mut net = Net::new(seed, 4);
+        let mut net = SybilNet::new(seed, 4);
         let ids: Vec<Id> = (0..refusers).map(|_| Id::random(net.world.rng())).collect();
-        net.join(ids, Role::Refuser);
+        net.join(ids, HostileRole::Refuser);
         for n in 0..10 {
             let (path, content) = net.file(n % 4, 1000);
             let (answer, took) = net.answer(n % 4, Command::Store { path, manifest: None, keep: false });
@@ -181,9 +181,9 @@ fn a_store_goes_on_past_those_that_refuse_to_the_honest_peers_that_are_known() {
 #[test]
 fn a_store_waits_for_no_peer_that_swallows_what_it_is_offered() {
     for seed in 310..314 {
-        let mut net = Net::new(seed, 6);
+        let mut net = SybilNet::new(seed, 6);
         let id = Id::random(net.world.rng());
-        net.join([id], Role::Idler);
+        net.join([id], HostileRole::Idler);
         let (path, _) = net.file(0, 1000);
         let (answer, took) = net.answer(0, Command::Store { path, manifest: None, keep: false });
         assert!(matches!(answer, Answer::Stored { .. }), "{answer:?}, seed {seed}");
@@ -193,8 +193,8 @@ fn a_store_waits_for_no_peer_that_swallows_what_it_is_offered() {
 
 /// A block that one honest peer alone holds, which has just come in, and seven liars that stand nearer to it than any
 /// other; the slot of that peer.
-fn last_copy_among(liars: Role, seed: u64) -> (Net, Key, usize) {
-    let mut net = Net::new(seed, 20);
+fn last_copy_among(liars: HostileRole, seed: u64) -> (SybilNet, Key, usize) {
+    let mut net = SybilNet::new(seed, 20);
     let (_, content) = net.file(0, 1000);
     let key = Id::of(&content);
     let ids = net.around(&key, 7);
@@ -209,7 +209,7 @@ fn last_copy_among(liars: Role, seed: u64) -> (Net, Key, usize) {
 
 #[test]
 fn whoever_leaves_with_the_last_copy_hands_it_to_an_honest_peer_though_liars_say_that_they_hold_it() {
-    for (seed, liars) in (200..206).zip([Role::Liar, Role::Boaster].into_iter().cycle()) {
+    for (seed, liars) in (200..206).zip([HostileRole::Liar, HostileRole::Boaster].into_iter().cycle()) {
         let (mut net, key, holder) = last_copy_among(liars, seed);
         assert_eq!(net.copies(&key), 1, "seed {seed}");
         let (answer, took) = net.answer(holder, Command::Quit { handover: true });
@@ -224,7 +224,7 @@ fn whoever_leaves_with_the_last_copy_hands_it_to_an_honest_peer_though_liars_say
 #[test]
 fn repair_goes_on_to_honest_peers_while_those_that_should_hold_a_block_only_say_so() {
     for seed in 210..215 {
-        let (mut net, key, _) = last_copy_among(Role::Liar, seed);
+        let (mut net, key, _) = last_copy_among(HostileRole::Liar, seed);
         net.world.run_for(Duration::from_secs(120)).expect("nothing breaks");
         let copies = net.copies(&key);
         println!("seed {seed}: {copies} honest copies");
@@ -235,7 +235,7 @@ fn repair_goes_on_to_honest_peers_while_those_that_should_hold_a_block_only_say_
 #[test]
 fn a_check_that_repairs_counts_no_copy_on_a_liars_word_and_makes_those_that_are_missing() {
     for seed in 220..225 {
-        let (mut net, key, _) = last_copy_among(Role::Liar, seed);
+        let (mut net, key, _) = last_copy_among(HostileRole::Liar, seed);
         let sources = vec![Source::Key(key)];
         let (answer, took) = net.answer(3, Command::Check { sources, verify: false, repair: true, lease: None });
         let Answer::Checked(checked) = answer else { panic!("{answer:?}") };

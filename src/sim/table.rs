@@ -1,12 +1,12 @@
 //! Tables for people and for programs.
 
 /// Rows of cells under a head; every row has as many cells as the head.
-pub(super) struct Table {
+pub(super) struct TextTable {
     head: Vec<String>,
     rows: Vec<Vec<String>>,
 }
 
-impl Table {
+impl TextTable {
     pub(super) fn new<const N: usize>(head: [&str; N]) -> Self {
         Self { head: head.map(str::to_owned).to_vec(), rows: Vec::new() }
     }
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_and_commas_quoted() {
-        let mut table = Table::new(["what", "much"]);
+        let mut table = TextTable::new(["what", "much"]);
         table.row(["hops, k = 1".to_owned(), "4.68".to_owned()]);
         table.row(["b".to_owned(), "12.5".to_owned()]);
         assert_eq!(table.text(), "what         much\nhops, k = 1  4.68\nb            12.5\n");

@@ -14,7 +14,7 @@ use crate::wire::ring::RingKind;
 use crate::wire::{Body, Message, Request, RequestKind, Response};
 
 /// The magic of a request that is being handled, and its purpose.
-pub(super) type Answering = (u64, Purpose);
+pub(super) type CurrentRequest = (u64, Purpose);
 
 /// Messages, and bytes without the headers of the carrier.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -27,9 +27,9 @@ pub struct Amount {
 
 /// What was sent, by purpose.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub struct Tally([Amount; Purpose::ALL.len()]);
+pub struct PurposeTally([Amount; Purpose::ALL.len()]);
 
-impl Tally {
+impl PurposeTally {
     /// What was sent for this purpose.
     pub fn of(&self, purpose: Purpose) -> Amount {
         self.0[purpose as usize]
@@ -49,7 +49,7 @@ impl Tally {
     }
 }
 
-impl Sub for Tally {
+impl Sub for PurposeTally {
     type Output = Self;
 
     fn sub(mut self, earlier: Self) -> Self {
@@ -69,7 +69,7 @@ pub struct Counts {
     /// Messages sent, by either carrier.
     pub sent: u64,
     /// The same by purpose, with their bytes.
-    pub tally: Tally,
+    pub tally: PurposeTally,
     /// Messages that never arrived: lost, cut off by a partition, or sent to a dead peer.
     pub lost: u64,
     /// Lookups of [followed](World::follow) keys that were sent to a peer that is gone, each time.
@@ -162,7 +162,7 @@ mod tests {
 
     const FILE: usize = 100_000;
 
-    fn spent(world: &mut World, seconds: u64) -> Tally {
+    fn spent(world: &mut World, seconds: u64) -> PurposeTally {
         let before = world.counts().tally;
         world.run_for(Duration::from_secs(seconds)).expect("nothing breaks");
         world.counts().tally - before

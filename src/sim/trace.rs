@@ -16,17 +16,17 @@ use crate::time::Time;
 /// Where a run's trace goes, and who is told of the time that passes in the run.
 pub struct Trace {
     /// A line is many small pieces, so they are collected before they are hashed.
-    lines: Option<BufWriter<Sink>>,
-    watch: Option<Watch>,
+    lines: Option<BufWriter<TraceSink>>,
+    watch: Option<TraceWatch>,
 }
 
-struct Watch {
+struct TraceWatch {
     tell: Box<dyn FnMut(Time)>,
     /// When it is told next.
     due: Time,
 }
 
-struct Sink {
+struct TraceSink {
     digest: Sha256,
     file: Option<File>,
     failed: Option<io::Error>,
@@ -65,12 +65,12 @@ impl Trace {
     }
 
     fn into_sink(file: Option<File>) -> Self {
-        Self { lines: Some(BufWriter::new(Sink { digest: Sha256::new(), file, failed: None })), watch: None }
+        Self { lines: Some(BufWriter::new(TraceSink { digest: Sha256::new(), file, failed: None })), watch: None }
     }
 
     /// Tells `tell` too how far the run has come, about once in a second of its time.
     pub fn watched(self, tell: impl FnMut(Time) + 'static) -> Self {
-        Self { watch: Some(Watch { tell: Box::new(tell), due: Time::ZERO }), ..self }
+        Self { watch: Some(TraceWatch { tell: Box::new(tell), due: Time::ZERO }), ..self }
     }
 
     /// The SHA-256 of all lines so far; none if the trace is off.
@@ -113,7 +113,7 @@ impl Trace {
     }
 }
 
-impl Write for Sink {
+impl Write for TraceSink {
     /// Never fails, so that no piece is hashed twice: [`Trace::finish`] tells of the first error.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.digest.update(bytes);

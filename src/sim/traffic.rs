@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::content::{Bytes, Refusal};
-use super::disk::Reading;
-use super::folder::{Brought, NamedFile, subject};
+use super::content::{Bytes, JobRefusal};
+use super::disk::BlockReading;
+use super::folder::{BroughtFile, SimNamedFile, subject};
 use super::moments::words;
 use super::network;
-use super::sabotage::Way;
-use super::work::{self, Running, Worker};
-use super::world::{Planned, SimEvent, World, destination};
+use super::sabotage::SabotageKind;
+use super::work::{self, SimJob, SimWorker};
+use super::world::{PlannedEvent, SimEvent, World, destination};
 use crate::config::{FLOWS_FROM, MAX_JOBS};
 use crate::id::Key;
 use crate::node::job::{
@@ -34,7 +34,7 @@ impl World {
         let Some(target) = destination(to, self.peers.len()) else {
             self.counts.lost += 1;
             if via == Via::Tcp {
-                self.return_to_sender(from, to, message, Obstacle::Silence, work::PATIENCE);
+                self.return_to_sender(from, to, message, Obstacle::Silence, work::BYTES_LIMIT);
             }
             return;
         };
@@ -68,7 +68,7 @@ impl World {
     /// Sends a line over TCP: it arrives after all earlier lines to the same peer, or is returned to its sender.
     fn send_line(&mut self, (from, to): (usize, usize), lag: Duration, purpose: Purpose, message: Message) {
         if !self.connects(from, to) {
-            self.return_to_sender(from, network::address(to), message, Obstacle::Silence, work::PATIENCE);
+            self.return_to_sender(from, network::address(to), message, Obstacle::Silence, work::BYTES_LIMIT);
             return;
         }
         let one_way = self.rules.weather.delay(&mut self.rng);
@@ -80,20 +80,20 @@ impl World {
 
     fn plan_arrival(&mut self, at: Time, (from, to): (usize, usize), via: Via, purpose: Purpose, message: Message) {
         let what = SimEvent::Arrival { from: from as u32, via, purpose, message: Box::new(message) };
-        self.plan(at, Planned { slot: to as u32, life: None, what });
+        self.plan(at, PlannedEvent { slot: to as u32, life: None, what });
     }
 
     fn return_to_sender(&mut self, from: usize, to: SocketAddr, message: Message, obstacle: Obstacle, after: Duration) {
         if let Body::Request(Request::Ring(RingRequest::Routed { what: Routed::Lookup { key }, .. })) = &message.body {
             self.counts.dead_ends += u64::from(self.followed.contains(key));
         }
-        if self.rules.broken == Some(Way::SwallowedUndeliverable) {
+        if self.rules.broken == Some(SabotageKind::SwallowedUndeliverable) {
             let what = || format!("{} to {to} cannot be delivered, and it is not told", words::said(&message.body));
             return self.did_wrong(from, what);
         }
         let life = Some(self.peers[from].life);
         let what = SimEvent::Told(Box::new(Event::Undeliverable { to, message, obstacle }));
-        self.plan(self.now + after, Planned { slot: from as u32, life, what });
+        self.plan(self.now + after, PlannedEvent { slot: from as u32, life, what });
     }
 
     /// A message arrives: its receiver handles it, if the peer runs and can still be reached.
@@ -116,7 +116,7 @@ impl World {
         self.counts.lost += 1;
         if via == Via::Tcp {
             let after = self.time_to_fail(from, to);
-            let obstacle = if after < work::PATIENCE { Obstacle::Refused } else { Obstacle::Silence };
+            let obstacle = if after < work::BYTES_LIMIT { Obstacle::Refused } else { Obstacle::Silence };
             self.return_to_sender(from, network::address(to), *message, obstacle, after);
         }
     }
@@ -124,7 +124,7 @@ impl World {
     /// How long a sender takes to find out that the peer cannot be reached.
     fn time_to_fail(&self, from: usize, to: usize) -> Duration {
         let refused = self.connects(from, to) && self.peers[to].refuses;
-        if refused { self.rules.weather.rtt / 2 } else { work::PATIENCE }
+        if refused { self.rules.weather.rtt / 2 } else { work::BYTES_LIMIT }
     }
 
     pub(super) fn start_job(&mut self, slot: usize, job: JobId, work: Job) {
@@ -139,7 +139,7 @@ impl World {
         if let Some(addr) = source {
             match destination(addr, self.peers.len()) {
                 Some(holder) if self.is_up(holder) && self.withholds(holder) && !matches!(work, Job::Dial { .. }) => {
-                    takes = work::PATIENCE;
+                    takes = work::BYTES_LIMIT;
                     doomed = true;
                 }
                 Some(holder) if self.is_up(holder) && self.connects(slot, holder) => {
@@ -148,7 +148,7 @@ impl World {
                         let asked = Event::Asked { blocks: vec![(key, self.peer(slot).addr.ip())] };
                         let (at, life) = (self.now + self.weather().rtt, Some(self.peers[holder].life));
                         let what = SimEvent::Told(Box::new(asked));
-                        self.plan(at, Planned { slot: holder as u32, life, what });
+                        self.plan(at, PlannedEvent { slot: holder as u32, life, what });
                     }
                     if matches!(work, Job::Named(_)) {
                         takes += self.named_transfer_time(holder, &work);
@@ -159,7 +159,7 @@ impl World {
                     doomed = true;
                 }
                 None => {
-                    takes = work::PATIENCE;
+                    takes = work::BYTES_LIMIT;
                     doomed = true;
                 }
             }
@@ -171,16 +171,16 @@ impl World {
             && !doomed
         {
             let (life, what) = (Some(self.peers[slot].life), SimEvent::Told(Box::new(Event::Flows { job })));
-            self.plan(self.now + self.weather().rtt, Planned { slot: slot as u32, life, what });
+            self.plan(self.now + self.weather().rtt, PlannedEvent { slot: slot as u32, life, what });
         }
         let peer = &mut self.peers[slot];
-        let again = peer.jobs.insert(job, Running { work, doomed, cancelled: false, before }).is_some();
+        let again = peer.jobs.insert(job, SimJob { work, doomed, cancelled: false, before }).is_some();
         peer.debts.job(job);
         let (out, life) = (peer.jobs.len(), Some(peer.life));
         if again || out > MAX_JOBS {
             self.violate(slot, format!("{out} jobs are out, or job {job} was started twice"));
         }
-        self.plan(self.now + takes, Planned { slot: slot as u32, life, what: SimEvent::Job(job) });
+        self.plan(self.now + takes, PlannedEvent { slot: slot as u32, life, what: SimEvent::Job(job) });
     }
 
     /// A job that is not needed ends soon, and its outcome says so.
@@ -191,14 +191,14 @@ impl World {
         {
             let life = Some(peer.life);
             let soon = self.now + Duration::from_millis(1);
-            self.plan(soon, Planned { slot: slot as u32, life, what: SimEvent::Job(job) });
+            self.plan(soon, PlannedEvent { slot: slot as u32, life, what: SimEvent::Job(job) });
         }
     }
 
     /// Ends a job. (A cancelled one comes here twice: the second time it is gone.)
     pub(super) fn finish_job(&mut self, slot: usize, job: JobId) {
-        let Some(Running { work, doomed, cancelled, before }) = self.peers[slot].jobs.remove(&job) else { return };
-        if cancelled && self.rules.broken == Some(Way::LethalCancel) {
+        let Some(SimJob { work, doomed, cancelled, before }) = self.peers[slot].jobs.remove(&job) else { return };
+        if cancelled && self.rules.broken == Some(SabotageKind::LethalCancel) {
             return self
                 .did_wrong(slot, || format!("job {job} ({}) is cancelled, and tells no outcome", words::said(&work)));
         }
@@ -228,14 +228,14 @@ impl World {
         let file = self.bring_named(slot, work, before);
         let peer = &mut self.peers[slot];
         let mut worker =
-            Worker { open_files: &mut peer.open_files, disk: &mut peer.disk, block_size: self.rules.block_size };
+            SimWorker { open_files: &mut peer.open_files, disk: &mut peer.disk, block_size: self.rules.block_size };
         let outcome = worker.perform(work, block, file);
         self.put_off_writing(slot, work, &outcome);
         self.tell_outcome(slot, job, outcome);
     }
 
     /// Reads a block from another peer, as long as it lives and can be reached.
-    fn fetch_block(&mut self, slot: usize, addr: SocketAddr, key: &Key) -> Result<Bytes, Refusal> {
+    fn fetch_block(&mut self, slot: usize, addr: SocketAddr, key: &Key) -> Result<Bytes, JobRefusal> {
         let holder = self.answering(slot, addr)?;
         // The connection was made, so the peer there receives what is sent to it.
         self.tell(slot, Event::Validated { addr });
@@ -248,23 +248,23 @@ impl World {
     }
 
     /// The peer at `addr`, as long as it lives and answers the peer in `slot`.
-    pub(super) fn answering(&self, slot: usize, addr: SocketAddr) -> Result<usize, Refusal> {
+    pub(super) fn answering(&self, slot: usize, addr: SocketAddr) -> Result<usize, JobRefusal> {
         let holder = destination(addr, self.peers.len())
             .filter(|&holder| self.is_up(holder) && self.connects(slot, holder) && !self.is_frozen(holder));
         holder.ok_or_else(|| (JobErrorKind::TimedOut, format!("{addr} went silent")))
     }
 
     /// Reads a block from a peer's store or its offers. A rotten one is moved aside, and its holder is told.
-    fn read_block(&mut self, slot: usize, key: &Key) -> Result<Bytes, Refusal> {
+    fn read_block(&mut self, slot: usize, key: &Key) -> Result<Bytes, JobRefusal> {
         let peer = &mut self.peers[slot];
-        if let Reading::Rotten = peer.disk.read(key) {
+        if let BlockReading::Rotten = peer.disk.read(key) {
             peer.disk.delete(key);
             self.tell(slot, Event::Damaged { key: *key });
         }
         let peer = &self.peers[slot];
         match peer.disk.read(key) {
-            Reading::Sound(bytes) => Some(bytes),
-            Reading::Rotten | Reading::Absent => peer.open_files.offered(key),
+            BlockReading::Sound(bytes) => Some(bytes),
+            BlockReading::Rotten | BlockReading::Absent => peer.open_files.offered(key),
         }
         .ok_or_else(|| (JobErrorKind::NotFound, format!("{} does not hold {}", peer.me, key.short())))
     }
@@ -298,15 +298,15 @@ impl World {
     }
 
     /// Reads the file that a job needs from the other peer, as long as that one lives and can be reached.
-    pub(super) fn bring_named(&mut self, slot: usize, work: &Job, before: Option<Version>) -> Brought {
+    pub(super) fn bring_named(&mut self, slot: usize, work: &Job, before: Option<Version>) -> BroughtFile {
         let theirs = match (self.named_source(work, before), work) {
             (Some(from), Job::Named(job)) => self.read_named(slot, from, job),
             _ => Err((JobErrorKind::Io, "no file of another peer was asked for".to_owned())),
         };
-        Brought { before, theirs }
+        BroughtFile { before, theirs }
     }
 
-    fn read_named(&mut self, slot: usize, from: SocketAddr, job: &NamedJob) -> Result<NamedFile, Refusal> {
+    fn read_named(&mut self, slot: usize, from: SocketAddr, job: &NamedJob) -> Result<SimNamedFile, JobRefusal> {
         let holder = self.answering(slot, from)?;
         let there = subject(job).and_then(|file| self.disk(holder).folder().copy(file));
         let absent = || (JobErrorKind::NotFound, format!("peer {from} says: this file is not here"));

@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use sha2::Digest;
 
-use super::content::{Bytes, Refusal, size_of};
-use super::disk::{Disk, OpenFiles, Partial, Reader, Reading, Writer};
-use super::folder::Brought;
-use crate::file::local::{self, Listed};
-use crate::file::{Entry, LocalManifest, Manifest};
+use super::content::{Bytes, JobRefusal, size_of};
+use super::disk::{BlockReading, Disk, OpenFiles, Partial, SimReader, SimWriter};
+use super::folder::BroughtFile;
+use crate::file::local::{self, ManifestContent};
+use crate::file::{LocalManifest, Manifest, ManifestEntry};
 use crate::id::{Id, Key};
 use crate::lease::{Lease, Note};
 use crate::node::job::{GetId, Holder, Job, JobError, JobErrorKind, Outcome, PutId, Slot, Version};
 use crate::wire::sample;
 
 /// How long a worker waits for a connection or for bytes before it gives up.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const BYTES_LIMIT: Duration = Duration::from_secs(5);
 /// The least time that any access to the disk takes.
 const DISK_ACCESS: Duration = Duration::from_micros(200);
 /// Bytes a microsecond from or to the disk.
@@ -25,7 +25,7 @@ pub(super) const DISK_RATE: u64 = 200;
 /// Bytes a microsecond over the network: 100 Mbit/s.
 pub(super) const NETWORK_RATE: u64 = 12;
 
-type Done = Result<Outcome, Refusal>;
+type Done = Result<Outcome, JobRefusal>;
 
 /// The block that `work` has to read, and its holder.
 pub(super) fn wanted(work: &Job) -> Option<(Key, Holder)> {
@@ -59,7 +59,7 @@ pub(super) fn duration(work: &Job, block_size: u32, rtt: Duration) -> Duration {
 }
 
 /// A job that a worker is doing.
-pub(super) struct Running {
+pub(super) struct SimJob {
     pub(super) work: Job,
     /// Whether the peer that it wants to connect to cannot be reached.
     pub(super) doomed: bool,
@@ -69,16 +69,16 @@ pub(super) struct Running {
 }
 
 /// A transfer worker, with its peer's disk and open files.
-pub(super) struct Worker<'a> {
+pub(super) struct SimWorker<'a> {
     pub(super) open_files: &'a mut OpenFiles,
     pub(super) disk: &'a mut Disk,
     pub(super) block_size: u32,
 }
 
-impl Worker<'_> {
+impl SimWorker<'_> {
     /// Performs the work. `block` is the result of reading the block that it [wants](wanted), if it wants one; `file`
     /// is the result of asking another peer for a named file.
-    pub(super) fn perform(&mut self, work: &Job, block: Result<Bytes, Refusal>, file: Brought) -> Outcome {
+    pub(super) fn perform(&mut self, work: &Job, block: Result<Bytes, JobRefusal>, file: BroughtFile) -> Outcome {
         let done = match work {
             Job::ReadNext { put, path, manifest } => self.read_next(*put, path, manifest.as_ref()),
             Job::Pack { put, manifest } => Ok(self.pack(*put, manifest)),
@@ -132,7 +132,7 @@ impl Worker<'_> {
     fn read_next(&mut self, put: PutId, path: &Path, manifest: Option<&LocalManifest>) -> Done {
         if !self.open_files.readers.contains_key(&put) {
             let bytes = self.disk.read_file(path).ok_or_else(|| not_found(path))?.clone();
-            self.open_files.readers.insert(put, Reader::new(bytes, manifest.cloned()));
+            self.open_files.readers.insert(put, SimReader::new(bytes, manifest.cloned()));
         }
         let Some(reader) = self.open_files.readers.get_mut(&put) else { return Err(not_open()) };
         let rest = &reader.bytes[reader.at..];
@@ -143,7 +143,7 @@ impl Worker<'_> {
         let block: Bytes = rest[..rest.len().min(self.block_size as usize)].into();
         reader.hasher.update(&block);
         reader.at += block.len();
-        let entry = Entry { key: Id::of(&block), size: block.len() as u64 };
+        let entry = ManifestEntry { key: Id::of(&block), size: block.len() as u64 };
         reader.entries.push(entry);
         self.open_files.offer(put, entry.key, block);
         Ok(Outcome::Read { entry })
@@ -157,7 +157,7 @@ impl Worker<'_> {
     }
 
     fn lend(&mut self, put: PutId, key: Key, bytes: Bytes) -> Outcome {
-        let entry = Entry { key, size: bytes.len() as u64 };
+        let entry = ManifestEntry { key, size: bytes.len() as u64 };
         self.open_files.offer(put, key, bytes);
         Outcome::Read { entry }
     }
@@ -192,11 +192,13 @@ impl Worker<'_> {
     /// Whether the own store holds the block. A rotten one was deleted when it was read.
     fn verify(&mut self, key: &Key, leases: &[Lease]) -> Done {
         match self.disk.read(key) {
-            Reading::Sound(bytes) => {
+            BlockReading::Sound(bytes) => {
                 self.note(*key, leases);
                 Ok(Outcome::Sound { size: size_of(&bytes) })
             }
-            Reading::Rotten | Reading::Absent => Err((JobErrorKind::NotFound, format!("{} is not here", key.short()))),
+            BlockReading::Rotten | BlockReading::Absent => {
+                Err((JobErrorKind::NotFound, format!("{} is not here", key.short())))
+            }
         }
     }
 
@@ -204,7 +206,7 @@ impl Worker<'_> {
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         let there = self.disk.read_file(dest).map(|bytes| bytes.len());
         let standing = compare && there == Some(size);
-        self.open_files.writers.insert(get, Writer { dest: dest.to_owned(), standing });
+        self.open_files.writers.insert(get, SimWriter { dest: dest.to_owned(), standing });
         if standing {
             return Ok(Outcome::Standing);
         }
@@ -218,7 +220,7 @@ impl Worker<'_> {
         Ok(Outcome::Opened { resumed: taken_up })
     }
 
-    fn place(&mut self, get: GetId, slot: &Slot) -> Result<&mut [u8], Refusal> {
+    fn place(&mut self, get: GetId, slot: &Slot) -> Result<&mut [u8], JobRefusal> {
         let partial = self.open_files.writers.get(&get).and_then(|writer| self.disk.partials.get_mut(&writer.dest));
         partial.ok_or_else(not_open)?.bytes.get_mut(range(slot)).ok_or_else(beyond)
     }
@@ -241,7 +243,7 @@ impl Worker<'_> {
     }
 
     fn finish(&mut self, get: GetId) -> Done {
-        let Writer { dest, .. } = self.open_files.writers.remove(&get).ok_or_else(not_open)?;
+        let SimWriter { dest, .. } = self.open_files.writers.remove(&get).ok_or_else(not_open)?;
         let partial = self.disk.partials.remove(&dest).ok_or_else(not_open)?;
         self.disk.write_file(dest, partial.bytes.into());
         Ok(Outcome::Done)
@@ -249,7 +251,7 @@ impl Worker<'_> {
 
     fn read_manifest(&self, path: &Path) -> Done {
         let bytes = self.disk.read_file(path).ok_or_else(|| not_found(path))?;
-        let Listed { entries, sha256 } = local::read(bytes).map_err(|reason| corrupt(&reason))?;
+        let ManifestContent { entries, sha256 } = local::read(bytes).map_err(|reason| corrupt(&reason))?;
         Ok(Outcome::Manifest { entries, root: Id::of(bytes), sha256 })
     }
 }
@@ -273,18 +275,18 @@ fn range(slot: &Slot) -> std::ops::Range<usize> {
     start..start.saturating_add(slot.size as usize)
 }
 
-fn beyond() -> Refusal {
+fn beyond() -> JobRefusal {
     corrupt("a block beyond the file's end")
 }
 
-fn corrupt(what: &str) -> Refusal {
+fn corrupt(what: &str) -> JobRefusal {
     (JobErrorKind::Corrupt, what.to_owned())
 }
 
-fn not_found(path: &Path) -> Refusal {
+fn not_found(path: &Path) -> JobRefusal {
     (JobErrorKind::NotFound, format!("there is no file {}", path.display()))
 }
 
-fn not_open() -> Refusal {
+fn not_open() -> JobRefusal {
     (JobErrorKind::Io, "the file is not open".to_owned())
 }

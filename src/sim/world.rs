@@ -12,12 +12,12 @@ use rand::{RngExt, SeedableRng};
 
 use super::choices::Script;
 use super::content::Bytes;
-pub use super::kept::{Recorded, Recorder};
+pub use super::kept::{RecordSink, RecordedItem};
 use super::network::{self, Weather};
-use super::queue::Queue;
-use super::sabotage::Way;
+use super::queue::EventQueue;
+use super::sabotage::SabotageKind;
 use super::sim_peer::SimPeer;
-use super::tally::{Answering, Counts};
+use super::tally::{Counts, CurrentRequest};
 use super::trace::Trace;
 use crate::config::{Config, MAX_BLOCK_SIZE};
 use crate::id::{Id, Key};
@@ -61,7 +61,7 @@ pub struct Rules {
     /// Of which kind all overlays are, and with which options: what a record must say. None where they differ.
     pub recipe: Option<(OverlayKind, RingOptions)>,
     /// How the driver is broken, if it is.
-    pub(super) broken: Option<Way>,
+    pub(super) broken: Option<SabotageKind>,
 }
 
 impl Rules {
@@ -94,7 +94,7 @@ pub struct World {
     /// Randomness of the network.
     pub(super) rng: StdRng,
     pub(super) peers: Vec<SimPeer>,
-    pub(super) queue: Queue<Planned>,
+    pub(super) queue: EventQueue<PlannedEvent>,
     /// What comes before its time.
     pub(super) script: Script,
     outbox: Vec<Action>,
@@ -104,7 +104,7 @@ pub struct World {
     pub(super) streams: BTreeMap<(u32, u32), Time>,
     pub(super) counts: Counts,
     /// The request that is being handled.
-    pub(super) answering: Option<Answering>,
+    pub(super) answering: Option<CurrentRequest>,
     /// What each peer was last offered each block for.
     pub(super) offers: BTreeMap<(usize, Key), Purpose>,
     /// Room for a message's text, to measure it.
@@ -115,7 +115,7 @@ pub struct World {
     pub trace: Trace,
     watcher: Option<Watcher>,
     /// Takes the lines of a record of all peers.
-    pub recorder: Option<Recorder>,
+    pub recorder: Option<RecordSink>,
     pub(super) violation: Option<Violation>,
 }
 
@@ -123,7 +123,7 @@ pub struct World {
 pub type Watcher = Box<dyn FnMut(Time, usize, &Notice)>;
 
 /// A planned event of a peer.
-pub(super) struct Planned {
+pub(super) struct PlannedEvent {
     pub(super) slot: u32,
     /// The life of the peer that the event is for; none: for the life at that time, as for what comes from outside.
     pub(super) life: Option<u32>,
@@ -164,7 +164,7 @@ impl World {
             rng: StdRng::seed_from_u64(rules.seed),
             rules,
             peers: Vec::new(),
-            queue: Queue::new(),
+            queue: EventQueue::new(),
             script: Script::default(),
             outbox: Vec::new(),
             next_command: 0,
@@ -271,21 +271,21 @@ impl World {
 
     /// Handles the next planned event, if it is due by `until`. Returns whether there was one.
     fn step(&mut self, until: Time) -> Result<bool, Violation> {
-        if let Some(Planned { slot, what, .. }) = self.chosen()? {
+        if let Some(PlannedEvent { slot, what, .. }) = self.chosen()? {
             self.happen(slot as usize, what);
             return self.violation.take().map_or(Ok(true), Err);
         }
         let Some((at, planned)) = self.queue.pop_by(until) else { return Ok(false) };
         debug_assert!(at >= self.now, "the clock only goes forward");
         self.now = at;
-        let Planned { slot, life, what } = planned;
+        let PlannedEvent { slot, life, what } = planned;
         let peer = &mut self.peers[slot as usize];
         if life.is_some_and(|life| life != peer.life) {
             return Ok(true);
         }
         if peer.frozen_until > at {
             let thaw = peer.frozen_until;
-            self.queue.push(thaw, Planned { slot, life, what });
+            self.queue.push(thaw, PlannedEvent { slot, life, what });
             return Ok(true);
         }
         self.happen(slot as usize, what);
@@ -315,14 +315,14 @@ impl World {
     }
 
     /// Plans an event.
-    pub(super) fn plan(&mut self, at: Time, planned: Planned) {
+    pub(super) fn plan(&mut self, at: Time, planned: PlannedEvent) {
         self.queue.push(at, planned);
     }
 
     /// Gives the peer's present life an event at once, or as soon as its clock goes on.
     pub(super) fn tell(&mut self, slot: usize, event: Event) {
         let (life, what) = (Some(self.peers[slot].life), SimEvent::Told(Box::new(event)));
-        self.plan(self.now, Planned { slot: slot as u32, life, what });
+        self.plan(self.now, PlannedEvent { slot: slot as u32, life, what });
     }
 
     /// Hands a node an event and performs its actions.
@@ -353,7 +353,7 @@ impl World {
         }
         if let (Some(recorder), Some(heard)) = (&mut self.recorder, heard) {
             // Its paths are the simulator's own, which are text.
-            event_line(Some(slot), local, &heard, &out).iter().for_each(|line| recorder(Recorded::Moment(line)));
+            event_line(Some(slot), local, &heard, &out).iter().for_each(|line| recorder(RecordedItem::Moment(line)));
         }
         self.disorder(slot, &mut out);
         for action in out.drain(..) {
@@ -376,14 +376,14 @@ impl World {
         let peer = &mut self.peers[slot];
         let Some(due) = peer.due.map(|due| due.max(self.now)) else { return };
         if let Some(planned) = peer.wake.filter(|planned| due < *planned)
-            && self.rules.broken == Some(Way::LostTick)
+            && self.rules.broken == Some(SabotageKind::LostTick)
         {
             return self
                 .did_wrong(slot, || format!("to be woken at {due} s is forgotten: {planned} s is planned already"));
         }
         if peer.wake.is_none_or(|planned| due < planned) {
             peer.wake = Some(due);
-            let planned = Planned { slot: slot as u32, life: Some(peer.life), what: SimEvent::Wake };
+            let planned = PlannedEvent { slot: slot as u32, life: Some(peer.life), what: SimEvent::Wake };
             self.queue.push(due, planned);
         }
     }

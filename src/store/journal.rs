@@ -72,8 +72,9 @@ impl DiskStore {
         let ordered = std::mem::replace(&mut length.ordered, length.lines);
         let rewrite = || {
             let path = self.folder.join(JOURNAL);
-            let (read, damaged) =
-                read_lines(&whole_file::read_own(&path, whole_file::LONG).map_err(StoreError::on("read", &path))?);
+            let (read, damaged) = read_lines(
+                &whole_file::read_own(&path, whole_file::MAX_GROWING_FILE).map_err(StoreError::on("read", &path))?,
+            );
             // What is damaged is set aside at the next start.
             if damaged > 0 {
                 return Ok(length.lines);
@@ -99,7 +100,7 @@ impl DiskStore {
             return Ok(Vec::new());
         }
         let path = self.folder.join(JOURNAL);
-        let bytes = match whole_file::read_own(&path, whole_file::LONG) {
+        let bytes = match whole_file::read_own(&path, whole_file::MAX_GROWING_FILE) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             read => read.map_err(StoreError::on("read", &path))?,
         };

@@ -17,7 +17,8 @@ const PEERS: &str = "peers.json";
 
 /// Whether the peer whose data is in `folder` remembers other peers from its last run.
 pub fn remembers_peers(folder: &Path) -> bool {
-    whole_file::read_own(&folder.join(PEERS), whole_file::LONG).is_ok_and(|text| !parse_peers(&text).0.is_empty())
+    whole_file::read_own(&folder.join(PEERS), whole_file::MAX_GROWING_FILE)
+        .is_ok_and(|text| !parse_peers(&text).0.is_empty())
 }
 
 /// The peers in such a file, and how many of its lines are not as they were written. A peer is a line with a sum, and
@@ -50,7 +51,7 @@ impl DiskStore {
     /// [`StoreError::BadId`], or the system refuses to read the file.
     pub fn load_id(&self) -> Result<Option<Id>, StoreError> {
         let path = self.folder.join("id");
-        match whole_file::text(whole_file::read_own(&path, whole_file::SHORT)) {
+        match whole_file::text(whole_file::read_own(&path, whole_file::MAX_SMALL_FILE)) {
             Ok(text) => match checked(text.trim()).and_then(|text| text.parse().ok()) {
                 Some(id) => Ok(Some(id)),
                 None => Err(StoreError::BadId(path)),
@@ -73,7 +74,7 @@ impl DiskStore {
     /// set aside.
     pub fn load_peers(&self) -> Vec<Peer> {
         let path = self.folder.join(PEERS);
-        let text = match whole_file::read_own(&path, whole_file::LONG) {
+        let text = match whole_file::read_own(&path, whole_file::MAX_GROWING_FILE) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
             Err(error) => {

@@ -48,7 +48,7 @@ pub use reader::{BlockReader, hash_all};
 pub use room::{check_room, free, room};
 pub use writer::BlockWriter;
 
-use self::verified::{Stamp, Verified};
+use self::verified::{FileStamp, Verified};
 use crate::id::Key;
 use crate::lease::UnixTime;
 use crate::locks::{self, Ranked};
@@ -193,8 +193,8 @@ impl DiskStore {
 
     /// Moves the file at `path`, which had the stamp `seen`, to `to`. Returns false if another file has taken its place
     /// meanwhile: that one stays, or goes back.
-    fn take_away(&self, path: &Path, seen: &Stamp, to: &Path) -> io::Result<bool> {
-        if Stamp::of(&fs::symlink_metadata(path)?) != *seen {
+    fn take_away(&self, path: &Path, seen: &FileStamp, to: &Path) -> io::Result<bool> {
+        if FileStamp::of(&fs::symlink_metadata(path)?) != *seen {
             return Ok(false);
         }
         match fs::rename(path, to) {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::verified::Stamp;
+use super::verified::FileStamp;
 use super::{DiskStore, StoreError};
 use crate::config::MAX_BLOCK_SIZE;
 use crate::id::{Id, Key};
@@ -49,7 +49,7 @@ impl DiskStore {
     }
 
     /// Opens a block; its bytes are hashed unless its file, which has this stamp, `is_known`.
-    fn open_sound(&self, key: &Key, is_known: impl Fn(&File, &Stamp) -> bool) -> Result<BlockReader, StoreError> {
+    fn open_sound(&self, key: &Key, is_known: impl Fn(&File, &FileStamp) -> bool) -> Result<BlockReader, StoreError> {
         let path = self.path(key);
         let failed = |error: io::Error| match error.kind() {
             // Where the folder of all blocks is away, none of them is lost.
@@ -60,10 +60,10 @@ impl DiskStore {
         // Only a plain file is opened: opening a pipe would wait for its writer.
         let seen = fs::symlink_metadata(&path).map_err(failed)?;
         if !seen.is_file() {
-            return self.replaced(key, &path, &Stamp::of(&seen));
+            return self.replaced(key, &path, &FileStamp::of(&seen));
         }
         let file = File::open(&path).map_err(failed)?;
-        let stamp = Stamp::of(&file.metadata().map_err(failed)?);
+        let stamp = FileStamp::of(&file.metadata().map_err(failed)?);
         let size = u32::try_from(stamp.size).ok().filter(|&size| size <= MAX_BLOCK_SIZE);
         if !is_known(&file, &stamp) {
             if size.is_none() || hash_all(&file).map_err(failed)? != *key {
@@ -81,7 +81,7 @@ impl DiskStore {
 
     /// Moves aside a file under the block's name that is not the block; `seen` is its stamp. If another copy has been
     /// written in the meantime, that one is read.
-    fn replaced(&self, key: &Key, path: &Path, seen: &Stamp) -> Result<BlockReader, StoreError> {
+    fn replaced(&self, key: &Key, path: &Path, seen: &FileStamp) -> Result<BlockReader, StoreError> {
         match self.take_away(path, seen, &self.folder.join("damaged").join(key.to_string())) {
             Ok(true) => Err(StoreError::Damaged(*key)),
             Ok(false) => self.read(key),

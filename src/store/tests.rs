@@ -99,7 +99,7 @@ fn a_block_is_hashed_anew_whatever_is_known_of_its_file() {
     assert_eq!(store.rehash(&key).expect("it is sound"), 7);
     let path = store.path(&key);
     fs::write(&path, b"A block").expect("it is ours");
-    store.verified.add(&key, &Stamp::of(&fs::metadata(&path).expect("it is there")));
+    store.verified.add(&key, &FileStamp::of(&fs::metadata(&path).expect("it is there")));
     assert!(store.read(&key).is_ok(), "its file looks as if it had been hashed");
     assert_eq!(store.rehash(&key).expect_err("it is not what its name says").kind(), StoreErrorKind::Damaged);
     assert_eq!(files_in(&folder.path().join("damaged")), 1);
@@ -255,7 +255,7 @@ fn a_copy_that_took_the_place_of_a_damaged_one_is_not_taken_away_in_its_stead() 
     let store = DiskStore::open(folder.path()).expect("a store");
     let key = put(&store, b"some bytes").expect("room");
     let (path, aside) = (store.path(&key), folder.path().join("damaged").join("aside"));
-    let seen = Stamp::of(&fs::symlink_metadata(&path).expect("there"));
+    let seen = FileStamp::of(&fs::symlink_metadata(&path).expect("there"));
     put(&store, b"some bytes").expect("room");
     assert!(!store.take_away(&path, &seen, &aside).expect("it is there"), "another copy is there by now");
     assert!(!aside.exists());

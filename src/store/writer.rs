@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use sha2::{Digest, Sha256};
 
-use super::verified::Stamp;
+use super::verified::FileStamp;
 use super::{DiskStore, StoreError, check_room, room};
 use crate::config::MAX_BLOCK_SIZE;
 use crate::id::{Id, Key};
@@ -75,13 +75,13 @@ impl<'a> BlockWriter<'a> {
         if durable.is_err() && !renewed {
             self.take_back(&path);
         }
-        self.store.verified.add(&self.key, &Stamp::of(&durable.map_err(failed)?));
+        self.store.verified.add(&self.key, &FileStamp::of(&durable.map_err(failed)?));
         Ok(())
     }
 
     /// Gives the file its temporary name again, with which it goes.
     fn take_back(&mut self, path: &Path) {
-        let stamp = self.file.metadata().map(|file| Stamp::of(&file));
+        let stamp = self.file.metadata().map(|file| FileStamp::of(&file));
         self.named = !stamp.and_then(|stamp| self.store.take_away(path, &stamp, &self.path)).unwrap_or(false);
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! 64 requests are outstanding at any time. The asking side has one core, the answering side another; the peer's
 //! threads share theirs. The echo reads and sends by the batch, as the peer may. And how many it answers while it
-//! records its moments, on that same core: what the recorder cannot follow is lost, and the peer answers on. And how many
-//! under a network key, where the asking side seals its questions too and leaves the answers closed.
+//! records its moments, on that same core: what the recorder cannot follow is lost, and the peer answers on. And how
+//! many under a network key, where the asking side seals its questions too and leaves the answers closed.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 

@@ -12,10 +12,10 @@ use bolero::check;
 use kadring::config::MAX_BLOCK_SIZE;
 use kadring::console::catalogue::Catalogue;
 use kadring::console::{Defaults, Grammar, escape};
-use kadring::file::{Entry, Manifest, local};
+use kadring::file::{Manifest, ManifestEntry, local};
 use kadring::id::Id;
 use kadring::lease::Note;
-use kadring::seal::{Keys, Seen};
+use kadring::seal::{Keys, SeenDatagrams};
 use kadring::store::DiskStore;
 use kadring::wire::{BlockHead, Dialect, MAX_CONTROL_LINE};
 use said::{Change, Said, changed, peer};
@@ -50,7 +50,7 @@ fn a_datagram_or_line_is_read_or_refused_and_what_is_read_is_written_and_read_as
 fn a_manifest_is_read_or_refused_and_what_is_read_is_written_as_it_was() {
     check!().with_iterations(TRIES).with_type::<(Vec<(u8, u16)>, u8, Vec<Change>)>().for_each(
         |(blocks, kind, changes)| {
-            let entries = blocks.iter().map(|(of, size)| Entry { key: Id::of(&[*of]), size: u64::from(*size) });
+            let entries = blocks.iter().map(|(of, size)| ManifestEntry { key: Id::of(&[*of]), size: u64::from(*size) });
             let entries: Vec<_> = entries.collect();
             let size = entries.iter().map(|entry| entry.size).sum();
             let (sha256, folder) = ((kind & 1 > 0).then(|| Id::of(b"file")), kind & 3 == 3);
@@ -174,7 +174,7 @@ fn a_sealed_datagram_opens_as_what_it_was_once_or_not_at_all() {
         let stamp = keys.open(&came, &mut opened).map(|(stamp, _)| stamp);
         assert_eq!(stamp.is_some(), came == sealed, "a changed one is none");
         if let Some(stamp) = stamp {
-            let mut seen = Seen::default();
+            let mut seen = SeenDatagrams::default();
             assert_eq!(opened, *text);
             assert!(seen.is_new(stamp) && !seen.is_new(stamp), "the same again");
         }

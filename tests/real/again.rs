@@ -9,7 +9,7 @@ use crate::support::{Launch, PeerProcess, cluster, file, program};
 use kadring::node::Event;
 use kadring::overlay::OverlayKind;
 use kadring::record::{Queued, moment_line, start_line};
-use kadring::sim::moments::reader::{Line, Reader};
+use kadring::sim::moments::reader::{RecordLine, RecordReader};
 use kadring::time::Time;
 use serde_json::Value;
 use tempfile::tempdir;
@@ -167,12 +167,12 @@ fn check_logs(peers: &[PeerProcess]) {
 /// did the job; and the record is the same when it is written again.
 fn check_timings(record: &Path) {
     let text = fs::read_to_string(record).expect("it is there");
-    let (mut reader, beginning) = Reader::begin(text.as_bytes()).expect("a record");
+    let (mut reader, beginning) = RecordReader::begin(text.as_bytes()).expect("a record");
     let mut again = start_line(&beginning).expect("plain");
     let (mut queues, mut jobs) = (BTreeSet::new(), 0);
     let mut last = Time::ZERO;
     while let Some((number, line)) = reader.next_line().expect("whole") {
-        let Line::Moment(moment) = line else { panic!("line {number} is no moment") };
+        let RecordLine::Moment(moment) = line else { panic!("line {number} is no moment") };
         let timing = moment.timing.as_ref().expect("a live peer has threads");
         assert_eq!(timing.thread, "node");
         if let Some(Queued { queue, by, put }) = &timing.queued {

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use crate::support::terminal::AtTerminal;
 use crate::support::{DEADLINE, Launch, file, free_ports, program, until};
-use kadring::file::{Entry, Manifest};
+use kadring::file::{Manifest, ManifestEntry};
 use kadring::id::Id;
 use nix::pty::openpty;
 use nix::sys::signal::{Signal, kill};
@@ -283,7 +283,7 @@ fn at_a_terminal_it_is_asked_whether_a_file_may_be_replaced() {
             size: 100,
             sha256: Some(Id::of(&original)),
             folder: false,
-            entries: vec![Entry { key: Id::of(&original), size: 100 }],
+            entries: vec![ManifestEntry { key: Id::of(&original), size: 100 }],
         }
         .encode(),
     );

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kadring::overlay::OverlayKind;
-use kadring::sim::load::{Found, LoadPlan};
+use kadring::sim::load::{LoadPlan, LookupResult};
 
 /// Thousandths of the lookups that end, that find the nearest peer, and that find all of the nearest; the median of
 /// what they take, and the 99th percentile. A tenth of 500 peers dies each minute.
@@ -15,7 +15,7 @@ fn found(kind: OverlayKind, seeds: &[u64]) -> ([usize; 3], [Duration; 2]) {
         asked += report.asked();
         found.extend(report.found().copied());
     }
-    let right: [fn(&&Found) -> bool; 3] = [|_| true, |found| found.nearest, |found| found.all];
+    let right: [fn(&&LookupResult) -> bool; 3] = [|_| true, |found| found.nearest, |found| found.all];
     let shares = right.map(|right| found.iter().filter(right).count() * 1000 / asked);
     found.sort_by_key(|found| found.took);
     (shares, [50, 99].map(|percent| found[found.len() * percent / 100].took))

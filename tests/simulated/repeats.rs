@@ -115,7 +115,8 @@ fn least_known(world: &World) -> usize {
 /// times what it is usually. Looking whether the silent live costs the rest.
 const MOST_IN_A_STORM: f64 = 5.0;
 
-/// Half of all datagrams get lost for ten seconds. How many of 200 answers are wrong in the time from 5 s after that on.
+/// Half of all datagrams get lost for ten seconds. How many of 200 answers are wrong in the time from 5 s after that
+/// on.
 fn wrong_soon_after_a_storm(seed: u64, kind: OverlayKind) -> usize {
     let fair = Weather::default();
     let mut world = world(seed, kind, 100, fair);

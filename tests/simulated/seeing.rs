@@ -17,17 +17,17 @@ use std::time::Duration;
 
 use clap::Parser;
 use kadring::id::{Id, Key};
-use kadring::node::explain::{Asked, Outcome, Wish};
+use kadring::node::explain::{AskedFor, AskedQuestion, QuestionOutcome};
 use kadring::node::{Action, Answer, Event};
 use kadring::overlay::{OverlayKind, RingOptions};
 use kadring::peer::Peer;
 use kadring::record::{Beginning, Moment, start_line};
 use kadring::sim::args::SimArgs;
 use kadring::sim::moments::history::{Collection, History, Seen};
-use kadring::sim::moments::reader::{Line, Reader};
+use kadring::sim::moments::reader::{RecordLine, RecordReader};
 use kadring::sim::replay::{replay, replay_peer};
 use kadring::sim::sabotage::{SABOTEURS, find};
-use kadring::sim::world::Recorded;
+use kadring::sim::world::RecordedItem;
 use kadring::sim::{Rules, StormPlan, Trace, World, cli};
 use kadring::time::Time;
 use kadring::wire::ring::RingRequest;
@@ -102,7 +102,7 @@ fn the_story_says_what_was_promised_what_happened_and_how_to_go_on() {
 fn record(plan: &StormPlan) -> String {
     let lines = Rc::new(RefCell::new(String::new()));
     let record = Rc::clone(&lines);
-    let recorder = move |recorded: Recorded<'_>| {
+    let recorder = move |recorded: RecordedItem<'_>| {
         recorded.line().iter().for_each(|line| record.borrow_mut().push_str(line));
     };
     plan.run_recorded(Trace::off(), Some(Box::new(recorder))).expect("it keeps every promise");
@@ -124,13 +124,13 @@ fn the_record_of_a_storm_replays_peer_by_peer_and_is_the_same_when_it_is_written
         let none = replay_peer(text.as_bytes(), Some(99)).expect_err("it has no peer 99").to_string();
         assert!(none.contains("no peer 99") && none.contains("0, 1, 2, 3, 4"), "{none}");
 
-        let (mut reader, beginning) = Reader::begin(text.as_bytes()).expect("a record");
+        let (mut reader, beginning) = RecordReader::begin(text.as_bytes()).expect("a record");
         let mut again = start_line(&beginning).expect("plain");
         while let Some((_, line)) = reader.next_line().expect("whole") {
             let written = match line {
-                Line::Beginning(beginning) => serde_json::to_string(&beginning),
-                Line::Moment(moment) => serde_json::to_string(&moment),
-                Line::Lost(_) => panic!("a storm's recorder loses nothing"),
+                RecordLine::Beginning(beginning) => serde_json::to_string(&beginning),
+                RecordLine::Moment(moment) => serde_json::to_string(&moment),
+                RecordLine::Lost(_) => panic!("a storm's recorder loses nothing"),
             };
             again += &(written.expect("plain") + "\n");
         }
@@ -186,7 +186,7 @@ fn recorded_world(kind: OverlayKind, peers: usize, deaths: usize, key: &Key) -> 
     let record = Rc::new(RefCell::new(String::new()));
     let lines = Rc::clone(&record);
     let mut world = World::new(Rules::of(5, kind, RingOptions::default()));
-    world.recorder = Some(Box::new(move |recorded: Recorded<'_>| {
+    world.recorder = Some(Box::new(move |recorded: RecordedItem<'_>| {
         lines.borrow_mut().push_str(recorded.line().unwrap_or_default());
     }));
     for slot in 0..peers {
@@ -207,7 +207,7 @@ fn looked_up(
     world: &mut World,
     record: &RefCell<String>,
     command: kadring::node::Command,
-) -> (Vec<Asked>, Duration, History) {
+) -> (Vec<AskedQuestion>, Duration, History) {
     let id = world.command(0, command);
     assert!(world.run_until_answered(0, id, Duration::from_secs(30)).expect("nothing breaks"));
     let Some(Answer::Lookup { asked, took, .. }) = world.take_answer(0, id) else { panic!("it is a lookup") };
@@ -245,10 +245,10 @@ fn an_explained_lookup_agrees_with_the_trace_of_the_same_lookup_and_a_plain_one_
         for one in &asked {
             let begun = start + one.begun;
             let fits = |request: &Request| match one.request {
-                Wish::Nearer => matches!(request, Request::FindNode { .. }),
-                Wish::Block => *request == Request::FindValue { key },
-                Wish::Proof => *request == Request::Ping,
-                Wish::Owner => matches!(request, Request::Ring(RingRequest::Routed { .. })),
+                AskedFor::Nearer => matches!(request, Request::FindNode { .. }),
+                AskedFor::Block => *request == Request::FindValue { key },
+                AskedFor::Proof => *request == Request::Ping,
+                AskedFor::Owner => matches!(request, Request::Ring(RingRequest::Routed { .. })),
             };
             let first = all.iter().find(|(at, to, message)| {
                 let fresh = !magics.contains(&message.magic);
@@ -269,9 +269,9 @@ fn an_explained_lookup_agrees_with_the_trace_of_the_same_lookup_and_a_plain_one_
                 _ => false,
             };
             let answered = history.moments[began..].iter().find(|seen| answers(seen)).map(|seen| seen.moment.at);
-            let right = one.took.filter(|_| one.outcome != Outcome::Silent).map(|span| begun + span);
+            let right = one.took.filter(|_| one.outcome != QuestionOutcome::Silent).map(|span| begun + span);
             assert!(right.is_none() || answered == right, "{kind:?}: answered at {answered:?}: {one:?}");
-            if one.request == Wish::Owner && right.is_some() {
+            if one.request == AskedFor::Owner && right.is_some() {
                 let relays = sent_on(&history, magic, me);
                 assert!(deaths > 0 || one.trail == relays, "passed on by {relays:?}: {one:?}");
             }
@@ -292,7 +292,7 @@ fn an_explained_lookup_agrees_with_the_trace_of_the_same_lookup_and_a_plain_one_
             deaths == 0
                 || asked
                     .iter()
-                    .any(|one| one.waited.is_some() && one.outcome == Outcome::Silent || one.doubted.is_some()),
+                    .any(|one| one.waited.is_some() && one.outcome == QuestionOutcome::Silent || one.doubted.is_some()),
             "{kind:?}: {asked:?}"
         );
 
@@ -316,18 +316,18 @@ fn sent_on(history: &History, magic: u64, origin: usize) -> Vec<Peer> {
 #[test]
 fn peers_stand_in_the_order_of_their_names_whatever_the_order_of_their_files() {
     let text = record(&small(OverlayKind::Kademlia));
-    let (mut reader, first) = Reader::begin(text.as_bytes()).expect("whole");
-    let mut lines = vec![Line::Beginning(Box::new(first))];
+    let (mut reader, first) = RecordReader::begin(text.as_bytes()).expect("whole");
+    let mut lines = vec![RecordLine::Beginning(Box::new(first))];
     while let Some((_, line)) = reader.next_line().expect("whole") {
         lines.push(line);
     }
     // As a live peer writes it, which has no slot.
     let of = |slot: usize| -> String {
         let written = lines.iter().filter_map(|line| match line {
-            Line::Beginning(beginning) if beginning.peer == Some(slot) => {
+            RecordLine::Beginning(beginning) if beginning.peer == Some(slot) => {
                 serde_json::to_string(&Beginning { peer: None, ..(**beginning).clone() }).ok()
             }
-            Line::Moment(moment) if moment.peer == Some(slot) => {
+            RecordLine::Moment(moment) if moment.peer == Some(slot) => {
                 serde_json::to_string(&Moment { peer: None, ..(**moment).clone() }).ok()
             }
             _ => None,

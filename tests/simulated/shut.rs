@@ -1,4 +1,5 @@
-//! Peers that pull what they are offered and that nobody can connect to, in virtual time: what they keep does not count.
+//! Peers that pull what they are offered and that nobody can connect to, in virtual time: what they keep does not
+//! count.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -77,8 +78,8 @@ fn a_copy_that_nobody_can_fetch_is_not_counted_and_the_next_nearest_keep_one_ins
     assert!(took[FILES / 2] < Duration::from_millis(300) && took[FILES - 1] < Duration::from_secs(3), "{took:?}");
 }
 
-/// A peer that holds the only copy that can be fetched says so: `wait safe` does not come true, and who quits tells what
-/// it leaves behind. Once the firewall is gone the other counts.
+/// A peer that holds the only copy that can be fetched says so: `wait safe` does not come true, and who quits tells
+/// what it leaves behind. Once the firewall is gone the other counts.
 #[test]
 fn who_cannot_be_connected_to_takes_nothing_over_until_it_can_be() {
     let shut = [1, 2];

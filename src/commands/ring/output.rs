@@ -4,20 +4,20 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, never, select};
-use kadring::console::answers::Sink;
-use kadring::console::classroom::{Lines, MARK, number};
-use kadring::console::{Format, Output, Reply, Screen, json};
+use kadring::console::answers::AnswerSink;
+use kadring::console::classroom::{AssignmentLines, MARK, number};
+use kadring::console::{Format, LineReply, Output, Screen, json};
 use kadring::node::{Answer, Notice, Phase};
 use kadring::overlay::RouteNotice;
 use kadring::runtime::{since_1970, waits};
 
-use super::place::Place;
+use super::place::RingPlace;
 use crate::commands::Failed;
-use crate::commands::company::Company;
 use crate::commands::console_thread::Above;
+use crate::commands::peers_seen::PeersSeen;
 
 /// What the main thread waits for; none of its kind comes any more.
-enum Came {
+enum RingMainEvent {
     Notice(Option<Notice>),
     Reply(Option<ConsoleReply>),
     Line(Option<String>),
@@ -25,7 +25,7 @@ enum Came {
 
 /// Writes standard output: the assignment's lines, and the answers of other commands.
 pub(super) struct RingOutput {
-    lines: Lines,
+    lines: AssignmentLines,
     format: Format,
     /// With the assignment's mark before each line, where lines are for people.
     pub(super) output: Output,
@@ -33,13 +33,13 @@ pub(super) struct RingOutput {
     plain: Output,
     /// What is to be printed above the prompt, where there is one.
     pub(super) above: Option<Above>,
-    company: Company,
+    company: PeersSeen,
     /// This peer has left: told last, and to programs alone.
     left: Option<Answer>,
 }
 
 impl RingOutput {
-    pub(super) fn new(lines: Lines, format: Format) -> Self {
+    pub(super) fn new(lines: AssignmentLines, format: Format) -> Self {
         let output = match format {
             Format::Text => Output::new(format, Marked(io::stdout())),
             Format::Json => Output::new(format, io::stdout()),
@@ -50,7 +50,7 @@ impl RingOutput {
             output,
             plain: Output::new(format, io::stdout()),
             above: None,
-            company: Company::new(false),
+            company: PeersSeen::new(false),
             left: None,
         }
     }
@@ -62,7 +62,7 @@ impl RingOutput {
     }
 
     /// Writes the lines of notices until this peer is in the ring.
-    pub(super) fn until_joined(&mut self, notices: &Receiver<Notice>, place: &Place) -> Result<(), Failed> {
+    pub(super) fn until_joined(&mut self, notices: &Receiver<Notice>, place: &RingPlace) -> Result<(), Failed> {
         let mut refused = None;
         for notice in notices {
             self.tell(&notice);
@@ -99,27 +99,27 @@ impl RingOutput {
         loop {
             let came = waits(|| {
                 select! {
-                    recv(notices) -> notice => Came::Notice(notice.ok()),
-                    recv(replies) -> reply => Came::Reply(reply.ok()),
-                    recv(printed) -> line => Came::Line(line.ok()),
+                    recv(notices) -> notice => RingMainEvent::Notice(notice.ok()),
+                    recv(replies) -> reply => RingMainEvent::Reply(reply.ok()),
+                    recv(printed) -> line => RingMainEvent::Line(line.ok()),
                 }
             });
             match came {
-                Came::Notice(Some(notice)) => self.tell(&notice),
-                Came::Notice(None) => break,
-                Came::Reply(Some(reply)) => {
+                RingMainEvent::Notice(Some(notice)) => self.tell(&notice),
+                RingMainEvent::Notice(None) => break,
+                RingMainEvent::Reply(Some(reply)) => {
                     // The node sent the notices that led to an answer before the answer: write them first.
                     notices.try_iter().for_each(|notice| self.tell(&notice));
                     self.say(&reply);
                 }
-                Came::Reply(None) => replies = never(),
-                Came::Line(Some(line)) => print(line),
-                Came::Line(None) => printed = never(),
+                RingMainEvent::Reply(None) => replies = never(),
+                RingMainEvent::Line(Some(line)) => print(line),
+                RingMainEvent::Line(None) => printed = never(),
             }
         }
         replies.try_iter().for_each(|reply| self.say(&reply));
         if let Some(left) = self.left.take().filter(|_| self.format == Format::Json) {
-            self.plain.reply(&Reply::Node(left));
+            self.plain.reply(&LineReply::Node(left));
         }
         printed.try_iter().for_each(print);
     }
@@ -128,14 +128,14 @@ impl RingOutput {
     /// success is but logged, and that this peer has left is told last.
     fn say(&mut self, (job, reply): &ConsoleReply) {
         match reply {
-            Reply::Node(Answer::Left { .. }) => {}
+            LineReply::Node(Answer::Left { .. }) => {}
             _ if self.format == Format::Json => self.plain.reply_of(*job, reply),
-            Reply::Node(Answer::FileStored { file, at, bytes, .. }) => {
+            LineReply::Node(Answer::FileStored { file, at, bytes, .. }) => {
                 let size =
                     bytes.map_or_else(|| "empty, there is none here".to_owned(), |bytes| format!("{bytes} bytes"));
                 log::info!("file {file} is kept by peer {} ({size})", number(&at.id));
             }
-            Reply::Node(Answer::FileReceived { file, from, bytes, sha256, .. }) => {
+            LineReply::Node(Answer::FileReceived { file, from, bytes, sha256, .. }) => {
                 log::info!("file {file} came from peer {}, {bytes} bytes, SHA-256 {sha256}", number(&from.id));
             }
             reply if reply.failure().is_some() => self.output.reply_of(*job, reply),
@@ -205,13 +205,13 @@ impl Write for AbovePrompt {
 
 /// A reply of the console, and the number of its command if that ran beside others. One thread alone writes standard
 /// output, so that lines stand in the order of the events that they tell.
-pub(super) type ConsoleReply = (Option<u64>, Reply);
+pub(super) type ConsoleReply = (Option<u64>, LineReply);
 
 /// Hands the console's replies to the thread that writes them.
-pub(super) struct Handed(pub(super) Sender<ConsoleReply>);
+pub(super) struct HandedReplies(pub(super) Sender<ConsoleReply>);
 
-impl Sink for Handed {
-    fn reply(&self, job: Option<u64>, reply: &Reply) -> bool {
+impl AnswerSink for HandedReplies {
+    fn reply(&self, job: Option<u64>, reply: &LineReply) -> bool {
         // The receiver is gone once the peer has left.
         self.0.send((job, reply.clone())).is_ok()
     }

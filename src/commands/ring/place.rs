@@ -20,7 +20,7 @@ use crate::args::{PeerName, RingTask, RingWays};
 use crate::commands::Failed;
 
 /// This peer's place in the ring, and the peers that it is given.
-pub(super) struct Place {
+pub(super) struct RingPlace {
     me: Peer,
     interval: Duration,
     given: Vec<Peer>,
@@ -30,7 +30,7 @@ pub(super) struct Place {
     known_at: Vec<SocketAddr>,
 }
 
-impl Place {
+impl RingPlace {
     pub(super) fn new(task: &RingTask) -> Result<Self, Failed> {
         match task {
             RingTask::Init { peer, first, second, interval, ways } => {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::console::escape::{escape, shown};
 use crate::console::reply::LeftOut;
 use crate::console::text::{amount, copies_of, count, lines, pace, why};
-use crate::file::folder::{Item, Kind};
+use crate::file::folder::{Item, ItemKind};
 use crate::id::{Id, Key};
 use crate::path_text;
 
@@ -89,7 +89,7 @@ mod optional {
 
 /// What is in a folder that is in the network.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Listed {
+pub struct ListedFolder {
     /// The folder's key.
     pub key: Key,
     /// The path in it; empty for all of it.
@@ -123,7 +123,7 @@ pub struct ListedItem {
 
 /// A text in the network.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Shown {
+pub struct ShownText {
     /// The text.
     pub text: String,
 }
@@ -134,9 +134,9 @@ impl ListedItem {
         let told =
             |kind| Self { path: path.to_owned(), kind, bytes: None, sha256: None, executable: false, target: None };
         match item.kind {
-            Kind::Folder => told("folder"),
-            Kind::Link { target } => Self { target: Some(target), ..told("link") },
-            Kind::File(content) => {
+            ItemKind::Folder => told("folder"),
+            ItemKind::Link { target } => Self { target: Some(target), ..told("link") },
+            ItemKind::File(content) => {
                 let (bytes, sha256) = (Some(content.size), Some(content.sha256));
                 Self { bytes, sha256, executable: content.executable, ..told("file") }
             }
@@ -176,7 +176,7 @@ pub(in crate::console) fn retrieved(folder: &RetrievedFolder) -> String {
 }
 
 /// What is in a folder, for people.
-pub(in crate::console) fn listed(listed: &Listed) -> String {
+pub(in crate::console) fn listed(listed: &ListedFolder) -> String {
     let line = |item: &ListedItem| {
         let path = shown(&item.path);
         let size = item.bytes.map(amount).unwrap_or_default();

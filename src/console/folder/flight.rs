@@ -11,13 +11,13 @@ use crate::node::{Answer, Command, CommandId, Failure, Notice, Progress};
 const WINDOW: usize = 16;
 
 /// Stands for the whole of what is done, so that Ctrl-C ends it wherever it is: see [`Command::Span`].
-pub(in crate::console) struct Span<'a, B: Backend> {
+pub(in crate::console) struct CommandSpan<'a, B: Backend> {
     backend: &'a B,
     command: CommandId,
     notices: Receiver<Notice>,
 }
 
-impl<'a, B: Backend> Span<'a, B> {
+impl<'a, B: Backend> CommandSpan<'a, B> {
     /// Begins.
     ///
     /// # Errors
@@ -57,7 +57,7 @@ impl<'a, B: Backend> Span<'a, B> {
     }
 }
 
-impl<B: Backend> Drop for Span<'_, B> {
+impl<B: Backend> Drop for CommandSpan<'_, B> {
     fn drop(&mut self) {
         // A peer that has gone has ended it already.
         let _ = self.backend.submit(Command::Cancel { command: self.command }).recv();
@@ -66,9 +66,9 @@ impl<B: Backend> Drop for Span<'_, B> {
 
 /// Commands under way, each with what it is for.
 pub(super) struct Flight<'a, B: Backend, T> {
-    span: &'a Span<'a, B>,
+    span: &'a CommandSpan<'a, B>,
     show: &'a mut dyn FnMut(&Progress),
-    under_way: Vec<Leg<T>>,
+    under_way: Vec<CommandUnderWay<T>>,
     /// Bytes that are done, those of commands under way aside.
     done: u64,
     /// The most bytes that were done, those of commands under way among them.
@@ -78,7 +78,7 @@ pub(super) struct Flight<'a, B: Backend, T> {
 }
 
 /// One command under way.
-struct Leg<T> {
+struct CommandUnderWay<T> {
     what: T,
     notices: Receiver<Notice>,
     moved: u64,
@@ -86,7 +86,7 @@ struct Leg<T> {
 
 impl<'a, B: Backend, T> Flight<'a, B, T> {
     /// Nothing is under way. Progress is shown by `show`.
-    pub(super) fn new(span: &'a Span<'a, B>, show: &'a mut dyn FnMut(&Progress)) -> Self {
+    pub(super) fn new(span: &'a CommandSpan<'a, B>, show: &'a mut dyn FnMut(&Progress)) -> Self {
         Self { span, show, under_way: Vec::new(), done: 0, most: 0, resumed: 0 }
     }
 
@@ -123,7 +123,7 @@ impl<'a, B: Backend, T> Flight<'a, B, T> {
         }
         self.span.check()?;
         let notices = self.span.backend.submit(command);
-        self.under_way.push(Leg { what, notices, moved: 0 });
+        self.under_way.push(CommandUnderWay { what, notices, moved: 0 });
         Ok(())
     }
 

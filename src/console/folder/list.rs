@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::answer::{Listed, ListedItem, Shown};
+use super::answer::{ListedFolder, ListedItem, ShownText};
 use super::{inside, trouble, work_folder};
 use crate::config::MAX_BLOCK_SIZE;
 use crate::console::Backend;
 use crate::console::escape::quoted;
 use crate::console::perform::Performer;
-use crate::console::reply::{ConsoleAnswer, Reply};
+use crate::console::reply::{ConsoleAnswer, LineReply};
 use crate::console::words::parse_source;
 use crate::node::{Failure, FailureKind};
 use crate::raw_text;
@@ -20,11 +20,11 @@ const LONGEST: u64 = MAX_BLOCK_SIZE as u64;
 
 impl<B: Backend> Performer<B> {
     /// What is in a folder in the network: at one place, or `all` below it.
-    pub(in crate::console) fn list_folder(&self, word: &str, all: bool) -> Reply {
-        self.listed(word, all).unwrap_or_else(Reply::from)
+    pub(in crate::console) fn list_folder(&self, word: &str, all: bool) -> LineReply {
+        self.listed(word, all).unwrap_or_else(LineReply::from)
     }
 
-    fn listed(&self, word: &str, all: bool) -> Result<Reply, Failure> {
+    fn listed(&self, word: &str, all: bool) -> Result<LineReply, Failure> {
         let Some((key, path)) = inside::named(self.catalogue.as_ref(), &raw_text::path(word))? else {
             let reason = format!("{} is no key and no name in the catalogue", quoted(word));
             return Err(Failure::new(FailureKind::NotFound, reason));
@@ -40,20 +40,20 @@ impl<B: Backend> Performer<B> {
         })?;
         // Of what is no folder, the listing is that one thing.
         match extent.itself {
-            Some(item) if !matches!(item.kind, crate::file::folder::Kind::Folder) => {
+            Some(item) if !matches!(item.kind, crate::file::folder::ItemKind::Folder) => {
                 items.push(ListedItem::new(Path::new(path.file_name().unwrap_or_default()), item));
             }
             _ => {}
         }
-        Ok(Reply::Console(ConsoleAnswer::Listed(Listed { key, path, items })))
+        Ok(LineReply::Console(ConsoleAnswer::Listed(ListedFolder { key, path, items })))
     }
 
     /// The text of a file in the network, as an answer.
-    pub(in crate::console) fn show(&self, word: &str) -> Reply {
-        self.shown(word).unwrap_or_else(Reply::from)
+    pub(in crate::console) fn show(&self, word: &str) -> LineReply {
+        self.shown(word).unwrap_or_else(LineReply::from)
     }
 
-    fn shown(&self, word: &str) -> Result<Reply, Failure> {
+    fn shown(&self, word: &str) -> Result<LineReply, Failure> {
         let source = parse_source(word).map_err(|reason| Failure::new(FailureKind::Usage, reason))?;
         let folder = work_folder()?;
         let dest = folder.path().join("file");
@@ -74,6 +74,6 @@ impl<B: Backend> Performer<B> {
             return Err(unfit("is longer than the 1 MiB that is shown here"));
         }
         let text = String::from_utf8(bytes).map_err(|_| unfit("is no text"))?;
-        Ok(Reply::Console(ConsoleAnswer::Shown(Shown { text })))
+        Ok(LineReply::Console(ConsoleAnswer::Shown(ShownText { text })))
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::{name, trouble};
 use crate::console::Backend;
 use crate::console::perform::Performer;
-use crate::file::folder::{Item, Kind, LONGEST_LINE, ListingError, Place, Reader};
+use crate::file::folder::{FileBytes, Item, ItemKind, LONGEST_LINE, ListingError, ListingReader};
 use crate::id::Key;
 use crate::node::{Answer, Command, Failure, FailureKind};
 
@@ -21,7 +21,7 @@ pub(super) struct Listing {
 
 /// What is in the part that is wanted.
 #[derive(Default, Debug)]
-pub(super) struct Extent {
+pub(super) struct ListedExtent {
     pub(super) bytes: u64,
     pub(super) files: u64,
     pub(super) folders: u64,
@@ -32,7 +32,7 @@ pub(super) struct Extent {
 
 impl<B: Backend> Performer<B> {
     /// Brings the listing of the folder `key` to `file`, of which `inside` is wanted, and checks all of it.
-    pub(super) fn listing(&self, key: Key, inside: &Path, file: PathBuf) -> Result<(Listing, Extent), Failure> {
+    pub(super) fn listing(&self, key: Key, inside: &Path, file: PathBuf) -> Result<(Listing, ListedExtent), Failure> {
         let answer = self.answer_to(Command::RetrieveListing { key, dest: file.clone() });
         if !matches!(answer, Answer::Retrieved { .. }) {
             return Err(Failure::of(answer));
@@ -54,11 +54,11 @@ impl<B: Backend> Performer<B> {
         let (listing, _) = self.listing(key, Path::new(""), temporary.path().join("listing"))?;
         let mut keys = BTreeSet::from([key]);
         listing.each(&mut |_, item| {
-            if let Kind::File(content) = item.kind {
+            if let ItemKind::File(content) = item.kind {
                 keys.extend(match content.place {
-                    Place::Own(key) => Some(key),
-                    Place::Packed { pack, .. } => Some(pack),
-                    Place::Nowhere => None,
+                    FileBytes::Own(key) => Some(key),
+                    FileBytes::Packed { pack, .. } => Some(pack),
+                    FileBytes::Nowhere => None,
                 });
             }
             Ok(())
@@ -69,8 +69,8 @@ impl<B: Backend> Performer<B> {
 
 impl Listing {
     /// Reads all of it, so that what is wrong with it shows before anything is written.
-    fn measure(&self, key: Key) -> Result<Extent, Failure> {
-        let mut extent = Extent::default();
+    fn measure(&self, key: Key) -> Result<ListedExtent, Failure> {
+        let mut extent = ListedExtent::default();
         let all = self.inside.as_os_str().is_empty();
         self.each(&mut |path, item| {
             match &item.kind {
@@ -78,9 +78,9 @@ impl Listing {
                     extent.itself = Some(item);
                     return Ok(());
                 }
-                Kind::Folder => extent.folders += 1,
-                Kind::Link { .. } => extent.links += 1,
-                Kind::File(content) => {
+                ItemKind::Folder => extent.folders += 1,
+                ItemKind::Link { .. } => extent.links += 1,
+                ItemKind::File(content) => {
                     extent.files += 1;
                     extent.bytes += content.size;
                 }
@@ -99,7 +99,7 @@ impl Listing {
         let cannot = |error: std::io::Error| trouble("read the listing", &self.file, &error);
         let wrong = |error: ListingError| Failure::new(FailureKind::Integrity, error.to_string());
         let mut lines = BufReader::new(File::open(&self.file).map_err(cannot)?);
-        let (mut reader, mut line) = (Reader::default(), Vec::new());
+        let (mut reader, mut line) = (ListingReader::default(), Vec::new());
         loop {
             line.clear();
             let count = (&mut lines).take(LONGEST_LINE as u64).read_until(b'\n', &mut line).map_err(cannot)?;

@@ -18,9 +18,9 @@ mod store;
 mod unpack;
 mod walk;
 
-pub use answer::{Listed, ListedItem, RetrievedFolder, Shown, StoredFolder};
+pub use answer::{ListedFolder, ListedItem, RetrievedFolder, ShownText, StoredFolder};
 pub(super) use answer::{left_out, listed, retrieved, stored};
-pub(super) use flight::Span;
+pub(super) use flight::CommandSpan;
 pub(super) use store::{path_of, temporary};
 
 use std::io;

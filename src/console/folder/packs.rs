@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::store::{changed, temporary};
 use super::trouble;
-use super::walk::{Seen, open};
+use super::walk::{SeenFile, open};
 use crate::file::folder::pack::{self, Cutter};
 use crate::id::Id;
 use crate::node::{Failure, FailureKind};
@@ -27,28 +27,28 @@ const AHEAD: usize = 16;
 const SHARED: usize = 4096;
 
 /// A file that shall have its place in a pack.
-pub(super) struct Planned {
+pub(super) struct PlannedFile {
     /// The item of the listing.
     pub(super) item: usize,
     /// The file's path.
     pub(super) at: PathBuf,
     /// What it was like when it was looked at.
-    pub(super) seen: Seen,
+    pub(super) seen: SeenFile,
 }
 
 /// The packs of a folder, while it is looked at.
 pub(super) struct Plans {
     cutter: Cutter,
     /// The files of the pack that has room for more.
-    files: Vec<Planned>,
-    gives: Sender<Vec<Planned>>,
+    files: Vec<PlannedFile>,
+    gives: Sender<Vec<PlannedFile>>,
     /// Has a thread for the other reader, as long as that is not needed.
     beside: Option<Session>,
     packs: Packs,
 }
 
 /// A pack, in a temporary file without a name.
-pub(super) struct Pack {
+pub(super) struct PackFile {
     pub(super) file: File,
     /// Its bytes.
     pub(super) size: u32,
@@ -67,18 +67,16 @@ pub(super) struct Packed {
 
 /// Packs, in the order in which they are read.
 pub(super) struct Packs {
-    plans: Receiver<Vec<Planned>>,
+    plans: Receiver<Vec<PlannedFile>>,
     /// Plans that had no room among those.
-    kept: Vec<Vec<Planned>>,
+    kept: Vec<Vec<PlannedFile>>,
     /// What the other thread has read; without one, there is nothing and never will be.
-    ahead: Receiver<Result<Pack, Failure>>,
+    ahead: Receiver<Result<PackFile, Failure>>,
     /// Packs that are still to come.
     left: usize,
-    buffer: Buffer,
+    /// Where packs are put together, one after the other.
+    buffer: Vec<u8>,
 }
-
-/// Where a thread puts packs together, one after the other.
-type Buffer = Vec<u8>;
 
 impl Plans {
     /// None yet. They are read on a thread of the session `beside` too, if there is one.
@@ -90,7 +88,7 @@ impl Plans {
     }
 
     /// Adds the next file of the listing; there it has the path `path`.
-    pub(super) fn add(&mut self, path: &Path, file: Planned) {
+    pub(super) fn add(&mut self, path: &Path, file: PlannedFile) {
         let size = file.seen.size;
         if !self.cutter.has_room(size) {
             self.end();
@@ -134,7 +132,7 @@ impl Plans {
 }
 
 impl Iterator for Packs {
-    type Item = Result<Pack, Failure>;
+    type Item = Result<PackFile, Failure>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
@@ -157,23 +155,23 @@ fn lost() -> Failure {
 }
 
 /// Reads the files of a pack.
-fn read(plan: Vec<Planned>, buffer: &mut Buffer) -> Result<Pack, Failure> {
+fn read(plan: Vec<PlannedFile>, buffer: &mut Vec<u8>) -> Result<PackFile, Failure> {
     let size = pack::HEAD.len() + plan.iter().map(|file| file.seen.size as usize).sum::<usize>();
     // What an earlier pack left in it is written over.
     buffer.resize(buffer.len().max(size), 0);
     buffer[..pack::HEAD.len()].copy_from_slice(pack::HEAD);
     let (mut begin, mut files) = (pack::HEAD.len(), Vec::with_capacity(plan.len()));
-    for Planned { item, at, seen } in plan {
+    for PlannedFile { item, at, seen } in plan {
         let bytes = &mut buffer[begin..][..seen.size as usize];
         read_into(bytes, &at, seen)?;
         files.push(Packed { item, offset: begin as u32, sha256: Id::of(bytes) });
         begin += bytes.len();
     }
-    Ok(Pack { file: temporary(&buffer[..size])?, size: size as u32, files })
+    Ok(PackFile { file: temporary(&buffer[..size])?, size: size as u32, files })
 }
 
 /// Reads a file that has not changed since it was looked at.
-fn read_into(bytes: &mut [u8], at: &Path, seen: Seen) -> Result<(), Failure> {
+fn read_into(bytes: &mut [u8], at: &Path, seen: SeenFile) -> Result<(), Failure> {
     let read = |file: File| {
         file.read_exact_at(bytes, 0)?;
         file.metadata()
@@ -182,7 +180,7 @@ fn read_into(bytes: &mut [u8], at: &Path, seen: Seen) -> Result<(), Failure> {
         io::ErrorKind::UnexpectedEof => changed(at),
         _ => trouble("read", at, &error),
     })?;
-    if Seen::of(&now) == Some(seen) { Ok(()) } else { Err(changed(at)) }
+    if SeenFile::of(&now) == Some(seen) { Ok(()) } else { Err(changed(at)) }
 }
 
 #[cfg(test)]
@@ -200,8 +198,8 @@ mod tests {
             let (name, bytes) = (item.to_string(), vec![item as u8; 100_000]);
             let at = folder.path().join(&name);
             fs::write(&at, &bytes).unwrap();
-            let seen = Seen::of(&at.metadata().unwrap()).unwrap();
-            plans.add(Path::new(&name), Planned { item, at, seen });
+            let seen = SeenFile::of(&at.metadata().unwrap()).unwrap();
+            plans.add(Path::new(&name), PlannedFile { item, at, seen });
             all.push(bytes);
         }
         (plans, all, folder)
@@ -214,7 +212,7 @@ mod tests {
             let (plans, all, _folder) = planned(60, beside);
             let mut found = vec![None; all.len()];
             for pack in plans.read() {
-                let Pack { file, size, files } = pack.unwrap();
+                let PackFile { file, size, files } = pack.unwrap();
                 let mut bytes = vec![0; size as usize];
                 file.read_exact_at(&mut bytes, 0).unwrap();
                 assert!(bytes.starts_with(pack::HEAD) && file.metadata().unwrap().len() == u64::from(size));
@@ -252,9 +250,9 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let at = folder.path().join("log");
             fs::write(&at, "five!").unwrap();
-            let seen = Seen { size, ..Seen::of(&at.metadata().unwrap()).unwrap() };
+            let seen = SeenFile { size, ..SeenFile::of(&at.metadata().unwrap()).unwrap() };
             let mut plans = Plans::begin(None);
-            plans.add(Path::new("log"), Planned { item: 0, at, seen });
+            plans.add(Path::new("log"), PlannedFile { item: 0, at, seen });
             let changed = plans.read().next().expect("one pack").err().expect("it is not what it was");
             assert_eq!(changed.kind, FailureKind::Integrity);
             assert!(changed.reason.contains("log\" changed while it was being stored"), "{}", changed.reason);

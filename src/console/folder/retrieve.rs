@@ -9,20 +9,20 @@ use super::single::check;
 use super::standing::why_not;
 use super::work_folder;
 use crate::console::perform::Performer;
-use crate::console::reply::Reply;
+use crate::console::reply::LineReply;
 use crate::console::{Backend, finding};
-use crate::file::folder::{Kind, Place};
+use crate::file::folder::{FileBytes, ItemKind};
 use crate::id::Key;
 use crate::node::{Answer, Command, Failure, FailureKind, Source};
 use crate::runtime::{Origin, Session, read_manifest};
 
 impl<B: Backend> Performer<B> {
     /// Retrieves a file, a folder, or something in a folder. Where `whole` is not set, a folder is refused.
-    pub(in crate::console) fn retrieve(&self, source: Source, dest: &Path, replace: bool, whole: bool) -> Reply {
-        self.bring(source, dest, replace, whole).unwrap_or_else(Reply::from)
+    pub(in crate::console) fn retrieve(&self, source: Source, dest: &Path, replace: bool, whole: bool) -> LineReply {
+        self.bring(source, dest, replace, whole).unwrap_or_else(LineReply::from)
     }
 
-    fn bring(&self, source: Source, dest: &Path, replace: bool, whole: bool) -> Result<Reply, Failure> {
+    fn bring(&self, source: Source, dest: &Path, replace: bool, whole: bool) -> Result<LineReply, Failure> {
         let (catalogue, dest) = (self.catalogue.as_ref(), self.folder.join(dest));
         if let Some((key, path)) = inside::source(catalogue, &self.folder, &source)? {
             return self.bring_inside(key, &path, &dest, replace, whole);
@@ -40,15 +40,22 @@ impl<B: Backend> Performer<B> {
     }
 
     /// Retrieves something in a folder.
-    fn bring_inside(&self, key: Key, path: &Path, dest: &Path, replace: bool, whole: bool) -> Result<Reply, Failure> {
+    fn bring_inside(
+        &self,
+        key: Key,
+        path: &Path,
+        dest: &Path,
+        replace: bool,
+        whole: bool,
+    ) -> Result<LineReply, Failure> {
         if path.as_os_str().is_empty() && whole {
             return self.bring_folder(key, path, dest, replace);
         }
         let folder = work_folder()?;
         let (_, extent) = self.listing(key, path, folder.path().join("listing"))?;
         match extent.itself.map(|item| item.kind) {
-            Some(Kind::File(content)) => self.bring_single(&content, folder.path(), dest, replace),
-            Some(Kind::Link { target }) => {
+            Some(ItemKind::File(content)) => self.bring_single(&content, folder.path(), dest, replace),
+            Some(ItemKind::Link { target }) => {
                 let to = super::name(&target);
                 let reason = match why_not(path, &target) {
                     None => format!("{} is a link to {to}; name that", super::name(path)),
@@ -69,16 +76,16 @@ impl<B: Backend> Performer<B> {
 impl Performer<Session> {
     /// Writes a file, or one in a folder, to `to` in order, while its blocks arrive. A small file of a folder is
     /// written once it is whole. The session is over with it.
-    pub fn stream(&self, source: Source, to: &mut dyn Write) -> Reply {
-        self.pour(source, to).map_or_else(Reply::from, Reply::Node)
+    pub fn stream(&self, source: Source, to: &mut dyn Write) -> LineReply {
+        self.pour(source, to).map_or_else(LineReply::from, LineReply::Node)
     }
 
     fn pour(&self, source: Source, to: &mut dyn Write) -> Result<Answer, Failure> {
         let (catalogue, folder) = (self.catalogue.as_ref(), work_folder()?);
         if let Some((key, path)) = inside::source(catalogue, &self.folder, &source)? {
             let (_, extent) = self.listing(key, &path, folder.path().join("listing"))?;
-            if let Some(Kind::File(content)) = extent.itself.map(|item| item.kind)
-                && let Place::Own(key) = content.place
+            if let Some(ItemKind::File(content)) = extent.itself.map(|item| item.kind)
+                && let FileBytes::Own(key) = content.place
             {
                 let answer = self.pour_blocks(Source::Key(key), to)?;
                 return check(&content, &answer).map(|()| answer);
@@ -88,8 +95,8 @@ impl Performer<Session> {
         }
         let dest = folder.path().join("file");
         match self.bring(source, &dest, false, false)? {
-            Reply::Node(Answer::Failed(failure)) => Err(failure),
-            Reply::Node(answer) => {
+            LineReply::Node(Answer::Failed(failure)) => Err(failure),
+            LineReply::Node(answer) => {
                 let copied = File::open(&dest).and_then(|mut file| io::copy(&mut file, to)).and_then(|_| to.flush());
                 copied.map_err(|error| {
                     Failure::new(FailureKind::Other, format!("cannot write what was retrieved: {error}"))

@@ -8,8 +8,8 @@ use std::path::Path;
 use super::trouble;
 use crate::console::Backend;
 use crate::console::perform::Performer;
-use crate::console::reply::Reply;
-use crate::file::folder::{Content, Place};
+use crate::console::reply::LineReply;
+use crate::file::folder::{Content, FileBytes};
 use crate::id::Id;
 use crate::node::{Answer, Command, Failure, FailureKind, Source};
 use crate::runtime::{put_whole, stopwatch};
@@ -22,10 +22,10 @@ impl<B: Backend> Performer<B> {
         temporary: &Path,
         dest: &Path,
         replace: bool,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<LineReply, Failure> {
         let took = stopwatch();
         let (answer, standing) = match content.place {
-            Place::Own(key) => {
+            FileBytes::Own(key) => {
                 let answer = self.ask(Command::Retrieve { source: Source::Key(key), dest: dest.to_owned(), replace });
                 check(content, &answer)?;
                 let standing = matches!(answer, Answer::Retrieved { standing: true, .. });
@@ -34,7 +34,7 @@ impl<B: Backend> Performer<B> {
             place => {
                 let mut holders = 0;
                 let mut bytes = Vec::new();
-                if let Place::Packed { pack: key, size, offset } = place {
+                if let FileBytes::Packed { pack: key, size, offset } = place {
                     let pack = temporary.join("pack");
                     let answer = self.answer_to(Command::RetrieveBlock { key, size, dest: pack.clone() });
                     let Answer::Retrieved { holders: from, .. } = answer else { return Err(Failure::of(answer)) };
@@ -49,7 +49,7 @@ impl<B: Backend> Performer<B> {
             let executable = fs::metadata(dest).and_then(|there| make_executable(dest, there.permissions().mode()));
             executable.map_err(|error| trouble("make executable", dest, &error))?;
         }
-        Ok(Reply::Node(answer))
+        Ok(LineReply::Node(answer))
     }
 }
 

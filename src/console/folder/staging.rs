@@ -16,12 +16,12 @@ use crate::node::{Failure, FailureKind};
 use crate::runtime::{is_ours_alone, temporary_names};
 
 /// The place where a folder shall stand.
-pub(super) struct Place {
+pub(super) struct FolderPlace {
     /// The place's path; where that was a link, what the link leads to.
     pub(super) path: PathBuf,
 }
 
-impl Place {
+impl FolderPlace {
     /// Looks at `dest`.
     ///
     /// # Errors
@@ -95,7 +95,7 @@ impl Staging {
     ///
     /// # Errors
     /// Another retrieve is in it, or the system refuses it.
-    pub(super) fn open(place: &Place, key: &Key, inside: &Path) -> Result<Self, Failure> {
+    pub(super) fn open(place: &FolderPlace, key: &Key, inside: &Path) -> Result<Self, Failure> {
         let cannot = |error: io::Error| trouble("write beside", &place.path, &error);
         for path in temporary_names(&place.path, &brought(key, inside)) {
             let keeps = match DirBuilder::new().mode(0o700).create(&path) {
@@ -149,7 +149,7 @@ impl Staging {
     ///
     /// # Errors
     /// Something stands there by now, or the system refuses it.
-    pub(super) fn finish(self, place: &Place, replace: bool) -> Result<Option<PathBuf>, Failure> {
+    pub(super) fn finish(self, place: &FolderPlace, replace: bool) -> Result<Option<PathBuf>, Failure> {
         let aside = match place.is_taken() {
             true if replace => Some(place.clear()?),
             true => return Err(place.exists()),
@@ -197,8 +197,8 @@ mod tests {
 
     const KEY: Key = Id::ZERO;
 
-    fn stage(dest: &Path) -> (Place, Staging) {
-        let place = Place::of(dest).unwrap();
+    fn stage(dest: &Path) -> (FolderPlace, Staging) {
+        let place = FolderPlace::of(dest).unwrap();
         let staging = Staging::open(&place, &KEY, Path::new("")).unwrap();
         fs::create_dir(staging.tree()).unwrap();
         fs::write(staging.tree().join("new"), "new").unwrap();
@@ -232,7 +232,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (dest, elsewhere) = (folder.path().join("dest"), folder.path().join("elsewhere"));
         fs::create_dir(&elsewhere).unwrap();
-        let place = Place::of(&dest).unwrap();
+        let place = FolderPlace::of(&dest).unwrap();
         let mut names = temporary_names(&place.path, &KEY);
         symlink(&elsewhere, names.next().unwrap()).unwrap();
         let open = names.next().unwrap();

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
 use super::listing::Listing;
-use crate::file::folder::{Content, Kind};
+use crate::file::folder::{Content, ItemKind};
 use crate::id::Id;
 use crate::node::Failure;
 
@@ -17,10 +17,10 @@ use crate::node::Failure;
 const CHUNK: usize = 64 * 1024;
 
 /// Asked on the way whether to go on.
-pub(super) type Check<'a> = &'a dyn Fn() -> Result<(), Failure>;
+pub(super) type GoOnCheck<'a> = &'a dyn Fn() -> Result<(), Failure>;
 
 /// Whether the folder at `dest` holds what the listing tells of and nothing else, but for the links that are not made.
-pub(super) fn stands(dest: &Path, listing: &Listing, check: Check<'_>) -> Result<bool, Failure> {
+pub(super) fn stands(dest: &Path, listing: &Listing, check: GoOnCheck<'_>) -> Result<bool, Failure> {
     if !fs::symlink_metadata(dest).is_ok_and(|there| there.is_dir()) {
         return Ok(false);
     }
@@ -32,10 +32,10 @@ pub(super) fn stands(dest: &Path, listing: &Listing, check: Check<'_>) -> Result
         let at = dest.join(path);
         let there = fs::symlink_metadata(&at);
         same = match item.kind {
-            Kind::Link { target } if why_not(path, &target).is_some() => return Ok(()),
-            Kind::Link { target } => fs::read_link(&at).is_ok_and(|there| there == target),
-            Kind::Folder => there.is_ok_and(|there| there.is_dir()),
-            Kind::File(content) => holds(&at, &content, check)?,
+            ItemKind::Link { target } if why_not(path, &target).is_some() => return Ok(()),
+            ItemKind::Link { target } => fs::read_link(&at).is_ok_and(|there| there == target),
+            ItemKind::Folder => there.is_ok_and(|there| there.is_dir()),
+            ItemKind::File(content) => holds(&at, &content, check)?,
         };
         count += 1;
         check()
@@ -48,7 +48,7 @@ pub(super) fn stands(dest: &Path, listing: &Listing, check: Check<'_>) -> Result
 }
 
 /// Whether the file that a listing tells of is at `path`.
-pub(super) fn holds(path: &Path, content: &Content, check: Check<'_>) -> Result<bool, Failure> {
+pub(super) fn holds(path: &Path, content: &Content, check: GoOnCheck<'_>) -> Result<bool, Failure> {
     let Ok(there) = fs::symlink_metadata(path) else { return Ok(false) };
     let executable = there.permissions().mode() & 0o100 != 0;
     if !there.is_file() || there.len() != content.size || executable != content.executable {

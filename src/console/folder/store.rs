@@ -6,18 +6,18 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use super::answer::StoredFolder;
-use super::flight::{Flight, Span};
-use super::packs::{Pack, Packed, Planned, Plans};
-use super::walk::{Found, Seen, What, walk};
+use super::flight::{CommandSpan, Flight};
+use super::packs::{PackFile, Packed, PlannedFile, Plans};
+use super::walk::{EntryKind, FolderEntry, SeenFile, walk};
 use super::{Tree, name, no_temporary};
 use crate::console::perform::Performer;
-use crate::console::reply::{ConsoleAnswer, LeftOut, Reply};
+use crate::console::reply::{ConsoleAnswer, LeftOut, LineReply};
 use crate::console::spec::Store;
 use crate::console::terms::Terms;
 use crate::console::{Backend, finding};
 use crate::file::LocalManifest;
 use crate::file::folder::pack;
-use crate::file::folder::{Content, Item, Kind, Place, Writer};
+use crate::file::folder::{Content, FileBytes, Item, ItemKind, ListingWriter};
 use crate::id::{Id, Key};
 use crate::lease::Lease;
 use crate::node::{Answer, Command, Failure, FailureKind, Progress};
@@ -25,18 +25,18 @@ use crate::runtime::{Session, stopwatch};
 
 impl<B: Backend> Performer<B> {
     /// Stores files and folders, one after the other.
-    pub(in crate::console) fn store_all(&self, store: Store) -> Reply {
+    pub(in crate::console) fn store_all(&self, store: Store) -> LineReply {
         let (name, tree, terms) = (store.name.clone(), store.tree.clone(), store.terms);
         let one = |command, name| match command {
             Command::Store { path, manifest, keep } if path.is_dir() => {
                 let stored = self.store_folder(&path, manifest.as_ref(), name, keep, (&tree, terms));
-                stored.unwrap_or_else(|failure| Reply::of_file(path, Answer::Failed(failure)))
+                stored.unwrap_or_else(|failure| LineReply::of_file(path, Answer::Failed(failure)))
             }
             command => self.reply_on(command, name, Some(terms)),
         };
         match <[Command; 1]>::try_from(store.commands()) {
             Ok([command]) => one(command, name),
-            Err(_) if name.is_some() => Reply::failed(FailureKind::Usage, "--name is of one file"),
+            Err(_) if name.is_some() => LineReply::failed(FailureKind::Usage, "--name is of one file"),
             Err(commands) => self.all(commands, |command| one(command, None)),
         }
     }
@@ -48,13 +48,13 @@ impl<B: Backend> Performer<B> {
         called: Option<String>,
         keep: bool,
         (tree, terms): (&Tree, Terms),
-    ) -> Result<Reply, Failure> {
+    ) -> Result<LineReply, Failure> {
         if let Some(LocalManifest { path, .. }) = manifest {
             let reason = format!("{} cannot be written: a folder has no manifest; its key is all it takes", name(path));
             return Err(Failure::new(FailureKind::Usage, reason));
         }
         let took = stopwatch();
-        let span = Span::begin(&self.backend)?;
+        let span = CommandSpan::begin(&self.backend)?;
         let whole = Command::StoreListing { path: folder.to_owned(), keep };
         let mut show = self.shows.begin(&whole);
         let mut gathered = Gathered::begin(folder, self.session());
@@ -71,21 +71,21 @@ impl<B: Backend> Performer<B> {
         if let Some(catalogue) = &self.catalogue {
             finding::remember_folder(catalogue, &stored, called, owned, sha256)?;
         }
-        Ok(Reply::Console(ConsoleAnswer::StoredFolder(stored)))
+        Ok(LineReply::Console(ConsoleAnswer::StoredFolder(stored)))
     }
 }
 
 /// What is under way.
-enum Sent {
+enum SentItem {
     /// A pack, whose file stays open until it has been read.
-    Pack(Pack),
+    Pack(PackFile),
     /// The file of this item.
     File { item: usize, size: u64 },
 }
 
 /// What came of it all.
 #[derive(Default)]
-struct Sum {
+struct StoreSum {
     items: Vec<Item>,
     blocks: u64,
     lists: u64,
@@ -95,7 +95,7 @@ struct Sum {
     lacking: Option<String>,
 }
 
-impl Sum {
+impl StoreSum {
     fn count(&mut self, answer: &Answer) {
         let Answer::Stored { blocks, lists, copies, wanted, unreached, lacking, .. } = answer else { return };
         self.blocks += blocks;
@@ -108,26 +108,26 @@ impl Sum {
     }
 
     /// What was sent has come to its end. Bytes of files that are stored with it.
-    fn land(&mut self, sent: Sent, answer: Answer) -> Result<u64, Failure> {
+    fn land(&mut self, sent: SentItem, answer: Answer) -> Result<u64, Failure> {
         self.count(&answer);
         match (sent, answer) {
-            (Sent::Pack(Pack { size, files, .. }), Answer::Stored { key: pack, bytes, .. })
+            (SentItem::Pack(PackFile { size, files, .. }), Answer::Stored { key: pack, bytes, .. })
                 if bytes == u64::from(size) =>
             {
                 for Packed { item, offset, sha256 } in files {
-                    if let Kind::File(content) = &mut self.items[item].kind {
-                        (content.sha256, content.place) = (sha256, Place::Packed { pack, size, offset });
+                    if let ItemKind::File(content) = &mut self.items[item].kind {
+                        (content.sha256, content.place) = (sha256, FileBytes::Packed { pack, size, offset });
                     }
                 }
                 Ok(bytes - pack::HEAD.len() as u64)
             }
-            (Sent::File { item, size }, Answer::Stored { key, sha256, bytes, .. }) if size == bytes => {
-                if let Kind::File(content) = &mut self.items[item].kind {
-                    (content.sha256, content.place) = (sha256, Place::Own(key));
+            (SentItem::File { item, size }, Answer::Stored { key, sha256, bytes, .. }) if size == bytes => {
+                if let ItemKind::File(content) = &mut self.items[item].kind {
+                    (content.sha256, content.place) = (sha256, FileBytes::Own(key));
                 }
                 Ok(bytes)
             }
-            (Sent::File { item, .. }, Answer::Stored { .. }) => Err(changed(&self.items[item].path)),
+            (SentItem::File { item, .. }, Answer::Stored { .. }) => Err(changed(&self.items[item].path)),
             (_, answer) => Err(Failure::of(answer)),
         }
     }
@@ -135,7 +135,7 @@ impl Sum {
     /// The listing, in a temporary file without a name.
     fn listing(&self) -> io::Result<File> {
         let mut out = io::BufWriter::new(tempfile::tempfile()?);
-        let (mut writer, text) = Writer::begin();
+        let (mut writer, text) = ListingWriter::begin();
         out.write_all(text.as_bytes())?;
         for item in &self.items {
             out.write_all(writer.item(item).as_bytes())?;
@@ -144,15 +144,15 @@ impl Sum {
     }
 
     fn answer(self, folder: &Path, key: Key, skipped: Vec<LeftOut>, took: std::time::Duration) -> StoredFolder {
-        let count = |is: fn(&Kind) -> bool| self.items.iter().filter(|item| is(&item.kind)).count() as u64;
-        let size = |item: &Item| if let Kind::File(content) = &item.kind { content.size } else { 0 };
+        let count = |is: fn(&ItemKind) -> bool| self.items.iter().filter(|item| is(&item.kind)).count() as u64;
+        let size = |item: &Item| if let ItemKind::File(content) = &item.kind { content.size } else { 0 };
         StoredFolder {
             file: folder.to_owned(),
             key,
             bytes: self.items.iter().map(size).sum(),
-            files: count(|kind| matches!(kind, Kind::File(_))),
-            folders: count(|kind| matches!(kind, Kind::Folder)),
-            links: count(|kind| matches!(kind, Kind::Link { .. })),
+            files: count(|kind| matches!(kind, ItemKind::File(_))),
+            folders: count(|kind| matches!(kind, ItemKind::Folder)),
+            links: count(|kind| matches!(kind, ItemKind::Link { .. })),
             blocks: self.blocks,
             lists: self.lists,
             copies: self.copies,
@@ -169,7 +169,7 @@ impl Sum {
 /// What is in a folder, gathered to be sent.
 struct Gathered<'a> {
     folder: &'a Path,
-    sum: Sum,
+    sum: StoreSum,
     /// Small files, which are read already; nothing is sent before all that is in the folder was looked at.
     plans: Plans,
     /// Files that share no block: their items, and how large they are.
@@ -178,22 +178,22 @@ struct Gathered<'a> {
 
 impl<'a> Gathered<'a> {
     fn begin(folder: &'a Path, beside: Option<Session>) -> Self {
-        Self { folder, sum: Sum::default(), plans: Plans::begin(beside), large: Vec::new() }
+        Self { folder, sum: StoreSum::default(), plans: Plans::begin(beside), large: Vec::new() }
     }
 
-    fn add(&mut self, Found { path, what }: Found) {
+    fn add(&mut self, FolderEntry { path, what }: FolderEntry) {
         let item = self.sum.items.len();
         let kind = match what {
-            What::Folder => Kind::Folder,
-            What::Link { target } => Kind::Link { target },
-            What::File(seen) => {
+            EntryKind::Folder => ItemKind::Folder,
+            EntryKind::Link { target } => ItemKind::Link { target },
+            EntryKind::File(seen) => {
                 match seen.size {
                     0 => {}
-                    size if size > pack::MOST => self.large.push((item, size)),
-                    _ => self.plans.add(&path, Planned { item, at: self.folder.join(&path), seen }),
+                    size if size > pack::LARGEST_PACKED => self.large.push((item, size)),
+                    _ => self.plans.add(&path, PlannedFile { item, at: self.folder.join(&path), seen }),
                 }
-                let Seen { size, executable, .. } = seen;
-                Kind::File(Content { size, executable, sha256: Id::of(b""), place: Place::Nowhere })
+                let SeenFile { size, executable, .. } = seen;
+                ItemKind::File(Content { size, executable, sha256: Id::of(b""), place: FileBytes::Nowhere })
             }
         };
         self.sum.items.push(Item { path, kind });
@@ -202,19 +202,20 @@ impl<'a> Gathered<'a> {
     /// Sends all of it, to be kept on behalf of `lease`, and waits until it is stored.
     fn send<B: Backend>(
         self,
-        mut flight: Flight<'_, B, Sent>,
+        mut flight: Flight<'_, B, SentItem>,
         keep: bool,
         lease: Option<Lease>,
-    ) -> Result<Sum, Failure> {
+    ) -> Result<StoreSum, Failure> {
         let Self { folder, mut sum, plans, large } = self;
         for (item, size) in large {
             let command = Command::Store { path: folder.join(&sum.items[item].path), manifest: None, keep };
-            flight.begin(Sent::File { item, size }, command.on(lease), &mut |sent, answer| sum.land(sent, answer))?;
+            flight
+                .begin(SentItem::File { item, size }, command.on(lease), &mut |sent, answer| sum.land(sent, answer))?;
         }
         for pack in plans.read() {
             let pack = pack?;
             let command = Command::StoreBlock { path: path_of(&pack.file), keep };
-            flight.begin(Sent::Pack(pack), command.on(lease), &mut |sent, answer| sum.land(sent, answer))?;
+            flight.begin(SentItem::Pack(pack), command.on(lease), &mut |sent, answer| sum.land(sent, answer))?;
         }
         flight.finish(&mut |sent, answer| sum.land(sent, answer))?;
         Ok(sum)

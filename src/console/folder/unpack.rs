@@ -6,16 +6,16 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use super::answer::RetrievedFolder;
-use super::flight::{Flight, Span};
-use super::listing::{Extent, Listing};
+use super::flight::{CommandSpan, Flight};
+use super::listing::{ListedExtent, Listing};
 use super::single::{check, make_executable, slice};
-use super::staging::{Place as Dest, Staging};
+use super::staging::{FolderPlace as Dest, Staging};
 use super::standing::{holds, stands, why_not};
 use super::trouble;
 use crate::console::Backend;
 use crate::console::perform::Performer;
-use crate::console::reply::{ConsoleAnswer, LeftOut, Reply};
-use crate::file::folder::{Content, Item, Kind, Place};
+use crate::console::reply::{ConsoleAnswer, LeftOut, LineReply};
+use crate::file::folder::{Content, FileBytes, Item, ItemKind};
 use crate::id::Key;
 use crate::node::{Answer, Command, Failure, FailureKind, Progress, Source};
 use crate::raw_text;
@@ -23,19 +23,25 @@ use crate::runtime::stopwatch;
 
 impl<B: Backend> Performer<B> {
     /// Brings the folder `key`, or the folder `inside` it, to `dest`.
-    pub(super) fn bring_folder(&self, key: Key, inside: &Path, dest: &Path, replace: bool) -> Result<Reply, Failure> {
+    pub(super) fn bring_folder(
+        &self,
+        key: Key,
+        inside: &Path,
+        dest: &Path,
+        replace: bool,
+    ) -> Result<LineReply, Failure> {
         let took = stopwatch();
-        let span = Span::begin(&self.backend)?;
+        let span = CommandSpan::begin(&self.backend)?;
         let mut show = self.shows.begin(&Command::RetrieveListing { key, dest: dest.to_owned() });
         let dest = Dest::of(dest)?;
         let mut staging = Staging::open(&dest, &key, inside)?;
         let (listing, extent) = self.listing(key, inside, staging.file("listing"))?;
         let answered = |standing, resumed, aside, (skipped, unmade): (Vec<LeftOut>, u64)| {
-            let Extent { bytes, files, folders, links, .. } = extent;
+            let ListedExtent { bytes, files, folders, links, .. } = extent;
             let links = links - unmade;
             let took = took();
             let folder = RetrievedFolder { bytes, resumed, files, folders, links, standing, aside, skipped, took };
-            Reply::Console(ConsoleAnswer::RetrievedFolder(folder))
+            LineReply::Console(ConsoleAnswer::RetrievedFolder(folder))
         };
         if dest.is_taken() {
             if stands(&dest.path, &listing, &|| span.check())? {
@@ -77,7 +83,7 @@ const NAMED: u64 = 1000;
 fn skipped(listing: &Listing) -> Result<(Vec<LeftOut>, u64), Failure> {
     let (mut skipped, mut count, mut last) = (Vec::new(), 0, PathBuf::new());
     listing.each(&mut |path, item| {
-        if let Kind::Link { target } = &item.kind
+        if let ItemKind::Link { target } = &item.kind
             && let Some(reason) = why_not(path, target)
         {
             count += 1;
@@ -99,7 +105,7 @@ fn skipped(listing: &Listing) -> Result<(Vec<LeftOut>, u64), Failure> {
 /// Makes the links, last of all, so that nothing is ever written through one. Those that are not made.
 fn make_links(listing: &Listing, tree: &Path) -> Result<(Vec<LeftOut>, u64), Failure> {
     listing.each(&mut |path, item| {
-        let Kind::Link { target } = item.kind else { return Ok(()) };
+        let ItemKind::Link { target } = item.kind else { return Ok(()) };
         if why_not(path, &target).is_some() {
             return Ok(());
         }
@@ -126,7 +132,7 @@ struct Missing {
 type OfPack = ((Key, u32), Vec<(Missing, u32)>);
 
 /// What is under way.
-enum Brought {
+enum BroughtItem {
     /// A pack, which comes to this file, and what is missing of it: each with its place in the pack.
     Pack { file: PathBuf, missing: Vec<(Missing, u32)> },
     /// A file of its own, which comes to this other place first.
@@ -135,8 +141,8 @@ enum Brought {
 
 /// A folder that is being put together.
 struct Unpacking<'a, 'f, B: Backend> {
-    span: &'a Span<'a, B>,
-    flight: &'a mut Flight<'f, B, Brought>,
+    span: &'a CommandSpan<'a, B>,
+    flight: &'a mut Flight<'f, B, BroughtItem>,
     tree: PathBuf,
     staging: &'a Staging,
     /// Files and packs so far: each gets a name of its own, which another run finds again.
@@ -152,9 +158,9 @@ impl<B: Backend> Unpacking<'_, '_, B> {
             let at = self.tree.join(path);
             match kind {
                 _ if path.as_os_str().is_empty() => Ok(()),
-                Kind::Folder => make_folder(&at),
-                Kind::Link { .. } => Ok(()),
-                Kind::File(content) => self.file(at, content, &mut pack),
+                ItemKind::Folder => make_folder(&at),
+                ItemKind::Link { .. } => Ok(()),
+                ItemKind::File(content) => self.file(at, content, &mut pack),
             }
         })?;
         if let Some((pack, missing)) = pack {
@@ -164,7 +170,7 @@ impl<B: Backend> Unpacking<'_, '_, B> {
     }
 
     fn file(&mut self, at: PathBuf, content: Content, open: &mut Option<OfPack>) -> Result<(), Failure> {
-        if let Place::Packed { pack, size, .. } = content.place
+        if let FileBytes::Packed { pack, size, .. } = content.place
             && open.as_ref().is_none_or(|(of, _)| *of != (pack, size))
             && let Some((pack, missing)) = open.replace(((pack, size), Vec::new()))
         {
@@ -178,14 +184,14 @@ impl<B: Backend> Unpacking<'_, '_, B> {
         }
         let missing = Missing { at, content };
         match (missing.content.place, open) {
-            (Place::Packed { offset, .. }, Some((_, of_pack))) => {
+            (FileBytes::Packed { offset, .. }, Some((_, of_pack))) => {
                 of_pack.push((missing, offset));
                 Ok(())
             }
-            (Place::Own(key), _) => {
+            (FileBytes::Own(key), _) => {
                 let file = self.staging.file(&format!("file-{}", self.files));
                 let command = Command::Retrieve { source: Source::Key(key), dest: file.clone(), replace: true };
-                self.begin(Brought::Own { file, missing }, command)
+                self.begin(BroughtItem::Own { file, missing }, command)
             }
             _ => write(&missing, &[]),
         }
@@ -197,18 +203,18 @@ impl<B: Backend> Unpacking<'_, '_, B> {
         }
         let file = self.staging.file(&format!("pack-{}", self.files));
         let command = Command::RetrieveBlock { key, size, dest: file.clone() };
-        self.begin(Brought::Pack { file, missing }, command)
+        self.begin(BroughtItem::Pack { file, missing }, command)
     }
 
-    fn begin(&mut self, brought: Brought, command: Command) -> Result<(), Failure> {
+    fn begin(&mut self, brought: BroughtItem, command: Command) -> Result<(), Failure> {
         self.flight.begin(brought, command, &mut |brought, answer| land(brought, &answer))
     }
 }
 
 /// What was brought is put in its place: how many bytes.
-fn land(brought: Brought, answer: &Answer) -> Result<u64, Failure> {
+fn land(brought: BroughtItem, answer: &Answer) -> Result<u64, Failure> {
     match brought {
-        Brought::Pack { file, missing } => {
+        BroughtItem::Pack { file, missing } => {
             if !matches!(answer, Answer::Retrieved { .. }) {
                 return Err(Failure::of(answer.clone()));
             }
@@ -221,7 +227,7 @@ fn land(brought: Brought, answer: &Answer) -> Result<u64, Failure> {
             fs::remove_file(&file).map_err(|error| trouble("remove", &file, &error))?;
             Ok(bytes)
         }
-        Brought::Own { file, missing: Missing { at, content } } => {
+        BroughtItem::Own { file, missing: Missing { at, content } } => {
             check(&content, answer)?;
             let cannot = |error: io::Error| trouble("write", &at, &error);
             if content.executable {

@@ -19,22 +19,22 @@ use crate::raw_text;
 const NAMED: usize = 10;
 
 /// Something in the folder.
-pub(super) struct Found {
+pub(super) struct FolderEntry {
     /// Its path, which begins in the folder.
     pub(super) path: PathBuf,
-    pub(super) what: What,
+    pub(super) what: EntryKind,
 }
 
 /// What it is.
-pub(super) enum What {
+pub(super) enum EntryKind {
     Folder,
     Link { target: PathBuf },
-    File(Seen),
+    File(SeenFile),
 }
 
 /// What a regular file was like when it was looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct SeenFile {
     /// Bytes in it.
     pub(super) size: u64,
     pub(super) executable: bool,
@@ -42,7 +42,7 @@ pub(super) struct Seen {
     pub(super) modified: (i64, i64),
 }
 
-impl Seen {
+impl SeenFile {
     /// None where it is no regular file.
     pub(super) fn of(metadata: &Metadata) -> Option<Self> {
         let executable = metadata.permissions().mode() & 0o100 != 0;
@@ -53,7 +53,7 @@ impl Seen {
 
 /// What came of looking at a folder.
 #[derive(Default)]
-pub(super) struct Walked {
+pub(super) struct WalkedFolder {
     /// What is left out.
     pub(super) skipped: Vec<LeftOut>,
     /// Bytes of all files.
@@ -69,10 +69,10 @@ pub(super) fn walk(
     folder: &Path,
     tree: &Tree,
     check: &dyn Fn() -> Result<(), Failure>,
-    take: &mut dyn FnMut(Found),
-) -> Result<Walked, Failure> {
+    take: &mut dyn FnMut(FolderEntry),
+) -> Result<WalkedFolder, Failure> {
     let (excludes, me) = (Excludes::new(&tree.exclude)?, geteuid().as_raw());
-    let mut walked = Walked::default();
+    let mut walked = WalkedFolder::default();
     let mut unreadable: Vec<LeftOut> = Vec::new();
     // Of a link that is named, what it leads to is meant.
     fs::read_dir(folder).map_err(|error| trouble("read the folder", folder, &error))?;
@@ -84,8 +84,8 @@ pub(super) fn walk(
                 let path = below(folder, entry.path()).to_owned();
                 match look(&entry, me) {
                     Ok(Some(what)) => {
-                        walked.bytes += if let What::File(Seen { size, .. }) = what { size } else { 0 };
-                        take(Found { path, what });
+                        walked.bytes += if let EntryKind::File(SeenFile { size, .. }) = what { size } else { 0 };
+                        take(FolderEntry { path, what });
                     }
                     Ok(None) => {
                         let reason = kind_of(&entry).to_owned();
@@ -113,13 +113,13 @@ fn below<'p>(folder: &Path, path: &'p Path) -> &'p Path {
 }
 
 /// What it is, for the user `me`; none if it is nothing that can be stored.
-fn look(entry: &DirEntry, me: u32) -> io::Result<Option<What>> {
+fn look(entry: &DirEntry, me: u32) -> io::Result<Option<EntryKind>> {
     let kind = entry.file_type();
     if kind.is_dir() {
-        return Ok(Some(What::Folder));
+        return Ok(Some(EntryKind::Folder));
     }
     if kind.is_symlink() {
-        return Ok(Some(What::Link { target: fs::read_link(entry.path())? }));
+        return Ok(Some(EntryKind::Link { target: fs::read_link(entry.path())? }));
     }
     if !kind.is_file() {
         return Ok(None);
@@ -130,7 +130,7 @@ fn look(entry: &DirEntry, me: u32) -> io::Result<Option<What>> {
     if metadata.uid() != me || metadata.mode() & 0o400 == 0 {
         faccessat(AT_FDCWD, entry.path(), AccessFlags::R_OK, AtFlags::AT_EACCESS)?;
     }
-    Ok(Seen::of(&metadata).map(What::File))
+    Ok(SeenFile::of(&metadata).map(EntryKind::File))
 }
 
 /// Opens a regular file. What took its place meanwhile is neither followed nor waited for.

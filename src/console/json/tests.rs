@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::super::beside::JobInfo;
 use super::super::catalogue::{Entry, Owned};
-use super::super::folder::{Listed, ListedItem, RetrievedFolder, Shown, StoredFolder};
+use super::super::folder::{ListedFolder, ListedItem, RetrievedFolder, ShownText, StoredFolder};
 use super::super::pausing::Paused;
 use super::super::reply::{ConsoleAnswer, HelpEntry, Imported, LeftOut, TestResult, Tested};
 use super::super::{Defaults, Grammar};
@@ -14,12 +14,12 @@ use crate::id::{Id, Key};
 use crate::lease::Lease;
 use crate::name::FileName;
 use crate::network::NetworkName;
-use crate::node::explain::{Asked, Outcome, Wish};
+use crate::node::explain::{AskedFor, AskedQuestion, QuestionOutcome};
 use crate::node::health::{BlockHealth, Checked, CopyAt, CopyState, Health, PeerCopies, Scrubbed, Scrubbing};
 use crate::node::notice::{FileNews, PeerInfo, Status};
-use crate::node::{Answer, Command, Failure, Named, Source};
-use crate::overlay::{OverlayKind, Reason, TableRow};
-use crate::runtime::{Gauge, QueueSeen, ThreadSeen, ThreadsSeen, Wanted};
+use crate::node::{Answer, Command, Failure, NamedBy, Source};
+use crate::overlay::{AskReason, OverlayKind, TableRow};
+use crate::runtime::{Gauge, QueueSeen, ThreadSeen, ThreadsSeen, WantedLock};
 
 const KEY: Key = Id::ZERO;
 const TOOK: Duration = Duration::from_micros(1_234_567);
@@ -136,18 +136,18 @@ fn threads() -> ThreadsSeen {
         busy: TOOK,
         processor: Some(TOOK),
         holds: vec!["view"],
-        wants: Some(Wanted { lock: "view", protects: "it", held_by: vec!["node".to_owned()] }),
+        wants: Some(WantedLock { lock: "view", protects: "it", held_by: vec!["node".to_owned()] }),
     };
     let node = ThreadSeen { name: "node".to_owned(), at: "waits".to_owned(), gauge: Some(gauge) };
     ThreadsSeen { threads: vec![node], queues: vec![QueueSeen { name: "jobs", length: 1, bound: 2 }] }
 }
 
-fn asked() -> Asked {
-    Asked {
+fn asked() -> AskedQuestion {
+    AskedQuestion {
         id: Some(KEY),
         addr: peer().addr,
-        request: Wish::Block,
-        reason: Reason::Nearest,
+        request: AskedFor::Block,
+        reason: AskReason::Nearest,
         distance: Some(253),
         gained: Some(3),
         named_by: Some(1),
@@ -159,7 +159,7 @@ fn asked() -> Asked {
         sent: 1,
         waited: Some(TOOK),
         trail: vec![peer()],
-        outcome: Outcome::Named { peers: 7, new: 2 },
+        outcome: QuestionOutcome::Named { peers: 7, new: 2 },
     }
 }
 
@@ -178,12 +178,12 @@ fn of_console() -> Vec<ConsoleAnswer> {
     };
     let equal = TestResult::Equal { key: KEY, sha256: KEY, bytes: 1, stored_in: TOOK, retrieved_in: TOOK };
     let results = [equal, TestResult::Failed(failure())];
-    let help = Reply::help(&Grammar::new(Defaults::default()), Some("quit"));
-    let Reply::Console(help) = help else { panic!("{help:?}") };
+    let help = LineReply::help(&Grammar::new(Defaults::default()), Some("quit"));
+    let LineReply::Console(help) = help else { panic!("{help:?}") };
     assert!(matches!(&help, ConsoleAnswer::Help { commands } if matches!(commands[..], [HelpEntry { .. }])));
     vec![
         ConsoleAnswer::Paused(Paused { took: TOOK, overlay: OverlayKind::Ring }),
-        ConsoleAnswer::All { answers: vec![Reply::Node(Answer::Cleared { blocks: 1 })] },
+        ConsoleAnswer::All { answers: vec![LineReply::Node(Answer::Cleared { blocks: 1 })] },
         ConsoleAnswer::Tested {
             passed: 1,
             failed: 1,
@@ -237,14 +237,14 @@ fn of_folders() -> Vec<ConsoleAnswer> {
     vec![
         ConsoleAnswer::StoredFolder(stored),
         ConsoleAnswer::RetrievedFolder(retrieved),
-        ConsoleAnswer::Listed(Listed { key: KEY, path, items: vec![item] }),
-        ConsoleAnswer::Shown(Shown { text: "x".to_owned() }),
+        ConsoleAnswer::Listed(ListedFolder { key: KEY, path, items: vec![item] }),
+        ConsoleAnswer::Shown(ShownText { text: "x".to_owned() }),
     ]
 }
 
-fn replies() -> Vec<Reply> {
-    let of_node = of_files().into_iter().chain(of_node()).map(Reply::Node);
-    of_node.chain(of_console().into_iter().chain(of_folders()).map(Reply::Console)).collect()
+fn replies() -> Vec<LineReply> {
+    let of_node = of_files().into_iter().chain(of_node()).map(LineReply::Node);
+    of_node.chain(of_console().into_iter().chain(of_folders()).map(LineReply::Console)).collect()
 }
 
 /// Fields by answer, as the page tells them; a ? at the end is left out.
@@ -323,7 +323,7 @@ fn the_page_tells_every_event_and_its_fields() {
         (by_key, &retrieved, &[("key", key.as_str()), ("dest", "d"), ("event", "retrieved")]),
         (by_list, &retrieved, &[("file", "m"), ("dest", "d")]),
     ] {
-        let named = Named::of(&command).unwrap();
+        let named = NamedBy::of(&command).unwrap();
         let done = event(&Notice::Done { command: 1, answer: answer.clone(), named }, TOOK).unwrap();
         let done: Value = serde_json::from_str(&done).unwrap();
         for (field, value) in fields {
@@ -360,12 +360,12 @@ fn the_page_names_the_fields_inside_of_answers_too() {
 
 #[test]
 fn times_are_milliseconds_and_a_list_names_what_it_has() {
-    let pong = Reply::Node(Answer::Pong { peer: peer(), rtt: TOOK }).to_json();
+    let pong = LineReply::Node(Answer::Pong { peer: peer(), rtt: TOOK }).to_json();
     assert!(pong.contains(r#""rtt":1234.567"#), "{pong}");
     let files = replies().into_iter().map(|reply| reply.to_json()).find(|text| text.contains("\"answer\":\"files\""));
     assert!(files.is_some_and(|files| files.contains(r#""lease":{"copies":3,"lasts":2000,"until":1000}"#)));
-    let listed = Reply::Node(Answer::List { blocks: vec![(KEY, 7)] }).to_json();
+    let listed = LineReply::Node(Answer::List { blocks: vec![(KEY, 7)] }).to_json();
     assert_eq!(listed, format!(r#"{{"answer":"list","blocks":[{{"bytes":7,"key":"{KEY}"}}]}}"#));
-    let named = Reply::of_file("a".into(), Answer::Cleared { blocks: 1 }).to_json();
+    let named = LineReply::of_file("a".into(), Answer::Cleared { blocks: 1 }).to_json();
     assert_eq!(named, r#"{"answer":"cleared","blocks":1,"file":"a"}"#);
 }

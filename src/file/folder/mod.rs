@@ -13,8 +13,8 @@
 //! in that block, one behind the other. So no two files can claim the same bytes, nor one bytes that there are not.
 //!
 //! Whatever is in a folder stands right behind it, in the order of the bytes of the names, and nothing tells a time:
-//! the same tree has the same listing, and the same key. A listing may come from anybody: what [`Reader`] lets pass
-//! never leads out of the folder that it is written to.
+//! the same tree has the same listing, and the same key. A listing may come from anybody: what [`ListingReader`] lets
+//! pass never leads out of the folder that it is written to.
 
 pub mod pack;
 mod read;
@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use read::{ListingError, Reader};
+pub use read::{ListingError, ListingReader};
 
 use crate::id::{Id, Key};
 use crate::path_text;
@@ -43,12 +43,12 @@ pub struct Item {
     /// Its path, which begins in the folder.
     pub path: PathBuf,
     /// What it is.
-    pub kind: Kind,
+    pub kind: ItemKind,
 }
 
 /// What an [`Item`] is.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum ItemKind {
     /// A folder.
     Folder,
     /// A symbolic link.
@@ -70,12 +70,12 @@ pub struct Content {
     /// The file's SHA-256.
     pub sha256: Id,
     /// Where the bytes are.
-    pub place: Place,
+    pub place: FileBytes,
 }
 
 /// Where the bytes of a file are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Place {
+pub enum FileBytes {
     /// Nowhere: the file is empty.
     Nowhere,
     /// In a file of their own, of this key.
@@ -94,7 +94,7 @@ pub enum Place {
 /// One line of a listing.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-enum Line {
+enum ListingLine {
     /// The first line.
     Listing { version: u32 },
     /// The block that the files below lie in, unless they have keys of their own.
@@ -122,29 +122,29 @@ enum Line {
 }
 
 /// Writes a listing, item by item, in the order of [`order`].
-pub struct Writer {
+pub struct ListingWriter {
     pack: Option<Key>,
 }
 
-impl Writer {
+impl ListingWriter {
     /// A writer, and the text that its listing begins with.
     pub fn begin() -> (Self, String) {
-        (Self { pack: None }, text(&Line::Listing { version: VERSION }))
+        (Self { pack: None }, text(&ListingLine::Listing { version: VERSION }))
     }
 
     /// The text of the next item.
     pub fn item(&mut self, item: &Item) -> String {
         let path = item.path.clone();
         match &item.kind {
-            Kind::Folder => text(&Line::Folder { path }),
-            Kind::Link { target } => text(&Line::Link { path, target: target.clone() }),
-            Kind::File(Content { size, executable, sha256, place }) => {
+            ItemKind::Folder => text(&ListingLine::Folder { path }),
+            ItemKind::Link { target } => text(&ListingLine::Link { path, target: target.clone() }),
+            ItemKind::File(Content { size, executable, sha256, place }) => {
                 let (size, executable, sha256) = (*size, *executable, *sha256);
-                let key = if let Place::Own(key) = place { Some(*key) } else { None };
-                let line = text(&Line::File { path, size, executable, sha256, key });
+                let key = if let FileBytes::Own(key) = place { Some(*key) } else { None };
+                let line = text(&ListingLine::File { path, size, executable, sha256, key });
                 match place {
-                    Place::Packed { pack, size, .. } if self.pack.replace(*pack) != Some(*pack) => {
-                        text(&Line::Pack { key: *pack, size: *size }) + &line
+                    FileBytes::Packed { pack, size, .. } if self.pack.replace(*pack) != Some(*pack) => {
+                        text(&ListingLine::Pack { key: *pack, size: *size }) + &line
                     }
                     _ => line,
                 }
@@ -153,7 +153,7 @@ impl Writer {
     }
 }
 
-fn text(line: &Line) -> String {
+fn text(line: &ListingLine) -> String {
     // Every field is text or a number, so this cannot fail.
     serde_json::to_string(line).unwrap_or_default() + "\n"
 }

@@ -14,7 +14,7 @@ use crate::id::Id;
 pub const HEAD: &[u8] = b"kadring-pack 1\n";
 
 /// Bytes of the largest file that has room in a pack.
-pub const MOST: u64 = MAX_BLOCK_SIZE as u64 - HEAD.len() as u64;
+pub const LARGEST_PACKED: u64 = MAX_BLOCK_SIZE as u64 - HEAD.len() as u64;
 
 /// A pack ends by chance once it has so many bytes.
 const LEAST: u64 = 512 * 1024;
@@ -38,7 +38,8 @@ impl Default for Cutter {
 }
 
 impl Cutter {
-    /// Whether the pack has room for a file of this size, of at most [`MOST`] bytes. If not, it ends before that file.
+    /// Whether the pack has room for a file of this size, of at most [`LARGEST_PACKED`] bytes. If not, it ends before
+    /// that file.
     pub fn has_room(&self, size: u64) -> bool {
         self.filled + size <= u64::from(MAX_BLOCK_SIZE)
     }
@@ -97,7 +98,7 @@ mod tests {
 
     #[test]
     fn packs_are_blocks_and_well_filled() {
-        for size in [1, 1000, 1024, 60_000, MOST / 2 + 1, MOST] {
+        for size in [1, 1000, 1024, 60_000, LARGEST_PACKED / 2 + 1, LARGEST_PACKED] {
             let files = tree(10_000_000 / size.max(1000), |_| size);
             let packs = packs(&files);
             assert!(packs.iter().all(|pack| bytes(pack) <= u64::from(MAX_BLOCK_SIZE)), "files of {size} bytes");

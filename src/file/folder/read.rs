@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use thiserror::Error;
 
 use super::pack::HEAD;
-use super::{Content, Item, Kind, Line, Place, VERSION, order};
+use super::{Content, FileBytes, Item, ItemKind, ListingLine, VERSION, order};
 use crate::config::MAX_BLOCK_SIZE;
 use crate::id::{Id, Key};
 
@@ -15,7 +15,7 @@ const LONGEST_NAME: usize = 255;
 
 /// Reads a listing line by line. It keeps one path, however long the listing is.
 #[derive(Debug, Default)]
-pub struct Reader {
+pub struct ListingReader {
     begun: bool,
     /// Lines read so far.
     lines: u64,
@@ -23,14 +23,14 @@ pub struct Reader {
     last: Option<PathBuf>,
     /// The folder that the item before was, or was in.
     open: PathBuf,
-    pack: Option<Pack>,
+    pack: Option<OpenPack>,
     /// Bytes of all files so far.
     bytes: u64,
 }
 
 /// The pack whose files are being read.
 #[derive(Debug)]
-struct Pack {
+struct OpenPack {
     key: Key,
     size: u32,
     /// Where the next file begins.
@@ -47,7 +47,7 @@ pub struct ListingError {
     what: &'static str,
 }
 
-impl Reader {
+impl ListingReader {
     /// Reads the next line, which has no end. None if the line is no item.
     ///
     /// # Errors
@@ -68,56 +68,56 @@ impl Reader {
         whole.map(|()| self.bytes).map_err(|what| ListingError { line, what })
     }
 
-    fn take(&mut self, line: Line) -> Result<Option<Item>, &'static str> {
+    fn take(&mut self, line: ListingLine) -> Result<Option<Item>, &'static str> {
         match line {
-            Line::Listing { version: VERSION } if !self.begun => {
+            ListingLine::Listing { version: VERSION } if !self.begun => {
                 self.begun = true;
                 return Ok(None);
             }
-            Line::Listing { .. } => return Err("is of another version of this program, or stands twice"),
+            ListingLine::Listing { .. } => return Err("is of another version of this program, or stands twice"),
             _ if !self.begun => return Err("does not say that it is one"),
             _ => {}
         }
         let (path, kind) = match line {
-            Line::Pack { key, size } => {
+            ListingLine::Pack { key, size } => {
                 self.end_pack()?;
                 if size <= HEAD.len() as u32 || size > MAX_BLOCK_SIZE {
                     return Err("tells of a pack of an impossible size");
                 }
-                self.pack = Some(Pack { key, size, at: HEAD.len() as u32 });
+                self.pack = Some(OpenPack { key, size, at: HEAD.len() as u32 });
                 return Ok(None);
             }
-            Line::Listing { .. } => return Ok(None),
-            Line::Folder { path } => (path, Kind::Folder),
-            Line::Link { path, target } => {
+            ListingLine::Listing { .. } => return Ok(None),
+            ListingLine::Folder { path } => (path, ItemKind::Folder),
+            ListingLine::Link { path, target } => {
                 let length = target.as_os_str().len();
                 if length == 0 || length > LONGEST_PATH || has_nul(&target) {
                     return Err("tells of a link that no system takes");
                 }
-                (path, Kind::Link { target })
+                (path, ItemKind::Link { target })
             }
-            Line::File { path, size, executable, sha256, key } => {
+            ListingLine::File { path, size, executable, sha256, key } => {
                 let place = self.place(size, &sha256, key)?;
-                (path, Kind::File(Content { size, executable, sha256, place }))
+                (path, ItemKind::File(Content { size, executable, sha256, place }))
             }
         };
-        self.check_path(&path, matches!(kind, Kind::Folder))?;
+        self.check_path(&path, matches!(kind, ItemKind::Folder))?;
         Ok(Some(Item { path, kind }))
     }
 
     /// Where the bytes of the next file are.
-    fn place(&mut self, size: u64, sha256: &Id, key: Option<Key>) -> Result<Place, &'static str> {
+    fn place(&mut self, size: u64, sha256: &Id, key: Option<Key>) -> Result<FileBytes, &'static str> {
         self.bytes = self.bytes.checked_add(size).ok_or("tells of more bytes than there can be")?;
         match (key, &mut self.pack) {
             _ if size == 0 && (*sha256 != Id::of(b"") || key.is_some()) => Err("tells of an empty file that is none"),
-            _ if size == 0 => Ok(Place::Nowhere),
-            (Some(key), _) => Ok(Place::Own(key)),
+            _ if size == 0 => Ok(FileBytes::Nowhere),
+            (Some(key), _) => Ok(FileBytes::Own(key)),
             (None, None) => Err("tells of a file whose bytes are nowhere"),
-            (None, Some(Pack { key, size: all, at })) => {
+            (None, Some(OpenPack { key, size: all, at })) => {
                 let left = *all - *at;
                 let taken = u32::try_from(size).ok().filter(|size| *size <= left);
                 let taken = taken.ok_or("tells of a file that is larger than the rest of its pack")?;
-                let place = Place::Packed { pack: *key, size: *all, offset: *at };
+                let place = FileBytes::Packed { pack: *key, size: *all, offset: *at };
                 *at += taken;
                 Ok(place)
             }
@@ -127,7 +127,7 @@ impl Reader {
     /// A pack holds its files and nothing else.
     fn end_pack(&mut self) -> Result<(), &'static str> {
         match self.pack.take() {
-            Some(Pack { size, at, .. }) if at != size => Err("comes before the files fill their pack"),
+            Some(OpenPack { size, at, .. }) if at != size => Err("comes before the files fill their pack"),
             _ => Ok(()),
         }
     }

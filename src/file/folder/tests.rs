@@ -7,19 +7,19 @@ use super::*;
 
 const HEAD: &str = "{\"kind\":\"listing\",\"version\":1}\n";
 
-fn file(path: &str, content: &[u8], place: Place) -> Item {
+fn file(path: &str, content: &[u8], place: FileBytes) -> Item {
     let (size, sha256) = (content.len() as u64, Id::of(content));
-    Item { path: path.into(), kind: Kind::File(Content { size, executable: false, sha256, place }) }
+    Item { path: path.into(), kind: ItemKind::File(Content { size, executable: false, sha256, place }) }
 }
 
 fn write(items: &[Item]) -> String {
-    let (mut writer, mut text) = Writer::begin();
+    let (mut writer, mut text) = ListingWriter::begin();
     items.iter().for_each(|item| text.push_str(&writer.item(item)));
     text
 }
 
 fn read(text: &str) -> Result<(Vec<Item>, u64), ListingError> {
-    let (mut reader, mut items) = (Reader::default(), Vec::new());
+    let (mut reader, mut items) = (ListingReader::default(), Vec::new());
     for line in text.lines() {
         items.extend(reader.line(line.as_bytes())?);
     }
@@ -29,20 +29,20 @@ fn read(text: &str) -> Result<(Vec<Item>, u64), ListingError> {
 /// A tree with everything that there can be in one.
 fn tree() -> Vec<Item> {
     let pack = Id::of(b"a pack");
-    let packed = |offset| Place::Packed { pack, size: 15 + 7, offset };
+    let packed = |offset| FileBytes::Packed { pack, size: 15 + 7, offset };
     let odd = OsString::from_vec(b"z\n\xff\x1b[2J".to_vec());
     let mut script = file("a/run.sh", b"four", packed(15));
-    if let Kind::File(content) = &mut script.kind {
+    if let ItemKind::File(content) = &mut script.kind {
         content.executable = true;
     }
     vec![
-        Item { path: "a".into(), kind: Kind::Folder },
-        Item { path: "a/b".into(), kind: Kind::Folder },
-        file("a/empty", b"", Place::Nowhere),
+        Item { path: "a".into(), kind: ItemKind::Folder },
+        Item { path: "a/b".into(), kind: ItemKind::Folder },
+        file("a/empty", b"", FileBytes::Nowhere),
         script,
-        file("a/video", &[7; 100], Place::Own(Id::of(b"a root"))),
+        file("a/video", &[7; 100], FileBytes::Own(Id::of(b"a root"))),
         file("a.txt", b"abc", packed(19)),
-        Item { path: odd.into(), kind: Kind::Link { target: OsString::from_vec(vec![0xfe]).into() } },
+        Item { path: odd.into(), kind: ItemKind::Link { target: OsString::from_vec(vec![0xfe]).into() } },
     ]
 }
 

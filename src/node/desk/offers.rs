@@ -10,12 +10,12 @@ use crate::node::exchange::Offer;
 use crate::node::jobs::Urgency;
 use crate::node::part::{Owner, Ticket};
 use crate::peer::Peer;
-use crate::source::Source;
+use crate::source::Subnet;
 
 impl Desk {
     /// Where an address is from, unless this peer is from there as well.
-    pub(super) fn other_source(&self, addr: SocketAddr) -> Option<Source> {
-        Some(Source::of(addr)).filter(|source| *source != Source::of(self.me().addr))
+    pub(super) fn other_source(&self, addr: SocketAddr) -> Option<Subnet> {
+        Some(Subnet::of(addr)).filter(|source| *source != Subnet::of(self.me().addr))
     }
 
     /// Whether whoever offers a block from there leaves enough room to others.
@@ -25,8 +25,8 @@ impl Desk {
     }
 
     /// [`offer`](Self::offer), to keep replica sets full.
-    pub(crate) fn offer_for_upkeep(&mut self, ticket: Ticket, block: (Key, u32), to: Peer) {
-        self.upkeep.spend(self.exchange.now(), block.1);
+    pub(crate) fn offer_for_repair(&mut self, ticket: Ticket, block: (Key, u32), to: Peer) {
+        self.repair_budget.spend(self.exchange.now(), block.1);
         self.offer_held(ticket, Urgency::Others, block, to);
     }
 

@@ -36,14 +36,14 @@ const USUAL_LOSS: f64 = 0.05;
 
 /// The share that gets lost is taken from about so many of the latest datagrams; at first from few, of which what is
 /// usual counts as so many.
-const LATEST: f64 = 64.0;
+const SAMPLE_DATAGRAMS: f64 = 64.0;
 const AT_FIRST: f64 = 8.0;
 
 /// Datagrams of a request that count for the share answered: a dead peer gets many more, and is one peer all the same.
 const COUNTED: u8 = 2;
 
 /// Datagrams that the share of those answered is taken from, at least; and at most twice as many, the latest.
-const ENOUGH: u32 = 32;
+const LEAST_SAMPLE: u32 = 32;
 
 /// The part of what went out that must be answered, or repeats come slowly.
 const ANSWERED_MIN: u32 = 3;
@@ -61,7 +61,7 @@ pub(super) struct Conditions {
     chains: VecDeque<Duration>,
     /// The share of datagrams to living peers that stay without an answer.
     loss: f64,
-    /// From how many datagrams that is known, [`LATEST`] at most.
+    /// From how many datagrams that is known, [`SAMPLE_DATAGRAMS`] at most.
     known_from: f64,
     /// Of the latest datagrams: how many went out, and how many were answered.
     sent: u32,
@@ -87,7 +87,7 @@ impl Conditions {
         if datagrams <= COUNTED {
             self.sent += 1;
         }
-        if self.sent >= 2 * ENOUGH {
+        if self.sent >= 2 * LEAST_SAMPLE {
             self.sent /= 2;
             self.answered /= 2;
         }
@@ -105,7 +105,7 @@ impl Conditions {
     pub(super) fn measure_loss(&mut self, datagrams: u8) {
         for datagram in 1..=datagrams {
             let lost = if datagram < datagrams { 1.0 } else { 0.0 };
-            self.known_from = (self.known_from + 1.0).min(LATEST);
+            self.known_from = (self.known_from + 1.0).min(SAMPLE_DATAGRAMS);
             self.loss += (lost - self.loss) / self.known_from;
         }
     }
@@ -176,7 +176,7 @@ impl Conditions {
     /// Whether so little is answered that repeats must come slowly, of what somebody waits for or of the rest.
     pub(super) fn is_choked(&self, urgent: bool) -> bool {
         let least = if urgent || self.guest { ANSWERED_MIN_URGENT } else { ANSWERED_MIN };
-        self.sent >= ENOUGH && self.answered * least < self.sent
+        self.sent >= LEAST_SAMPLE && self.answered * least < self.sent
     }
 }
 
@@ -233,9 +233,9 @@ mod tests {
         let slower_after = [false, true].map(|urgent| lossy(8, 0.5).slower_after(urgent));
         assert_eq!(slower_after, [MAX_DOUBT, MAX_DOUBT * 3 / 2]);
         let mut dead = Conditions::new(false);
-        (0..ENOUGH).for_each(|_| dead.on_sent(1));
+        (0..LEAST_SAMPLE).for_each(|_| dead.on_sent(1));
         assert!(dead.is_choked(false));
-        (0..ENOUGH).for_each(|_| {
+        (0..LEAST_SAMPLE).for_each(|_| {
             dead.on_sent(1);
             dead.on_answered(1);
         });
@@ -246,11 +246,11 @@ mod tests {
     fn a_guest_asks_sooner_again_and_is_slowed_down_later() {
         let dead_but_for = |guest: bool, answers: u32| {
             let mut network = Conditions::new(guest);
-            (0..ENOUGH).for_each(|_| network.on_sent(1));
+            (0..LEAST_SAMPLE).for_each(|_| network.on_sent(1));
             (0..answers).for_each(|_| network.on_answered(1));
             network
         };
-        let (guest, member) = (dead_but_for(true, ENOUGH / 4), dead_but_for(false, ENOUGH / 4));
+        let (guest, member) = (dead_but_for(true, LEAST_SAMPLE / 4), dead_but_for(false, LEAST_SAMPLE / 4));
         assert!(guest.patience() < member.patience() && guest.slower_after(false) > member.slower_after(false));
         assert!(member.is_choked(false) && !guest.is_choked(false), "half of all datagrams get lost");
         assert!(dead_but_for(true, 0).is_choked(false));

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Exchange, Offer, Why};
+use super::{Exchange, Offer, SentFor};
 use crate::config::DELIVERED_MEMORY;
 use crate::id::Key;
 use crate::node::part::{Proof, Taken};
@@ -73,7 +73,7 @@ impl Exchange {
 
     /// Whether a block is being offered to anybody.
     pub(crate) fn is_offered(&self, key: &Key) -> bool {
-        self.pending.any(|waiting| matches!(&waiting.why, Why::Offer { offer, .. } if offer.key == *key))
+        self.pending.any(|waiting| matches!(&waiting.why, SentFor::Offer { offer, .. } if offer.key == *key))
     }
 
     /// Blocks were sent to these hosts. That counts where they were offered to a peer there.
@@ -91,7 +91,7 @@ impl Exchange {
     fn is_offered_at(&self, key: &Key, host: IpAddr) -> bool {
         let host = host.to_canonical();
         self.pending.any(|waiting| {
-            matches!(&waiting.why, Why::Offer { offer, .. }
+            matches!(&waiting.why, SentFor::Offer { offer, .. }
                 if offer.key == *key && offer.to.addr.ip().to_canonical() == host)
         })
     }

@@ -22,11 +22,11 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use self::deliveries::Deliveries;
-use self::pending::{Ask, Overdue, Pending, Waiting};
+use self::pending::{Ask, Overdue, Pending, PendingRequest};
 use self::pulling::Pulling;
 use self::schedule::Late;
-use self::uplink::{Offering, Place, Uplink};
-use self::why::Why;
+use self::uplink::{OfferNumber, Offering, Uplink};
+use self::why::SentFor;
 use super::action::{Action, Outbox};
 use super::jobs::Urgency;
 use super::part::{Answered, Proof, Reply, Ticket};
@@ -173,12 +173,12 @@ impl Exchange {
     pub(crate) fn ask_for_overlay(&mut self, (tag, purpose): (Tag, Purpose), to: Target, request: Request, tries: u8) {
         // What goes from peer to peer is answered by whoever is responsible.
         let from_anyone = request.origin().is_some();
-        self.ask_with(to, Ask { from_anyone, ..Why::Overlay(tag, purpose).ask(request) }, tries);
+        self.ask_with(to, Ask { from_anyone, ..SentFor::Overlay(tag, purpose).ask(request) }, tries);
     }
 
     /// Asks what is answered at once; `tries` says for how long, see [`patience`].
     pub(crate) fn ask(&mut self, ticket: Ticket, to: Target, request: Request, tries: u8) {
-        self.ask_with(to, Why::Part(ticket).ask(request), tries);
+        self.ask_with(to, SentFor::Part(ticket).ask(request), tries);
     }
 
     fn ask_with(&mut self, to: Target, ask: Ask, tries: u8) {
@@ -189,10 +189,10 @@ impl Exchange {
 
     /// Asks what is answered once bytes have moved, until `limit`. If the peer dies meanwhile, there is no answer.
     pub(crate) fn ask_patiently(&mut self, ticket: Ticket, to: Peer, request: Request, limit: Duration) {
-        self.ask_until(to, request, Why::Part(ticket), limit);
+        self.ask_until(to, request, SentFor::Part(ticket), limit);
     }
 
-    fn ask_until(&mut self, to: Peer, request: Request, why: Why, limit: Duration) {
+    fn ask_until(&mut self, to: Peer, request: Request, why: SentFor, limit: Duration) {
         let ask = why.ask(request.clone());
         let magic = self.pending.ask_patiently(self.now, &mut self.rng, to.into(), ask, limit);
         self.forward(to.addr, magic, request);
@@ -207,16 +207,16 @@ impl Exchange {
     pub(crate) fn make_offers(&mut self) {
         while let Some((place, Offering { offer, size, leases })) = self.uplink.next(self.now) {
             let request = Request::Store { key: offer.key, size: Some(size), leases };
-            self.ask_until(offer.to, request, Why::Offer { place, offer }, patience::OFFER);
+            self.ask_until(offer.to, request, SentFor::Offer { place, offer }, patience::OFFER);
         }
     }
 
     /// Drops the offers that nobody wants any more, those under way too.
     pub(crate) fn drop_offers(&mut self, unwanted: impl Fn(&Ticket) -> bool) {
         self.uplink.take_where(|offering| unwanted(&offering.offer.ticket));
-        let unwanted = |why: &Why| matches!(why, Why::Offer { offer, .. } if unwanted(&offer.ticket));
+        let unwanted = |why: &SentFor| matches!(why, SentFor::Offer { offer, .. } if unwanted(&offer.ticket));
         for waiting in self.pending.take_where(|waiting| unwanted(&waiting.why)) {
-            if let Why::Offer { place, offer } = waiting.why {
+            if let SentFor::Offer { place, offer } = waiting.why {
                 self.uplink.end(self.now, place, offer.to.addr, false);
             }
         }
@@ -304,29 +304,29 @@ impl Exchange {
         }
         let by = sender.map(|sender| Peer::new(sender.peer.id, from));
         let delivery = match (waiting.why, answer) {
-            (Why::Overlay(tag, _), Ok(response)) => Delivery::Answer { tag, sent, from, by, response },
-            (Why::Overlay(tag, _), Err(reason)) => {
+            (SentFor::Overlay(tag, _), Ok(response)) => Delivery::Answer { tag, sent, from, by, response },
+            (SentFor::Overlay(tag, _), Err(reason)) => {
                 Delivery::NoAnswer { tag, sent, to: waiting.to, refused: Some(reason.to_string()) }
             }
-            (Why::Part(ticket), answer) => {
+            (SentFor::Part(ticket), answer) => {
                 let named = answer.as_ref().ok().and_then(Response::node);
                 let by = named.map(|peer| Peer::new(peer.id, from)).or(by);
                 let rtt = measured.unwrap_or(took);
                 Delivery::Part(ticket, Reply::Answer(Answered { to: waiting.to, by, answer, rtt }))
             }
-            (Why::Offer { place, offer }, answer) => {
+            (SentFor::Offer { place, offer }, answer) => {
                 if answer.as_ref().is_err_and(|why| *why == Refusal::Unreached) {
                     self.on_unreached(offer.to.addr);
                 }
                 let result = answer.and_then(|response| self.proof(magic, (place.0, &offer), &response));
                 self.end_offer(place, offer, result)
             }
-            (Why::Pulse, _) => Delivery::Pulse,
+            (SentFor::Pulse, _) => Delivery::Pulse,
         };
         Some((asked, delivery))
     }
 
-    fn end_offer(&mut self, place: Place, offer: Offer, result: Result<Proof, Refusal>) -> Delivery {
+    fn end_offer(&mut self, place: OfferNumber, offer: Offer, result: Result<Proof, Refusal>) -> Delivery {
         self.uplink.end(self.now, place, offer.to.addr, result.is_ok());
         Delivery::Offered { offer, result }
     }
@@ -341,13 +341,13 @@ impl Exchange {
                     }
                     self.forward(to, magic, request);
                     match (late, self.pending.get(magic).map(|waiting| (&waiting.why, waiting.sent()))) {
-                        (Some(late), Some((&Why::Overlay(tag, _), sent))) => {
+                        (Some(late), Some((&SentFor::Overlay(tag, _), sent))) => {
                             // The one that goes out now has yet to be left without an answer.
                             let sent = sent.saturating_sub(1);
                             return Some(Delivery::Late { tag, sent, doubtful: late == Late::Doubtful });
                         }
-                        (Some(Late::Doubtful), Some((Why::Pulse, _))) => return Some(Delivery::FaintPulse(to)),
-                        (None, Some((Why::Offer { place, .. }, _))) if self.is_idle(place.0, &to) => {
+                        (Some(Late::Doubtful), Some((SentFor::Pulse, _))) => return Some(Delivery::FaintPulse(to)),
+                        (None, Some((SentFor::Offer { place, .. }, _))) if self.is_idle(place.0, &to) => {
                             self.on_idle(to);
                             return Some(Delivery::Stalls(to));
                         }
@@ -355,7 +355,7 @@ impl Exchange {
                     }
                 }
                 Overdue::Failed(waiting) => {
-                    if matches!(waiting.why, Why::Offer { .. }) {
+                    if matches!(waiting.why, SentFor::Offer { .. }) {
                         self.uplink.on_stall(self.now, waiting.to.addr);
                     }
                     return Some(self.fail(*waiting, "no answer"));
@@ -366,19 +366,19 @@ impl Exchange {
 
     /// An offer is sent again: meanwhile, is its receiver alive at all?
     fn check_pulse(&mut self, to: SocketAddr) {
-        if !self.pending.any(|waiting| waiting.to.addr == to && matches!(waiting.why, Why::Pulse)) {
-            self.ask_with(Target { id: None, addr: to }, Why::Pulse.ask(Request::Ping), patience::OFFER_PULSE);
+        if !self.pending.any(|waiting| waiting.to.addr == to && matches!(waiting.why, SentFor::Pulse)) {
+            self.ask_with(Target { id: None, addr: to }, SentFor::Pulse.ask(Request::Ping), patience::OFFER_PULSE);
         }
     }
 
-    fn fail(&mut self, waiting: Waiting, reason: &'static str) -> Delivery {
+    fn fail(&mut self, waiting: PendingRequest, reason: &'static str) -> Delivery {
         let sent = waiting.sent();
-        let Waiting { to, why, .. } = waiting;
+        let PendingRequest { to, why, .. } = waiting;
         match why {
-            Why::Overlay(tag, _) => Delivery::NoAnswer { tag, sent, to, refused: None },
-            Why::Part(ticket) => Delivery::Part(ticket, Reply::Silence { to, reason }),
-            Why::Offer { place, offer } => self.end_offer(place, offer, Err(reason.into())),
-            Why::Pulse => Delivery::NoPulse(to.addr),
+            SentFor::Overlay(tag, _) => Delivery::NoAnswer { tag, sent, to, refused: None },
+            SentFor::Part(ticket) => Delivery::Part(ticket, Reply::Silence { to, reason }),
+            SentFor::Offer { place, offer } => self.end_offer(place, offer, Err(reason.into())),
+            SentFor::Pulse => Delivery::NoPulse(to.addr),
         }
     }
 
@@ -413,9 +413,9 @@ impl Exchange {
 
     /// Takes the requests that `matches`: no answer of theirs is waited for any more.
     pub(crate) fn abandon(&mut self, matches: impl Fn(&Ticket) -> bool) -> Vec<Ticket> {
-        let taken = self.pending.take_where(|waiting| matches!(&waiting.why, Why::Part(ticket) if matches(ticket)));
+        let taken = self.pending.take_where(|waiting| matches!(&waiting.why, SentFor::Part(ticket) if matches(ticket)));
         let tickets = taken.into_iter().filter_map(|waiting| match waiting.why {
-            Why::Part(ticket) => Some(ticket),
+            SentFor::Part(ticket) => Some(ticket),
             _ => None,
         });
         tickets.collect()

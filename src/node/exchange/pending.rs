@@ -18,7 +18,7 @@ use rand::rngs::StdRng;
 use super::conditions::Conditions;
 use super::round_trips::{RoundTrips, Unclear};
 use super::schedule::{Late, Schedule};
-use super::why::Why;
+use super::why::SentFor;
 use crate::agenda::Agenda;
 use crate::config::FIRST_TIMEOUT;
 use crate::overlay::Target;
@@ -28,14 +28,14 @@ use crate::wire::{MAGIC_LIMIT, Request};
 
 /// A request that waits for its answer.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct PendingRequest {
     pub(super) to: Target,
     pub(super) request: Request,
-    pub(super) why: Why,
+    pub(super) why: SentFor,
     schedule: Schedule,
 }
 
-impl Waiting {
+impl PendingRequest {
     /// Messages sent.
     pub(super) const fn sent(&self) -> u8 {
         self.schedule.datagrams
@@ -49,7 +49,7 @@ impl Waiting {
 
 /// An answer that was awaited.
 pub(super) struct Settled {
-    pub(super) waiting: Waiting,
+    pub(super) waiting: PendingRequest,
     /// Since the request was sent; none if it is unclear which of its datagrams was answered, or it waits for more than
     /// the network.
     pub(super) rtt: Option<Duration>,
@@ -73,12 +73,12 @@ pub(super) enum Overdue {
         patient: bool,
         late: Option<Late>,
     },
-    Failed(Box<Waiting>),
+    Failed(Box<PendingRequest>),
 }
 
 pub(super) struct Pending {
     /// By their magic, and due at their deadlines.
-    requests: Agenda<u64, Waiting>,
+    requests: Agenda<u64, PendingRequest>,
     round_trips: RoundTrips,
     conditions: Conditions,
 }
@@ -133,7 +133,7 @@ impl Pending {
             }
         };
         let deadline = schedule.begun + schedule.gap;
-        self.requests.set(magic, deadline, Waiting { to, request: ask.request, why: ask.why, schedule });
+        self.requests.set(magic, deadline, PendingRequest { to, request: ask.request, why: ask.why, schedule });
         magic
     }
 
@@ -174,12 +174,12 @@ impl Pending {
     }
 
     /// The request `magic`, while its answer is awaited.
-    pub(super) fn get(&self, magic: u64) -> Option<&Waiting> {
+    pub(super) fn get(&self, magic: u64) -> Option<&PendingRequest> {
         self.requests.get(&magic)
     }
 
     /// Takes the request `magic`, whose message could not even be delivered.
-    pub(super) fn remove(&mut self, magic: u64) -> Option<Waiting> {
+    pub(super) fn remove(&mut self, magic: u64) -> Option<PendingRequest> {
         self.requests.remove(&magic)
     }
 
@@ -199,12 +199,12 @@ impl Pending {
     }
 
     /// Whether any request `matches`.
-    pub(super) fn any(&self, mut matches: impl FnMut(&Waiting) -> bool) -> bool {
+    pub(super) fn any(&self, mut matches: impl FnMut(&PendingRequest) -> bool) -> bool {
         self.requests.iter().any(|(_, waiting)| matches(waiting))
     }
 
     /// Takes every request that `matches`.
-    pub(super) fn take_where(&mut self, mut matches: impl FnMut(&Waiting) -> bool) -> Vec<Waiting> {
+    pub(super) fn take_where(&mut self, mut matches: impl FnMut(&PendingRequest) -> bool) -> Vec<PendingRequest> {
         let magics: Vec<u64> = self.requests.iter().filter(|(_, waiting)| matches(waiting)).map(|(&m, _)| m).collect();
         magics.into_iter().filter_map(|magic| self.remove(magic)).collect()
     }
@@ -237,7 +237,7 @@ impl Pending {
 /// A request to be, and why.
 pub(super) struct Ask {
     pub(super) request: Request,
-    pub(super) why: Why,
+    pub(super) why: SentFor,
     pub(super) from_anyone: bool,
     /// Somebody waits for what comes of it.
     pub(super) urgent: bool,
@@ -245,7 +245,7 @@ pub(super) struct Ask {
 
 impl Ask {
     /// A request that only the asked address may answer, and nobody waits for.
-    pub(super) fn new(request: Request, why: Why) -> Self {
+    pub(super) fn new(request: Request, why: SentFor) -> Self {
         Self { request, why, from_anyone: false, urgent: false }
     }
 }
@@ -263,7 +263,7 @@ mod tests {
 
     fn asked(pending: &mut Pending, now: Time, tries: u8) -> u64 {
         let mut rng = StdRng::seed_from_u64(now.as_micros());
-        pending.ask(now, &mut rng, target(1), Ask::new(Request::Ping, Why::Pulse), tries)
+        pending.ask(now, &mut rng, target(1), Ask::new(Request::Ping, SentFor::Pulse), tries)
     }
 
     fn timeout(pending: &Pending, port: u16) -> Duration {
@@ -292,7 +292,7 @@ mod tests {
     fn an_offer_that_was_out_while_this_peer_did_not_run_has_the_time_that_it_had_left() {
         let mut pending = Pending::new(false);
         let mut rng = StdRng::seed_from_u64(0);
-        let ask = Ask::new(Request::Ping, Why::Pulse);
+        let ask = Ask::new(Request::Ping, SentFor::Pulse);
         pending.ask_patiently(Time::ZERO, &mut rng, target(1), ask, patience::OFFER);
         let stopped = pending.next_deadline().expect("it goes out again");
         let woken = after(patience::OFFER * 2);
@@ -311,7 +311,7 @@ mod tests {
         assert!(magic < MAGIC_LIMIT);
         assert!(pending.settle(Time::ZERO, magic, target(2).addr).is_none());
         assert!(pending.settle(Time::ZERO, magic ^ 1, target(1).addr).is_none());
-        assert!(matches!(pending.settle(Time::ZERO, magic, target(1).addr).unwrap().waiting.why, Why::Pulse));
+        assert!(matches!(pending.settle(Time::ZERO, magic, target(1).addr).unwrap().waiting.why, SentFor::Pulse));
         assert!(pending.settle(Time::ZERO, magic, target(1).addr).is_none(), "a late copy is ignored");
         assert_eq!(pending.next_deadline(), None);
     }
@@ -333,7 +333,7 @@ mod tests {
                     sent.push(due - start);
                 }
                 Overdue::Failed(waiting) => {
-                    assert!(matches!(waiting.why, Why::Pulse) && pending.len() == 0);
+                    assert!(matches!(waiting.why, SentFor::Pulse) && pending.len() == 0);
                     return (sent, due - start, doubted_after);
                 }
             }
@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_pulse_takes_as_long_as_one_datagram_and_is_several() {
-        let (sent, failed, _) = ask_the_silent(&mut Pending::new(false), Time::ZERO, patience::PULSE);
+        let (sent, failed, _) = ask_the_silent(&mut Pending::new(false), Time::ZERO, patience::DEATH_NEWS);
         assert!(sent.len() >= 3 && failed == patience::silence(patience::ONCE), "{sent:?}");
     }
 
@@ -381,11 +381,18 @@ mod tests {
         let mut pending = Pending::new(false);
         for port in 2..100 {
             let mut rng = StdRng::seed_from_u64(port.into());
-            pending.ask(Time::ZERO, &mut rng, target(port), Ask::new(Request::Ping, Why::Pulse), patience::QUESTION);
+            pending.ask(
+                Time::ZERO,
+                &mut rng,
+                target(port),
+                Ask::new(Request::Ping, SentFor::Pulse),
+                patience::QUESTION,
+            );
         }
         let mut rng = StdRng::seed_from_u64(1);
         pending.conditions.measure(Duration::from_millis(1));
-        let magic = pending.ask(Time::ZERO, &mut rng, target(1), Ask::new(Request::Ping, Why::Pulse), patience::CHECK);
+        let magic =
+            pending.ask(Time::ZERO, &mut rng, target(1), Ask::new(Request::Ping, SentFor::Pulse), patience::CHECK);
         assert_eq!(pending.requests.due(&magic), Some(after(FIRST_TIMEOUT)));
     }
 
@@ -394,7 +401,7 @@ mod tests {
         let mut pending = Pending::new(false);
         let mut rng = StdRng::seed_from_u64(1);
         for _ in 0..100 {
-            let ask = Ask { from_anyone: true, ..Ask::new(Request::Ping, Why::Pulse) };
+            let ask = Ask { from_anyone: true, ..Ask::new(Request::Ping, SentFor::Pulse) };
             let magic = pending.ask(Time::ZERO, &mut rng, target(1), ask, patience::SEARCH);
             assert!(pending.settle(after(Duration::from_millis(2)), magic, target(2).addr).is_some());
         }
@@ -487,7 +494,13 @@ mod tests {
     fn an_offer_is_repeated_until_its_limit() {
         let mut pending = Pending::new(false);
         let mut rng = StdRng::seed_from_u64(0);
-        pending.ask_patiently(Time::ZERO, &mut rng, target(1), Ask::new(Request::Ping, Why::Pulse), patience::OFFER);
+        pending.ask_patiently(
+            Time::ZERO,
+            &mut rng,
+            target(1),
+            Ask::new(Request::Ping, SentFor::Pulse),
+            patience::OFFER,
+        );
         let mut sent = vec![Duration::ZERO];
         while let Some(due) = pending.next_deadline() {
             match pending.next_overdue(due) {
@@ -504,7 +517,7 @@ mod tests {
             Time::ZERO,
             &mut rng,
             target(1),
-            Ask::new(Request::Ping, Why::Pulse),
+            Ask::new(Request::Ping, SentFor::Pulse),
             patience::OFFER,
         );
         assert_eq!(pending.requests.due(&magic), Some(after(patience::RESEND_FIRST)));

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::{Delivery, Exchange, Why};
+use super::{Delivery, Exchange, SentFor};
 use crate::config::DELIVERED_MEMORY;
 use crate::id::Key;
 use crate::node::action::Action;
@@ -25,7 +25,7 @@ const BEGINNING: Duration = Duration::from_millis(1500);
 const NO_CONNECTION: Duration = Duration::from_millis(3500);
 
 /// So many hosts that cannot connect to this one are no chance.
-const ENOUGH: usize = 3;
+const UNREACHED_HOSTS: usize = 3;
 
 /// What hosts asked for.
 #[derive(Default)]
@@ -36,7 +36,7 @@ pub(super) struct Pulling {
     hosts: Recent<IpAddr, Time, DELIVERED_MEMORY>,
     /// The peer at a host that did not begin with this block.
     idle: Recent<(Key, IpAddr), SocketAddr, DELIVERED_MEMORY>,
-    /// Hosts that cannot connect to this one, since any did; [`ENOUGH`] at most.
+    /// Hosts that cannot connect to this one, since any did; [`UNREACHED_HOSTS`] at most.
     unreached_by: BTreeSet<IpAddr>,
 }
 
@@ -71,7 +71,7 @@ impl Exchange {
     pub(crate) fn on_no_connection(&mut self, to: SocketAddr) -> Vec<Delivery> {
         let now = self.now;
         let failed = self.pending.take_where(|waiting| {
-            matches!(waiting.why, Why::Offer { place: (since, _), .. } if now.since(since) >= NO_CONNECTION)
+            matches!(waiting.why, SentFor::Offer { place: (since, _), .. } if now.since(since) >= NO_CONNECTION)
                 && waiting.to.addr == to
         });
         if !failed.is_empty() {
@@ -85,7 +85,7 @@ impl Exchange {
     pub(super) fn on_unreached(&mut self, by: SocketAddr) {
         self.uplink.on_no_beginning(self.now, by);
         let hosts = &mut self.pulling.unreached_by;
-        if hosts.len() < ENOUGH && hosts.insert(by.ip().to_canonical()) && hosts.len() == ENOUGH {
+        if hosts.len() < UNREACHED_HOSTS && hosts.insert(by.ip().to_canonical()) && hosts.len() == UNREACHED_HOSTS {
             self.out.push(Action::Notify(Notice::Trouble { trouble: Trouble::Unreached }));
         }
     }
@@ -101,7 +101,7 @@ impl Exchange {
             self.pulling.asked.get(&(*key, host)).is_some_and(|(asked, times)| *asked >= since && *times > 0)
         };
         !self.pending.any(|waiting| {
-            matches!(&waiting.why, Why::Offer { place, offer } if waiting.to.addr == *to && begun(&offer.key, place.0))
+            matches!(&waiting.why, SentFor::Offer { place, offer } if waiting.to.addr == *to && begun(&offer.key, place.0))
         })
     }
 
@@ -110,7 +110,7 @@ impl Exchange {
         self.uplink.on_no_beginning(self.now, to);
         let (idle, host) = (&mut self.pulling.idle, to.ip().to_canonical());
         self.pending.any(|waiting| {
-            if let Why::Offer { offer, .. } = &waiting.why
+            if let SentFor::Offer { offer, .. } = &waiting.why
                 && waiting.to.addr == to
             {
                 idle.insert((offer.key, host), to);

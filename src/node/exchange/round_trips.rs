@@ -16,25 +16,25 @@ use crate::time::Time;
 const UNCLEAR: usize = 256;
 
 /// Round trips of an address that are remembered.
-const LATEST: usize = 5;
+const ROUND_TRIPS_KEPT: usize = 5;
 
 /// The latest round trips of an address, in microseconds. Their median stands for them, and not a mean: a datagram that
 /// was late once would have all that follow wait for it.
 #[derive(Clone, Copy, Default, Debug)]
 struct RoundTrip {
     /// The latest is written over the oldest.
-    latest: [u32; LATEST],
+    latest: [u32; ROUND_TRIPS_KEPT],
     measured: usize,
 }
 
 impl RoundTrip {
     fn measure(&mut self, rtt: Duration) {
-        self.latest[self.measured % LATEST] = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX);
+        self.latest[self.measured % ROUND_TRIPS_KEPT] = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX);
         self.measured += 1;
     }
 
     fn latest(&self) -> &[u32] {
-        &self.latest[..self.measured.min(LATEST)]
+        &self.latest[..self.measured.min(ROUND_TRIPS_KEPT)]
     }
 
     /// The median round trip.

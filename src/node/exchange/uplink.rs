@@ -19,7 +19,7 @@ use crate::recent::Recent;
 use crate::time::Time;
 
 /// Large blocks that are offered at a time at most.
-const MOST: usize = 128;
+const OFFERS_AT_ONCE: usize = 128;
 
 /// An offer that takes this many times the usual is not being pulled.
 const OVERDUE_FACTOR: u32 = 4;
@@ -47,7 +47,7 @@ pub(super) struct Offering {
 }
 
 /// Names an offer under way: when it was made, and a number.
-pub(super) type Place = (Time, u64);
+pub(super) type OfferNumber = (Time, u64);
 
 /// An address that is not waited for.
 #[derive(Clone, Copy)]
@@ -64,7 +64,7 @@ pub(super) struct Uplink {
     /// Whose turn it is.
     users_turn: bool,
     /// Bytes of each block whose offer is under way.
-    out: BTreeMap<Place, u32>,
+    out: BTreeMap<OfferNumber, u32>,
     next: u64,
     /// Until when each address is not waited for.
     stalled: Recent<SocketAddr, Stall, STALLED_MEMORY>,
@@ -73,7 +73,7 @@ pub(super) struct Uplink {
 impl Default for Uplink {
     fn default() -> Self {
         Self {
-            pace: Pace::new(MOST),
+            pace: Pace::new(OFFERS_AT_ONCE),
             of_users: VecDeque::new(),
             of_others: VecDeque::new(),
             users_turn: true,
@@ -93,7 +93,7 @@ impl Uplink {
     }
 
     /// The next offer that may be made now. [`end`](Self::end) follows.
-    pub(super) fn next(&mut self, now: Time) -> Option<(Place, Offering)> {
+    pub(super) fn next(&mut self, now: Time) -> Option<(OfferNumber, Offering)> {
         self.first(now)?;
         let from_users = self.is_users_turn();
         self.users_turn = !from_users;
@@ -117,7 +117,7 @@ impl Uplink {
     }
 
     /// Offers that occupy a place: the others are overdue.
-    fn under_way(&self, now: Time) -> impl Iterator<Item = (&Place, &u32)> {
+    fn under_way(&self, now: Time) -> impl Iterator<Item = (&OfferNumber, &u32)> {
         let patience = self.patience();
         let overdue = move |since: Time| patience.is_some_and(|patience| since + patience <= now);
         self.out.iter().rev().take_while(move |((since, _), _)| !overdue(*since))
@@ -129,7 +129,7 @@ impl Uplink {
     }
 
     /// An offer under way is over: the block was taken, or was not.
-    pub(super) fn end(&mut self, now: Time, place: Place, to: SocketAddr, taken: bool) {
+    pub(super) fn end(&mut self, now: Time, place: OfferNumber, to: SocketAddr, taken: bool) {
         let counted = self.under_way(now).any(|(other, _)| *other == place);
         let Some(size) = self.out.remove(&place) else { return };
         if taken {

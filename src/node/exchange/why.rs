@@ -2,7 +2,7 @@
 
 use super::Offer;
 use super::pending::Ask;
-use super::uplink::Place;
+use super::uplink::OfferNumber;
 use crate::node::part::{Owner, Ticket};
 use crate::node::purpose::Purpose;
 use crate::overlay::Tag;
@@ -10,18 +10,18 @@ use crate::wire::Request;
 
 /// Why a request was sent.
 #[derive(Clone, Debug)]
-pub(super) enum Why {
+pub(super) enum SentFor {
     /// The overlay's own question, and what it is for.
     Overlay(Tag, Purpose),
     /// A part's.
     Part(Ticket),
     /// A block offered to a peer that should hold it.
-    Offer { place: Place, offer: Offer },
+    Offer { place: OfferNumber, offer: Offer },
     /// A peer is slow to take an offer: is it alive?
     Pulse,
 }
 
-impl Why {
+impl SentFor {
     /// A request for this reason, which only the asked address may answer.
     pub(super) fn ask(self, request: Request) -> Ask {
         let urgent = matches!(self.purpose(), Purpose::Lookup | Purpose::Transfer);

@@ -27,7 +27,7 @@ impl Part for Clears {
 
     fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
         if let Command::Clear { sources } = command {
-            let queue = sources.into_iter().map(Step::List).collect();
+            let queue = sources.into_iter().map(ClearStep::List).collect();
             let mut clear = Clear { command: id, queue, ..Clear::default() };
             if clear.go_on(desk) == Flow::Goes {
                 self.0.insert(id, clear);
@@ -53,14 +53,14 @@ impl Part for Clears {
 #[derive(Default)]
 struct Clear {
     command: CommandId,
-    queue: VecDeque<Step>,
+    queue: VecDeque<ClearStep>,
     cleared: u64,
     cancelled: bool,
-    current: Option<Step>,
+    current: Option<ClearStep>,
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+enum ClearStep {
     /// Read a local manifest and delete what it lists.
     List(Source),
     /// Read a manifest block from the own store and delete what it lists, then itself.
@@ -79,15 +79,15 @@ impl Clear {
         while let Some(step) = self.queue.pop_front() {
             let ticket = Ticket::of(Owner::Clears, self.command);
             let work = match &step {
-                Step::List(Source::Manifest(path)) => Job::ReadManifest { path: path.clone() },
-                Step::List(Source::Key(key)) => {
-                    self.queue.push_front(Step::Tree(*key));
+                ClearStep::List(Source::Manifest(path)) => Job::ReadManifest { path: path.clone() },
+                ClearStep::List(Source::Key(key)) => {
+                    self.queue.push_front(ClearStep::Tree(*key));
                     continue;
                 }
-                Step::Tree(key) | Step::Delete(key) if !desk.holds(key) => continue,
-                Step::Tree(key) => Job::Unpack { key: *key, from: Holder::Own },
-                Step::Delete(key) => {
-                    desk.delete(Ticket { step: part::Step::Block(*key), ..ticket }, Urgency::Own, *key);
+                ClearStep::Tree(key) | ClearStep::Delete(key) if !desk.holds(key) => continue,
+                ClearStep::Tree(key) => Job::Unpack { key: *key, from: Holder::Own },
+                ClearStep::Delete(key) => {
+                    desk.delete(Ticket { about: part::About::Block(*key), ..ticket }, Urgency::Own, *key);
                     self.current = Some(step);
                     return Flow::Goes;
                 }
@@ -106,23 +106,23 @@ impl Clear {
             (_, Outcome::Manifest { entries, sha256, .. }) => {
                 // The seed's text does not show what the lists above its blocks are.
                 let lists = sha256.map(|sha256| list_keys(entries.iter().copied(), sha256)).unwrap_or_default();
-                self.queue.extend(entries.into_iter().map(|entry| entry.key).chain(lists).map(Step::Delete));
+                self.queue.extend(entries.into_iter().map(|entry| entry.key).chain(lists).map(ClearStep::Delete));
             }
-            (Some(Step::Tree(key)), Outcome::Unpacked { manifest }) => {
-                let below = |key| if manifest.level == 0 { Step::Delete(key) } else { Step::Tree(key) };
-                self.queue.push_front(Step::Delete(key));
+            (Some(ClearStep::Tree(key)), Outcome::Unpacked { manifest }) => {
+                let below = |key| if manifest.level == 0 { ClearStep::Delete(key) } else { ClearStep::Tree(key) };
+                self.queue.push_front(ClearStep::Delete(key));
                 for entry in manifest.entries.iter().rev() {
                     self.queue.push_front(below(entry.key));
                 }
             }
-            (Some(Step::Tree(key)), Outcome::NotManifest { .. }) => self.queue.push_front(Step::Delete(key)),
-            (Some(Step::Delete(_)), Outcome::Done) => self.cleared += 1,
-            (Some(Step::List(_) | Step::Delete(_)), Outcome::Failed(error)) => {
+            (Some(ClearStep::Tree(key)), Outcome::NotManifest { .. }) => self.queue.push_front(ClearStep::Delete(key)),
+            (Some(ClearStep::Delete(_)), Outcome::Done) => self.cleared += 1,
+            (Some(ClearStep::List(_) | ClearStep::Delete(_)), Outcome::Failed(error)) => {
                 desk.fail(self.command, FailureKind::Other, error.reason);
                 return Flow::Over;
             }
             // A manifest that is damaged or not here lists nothing; what else was asked for is still cleared.
-            (Some(Step::Tree(key)), Outcome::Failed(_)) => self.queue.push_front(Step::Delete(key)),
+            (Some(ClearStep::Tree(key)), Outcome::Failed(_)) => self.queue.push_front(ClearStep::Delete(key)),
             (step, outcome) => debug_assert!(false, "{step:?} ended with {outcome:?}"),
         }
         self.go_on(desk)

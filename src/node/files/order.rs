@@ -8,7 +8,7 @@ use crate::lease::Lease;
 use crate::node::command::Command;
 
 /// What a `store` asks for.
-pub(super) struct Order {
+pub(super) struct StoreOptions {
     pub(super) path: PathBuf,
     pub(super) manifest: Option<LocalManifest>,
     pub(super) keep: bool,
@@ -20,7 +20,7 @@ pub(super) struct Order {
     pub(super) listing: bool,
 }
 
-impl Order {
+impl StoreOptions {
     /// The order in a command; none if the command stores nothing.
     pub(super) fn of(command: Command) -> Option<Self> {
         let plain = |path, keep| Self { path, manifest: None, keep, bare: false, lease: None, listing: false };

@@ -19,7 +19,7 @@ const MAX_DOUBLINGS: u32 = 8;
 
 /// A node of the tree, or a block, that is wanted now.
 pub(super) struct Piece {
-    pub(super) what: What,
+    pub(super) what: PieceKind,
     pub(super) lookup: Option<LookupId>,
     /// Known holders that were not tried in this round.
     pub(super) known: VecDeque<Peer>,
@@ -43,12 +43,12 @@ pub(super) struct Piece {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum What {
+pub(super) enum PieceKind {
     Node { key: Key },
     Block { slot: Slot, checking: bool },
 }
 
-impl What {
+impl PieceKind {
     pub(super) fn key(&self) -> Key {
         match self {
             Self::Node { key } => *key,
@@ -82,7 +82,7 @@ impl Doubts {
 }
 
 impl Piece {
-    pub(super) fn new(what: What) -> Self {
+    pub(super) fn new(what: PieceKind) -> Self {
         Self {
             what,
             lookup: None,
@@ -105,8 +105,8 @@ impl Piece {
     pub(super) fn weight(&self) -> u64 {
         match self.what {
             _ if self.parked => 0,
-            What::Node { .. } => weight(0),
-            What::Block { slot, .. } => weight(slot.size),
+            PieceKind::Node { .. } => weight(0),
+            PieceKind::Block { slot, .. } => weight(slot.size),
         }
     }
 

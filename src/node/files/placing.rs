@@ -12,11 +12,11 @@ use crate::overlay::LookupId;
 use crate::peer::Peer;
 
 /// Why a file is not stored, as the user is told.
-pub(super) type Failed = (FailureKind, String);
+pub(super) type StoreFailure = (FailureKind, String);
 
 /// What the answer will tell.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(super) struct StoreTally {
     pub(super) bytes: u64,
     /// Lists that name the file's blocks.
     pub(super) lists: u64,
@@ -55,16 +55,16 @@ pub(super) struct Placing {
     /// Others were looked for in place of silent peers.
     pub(super) widened: bool,
     pub(super) second_round: bool,
-    pub(super) trouble: Option<Refused>,
+    pub(super) trouble: Option<RefusedBy>,
 }
 
 /// Who keeps no copy, and why.
-pub(super) struct Refused {
+pub(super) struct RefusedBy {
     pub(super) by: String,
     pub(super) why: Refusal,
 }
 
-impl Refused {
+impl RefusedBy {
     /// This peer keeps none.
     pub(super) fn here(reason: String) -> Self {
         Self { by: "this peer".to_owned(), why: Refusal::Other(reason) }
@@ -76,7 +76,7 @@ impl Refused {
     }
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for RefusedBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.by, self.why)
     }
@@ -170,7 +170,7 @@ impl Placing {
     }
 }
 
-impl Tally {
+impl StoreTally {
     /// The answer to the store of a file of so many bytes and this SHA-256; `listed` in a local manifest too.
     pub(super) fn answer(self, key: Key, (bytes, sha256): (u64, Id), listed: bool, took: Duration) -> Answer {
         let Self { lists, copies, wanted, read, unreached, lacking, .. } = self;
@@ -188,7 +188,7 @@ impl Tally {
     }
 }
 
-pub(super) fn too_few(key: Key, placing: &Placing, quorum: usize, silent: usize) -> Failed {
+pub(super) fn too_few(key: Key, placing: &Placing, quorum: usize, silent: usize) -> StoreFailure {
     let copies = if placing.saved == 1 { "copy" } else { "copies" };
     let cause = match (&placing.trouble, placing.found) {
         (Some(refused), _) => refused.to_string(),

@@ -11,18 +11,18 @@ mod further;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::order::Order;
-use super::placing::{Failed, Placing, Refused, Tally, too_few};
+use super::order::StoreOptions;
+use super::placing::{Placing, RefusedBy, StoreFailure, StoreTally, too_few};
 use super::{Flow, take_those_of};
-use crate::file::tree::{Next, TreeBuilder};
-use crate::file::{Entry, Manifest};
+use crate::file::tree::{ToPack, TreeBuilder};
+use crate::file::{Manifest, ManifestEntry};
 use crate::id::{Id, Key};
 use crate::node::command::{Command, CommandId};
 use crate::node::desk::Desk;
 use crate::node::job::{Holder, Job, Outcome, PutId};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{FailureKind, Progress};
-use crate::node::part::{News, Owner, Part, Reply, Step, Taken, Ticket};
+use crate::node::part::{About, News, Owner, Part, Reply, Taken, Ticket};
 use crate::node::refusal::Refusal;
 use crate::overlay::Goal;
 use crate::peer::Peer;
@@ -34,7 +34,7 @@ pub(in crate::node) struct Puts(BTreeMap<PutId, Put>);
 
 impl Part for Puts {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
-        if self.0.get_mut(&ticket.number).is_some_and(|put| put.on(desk, ticket.step, reply) == Flow::Over) {
+        if self.0.get_mut(&ticket.number).is_some_and(|put| put.on(desk, ticket.about, reply) == Flow::Over) {
             self.0.remove(&ticket.number);
         }
     }
@@ -50,7 +50,7 @@ impl Part for Puts {
     }
 
     fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
-        let Some(mut order) = Order::of(command) else { return };
+        let Some(mut order) = StoreOptions::of(command) else { return };
         // A check goes by the number that it was stored with, whatever the checking peer's own.
         if let Some(lease) = order.lease.as_mut().filter(|lease| lease.copies == 0) {
             lease.copies = u8::try_from(desk.config().replicas).unwrap_or(u8::MAX);
@@ -83,21 +83,21 @@ impl Part for Puts {
 struct Put {
     id: PutId,
     command: CommandId,
-    order: Order,
+    order: StoreOptions,
     since: Time,
     tree: TreeBuilder,
-    reader: Reader,
+    reader: ReaderState,
     ended: Option<(u64, Id)>,
     root: Option<Key>,
     placing: BTreeMap<Key, Placing>,
     /// Failed offers by address: who failed twice is asked last.
     failures: BTreeMap<SocketAddr, u32>,
-    tally: Tally,
+    tally: StoreTally,
 }
 
 /// The one thing that the file's reader is doing; tree nodes must come in order, so it does one thing at a time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Reader {
+enum ReaderState {
     Idle,
     Reading,
     /// Packing a node of this level.
@@ -110,33 +110,33 @@ enum Reader {
 }
 
 impl Put {
-    fn new(desk: &mut Desk, id: PutId, command: CommandId, order: Order) -> Self {
+    fn new(desk: &mut Desk, id: PutId, command: CommandId, order: StoreOptions) -> Self {
         let mut put = Self {
             id,
             command,
             order,
             since: desk.now(),
             tree: TreeBuilder::new(),
-            reader: Reader::Idle,
+            reader: ReaderState::Idle,
             ended: None,
             root: None,
             placing: BTreeMap::new(),
             failures: BTreeMap::new(),
-            tally: Tally::default(),
+            tally: StoreTally::default(),
         };
         put.read_next(desk);
         put
     }
 
-    fn on(&mut self, desk: &mut Desk, step: Step, reply: Reply) -> Flow {
-        match (step, reply) {
-            (Step::Block(key), Reply::Found(found)) => self.on_found(desk, key, found.peers, found.unreached.len()),
-            (Step::Block(key), Reply::Offered { to, result }) => self.on_offered(desk, key, to, result),
-            (Step::Block(key), Reply::Doubted(by)) => {
+    fn on(&mut self, desk: &mut Desk, about: About, reply: Reply) -> Flow {
+        match (about, reply) {
+            (About::Block(key), Reply::Found(found)) => self.on_found(desk, key, found.peers, found.unreached.len()),
+            (About::Block(key), Reply::Offered { to, result }) => self.on_offered(desk, key, to, result),
+            (About::Block(key), Reply::Doubted(by)) => {
                 self.go_further(desk, key);
                 self.do_without(desk, key, by.addr)
             }
-            (Step::Block(key), Reply::Done { outcome, .. }) => self.on_kept(desk, key, &outcome),
+            (About::Block(key), Reply::Done { outcome, .. }) => self.on_kept(desk, key, &outcome),
             (_, Reply::Done { outcome, .. }) => self.on_step(desk, outcome),
             _ => Flow::Goes,
         }
@@ -144,9 +144,9 @@ impl Put {
 
     /// A step of the reader is done.
     fn on_step(&mut self, desk: &mut Desk, outcome: Outcome) -> Flow {
-        let step = std::mem::replace(&mut self.reader, Reader::Idle);
+        let step = std::mem::replace(&mut self.reader, ReaderState::Idle);
         match (step, outcome) {
-            (Reader::Reading, Outcome::Read { entry }) => {
+            (ReaderState::Reading, Outcome::Read { entry }) => {
                 let size = u32::try_from(entry.size).unwrap_or(u32::MAX);
                 self.tally.read += 1;
                 if self.order.bare && self.root.replace(entry.key).is_some() {
@@ -158,19 +158,19 @@ impl Put {
                     self.grow(desk, 0, entry);
                 }
             }
-            (Reader::Reading, Outcome::End { size, sha256 }) => self.ended = Some((size, sha256)),
-            (Reader::Packing { level, size: covered, root }, Outcome::Packed { key, size }) => {
+            (ReaderState::Reading, Outcome::End { size, sha256 }) => self.ended = Some((size, sha256)),
+            (ReaderState::Packing { level, size: covered, root }, Outcome::Packed { key, size }) => {
                 self.tally.lists += 1;
                 self.place(desk, key, size, 0);
                 if root {
                     self.root = Some(key);
                 } else {
-                    self.grow(desk, level + 1, Entry { key, size: covered });
+                    self.grow(desk, level + 1, ManifestEntry { key, size: covered });
                 }
             }
-            (Reader::Publishing, Outcome::Done) => return self.succeed(desk),
+            (ReaderState::Publishing, Outcome::Done) => return self.succeed(desk),
             (step, Outcome::Failed(error)) => {
-                let failed = match self.root.filter(|_| step == Reader::Publishing) {
+                let failed = match self.root.filter(|_| step == ReaderState::Publishing) {
                     Some(key) => {
                         let reason = format!("{}; the file itself is stored, and its key is {key}", error.reason);
                         (FailureKind::Other, reason)
@@ -185,16 +185,16 @@ impl Put {
     }
 
     /// A new entry in the tree; a node that is full with it is packed.
-    fn grow(&mut self, desk: &mut Desk, level: u8, entry: Entry) {
+    fn grow(&mut self, desk: &mut Desk, level: u8, entry: ManifestEntry) {
         if let Some(manifest) = self.tree.push(level, entry) {
-            self.reader = Reader::Packing { level: manifest.level, size: manifest.size, root: false };
+            self.reader = ReaderState::Packing { level: manifest.level, size: manifest.size, root: false };
             self.order(desk, Job::Pack { put: self.id, manifest });
         }
     }
 
     /// Starts whatever can be started now; ends the put when nothing is left.
     fn go_on(&mut self, desk: &mut Desk) -> Flow {
-        if self.reader != Reader::Idle {
+        if self.reader != ReaderState::Idle {
             return Flow::Goes;
         }
         let Some((_, sha256)) = self.ended else {
@@ -205,10 +205,10 @@ impl Put {
         };
         if self.root.is_none() {
             let (manifest, root) = match self.tree.finish(sha256) {
-                Next::Pack(manifest) => (manifest, false),
-                Next::Root(manifest) => (Manifest { folder: self.order.listing, ..manifest }, true),
+                ToPack::Pack(manifest) => (manifest, false),
+                ToPack::Root(manifest) => (Manifest { folder: self.order.listing, ..manifest }, true),
             };
-            self.reader = Reader::Packing { level: manifest.level, size: manifest.size, root };
+            self.reader = ReaderState::Packing { level: manifest.level, size: manifest.size, root };
             self.order(desk, Job::Pack { put: self.id, manifest });
             return Flow::Goes;
         }
@@ -218,13 +218,13 @@ impl Put {
         if self.order.manifest.is_none() {
             return self.succeed(desk);
         }
-        self.reader = Reader::Publishing;
+        self.reader = ReaderState::Publishing;
         self.order(desk, Job::Publish { put: self.id });
         Flow::Goes
     }
 
     fn read_next(&mut self, desk: &mut Desk) {
-        self.reader = Reader::Reading;
+        self.reader = ReaderState::Reading;
         let work = Job::ReadNext { put: self.id, path: self.order.path.clone(), manifest: self.order.manifest.clone() };
         self.order(desk, work);
     }
@@ -235,7 +235,7 @@ impl Put {
 
     /// What comes back about one of its blocks.
     fn ticket(&self, key: Key) -> Ticket {
-        Ticket { step: Step::Block(key), ..Ticket::of(Owner::Puts, self.id) }
+        Ticket { about: About::Block(key), ..Ticket::of(Owner::Puts, self.id) }
     }
 
     /// Sends a block on its way.
@@ -322,10 +322,10 @@ impl Put {
     }
 
     /// Orders a copy in the own store, or says why there will be none.
-    fn copy_here(&self, desk: &mut Desk, key: Key) -> Result<(), Refused> {
+    fn copy_here(&self, desk: &mut Desk, key: Key) -> Result<(), RefusedBy> {
         let size = self.placing.get(&key).map(|placing| placing.size);
         let ordered = desk.take_in(self.ticket(key), Urgency::Own, (key, size), &self.order.leases(), Holder::Own);
-        ordered.map_err(|error| Refused::here(error.reason))
+        ordered.map_err(|error| RefusedBy::here(error.reason))
     }
 
     /// The own copy of a block is looked at, or made, or not.
@@ -337,8 +337,8 @@ impl Put {
                 Ok(()) => return Flow::Goes,
                 full => full,
             },
-            Outcome::Failed(error) => Err(Refused::here(error.reason.clone())),
-            _ => Err(Refused::here("no copy was made".to_owned())),
+            Outcome::Failed(error) => Err(RefusedBy::here(error.reason.clone())),
+            _ => Err(RefusedBy::here("no copy was made".to_owned())),
         };
         self.on_copy(desk, key, desk.me().addr, result)
     }
@@ -352,17 +352,17 @@ impl Put {
             *self.failures.entry(to.addr).or_default() += 1;
         }
         let could_not = result == Err(Refusal::NotPulled);
-        let result = result.map(drop).map_err(|why| Refused { by: to.to_string(), why });
+        let result = result.map(drop).map_err(|why| RefusedBy { by: to.to_string(), why });
         let flow = self.on_copy(desk, key, to.addr, result);
         if could_not && flow == Flow::Goes { self.on_not_pulled(desk, key, to.addr) } else { flow }
     }
 
-    fn on_copy(&mut self, desk: &mut Desk, key: Key, at: SocketAddr, result: Result<(), Refused>) -> Flow {
+    fn on_copy(&mut self, desk: &mut Desk, key: Key, at: SocketAddr, result: Result<(), RefusedBy>) -> Flow {
         self.count_copy(desk, key, at, result);
         self.offer_on(desk, key)
     }
 
-    fn count_copy(&mut self, desk: &mut Desk, key: Key, at: SocketAddr, result: Result<(), Refused>) {
+    fn count_copy(&mut self, desk: &mut Desk, key: Key, at: SocketAddr, result: Result<(), RefusedBy>) {
         let Some(placing) = self.placing.get_mut(&key) else { return };
         if !placing.end(&at) {
             return;
@@ -413,7 +413,7 @@ impl Put {
         Flow::Over
     }
 
-    fn give_up(&mut self, desk: &mut Desk, (kind, reason): Failed) -> Flow {
+    fn give_up(&mut self, desk: &mut Desk, (kind, reason): StoreFailure) -> Flow {
         for placing in self.placing.values() {
             if let Some(lookup) = placing.lookup {
                 desk.cancel_lookup(lookup);

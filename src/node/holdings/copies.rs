@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Held, Holdings};
+use super::{HeldBlock, Holdings};
 use crate::id::Key;
 
 /// The number of a round. Each block is marked with the last one in which another peer was found to have a copy of it.
@@ -14,7 +14,7 @@ pub(super) type RoundNumber = u16;
 
 /// The round that is open, or was last.
 #[derive(Default, Debug)]
-pub(super) struct Round {
+pub(super) struct CopyRound {
     pub(super) number: RoundNumber,
     is_open: bool,
     /// Blocks that were not found elsewhere, and are not here any more since it began.
@@ -23,7 +23,7 @@ pub(super) struct Round {
 
 /// What a look through some blocks found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::node) enum Look {
+pub(in crate::node) enum LookEnd {
     /// This block.
     Found(Key),
     /// Nothing, and there are no others.
@@ -41,7 +41,7 @@ impl Holdings {
             self.blocks.values_mut().for_each(|held| held.round = 0);
             1
         });
-        self.round = Round { number, is_open: true, gone: BTreeSet::new() };
+        self.round = CopyRound { number, is_open: true, gone: BTreeSet::new() };
     }
 
     /// The round is over.
@@ -77,28 +77,28 @@ impl Holdings {
         self.blocks.get(key).is_some_and(|held| self.is_unmatched(held))
     }
 
-    fn is_unmatched(&self, held: &Held) -> bool {
+    fn is_unmatched(&self, held: &HeldBlock) -> bool {
         held.round != self.round.number && self.leases.wants(held.set, self.now)
     }
 
     /// The first such block from `from` on; one look of those that are left for each block on the way.
-    pub(in crate::node) fn first_only_here(&self, from: &Key, looks: &mut usize) -> Look {
+    pub(in crate::node) fn first_only_here(&self, from: &Key, looks: &mut usize) -> LookEnd {
         for (key, held) in self.range(from..) {
             if *looks == 0 {
-                return Look::Onward(*key);
+                return LookEnd::Onward(*key);
             }
             *looks -= 1;
             if self.is_unmatched(held) {
-                return Look::Found(*key);
+                return LookEnd::Found(*key);
             }
         }
-        Look::Nothing
+        LookEnd::Nothing
     }
 
     /// How many such blocks there are from `from` on, and where to go on if `looks` do not suffice.
     pub(in crate::node) fn count_only_here(&self, from: &Key, looks: usize) -> (u64, Option<Key>) {
         let mut blocks = self.range(from..);
-        let is_alone = |(_, held): &(&Key, &Held)| self.is_unmatched(held);
+        let is_alone = |(_, held): &(&Key, &HeldBlock)| self.is_unmatched(held);
         let count = blocks.by_ref().take(looks).filter(is_alone).count() as u64;
         (count, blocks.next().map(|(key, _)| *key))
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Class, Held, Holdings, USUAL};
+use super::{Class, HeldBlock, Holdings, USUAL};
 use crate::id::Key;
 use crate::lease::{Lease, LeaseId, LeaseNews, Note};
 use crate::node::job::JobId;
@@ -63,7 +63,7 @@ impl Holdings {
         self.blocks.get(key).map_or(USUAL, |held| self.class_of(held))
     }
 
-    fn class_of(&self, held: &Held) -> Class {
+    fn class_of(&self, held: &HeldBlock) -> Class {
         self.leases.wanted_class(held.set, self.now, self.usual).unwrap_or(USUAL)
     }
 
@@ -111,7 +111,7 @@ impl Holdings {
     /// Of `most` blocks from `from` on those that nobody has wanted for `grace`, and where to go on.
     pub(in crate::node) fn over(&self, from: &Key, most: usize, grace: Duration) -> (Vec<Key>, Option<Key>) {
         let mut blocks = self.range(from..);
-        let over = |(key, held): (&Key, &Held)| self.leases.is_over(held.set, self.now, grace).then_some(*key);
+        let over = |(key, held): (&Key, &HeldBlock)| self.leases.is_over(held.set, self.now, grace).then_some(*key);
         let found = blocks.by_ref().take(most).filter_map(over).collect();
         (found, blocks.next().map(|(key, _)| *key))
     }

@@ -4,7 +4,7 @@ use super::Holdings;
 use crate::id::Key;
 use crate::lease::Lease;
 use crate::node::job::{JobError, JobErrorKind, JobId};
-use crate::source::Source;
+use crate::source::Subnet;
 
 /// Bytes that a file takes on a disk at least, and is a multiple of: an ordinary page.
 pub(super) const PAGE: u64 = 4096;
@@ -17,14 +17,14 @@ pub(super) fn charge(size: u32) -> u64 {
 
 /// What a job is to do for a block.
 #[derive(Debug)]
-pub(super) struct Coming {
+pub(super) struct ComingBlock {
     key: Key,
     /// The most bytes that it may write.
     most: u32,
     /// What the block will be kept for, beside what it is kept for already.
     leases: Vec<Lease>,
     /// Who brings it, if it counts for anybody.
-    by: Option<Source>,
+    by: Option<Subnet>,
 }
 
 impl Holdings {
@@ -35,13 +35,13 @@ impl Holdings {
     }
 
     /// What the blocks take that come from this source, or that come at all.
-    fn coming(&self, from: Option<Source>) -> u64 {
+    fn coming(&self, from: Option<Subnet>) -> u64 {
         let coming = self.coming.values().filter(|coming| from.is_none() || coming.by == from);
         coming.map(|coming| self.more(&coming.key, coming.most)).sum()
     }
 
     /// Whether this source leaves room to others with a block of `size` bytes more.
-    pub(in crate::node) fn has_share(&self, key: &Key, size: u32, by: Source) -> bool {
+    pub(in crate::node) fn has_share(&self, key: &Key, size: u32, by: Subnet) -> bool {
         let (Some(capacity), size @ 1..) = (self.capacity, self.more(key, size)) else { return true };
         let left = capacity.saturating_sub(self.charged + self.coming(None) + size);
         self.shares.allow(by, self.coming(Some(by)), size, left)
@@ -71,9 +71,9 @@ impl Holdings {
         job: JobId,
         (key, most): (Key, u32),
         leases: Vec<Lease>,
-        by: Option<Source>,
+        by: Option<Subnet>,
     ) {
-        self.coming.insert(job, Coming { key, most, leases, by });
+        self.coming.insert(job, ComingBlock { key, most, leases, by });
     }
 
     /// Whether a job is to write a block, or to look at it.
@@ -94,7 +94,7 @@ impl Holdings {
 
     /// This job has ended, or will never begin: what was reserved for it is free. Returns the leases that it was for,
     /// and who was to bring the block.
-    pub(in crate::node) fn settle(&mut self, job: JobId) -> (Vec<Lease>, Option<Source>) {
+    pub(in crate::node) fn settle(&mut self, job: JobId) -> (Vec<Lease>, Option<Subnet>) {
         if let Some(key) = self.deletions.remove(&job) {
             self.going.remove(&key);
         }

@@ -19,7 +19,7 @@ fn a_block_costs_at_most_80_bytes() {
     // places each, and a node has 12 bytes of its own and 8 of the allocator's; one of eight is an inner one with
     // 12 edges.
     let tree = |entry: usize| (entry * 11 + 20 + 12) as f64 / (11.0 * 0.69) + 12.0 * 8.0 / (11.0 * 0.69 * 8.0);
-    let bytes = tree(size_of::<(Key, Held)>());
+    let bytes = tree(size_of::<(Key, HeldBlock)>());
     assert!(bytes <= 80.0, "{bytes} bytes");
 }
 
@@ -38,9 +38,9 @@ fn a_small_block_takes_what_its_file_costs_and_many_exhaust_the_capacity() {
 #[test]
 fn a_source_leaves_room_to_others_and_what_it_brought_counts_until_it_is_gone() {
     let mut holdings = Holdings::new(Some(2_000_000), 7);
-    let source = |n: u8| Source::of(([10, 0, 0, n], 1).into());
+    let source = |n: u8| Subnet::of(([10, 0, 0, n], 1).into());
     let mut keys = (0..3_000_u64).map(|n| Id::of(&n.to_be_bytes()));
-    let mut bring = |holdings: &mut Holdings, by: Source| {
+    let mut bring = |holdings: &mut Holdings, by: Subnet| {
         let has_share = |key: &Key| holdings.has_share(key, 8, by) && holdings.check_room(key, 8).is_ok();
         let key = keys.next().filter(has_share)?;
         holdings.reserve(0, (key, 8), Vec::new(), Some(by));
@@ -67,7 +67,7 @@ proptest! {
         for (job, (what, n, size)) in (0..).zip(steps) {
             // A key stands for its bytes, and so for their number.
             let size = (size / 8 + u32::from(n) * 4) * 1000;
-            let by = (n > 2).then(|| Source::of(([10, 0, 0, n % 3], 1).into()));
+            let by = (n > 2).then(|| Subnet::of(([10, 0, 0, n % 3], 1).into()));
             match what {
                 0 | 1 if holdings.check_room(&key(n), size).is_ok() => {
                     holdings.reserve(job, (key(n), size), Vec::new(), by);

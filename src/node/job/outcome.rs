@@ -6,7 +6,7 @@ use thiserror::Error;
 #[cfg(doc)]
 use super::Job;
 use super::named::NamedOutcome;
-use crate::file::{Entry, Manifest};
+use crate::file::{Manifest, ManifestEntry};
 use crate::id::{Id, Key};
 
 /// The outcome of a [`Job`].
@@ -15,7 +15,7 @@ pub enum Outcome {
     /// [`Job::ReadNext`], [`Job::Lend`]: a block, now offered.
     Read {
         /// The block and its size.
-        entry: Entry,
+        entry: ManifestEntry,
     },
     /// [`Job::ReadNext`]: the reader has reached the end of the file.
     End {
@@ -63,7 +63,7 @@ pub enum Outcome {
     /// [`Job::ReadManifest`]: the entries, and the SHA-256 of the manifest's text.
     Manifest {
         /// The file's data blocks, in order.
-        entries: Vec<Entry>,
+        entries: Vec<ManifestEntry>,
         /// SHA-256 of the manifest's text, which names the list.
         root: Id,
         /// SHA-256 of the file, where the manifest shows itself whole.

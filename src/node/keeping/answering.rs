@@ -17,7 +17,7 @@ use crate::node::budget::Favours;
 use crate::node::desk::Desk;
 use crate::node::job::{Job, JobErrorKind, Outcome};
 use crate::node::jobs::Urgency;
-use crate::node::part::{News, Owner, Part, Reply, Step, Ticket};
+use crate::node::part::{About, News, Owner, Part, Reply, Ticket};
 use crate::overlay::Asker;
 use crate::wire::{Request, RequestKind, Response, Vouch};
 
@@ -48,7 +48,7 @@ pub(in crate::node) struct Answering {
 
 impl Part for Answering {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
-        if let (Step::Block(key), Reply::Done { outcome, .. }) = (ticket.step, reply) {
+        if let (About::Block(key), Reply::Done { outcome, .. }) = (ticket.about, reply) {
             let damaged = self.damaged.remove(&key);
             let vouch = match outcome {
                 Outcome::Sound { .. } => Vouch::Verified,

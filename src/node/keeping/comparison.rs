@@ -34,7 +34,7 @@ const MAX_DIFFERING: usize = 256;
 
 /// A range of blocks held here that another peer should hold too.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Share {
+pub(super) struct SharedRange {
     pub(super) range: Range,
     /// This peer should not hold them itself, so the other has more there: its blocks are asked about one by one.
     pub(super) stray: bool,
@@ -44,7 +44,7 @@ pub(super) struct Share {
 
 /// Ranges that one request is about.
 #[derive(Debug)]
-struct Batch {
+struct RangeBatch {
     ranges: Vec<Range>,
     class: Option<Class>,
 }
@@ -53,12 +53,12 @@ struct Batch {
 #[derive(Debug)]
 pub(super) struct Comparison {
     /// Not compared yet, in order.
-    left: VecDeque<Share>,
+    left: VecDeque<SharedRange>,
     /// Known to differ, the smallest last: it is next. Each of these goes into one request.
-    differing: Vec<Batch>,
+    differing: Vec<RangeBatch>,
     /// What the request under way is about, and the blocks that it tells of: what comes after it was sent is not known
     /// to the other peer by its answer.
-    asked: Option<(Batch, Vec<Key>)>,
+    asked: Option<(RangeBatch, Vec<Key>)>,
     /// Requests that may follow. Who never comes to an end is not asked for ever.
     requests_left: usize,
 }
@@ -67,7 +67,7 @@ pub(super) struct Comparison {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Contradiction;
 
-impl Share {
+impl SharedRange {
     /// Whether all blocks of `other` are among these, and asked about in the same way.
     pub(super) fn covers(&self, other: &Self) -> bool {
         self.is_like(other) && self.range.contains(&other.range)
@@ -81,7 +81,7 @@ impl Share {
 
 impl Comparison {
     /// A comparison of these ranges, in order, of the blocks held here.
-    pub(super) fn new(shares: &[Share], held: usize) -> Self {
+    pub(super) fn new(shares: &[SharedRange], held: usize) -> Self {
         let requests_left = 64 + held / 4;
         Self { left: shares.iter().copied().collect(), differing: Vec::new(), asked: None, requests_left }
     }
@@ -116,12 +116,12 @@ impl Comparison {
     }
 
     /// Takes the next ranges of one class, with as many blocks as one piece may have; none if no blocks are left.
-    fn next_piece(&mut self, holdings: &Holdings) -> Option<(Batch, Vec<Key>)> {
+    fn next_piece(&mut self, holdings: &Holdings) -> Option<(RangeBatch, Vec<Key>)> {
         let (mut ranges, mut found, mut looks, mut of) = (Vec::new(), Vec::new(), LOOKS, None);
         while found.len() < PIECE
             && looks > 0
             && ranges.len() < MAX_RANGES
-            && let Some(&Share { range, stray, class }) = self.left.front()
+            && let Some(&SharedRange { range, stray, class }) = self.left.front()
             && (ranges.is_empty() || of == class)
         {
             self.left.pop_front();
@@ -141,10 +141,10 @@ impl Comparison {
             }
             found.extend(keys);
             if let Some(range) = range.after(last) {
-                self.left.push_front(Share { range, stray, class });
+                self.left.push_front(SharedRange { range, stray, class });
             }
         }
-        (!ranges.is_empty()).then_some((Batch { ranges, class: of }, found))
+        (!ranges.is_empty()).then_some((RangeBatch { ranges, class: of }, found))
     }
 
     /// The request under way was answered. Tells `found` of each block that it told of, where that is known now,
@@ -183,7 +183,7 @@ impl Comparison {
 
     fn on_parts(
         &mut self,
-        asked: &Batch,
+        asked: &RangeBatch,
         keys: &[Key],
         parts: &[RangePart],
         mut found: impl FnMut(&Key, bool),
@@ -201,7 +201,7 @@ impl Comparison {
             let first = keys.partition_point(|key| Start::of(key) < range.first);
             &keys[first..keys.partition_point(|key| Start::of(key) <= range.last).max(first)]
         };
-        let batch = |ranges: Vec<Range>| (!ranges.is_empty()).then_some(Batch { ranges, class: asked.class });
+        let batch = |ranges: Vec<Range>| (!ranges.is_empty()).then_some(RangeBatch { ranges, class: asked.class });
         // Of the rest nothing was said. Where no block is told of, nothing is to be found out either.
         let rest = asked.ranges.iter().filter_map(|range| range.after(end));
         let rest = rest.filter_map(|rest| Some(Range { first: Start::of(within(&rest).first()?), ..rest }));
@@ -313,7 +313,7 @@ mod tests {
     }
 
     /// What `mine` finds that `theirs` lacks in these ranges, and with how many requests.
-    fn compare(mine: &Holdings, theirs: &Holdings, shares: &[Share]) -> (BTreeSet<Key>, usize) {
+    fn compare(mine: &Holdings, theirs: &Holdings, shares: &[SharedRange]) -> (BTreeSet<Key>, usize) {
         let mut comparison = Comparison::new(shares, mine.len());
         let (mut lacking, mut requests) = (BTreeSet::new(), 0);
         while let Some(Request::Compare { ranges, held, copies }) = comparison.next(mine) {
@@ -334,8 +334,8 @@ mod tests {
 
     const ALL: Range = Range { first: Start(0), last: Start(u64::MAX) };
 
-    fn all(stray: bool) -> [Share; 1] {
-        [Share { range: ALL, stray, class: None }]
+    fn all(stray: bool) -> [SharedRange; 1] {
+        [SharedRange { range: ALL, stray, class: None }]
     }
 
     #[test]
@@ -377,7 +377,7 @@ mod tests {
 
     #[test]
     fn few_blocks_of_a_class_are_found_among_many_of_another_by_pieces() {
-        let share = |stray, class| [Share { range: ALL, stray, class: Some(class) }];
+        let share = |stray, class| [SharedRange { range: ALL, stray, class: Some(class) }];
         let (mine, theirs) = (classes(0..30_000), classes((0..60_000).filter(|n| !matches!(n, 700 | 29_950))));
         for stray in [false, true] {
             let (lacking, requests) = compare(&mine, &theirs, &share(stray, 3));
@@ -448,8 +448,8 @@ mod tests {
         }
         assert_eq!(requests, 64 + 25);
         let mut comparison =
-            Comparison::new(&[Share { range: Range::around(&Key::of(b"")), stray: false, class: None }], 1);
-        comparison.asked = Some((Batch { ranges: vec![Range::around(&Key::of(b""))], class: None }, Vec::new()));
+            Comparison::new(&[SharedRange { range: Range::around(&Key::of(b"")), stray: false, class: None }], 1);
+        comparison.asked = Some((RangeBatch { ranges: vec![Range::around(&Key::of(b""))], class: None }, Vec::new()));
         assert_eq!(comparison.on_answer(&liar, |_, _| ()), Err(Contradiction), "parts outside of what was asked");
     }
 
@@ -465,7 +465,7 @@ mod tests {
             cuts.extend([0, u64::MAX]);
             let cuts: Vec<u64> = cuts.into_iter().collect();
             let ranges = cuts.windows(2).step_by(2).map(|pair| Range { first: Start(pair[0]), last: Start(pair[1] - 1) });
-            let shares: Vec<Share> = ranges.map(|range| Share { range, stray, class: None }).collect();
+            let shares: Vec<SharedRange> = ranges.map(|range| SharedRange { range, stray, class: None }).collect();
             let key = |n: &u32| Key::of(&n.to_be_bytes());
             let shared = |key: &Key| shares.iter().any(|share| share.range.contains(&Range::around(key)));
             let expected: BTreeSet<Key> = mine.difference(&theirs).map(key).filter(shared).collect();

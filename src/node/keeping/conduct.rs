@@ -23,7 +23,7 @@ const MAX_FULL: Duration = Duration::from_secs(4 * 3600);
 const SHOWN_FOR: Duration = Duration::from_secs(4 * 3600);
 
 /// Peers that are remembered, at least.
-const MEMORY: usize = 256;
+const CONDUCTS_KEPT: usize = 256;
 
 /// How a peer behaved of late.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +97,7 @@ impl Conduct {
 
 /// The conduct of many peers, by their ids: of the latest, whoever they are.
 #[derive(Default)]
-pub(super) struct Conducts(Recent<Id, Conduct, MEMORY>);
+pub(super) struct Conducts(Recent<Id, Conduct, CONDUCTS_KEPT>);
 
 impl Conducts {
     /// The conduct of a peer; that of one that is unknown is good.

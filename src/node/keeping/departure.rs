@@ -8,15 +8,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::comparison::{Comparison, LOOKS_A_TURN, Share, begun_a_turn};
+use super::comparison::{Comparison, LOOKS_A_TURN, SharedRange, begun_a_turn};
 use super::neighbours::WINDOW;
 use crate::id::{Id, Key};
 use crate::node::command::{Command, CommandId};
 use crate::node::desk::Desk;
-use crate::node::holdings::Look;
+use crate::node::holdings::LookEnd;
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, Progress};
-use crate::node::part::{Answered, News, Owner, Part, Reply, Step, Taken, Ticket};
+use crate::node::part::{About, Answered, News, Owner, Part, Reply, Taken, Ticket};
 use crate::node::refusal::Refusal;
 use crate::overlay::{Region, Target};
 use crate::peer::Peer;
@@ -35,7 +35,7 @@ struct Handover {
     offered: bool,
     /// No other peer is known.
     alone: bool,
-    stage: Stage,
+    stage: DepartureStage,
     /// Blocks held when the departure began. What is pulled to its end after that is not called saved.
     blocks: u64,
     /// Those of them that another peer is known to hold: [which](crate::node::holdings::Holdings::found_copy).
@@ -57,17 +57,17 @@ const CHANCES: u8 = 4;
 const A_REGION: usize = 64;
 
 /// What is done for the departure.
-enum Stage {
+enum DepartureStage {
     /// What is held is counted, from this key on.
     Counting(Key),
     /// The peers that should hold what this one alone holds are looked for, from this key on.
-    Choosing(Key, Shares),
+    Choosing(Key, HeirShares),
     /// The heirs are compared with, and given what they lack.
     Handing,
 }
 
 /// What each of several peers should hold.
-type Shares = BTreeMap<Id, (Peer, Vec<Share>)>;
+type HeirShares = BTreeMap<Id, (Peer, Vec<SharedRange>)>;
 
 /// A peer that should hold some of the blocks.
 struct Heir {
@@ -88,16 +88,16 @@ struct Heir {
 impl Part for Departure {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
         let Some(handover) = &mut self.0 else { return };
-        let heir = match (ticket.step, reply) {
-            (Step::Whole, Reply::Answer(Answered { to: Target { id: Some(id), .. }, answer, .. })) => {
+        let heir = match (ticket.about, reply) {
+            (About::Whole, Reply::Answer(Answered { to: Target { id: Some(id), .. }, answer, .. })) => {
                 handover.on_compared(desk, &id, answer);
                 id
             }
-            (Step::Whole, Reply::Silence { to: Target { id: Some(id), .. }, .. }) => {
+            (About::Whole, Reply::Silence { to: Target { id: Some(id), .. }, .. }) => {
                 handover.heirs.remove(&id);
                 id
             }
-            (Step::Block(key), Reply::Offered { to, result }) => {
+            (About::Block(key), Reply::Offered { to, result }) => {
                 handover.on_offered(desk, &to.id, key, result);
                 to.id
             }
@@ -121,7 +121,7 @@ impl Part for Departure {
             deadline: desk.now() + desk.config().handover_limit,
             offered: matches!(how, Command::Quit { handover: true }),
             alone: desk.peers().iter().all(|peer| desk.is_me(peer)),
-            stage: Stage::Counting(Key::ZERO),
+            stage: DepartureStage::Counting(Key::ZERO),
             blocks: 0,
             saved: 0,
             told: 0,
@@ -172,20 +172,20 @@ impl Departure {
 impl Handover {
     /// When the next turn is wanted.
     fn wake(&self, desk: &Desk) -> Time {
-        let is_waiting = matches!(self.stage, Stage::Handing) && self.unasked.is_empty();
+        let is_waiting = matches!(self.stage, DepartureStage::Handing) && self.unasked.is_empty();
         if is_waiting { self.deadline } else { desk.now() }
     }
 
     /// Does what is next, as much as one turn may. Whether anything is left.
     fn is_busy(&mut self, desk: &mut Desk) -> bool {
-        if let Stage::Counting(from) = self.stage {
+        if let DepartureStage::Counting(from) = self.stage {
             let (count, next) = desk.holdings().count_only_here(&from, LOOKS_A_TURN);
             self.blocks += count;
             if let Some(next) = next {
-                self.stage = Stage::Counting(next);
+                self.stage = DepartureStage::Counting(next);
                 return true;
             }
-            self.stage = Stage::Handing;
+            self.stage = DepartureStage::Handing;
             if self.offered && self.blocks > 0 {
                 desk.progress(self.command, Progress::HandedOver { blocks: 0, of: self.blocks });
             }
@@ -193,8 +193,8 @@ impl Handover {
         if !self.offered || desk.now() >= self.deadline {
             return false;
         }
-        if matches!(self.stage, Stage::Handing) && self.heirs.is_empty() {
-            self.stage = Stage::Choosing(Key::ZERO, Shares::new());
+        if matches!(self.stage, DepartureStage::Handing) && self.heirs.is_empty() {
+            self.stage = DepartureStage::Choosing(Key::ZERO, HeirShares::new());
         }
         if !self.find_heirs(desk) {
             return true;
@@ -222,15 +222,15 @@ impl Handover {
 
     /// Goes on to look for the peers that should hold what this one alone holds. Whether all are found.
     fn find_heirs(&mut self, desk: &Desk) -> bool {
-        let stage = std::mem::replace(&mut self.stage, Stage::Handing);
-        let Stage::Choosing(mut next, mut shares) = stage else { return true };
+        let stage = std::mem::replace(&mut self.stage, DepartureStage::Handing);
+        let DepartureStage::Choosing(mut next, mut shares) = stage else { return true };
         let mut looks = LOOKS_A_TURN;
         loop {
             let key = match desk.holdings().first_only_here(&next, &mut looks) {
-                Look::Found(key) => key,
-                Look::Nothing => break,
-                Look::Onward(key) => {
-                    self.stage = Stage::Choosing(key, shares);
+                LookEnd::Found(key) => key,
+                LookEnd::Nothing => break,
+                LookEnd::Onward(key) => {
+                    self.stage = DepartureStage::Choosing(key, shares);
                     return false;
                 }
             };
@@ -238,7 +238,7 @@ impl Handover {
             looks = looks.saturating_sub(A_REGION);
             // Those before were in the region before, which may be a part of this one.
             let range = Range { first: Start::of(&key), last: Start::of(&region.last) };
-            let share = Share { range, stray: !region.members.iter().any(|peer| desk.is_me(peer)), class: None };
+            let share = SharedRange { range, stray: !region.members.iter().any(|peer| desk.is_me(peer)), class: None };
             for heir in heirs {
                 shares.entry(heir.id).or_insert((heir, Vec::new())).1.push(share);
             }

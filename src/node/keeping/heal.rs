@@ -21,7 +21,7 @@ use crate::lease::Lease;
 use crate::node::desk::Desk;
 use crate::node::job::{Holder, Job, Outcome};
 use crate::node::jobs::Urgency;
-use crate::node::part::{News, Owner, Part, Reply, Step, Ticket};
+use crate::node::part::{About, News, Owner, Part, Reply, Ticket};
 use crate::node::trouble::Trouble;
 use crate::overlay::Goal;
 use crate::patience;
@@ -39,7 +39,7 @@ const LOOKS_BEGIN: Duration = Duration::from_secs(10);
 pub(in crate::node) struct Heal {
     running: BTreeMap<Key, Attempt>,
     /// The blocks that wait, and when each is looked for next.
-    waiting: Agenda<Key, Lost>,
+    waiting: Agenda<Key, LostBlock>,
     looks: usize,
     /// When the blocks that were here when this peer began are looked at.
     looks_begin: Option<Time>,
@@ -49,7 +49,7 @@ pub(in crate::node) struct Heal {
 
 /// A block that is not here any more.
 #[derive(Clone)]
-struct Lost {
+struct LostBlock {
     /// Bytes of the file that was damaged.
     size: u32,
     /// What it was kept for.
@@ -59,26 +59,26 @@ struct Lost {
 }
 
 struct Attempt {
-    lost: Lost,
+    lost: LostBlock,
     /// Holders that were not tried yet.
     holders: VecDeque<Peer>,
 }
 
 impl Part for Heal {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
-        match (ticket.step, reply) {
-            (Step::Block(key), Reply::Holder(peer)) => {
+        match (ticket.about, reply) {
+            (About::Block(key), Reply::Holder(peer)) => {
                 if let Some(attempt) = self.running.get_mut(&key) {
                     attempt.holders.push_back(peer);
                 }
             }
-            (Step::Block(key), Reply::Found(_)) => {
+            (About::Block(key), Reply::Found(_)) => {
                 if let Some(attempt) = self.running.get_mut(&key) {
                     attempt.holders.retain(|holder| !desk.is_me(holder));
                 }
                 self.pull(desk, key);
             }
-            (Step::Block(key), Reply::Done { outcome, .. }) => self.on_pulled(desk, key, &outcome),
+            (About::Block(key), Reply::Done { outcome, .. }) => self.on_pulled(desk, key, &outcome),
             // A block was looked at; what is damaged was told already.
             (_, Reply::Done { .. }) => {
                 self.looks -= 1;
@@ -91,7 +91,7 @@ impl Part for Heal {
     fn on_news(&mut self, desk: &mut Desk, news: News<'_>) {
         match news {
             News::Damaged { key, size, leases } => {
-                self.begin(desk, *key, Lost { size, leases: leases.to_vec(), attempts: 0 })
+                self.begin(desk, *key, LostBlock { size, leases: leases.to_vec(), attempts: 0 })
             }
             News::Doubted(key) => self.look_at(desk, *key),
             News::Found { .. } => self.looks_begin = Some(desk.now() + LOOKS_BEGIN),
@@ -110,7 +110,7 @@ impl Part for Heal {
         }
         while self.running.len() < MAX_REPAIRS && !desk.is_leaving() {
             let Some((key, lost)) = self.waiting.pop_due(desk.now()) else { break };
-            let lost = Lost { attempts: lost.attempts + 1, ..lost };
+            let lost = LostBlock { attempts: lost.attempts + 1, ..lost };
             self.running.insert(key, Attempt { lost, holders: VecDeque::new() });
             desk.look_up(Ticket::block(Owner::Heal, key), key, Goal::Holders);
         }
@@ -157,7 +157,7 @@ impl Heal {
     }
 
     /// A block was found damaged.
-    fn begin(&mut self, desk: &mut Desk, key: Key, lost: Lost) {
+    fn begin(&mut self, desk: &mut Desk, key: Key, lost: LostBlock) {
         self.waiting.remove(&key);
         if !self.running.contains_key(&key) {
             self.waiting.set(key, desk.now(), lost);

@@ -6,6 +6,7 @@ mod comparison;
 mod conduct;
 mod departure;
 mod heal;
+mod lease_keeping;
 mod neighbours;
 mod pulls;
 mod queue;
@@ -14,15 +15,14 @@ mod repair;
 mod safety;
 mod scrub;
 mod strays;
-mod tenancy;
 
 pub(super) use answering::Answering;
 #[cfg(test)]
 pub(super) use comparison::answer;
 pub(super) use departure::Departure;
 pub(super) use heal::Heal;
+pub(super) use lease_keeping::LeaseKeeping;
 pub(super) use pulls::Pulls;
 pub(super) use repair::Repair;
 pub(super) use safety::Safety;
 pub(super) use scrub::Scrub;
-pub(super) use tenancy::Tenancy;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::comparison::{Comparison, PIECE, Share};
+use super::comparison::{Comparison, PIECE, SharedRange};
 use super::conduct::Conduct;
 use crate::config::REPUBLISH_INTERVAL;
 use crate::id::{Id, Key};
@@ -15,7 +15,7 @@ use crate::wire::{Range, Request, Start};
 
 /// A peer that lacks blocks which others have to give it is compared with again after this long, and longer the more
 /// they are.
-const SETTLE: Duration = Duration::from_secs(4);
+const COMPARED_AGAIN_AFTER: Duration = Duration::from_secs(4);
 
 /// Blocks a second that a peer is expected to be given.
 const GIVEN_A_SECOND: usize = 2_000;
@@ -24,18 +24,18 @@ const GIVEN_A_SECOND: usize = 2_000;
 pub(super) const WINDOW: usize = 32;
 
 /// Peers by their ids.
-pub(super) type Neighbours = BTreeMap<Id, Neighbour>;
+pub(super) type NeighbourTable = BTreeMap<Id, Neighbour>;
 
 pub(super) struct Neighbour {
     pub(super) peer: Peer,
     /// The blocks that it should hold.
-    pub(super) shares: Vec<Share>,
+    pub(super) shares: Vec<SharedRange>,
     /// When all of these are compared with it next.
     due: Time,
     /// When these alone are, class by class, for they are held here since a moment ago.
     news: Option<(Time, BTreeSet<(Class, Start)>)>,
     /// The comparison under way, apart: after each event all neighbours are looked at, and few are compared with.
-    pub(super) pass: Option<Box<Pass>>,
+    pub(super) pass: Option<Box<ComparisonPass>>,
     /// Blocks that it lacked after the last one, though somebody else was to give them.
     lacked: usize,
     /// That number did not shrink: they are given by this peer now, whoever else may.
@@ -43,7 +43,7 @@ pub(super) struct Neighbour {
 }
 
 /// A comparison under way, and what comes of it.
-pub(super) struct Pass {
+pub(super) struct ComparisonPass {
     /// Tells it from all others: what comes of an earlier one is not counted to it.
     pub(super) number: u64,
     pub(super) comparison: Comparison,
@@ -68,7 +68,7 @@ pub(super) struct Pass {
 /// A peer that did not take so many blocks is offered no more of them for now.
 const MAX_FAILURES: usize = 8;
 
-impl Pass {
+impl ComparisonPass {
     /// Whether the peer can be asked or offered something, or all has come to its end.
     pub(super) fn is_ready(&self) -> bool {
         if !self.lacking.is_empty() {
@@ -108,9 +108,9 @@ impl Neighbour {
     }
 
     /// Whether it should hold all of this already.
-    pub(super) fn shares_all(&self, shares: &[Share]) -> bool {
+    pub(super) fn shares_all(&self, shares: &[SharedRange]) -> bool {
         shares.iter().all(|share| {
-            let place = |share: &Share| (share.class, share.range.first);
+            let place = |share: &SharedRange| (share.class, share.range.first);
             let after = self.shares.partition_point(|known| place(known) <= place(share));
             after.checked_sub(1).is_some_and(|at| self.shares[at].covers(share))
         })
@@ -141,11 +141,11 @@ impl Neighbour {
     }
 
     /// What is compared of a block of this class that starts so, if this peer should still hold it.
-    fn share(&self, (class, start): (Class, Start)) -> Option<Share> {
+    fn share(&self, (class, start): (Class, Start)) -> Option<SharedRange> {
         let range = Range { first: start, last: start };
         let after = self.shares.partition_point(|share| (share.class, share.range.first) <= (Some(class), start));
         let share = self.shares[..after].last().filter(|share| share.class == Some(class));
-        share.filter(|share| share.range.contains(&range)).map(|share| Share { range, ..*share })
+        share.filter(|share| share.range.contains(&range)).map(|share| SharedRange { range, ..*share })
     }
 
     /// It held all that it should, as far as this peer knows.
@@ -156,10 +156,10 @@ impl Neighbour {
     /// Begins to compare all, if that is due, or else the news; for the time `number` of all.
     pub(super) fn begin(&mut self, now: Time, number: u64, held: usize) {
         let is_whole = self.due <= now;
-        let news: Vec<Share> =
+        let news: Vec<SharedRange> =
             self.news.take().iter().flat_map(|(_, news)| news).filter_map(|&new| self.share(new)).collect();
         let comparison = Comparison::new(if is_whole { &self.shares } else { &news }, held);
-        self.pass = Some(Box::new(Pass {
+        self.pass = Some(Box::new(ComparisonPass {
             number,
             comparison,
             is_whole,
@@ -180,7 +180,7 @@ impl Neighbour {
 
     /// The comparison is over. All is compared anew after about an hour, or sooner if blocks are still missing.
     pub(super) fn end(&mut self, now: Time, conduct: &mut Conduct, jittered: impl FnOnce(Duration) -> Duration) {
-        let Some(Pass { is_whole, left, failures, .. }) = self.pass.take().map(|pass| *pass) else { return };
+        let Some(ComparisonPass { is_whole, left, failures, .. }) = self.pass.take().map(|pass| *pass) else { return };
         if !is_whole && left == 0 && failures == 0 {
             return conduct.behaved();
         }
@@ -190,7 +190,7 @@ impl Neighbour {
             conduct.failed(now, jittered)
         } else {
             conduct.behaved();
-            let settle = SETTLE + Duration::from_secs(left as u64) / GIVEN_A_SECOND as u32;
+            let settle = COMPARED_AGAIN_AFTER + Duration::from_secs(left as u64) / GIVEN_A_SECOND as u32;
             now + jittered(if left > 0 { settle } else { REPUBLISH_INTERVAL })
         };
     }

@@ -14,25 +14,25 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::queue::Queue;
+use super::queue::PullQueue;
 use crate::config::{MAX_BLOCK_SIZE, MAX_PULLS, REPUBLISH_INTERVAL};
 use crate::id::Key;
 use crate::lease::{Lease, LeaseId, LeaseNews, Secret};
 use crate::node::desk::Desk;
 use crate::node::job::{Holder, Job, JobError, JobErrorKind, JobId, Outcome};
 use crate::node::jobs::Urgency;
-use crate::node::part::{Owner, Part, Reply, Step, Ticket};
+use crate::node::part::{About, Owner, Part, Reply, Ticket};
 use crate::node::refusal::Refusal;
 use crate::node::trouble::Trouble;
 use crate::overlay::Asker;
 use crate::patience;
-use crate::source::{Source, count, who_gives_way};
+use crate::source::{Subnet, count, who_gives_way};
 use crate::time::Time;
 use crate::wire::{Request, RequestKind, Response};
 
 /// An offer as it came.
 #[derive(Clone, Debug)]
-struct Offer {
+struct IncomingOffer {
     from: Asker,
     key: Key,
     size: Option<u32>,
@@ -43,20 +43,20 @@ struct Offer {
 #[derive(Default)]
 pub(in crate::node) struct Pulls {
     /// Blocks on their way here or waiting for their turn.
-    wanted: BTreeMap<Key, Wanted>,
+    wanted: BTreeMap<Key, Pull>,
     /// The addresses that these blocks are pulled from.
-    queue: Queue,
+    queue: PullQueue,
     /// Offers of strangers that are being pinged.
-    unproven: BTreeMap<SocketAddr, Vec<Offer>>,
+    unproven: BTreeMap<SocketAddr, Vec<IncomingOffer>>,
     unproven_count: usize,
     /// Those who are to be shown a block that was not pulled from them, by the jobs that hash what their offers name.
-    shows: BTreeMap<JobId, Offer>,
+    shows: BTreeMap<JobId, IncomingOffer>,
     /// When it was told that there is no room for a block.
     told_full: Option<Time>,
 }
 
 /// A block on its way here.
-struct Wanted {
+struct Pull {
     from: SocketAddr,
     since: Time,
     /// What is here under its name cannot be vouched for: it is pulled, whatever the holdings say.
@@ -64,7 +64,7 @@ struct Wanted {
     /// What is here under its name is being looked at.
     looking: bool,
     /// Who wants to know when it is saved: `from`, and others that offered it meanwhile.
-    waiting: Vec<Offer>,
+    waiting: Vec<IncomingOffer>,
 }
 
 /// Peers that may wait for one and the same block, and offers that one stranger may make before it is known.
@@ -72,8 +72,8 @@ const MAX_WAITING: usize = 64;
 
 impl Part for Pulls {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
-        match (ticket.step, reply) {
-            (Step::Block(key), Reply::Done { job, outcome }) => match (self.shows.remove(&job), outcome) {
+        match (ticket.about, reply) {
+            (About::Block(key), Reply::Done { job, outcome }) => match (self.shows.remove(&job), outcome) {
                 (Some(offer), _) if desk.is_leaving() => respond(desk, &offer, Err(Refusal::Leaving)),
                 (Some(offer), Outcome::Sampled { sample }) => {
                     desk.respond(&offer.from, RequestKind::Store, Response::Shown { sample });
@@ -99,7 +99,7 @@ impl Part for Pulls {
 
     fn on_request(&mut self, desk: &mut Desk, from: Asker, request: Request) {
         if let Request::Store { key, size, leases } = request {
-            self.on_offer(desk, Offer { from, key, size, leases });
+            self.on_offer(desk, IncomingOffer { from, key, size, leases });
         }
     }
 
@@ -118,7 +118,7 @@ impl Part for Pulls {
 
 impl Pulls {
     /// Takes an offer: answers it at once, or starts (or joins) the pull whose end will answer it.
-    fn on_offer(&mut self, desk: &mut Desk, offer: Offer) {
+    fn on_offer(&mut self, desk: &mut Desk, offer: IncomingOffer) {
         if desk.config().guest {
             return respond(desk, &offer, Err("a guest keeps no blocks".into()));
         }
@@ -141,7 +141,7 @@ impl Pulls {
         self.pull(desk, offer);
     }
 
-    fn pull(&mut self, desk: &mut Desk, offer: Offer) {
+    fn pull(&mut self, desk: &mut Desk, offer: IncomingOffer) {
         if let Some(wanted) = self.wanted.get_mut(&offer.key) {
             // The same offer again is its sender's retry: the one answer will do.
             let waiting = &mut wanted.waiting;
@@ -159,12 +159,12 @@ impl Pulls {
             Some(displaced) => displaced.into_iter().for_each(|key| self.refuse(desk, &key, &Refusal::Busy)),
         }
         let (key, from) = (offer.key, offer.from.addr);
-        let wanted = Wanted { from, since: desk.now(), unsound: false, looking: false, waiting: vec![offer] };
+        let wanted = Pull { from, since: desk.now(), unsound: false, looking: false, waiting: vec![offer] };
         self.line_up(desk, key, wanted);
     }
 
     /// A block takes its place in the queue of the address that it comes from.
-    fn line_up(&mut self, desk: &mut Desk, key: Key, wanted: Wanted) {
+    fn line_up(&mut self, desk: &mut Desk, key: Key, wanted: Pull) {
         let from = wanted.from;
         self.wanted.insert(key, wanted);
         self.queue.enter(from, key);
@@ -190,7 +190,7 @@ impl Pulls {
     fn begin(&mut self, desk: &mut Desk, from: SocketAddr, key: Key) {
         // Where it is only that who offers it has his share, others have room.
         let has_share = self.wanted.get(&key).is_some_and(|wanted| wanted.has_share(desk, key));
-        let begin = |wanted: &mut Wanted| if has_share { wanted.begin(desk, key) } else { Err(Refusal::Full) };
+        let begin = |wanted: &mut Pull| if has_share { wanted.begin(desk, key) } else { Err(Refusal::Full) };
         let begun = self.wanted.get_mut(&key).map_or(Err(Refusal::Busy), begin);
         if let Err(reason) = begun {
             if reason == Refusal::Full && has_share {
@@ -207,7 +207,7 @@ impl Pulls {
         waiting.iter().for_each(|offer| respond(desk, offer, Err(reason.clone())));
     }
 
-    fn ask_for_proof(&mut self, desk: &mut Desk, offer: Offer) {
+    fn ask_for_proof(&mut self, desk: &mut Desk, offer: IncomingOffer) {
         let waiting = self.unproven.get(&offer.from.addr).map_or(&[][..], |offers| offers);
         if waiting.iter().any(|known| known.from.magic == offer.from.magic) {
             return;
@@ -231,16 +231,16 @@ impl Pulls {
         if self.unproven_count < MAX_PULLS {
             return true;
         }
-        let counts = count(self.unproven.keys().copied().map(Source::of));
-        let Some(most) = who_gives_way(Source::of(from), counts.iter().map(|(source, count)| (*source, *count))) else {
+        let counts = count(self.unproven.keys().copied().map(Subnet::of));
+        let Some(most) = who_gives_way(Subnet::of(from), counts.iter().map(|(source, count)| (*source, *count))) else {
             return false;
         };
-        let Some(first) = self.unproven.keys().copied().find(|addr| Source::of(*addr) == most) else { return false };
+        let Some(first) = self.unproven.keys().copied().find(|addr| Subnet::of(*addr) == most) else { return false };
         self.take_unproven(first).iter().for_each(|offer| respond(desk, offer, Err(Refusal::Busy)));
         true
     }
 
-    fn take_unproven(&mut self, from: SocketAddr) -> Vec<Offer> {
+    fn take_unproven(&mut self, from: SocketAddr) -> Vec<IncomingOffer> {
         let offers = self.unproven.remove(&from).unwrap_or_default();
         self.unproven_count -= offers.len();
         offers
@@ -248,7 +248,7 @@ impl Pulls {
 
     /// A pull is over, or a look at what is here already.
     fn on_pulled(&mut self, desk: &mut Desk, key: Key, outcome: &Outcome) {
-        let Some(Wanted { from, since, looking, waiting, .. }) = self.wanted.remove(&key) else { return };
+        let Some(Pull { from, since, looking, waiting, .. }) = self.wanted.remove(&key) else { return };
         if looking && !matches!(outcome, Outcome::Sound { .. }) && !desk.is_leaving() {
             self.queue.end(from, &key, None);
             self.pull_anew(desk, key, since, waiting);
@@ -294,13 +294,13 @@ impl Pulls {
         let wanted = &self.wanted;
         let is_here = |key: &Key| desk.holds(key) && wanted.get(key).is_some_and(|wanted| !wanted.unsound);
         for key in self.queue.shun(desk.now(), from, |key| !is_here(key)) {
-            let Some(Wanted { since, waiting, .. }) = self.wanted.remove(&key) else { continue };
+            let Some(Pull { since, waiting, .. }) = self.wanted.remove(&key) else { continue };
             self.pull_anew(desk, key, since, waiting);
         }
     }
 
     /// The block was not pulled from who offers it: that it is here shows a hash of the bytes that the offer names.
-    fn show(&mut self, desk: &mut Desk, key: Key, offer: Offer) {
+    fn show(&mut self, desk: &mut Desk, key: Key, offer: IncomingOffer) {
         let (magic, by) = (offer.from.magic, desk.me().id);
         let job = desk.order(Ticket::block(Owner::Pulls, key), Job::Sample { key, magic, by }, Urgency::Others);
         self.shows.insert(job, offer);
@@ -308,7 +308,7 @@ impl Pulls {
 
     /// A block is pulled from one of those who offer it, whatever is here of it. Strangers have to prove themselves
     /// first.
-    fn pull_anew(&mut self, desk: &mut Desk, key: Key, since: Time, waiting: Vec<Offer>) {
+    fn pull_anew(&mut self, desk: &mut Desk, key: Key, since: Time, waiting: Vec<IncomingOffer>) {
         let (shunned, waiting): (Vec<_>, Vec<_>) =
             waiting.into_iter().partition(|offer| self.queue.is_shunned(desk.now(), &offer.from.addr));
         shunned.iter().for_each(|offer| respond(desk, offer, Err(Refusal::Unreached)));
@@ -318,14 +318,14 @@ impl Pulls {
             self.line_up(
                 desk,
                 key,
-                Wanted { from: first.from.addr, since, unsound: true, looking: false, waiting: proven },
+                Pull { from: first.from.addr, since, unsound: true, looking: false, waiting: proven },
             );
         }
         strangers.into_iter().for_each(|offer| self.ask_for_proof(desk, offer));
     }
 }
 
-impl Wanted {
+impl Pull {
     /// Orders that the block be pulled, or what is here of it be looked at. Else says why not.
     fn begin(&mut self, desk: &mut Desk, key: Key) -> Result<(), Refusal> {
         // The peer that offered it this long ago has given up by now.
@@ -368,7 +368,7 @@ impl Wanted {
 
 /// Whether a block can be kept on behalf of the leases in an offer. A peer that slept through the end of one is told of
 /// it.
-fn check_leases(desk: &mut Desk, offer: &Offer) -> Result<(), Refusal> {
+fn check_leases(desk: &mut Desk, offer: &IncomingOffer) -> Result<(), Refusal> {
     if desk.holdings().is_going(&offer.key) {
         return Err(Refusal::Busy);
     }
@@ -422,7 +422,7 @@ fn tell_full(told: &mut Option<Time>, desk: &mut Desk) {
     }
 }
 
-fn respond(desk: &mut Desk, offer: &Offer, result: Result<(), Refusal>) {
+fn respond(desk: &mut Desk, offer: &IncomingOffer, result: Result<(), Refusal>) {
     match result {
         Ok(()) => desk.respond(&offer.from, RequestKind::Store, Response::Saved),
         Err(reason) => desk.refuse(&offer.from, reason),

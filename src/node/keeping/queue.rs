@@ -1,10 +1,10 @@
 //! Whose block is pulled next.
 //!
-//! Places are shared by who asks for them: first by [`Source`], then by address. While all are taken, a newcomer
+//! Places are shared by who asks for them: first by [`Subnet`], then by address. While all are taken, a newcomer
 //! displaces the block that was queued last by whoever has most. An address that has not delivered yet gets few places
 //! at a time, all such addresses leave a share to those that have, and those of a source whose last pull failed have
 //! one place between them: who offers much and sends nothing holds up himself. An address to which no connection comes
-//! about is [shunned](Queue::shun) for a while: what it offers waits for nothing.
+//! about is [shunned](PullQueue::shun) for a while: what it offers waits for nothing.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::config::{MAX_JOBS, MAX_PULLS, VALIDATED_MEMORY};
 use crate::id::Key;
 use crate::recent::Recent;
-use crate::source::{Source, who_gives_way};
+use crate::source::{Subnet, who_gives_way};
 use crate::time::Time;
 
 /// Blocks that one address may have on their way here and waiting.
@@ -21,9 +21,9 @@ const MAX_OF_ONE: usize = MAX_PULLS / 2;
 
 /// Blocks that are pulled at a time: from all addresses; from those of one source, so that another finds a place; from
 /// those that have not delivered.
-const PLACES: usize = MAX_JOBS * 3 / 4;
-const OF_SOURCE: usize = PLACES - 2;
-const OF_STRANGERS: usize = PLACES * 2 / 3;
+const PULLS_AT_ONCE: usize = MAX_JOBS * 3 / 4;
+const OF_SOURCE: usize = PULLS_AT_ONCE - 2;
+const OF_STRANGERS: usize = PULLS_AT_ONCE * 2 / 3;
 
 /// Blocks that are pulled at a time from an address whose last one arrived, and from any other.
 const SHARE: usize = MAX_JOBS / 2;
@@ -39,9 +39,9 @@ const SHUNNED: Duration = Duration::from_secs(10);
 
 /// Blocks that are pulled and blocks that wait for it, by where they come from. At most [`MAX_PULLS`].
 #[derive(Default)]
-pub(super) struct Queue {
-    lines: BTreeMap<SocketAddr, Line>,
-    sources: BTreeMap<Source, Load>,
+pub(super) struct PullQueue {
+    lines: BTreeMap<SocketAddr, AddressQueue>,
+    sources: BTreeMap<Subnet, Load>,
     /// Blocks in all lines.
     count: usize,
     running: usize,
@@ -50,7 +50,7 @@ pub(super) struct Queue {
     /// Whether the last block from an address arrived as it should.
     delivered: Recent<SocketAddr, bool, VALIDATED_MEMORY>,
     /// Whether the last pull from an untried address of this source arrived.
-    trusted: Recent<Source, bool, VALIDATED_MEMORY>,
+    trusted: Recent<Subnet, bool, VALIDATED_MEMORY>,
     /// Until when nothing is pulled from each address.
     shunned: Recent<SocketAddr, Time, VALIDATED_MEMORY>,
     /// Grows with each pull that begins.
@@ -59,7 +59,7 @@ pub(super) struct Queue {
 
 /// The blocks of an address.
 #[derive(Default)]
-struct Line {
+struct AddressQueue {
     /// For each that is pulled, whether the address had delivered before.
     running: BTreeMap<Key, bool>,
     waiting: VecDeque<Key>,
@@ -76,13 +76,13 @@ struct Load {
     turn: u64,
 }
 
-impl Line {
+impl AddressQueue {
     fn count(&self) -> usize {
         self.running.len() + self.waiting.len()
     }
 }
 
-impl Queue {
+impl PullQueue {
     /// Blocks that are pulled or wait.
     pub(super) fn len(&self) -> usize {
         self.count
@@ -91,17 +91,17 @@ impl Queue {
     /// Makes room for one more block from this address. Returns the block that loses its place, if one had to, and none
     /// if there is no room.
     pub(super) fn make_room(&mut self, from: SocketAddr) -> Option<Option<Key>> {
-        let own = self.lines.get(&from).map_or(0, Line::count);
+        let own = self.lines.get(&from).map_or(0, AddressQueue::count);
         if own >= MAX_OF_ONE {
             return None;
         }
         if self.count < MAX_PULLS {
             return Some(None);
         }
-        let source = Source::of(from);
+        let source = Subnet::of(from);
         let counts = self.sources.iter().map(|(source, load)| (*source, load.count));
         let richest = who_gives_way(source, counts).unwrap_or(source);
-        let lines = self.lines.iter().filter(|(addr, _)| Source::of(**addr) == richest);
+        let lines = self.lines.iter().filter(|(addr, _)| Subnet::of(**addr) == richest);
         let waiting = lines.filter(|(_, line)| !line.waiting.is_empty()).map(|(addr, line)| (*addr, line.count()));
         let loser = if richest == source {
             who_gives_way(from, waiting)
@@ -116,7 +116,7 @@ impl Queue {
     /// A block takes its place. There is [room](Self::make_room), or it had one before.
     pub(super) fn enter(&mut self, from: SocketAddr, key: Key) {
         self.lines.entry(from).or_default().waiting.push_back(key);
-        self.sources.entry(Source::of(from)).or_default().count += 1;
+        self.sources.entry(Subnet::of(from)).or_default().count += 1;
         self.count += 1;
     }
 
@@ -126,7 +126,7 @@ impl Queue {
             return None;
         }
         let proven = self.has_delivered(from);
-        let (line, load) = (self.lines.get_mut(&from)?, self.sources.get_mut(&Source::of(from))?);
+        let (line, load) = (self.lines.get_mut(&from)?, self.sources.get_mut(&Subnet::of(from))?);
         let key = line.waiting.pop_front()?;
         line.running.insert(key, proven);
         self.turn += 1;
@@ -141,13 +141,13 @@ impl Queue {
     /// The address whose turn it is: of the source that was served longest ago.
     pub(super) fn next(&self) -> Option<SocketAddr> {
         let ready = self.lines.iter().filter(|(from, _)| self.may_begin(**from));
-        let turn = |from: &SocketAddr| self.sources.get(&Source::of(*from)).map_or(0, |load| load.turn);
+        let turn = |from: &SocketAddr| self.sources.get(&Subnet::of(*from)).map_or(0, |load| load.turn);
         ready.min_by_key(|(from, line)| (turn(from), line.turn)).map(|(from, _)| *from)
     }
 
     /// A block is pulled no longer. `arrived` tells what that says about its address, if anything.
     pub(super) fn end(&mut self, from: SocketAddr, key: &Key, arrived: Option<bool>) {
-        let source = Source::of(from);
+        let source = Subnet::of(from);
         let proven = self.lines.get_mut(&from).and_then(|line| line.running.remove(key));
         if let (Some(proven), Some(load)) = (proven, self.sources.get_mut(&source)) {
             load.running -= 1;
@@ -183,7 +183,7 @@ impl Queue {
     }
 
     fn uncount(&mut self, from: SocketAddr) {
-        let source = Source::of(from);
+        let source = Subnet::of(from);
         self.count -= 1;
         if let Some(load) = self.sources.get_mut(&source) {
             load.count -= 1;
@@ -203,9 +203,9 @@ impl Queue {
 
     fn may_begin(&self, from: SocketAddr) -> bool {
         let Some(line) = self.lines.get(&from).filter(|line| !line.waiting.is_empty()) else { return false };
-        let source = Source::of(from);
+        let source = Subnet::of(from);
         let Some(load) = self.sources.get(&source) else { return false };
-        if self.running >= PLACES || load.running >= OF_SOURCE {
+        if self.running >= PULLS_AT_ONCE || load.running >= OF_SOURCE {
             return false;
         }
         if self.has_delivered(from) {
@@ -218,13 +218,17 @@ impl Queue {
 
     /// Whether every number is what it counts, and none is above its bound.
     pub(super) fn check(&self) -> Result<(), String> {
-        let of_lines: usize = self.lines.values().map(Line::count).sum();
+        let of_lines: usize = self.lines.values().map(AddressQueue::count).sum();
         let of_sources: usize = self.sources.values().map(|load| load.count).sum();
         let running: usize = self.lines.values().map(|line| line.running.len()).sum();
         let idle = self.lines.values().any(|line| line.count() == 0);
         let waits =
             self.next().map_or(Ok(()), |from| Err(format!("{from} may deliver a block and nobody asks for it")));
-        (of_lines == self.count && of_sources == self.count && running == self.running && running <= PLACES && !idle)
+        (of_lines == self.count
+            && of_sources == self.count
+            && running == self.running
+            && running <= PULLS_AT_ONCE
+            && !idle)
             .then_some(())
             .ok_or_else(|| format!("{} blocks from sources, {of_lines} in lines, {running} pulled", self.count))
             .and(waits)
@@ -240,7 +244,7 @@ mod tests {
         SocketAddr::from(([127, 0, 0, host], port))
     }
 
-    fn fill(queue: &mut Queue, ports: u16) {
+    fn fill(queue: &mut PullQueue, ports: u16) {
         for n in 0..MAX_PULLS as u64 {
             queue.enter(addr(2, (n % u64::from(ports)) as u16), Id::from_u64(n));
         }
@@ -253,7 +257,7 @@ mod tests {
     #[test]
     fn a_newcomer_finds_a_place_however_many_ports_of_one_host_have_taken_all() {
         for ports in [2, 20, 1000] {
-            let mut queue = Queue::default();
+            let mut queue = PullQueue::default();
             fill(&mut queue, ports);
             let newcomer = addr(3, 9);
             assert!(matches!(queue.make_room(newcomer), Some(Some(_))), "{ports} ports");
@@ -265,7 +269,7 @@ mod tests {
 
     #[test]
     fn an_address_that_offers_little_displaces_one_of_its_host_that_offers_much_and_not_the_other_way() {
-        let mut queue = Queue::default();
+        let mut queue = PullQueue::default();
         fill(&mut queue, 2);
         assert!(matches!(queue.make_room(addr(2, 9)), Some(Some(_))));
         queue.enter(addr(2, 9), Id::from_u64(5000));
@@ -274,7 +278,7 @@ mod tests {
 
     #[test]
     fn those_who_have_delivered_keep_a_share_and_a_failed_source_has_one_place() {
-        let mut queue = Queue::default();
+        let mut queue = PullQueue::default();
         let proven = addr(9, 1);
         queue.enter(proven, Id::from_u64(1));
         queue.begin_of(proven);
@@ -292,7 +296,7 @@ mod tests {
         assert!(queue.begin_of(proven).is_some(), "a place is left to it");
         queue.check().unwrap();
 
-        let mut queue = Queue::default();
+        let mut queue = PullQueue::default();
         fill(&mut queue, 100);
         assert_eq!(queue.running, STRANGERS_OF_SOURCE);
         let running: Vec<_> =
@@ -308,7 +312,7 @@ mod tests {
 
     #[test]
     fn sources_take_turns() {
-        let mut queue = Queue::default();
+        let mut queue = PullQueue::default();
         for n in 0..100 {
             queue.enter(addr(2, n), Id::from_u64(u64::from(n)));
         }

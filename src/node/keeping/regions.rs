@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::comparison::Share;
+use super::comparison::SharedRange;
 use crate::config::WIDTH;
 use crate::id::{Id, Key};
 use crate::node::desk::Desk;
@@ -15,7 +15,7 @@ use crate::peer::Peer;
 use crate::wire::{Range, Start};
 
 /// Regions that are looked through in one turn of the node.
-const A_TURN: usize = 64;
+const REGIONS_A_TURN: usize = 64;
 
 /// Of a region that this peer does not belong to, so many members are compared with: nobody else has to know all, and
 /// one of them may lie.
@@ -31,7 +31,7 @@ pub(super) struct Regions {
 }
 
 /// Regions by the class of their blocks.
-type Classes = BTreeMap<Class, Map>;
+type Classes = BTreeMap<Class, RegionMap>;
 
 /// A look at all regions, class by class.
 struct Sweep {
@@ -43,11 +43,11 @@ struct Sweep {
     classes: u32,
 }
 
-type Map = BTreeMap<Key, Region>;
+type RegionMap = BTreeMap<Key, BlockRegion>;
 
 /// A range of keys with blocks in it.
 #[derive(Clone, Debug)]
-pub(super) struct Region {
+pub(super) struct BlockRegion {
     last: Key,
     /// The other peers that should hold them.
     pub(super) members: Vec<Peer>,
@@ -55,7 +55,7 @@ pub(super) struct Region {
     pub(super) stray: bool,
 }
 
-impl Region {
+impl BlockRegion {
     /// The members that are compared with.
     pub(super) fn compared(&self) -> impl Iterator<Item = &Peer> {
         self.members.iter().take(if self.stray { STRAY_MEMBERS } else { usize::MAX })
@@ -88,7 +88,7 @@ impl Regions {
     /// Looks some regions through. Whether all are known anew now.
     pub(super) fn go_on(&mut self, desk: &Desk) -> bool {
         let Some(mut sweep) = self.sweep.take() else { return false };
-        for _ in 0..A_TURN {
+        for _ in 0..REGIONS_A_TURN {
             let found = sweep.found.entry(sweep.class).or_default();
             if let Some(key) = desk.holdings().first_from(&sweep.from) {
                 let (first, region) = look(desk, &key, sweep.class);
@@ -107,7 +107,7 @@ impl Regions {
     }
 
     /// The region of a block that is held here, if it is known.
-    pub(super) fn of(&self, desk: &Desk, key: &Key) -> Option<&Region> {
+    pub(super) fn of(&self, desk: &Desk, key: &Key) -> Option<&BlockRegion> {
         of(self.known.get(&desk.holdings().class(key))?, key)
     }
 
@@ -126,12 +126,12 @@ impl Regions {
     }
 
     /// What is shared with each other peer, class by class, in ascending order.
-    pub(super) fn shares(&self) -> BTreeMap<Id, (Peer, Vec<Share>)> {
-        let mut all: BTreeMap<Id, (Peer, Vec<Share>)> = BTreeMap::new();
+    pub(super) fn shares(&self) -> BTreeMap<Id, (Peer, Vec<SharedRange>)> {
+        let mut all: BTreeMap<Id, (Peer, Vec<SharedRange>)> = BTreeMap::new();
         let each = self.known.iter().flat_map(|(class, known)| known.iter().map(move |region| (*class, region)));
         for (class, (first, region)) in each {
             let range = Range { first: Start::of(first), last: Start::of(&region.last) };
-            let share = Share { range, stray: region.stray, class: Some(class) };
+            let share = SharedRange { range, stray: region.stray, class: Some(class) };
             for member in region.compared() {
                 let (_, shares) = all.entry(member.id).or_insert((*member, Vec::new()));
                 match shares.last_mut() {
@@ -155,13 +155,13 @@ impl Regions {
     }
 }
 
-fn of<'a>(regions: &'a Map, key: &Key) -> Option<&'a Region> {
+fn of<'a>(regions: &'a RegionMap, key: &Key) -> Option<&'a BlockRegion> {
     regions.range(..=key).next_back().map(|(_, region)| region).filter(|region| *key <= region.last)
 }
 
 /// Adds the region of a key, unless it is there. Since the others were looked at, peers may have come or gone: it takes
 /// no more room than they leave.
-fn add(regions: &mut Map, desk: &Desk, key: &Key, class: Class) -> bool {
+fn add(regions: &mut RegionMap, desk: &Desk, key: &Key, class: Class) -> bool {
     if of(regions, key).is_some() {
         return false;
     }
@@ -175,11 +175,11 @@ fn add(regions: &mut Map, desk: &Desk, key: &Key, class: Class) -> bool {
 }
 
 /// The region of a key in a class, as the overlay knows it.
-fn look(desk: &Desk, key: &Key, class: Class) -> (Key, Region) {
+fn look(desk: &Desk, key: &Key, class: Class) -> (Key, BlockRegion) {
     let crate::overlay::Region { first, last, members } = desk.region(key, desk.holdings().copies(class));
     let stray = !members.iter().any(|peer| desk.is_me(peer));
     let members = members.into_iter().filter(|peer| !desk.is_me(peer)).collect();
-    (first, Region { last, members, stray })
+    (first, BlockRegion { last, members, stray })
 }
 
 fn follows(before: &Range, range: &Range) -> bool {

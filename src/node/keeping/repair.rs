@@ -17,16 +17,16 @@ use std::net::SocketAddr;
 
 use super::comparison;
 use super::conduct::Conducts;
-use super::neighbours::{Neighbour, Neighbours, Pass, WINDOW};
+use super::neighbours::{ComparisonPass, Neighbour, NeighbourTable, WINDOW};
 use super::regions::Regions;
-use super::strays::Strays;
+use super::strays::StrayBlocks;
 use crate::config::{REPAIR_DELAY, REPAIR_RETRY};
 use crate::id::{Id, Key};
 use crate::node::budget::Favours;
 use crate::node::desk::Desk;
 use crate::node::jobs::Urgency;
 use crate::node::notice::Notice;
-use crate::node::part::{Answered, News, Owner, Part, Reply, Step, Taken, Ticket};
+use crate::node::part::{About, Answered, News, Owner, Part, Reply, Taken, Ticket};
 use crate::node::refusal::Refusal;
 use crate::node::trouble::Trouble;
 use crate::overlay::Asker;
@@ -35,32 +35,32 @@ use crate::time::Time;
 use crate::wire::{Request, RequestKind, Response};
 
 /// Blocks that a peer lacks and that are looked through in one turn of the node.
-const A_TURN: usize = 256;
+const LACKED_A_TURN: usize = 256;
 
 /// Comparisons of others that are answered in a second, in all.
-const ANSWERS: u32 = 400;
+const COMPARISONS_A_SECOND: u32 = 400;
 
 /// What this peer owes to the replica sets of its blocks.
 pub(in crate::node) struct Repair {
     regions: Regions,
-    neighbours: Neighbours,
+    neighbours: NeighbourTable,
     conducts: Conducts,
     /// The number of the next comparison.
     next_pass: u64,
-    strays: Strays,
+    strays: StrayBlocks,
     /// When the regions are looked through anew.
     sweep_due: Option<Time>,
-    answers: Favours<ANSWERS>,
+    answers: Favours<COMPARISONS_A_SECOND>,
 }
 
 impl Default for Repair {
     fn default() -> Self {
         Self {
             regions: Regions::default(),
-            neighbours: Neighbours::new(),
+            neighbours: NeighbourTable::new(),
             conducts: Conducts::default(),
             next_pass: FIRST_PASS,
-            strays: Strays::default(),
+            strays: StrayBlocks::default(),
             sweep_due: None,
             answers: Favours::default(),
         }
@@ -73,19 +73,19 @@ impl Part for Repair {
             self.strays.on(desk, ticket, reply, &mut self.conducts);
             return self.strays.go_on(desk, &self.regions, &self.conducts);
         }
-        match (ticket.step, reply) {
-            (Step::Whole, Reply::Answer(Answered { to, answer, .. })) => {
+        match (ticket.about, reply) {
+            (About::Whole, Reply::Answer(Answered { to, answer, .. })) => {
                 if let Some(peer) = to.id {
                     self.on_compared(desk, ticket.number, &peer, answer);
                 }
             }
-            (Step::Whole, Reply::Silence { to, .. }) => {
+            (About::Whole, Reply::Silence { to, .. }) => {
                 desk.suspect(to.addr);
                 if let Some(peer) = to.id {
                     self.on_failed(desk, ticket.number, &peer);
                 }
             }
-            (Step::Block(key), Reply::Offered { to, result }) => self.on_offered(desk, ticket.number, key, to, result),
+            (About::Block(key), Reply::Offered { to, result }) => self.on_offered(desk, ticket.number, key, to, result),
             _ => {}
         }
     }
@@ -163,7 +163,7 @@ impl Part for Repair {
             return None;
         }
         let now = desk.now();
-        let opens = desk.upkeep_opens();
+        let opens = desk.repair_opens();
         let wake = |neighbour: &Neighbour| match &neighbour.pass {
             Some(pass) => pass.is_ready().then_some(opens.max(now)),
             None => neighbour.due().map(|due| due.max(opens)),
@@ -253,9 +253,9 @@ impl Repair {
         let is_full = self.neighbours.get(id).is_some_and(|neighbour| is_out(id, neighbour));
         let Some(neighbour) = self.neighbours.get_mut(id) else { return };
         let takes_over = neighbour.takes_over();
-        for _ in 0..A_TURN {
+        for _ in 0..LACKED_A_TURN {
             let Some(pass) = &mut neighbour.pass else { return };
-            if desk.upkeep_opens() > now || pass.offered >= WINDOW {
+            if desk.repair_opens() > now || pass.offered >= WINDOW {
                 return;
             }
             if let Some(key) = pass.lacking.pop_front() {
@@ -269,15 +269,15 @@ impl Repair {
                     Some(_) if is_full || region.stray => self.strays.add(key),
                     Some(size) => {
                         pass.offered += 1;
-                        let ticket = Ticket { owner: Owner::Repair, number: pass.number, step: Step::Block(key) };
-                        desk.offer_for_upkeep(ticket, (key, size), neighbour.peer);
+                        let ticket = Ticket { owner: Owner::Repair, number: pass.number, about: About::Block(key) };
+                        desk.offer_for_repair(ticket, (key, size), neighbour.peer);
                     }
                     None => {}
                 }
             } else if pass.comparison.is_asking() {
                 return;
             } else if let Some(request) = pass.next(desk.holdings()) {
-                return desk.ask_for_upkeep(Ticket::of(Owner::Repair, pass.number), neighbour.peer, request);
+                return desk.ask_for_repair(Ticket::of(Owner::Repair, pass.number), neighbour.peer, request);
             } else {
                 if pass.offered == 0 {
                     self.conducts.note(id, |conduct| neighbour.end(now, conduct, |wait| desk.jittered(wait)));
@@ -288,7 +288,7 @@ impl Repair {
     }
 
     /// The comparison with a peer that has this number, if it is under way.
-    fn pass(&mut self, number: u64, id: &Id) -> Option<&mut Pass> {
+    fn pass(&mut self, number: u64, id: &Id) -> Option<&mut ComparisonPass> {
         self.neighbours.get_mut(id)?.pass.as_deref_mut().filter(|pass| pass.number == number)
     }
 
@@ -332,8 +332,8 @@ impl Repair {
         if let Some(pass) = &mut neighbour.pass {
             pass.probe = Some(key);
             pass.offered += 1;
-            let ticket = Ticket { owner: Owner::Repair, number, step: Step::Block(key) };
-            desk.offer_for_upkeep(ticket, (key, size), neighbour.peer);
+            let ticket = Ticket { owner: Owner::Repair, number, about: About::Block(key) };
+            desk.offer_for_repair(ticket, (key, size), neighbour.peer);
         }
     }
 

@@ -14,7 +14,7 @@ use super::regions::Regions;
 use crate::id::{Id, Key};
 use crate::node::command::{Command, CommandId, Until, is_meant};
 use crate::node::desk::Desk;
-use crate::node::holdings::Look;
+use crate::node::holdings::LookEnd;
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, FailureKind};
 use crate::node::part::{Answered, News, Owner, Part, Reply, Ticket};
@@ -23,19 +23,19 @@ use crate::peer::Peer;
 use crate::time::Time;
 
 /// What no other peer has is looked for again after this long.
-const PAUSE: Duration = Duration::from_secs(2);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// Those who wait until nothing would be lost with this peer.
 #[derive(Default)]
 pub(in crate::node) struct Safety {
-    waiting: BTreeMap<CommandId, Wait>,
-    round: Option<Round>,
+    waiting: BTreeMap<CommandId, SafetyWait>,
+    round: Option<SafetyRound>,
     /// When the next round begins.
     again: Option<Time>,
     rounds: u64,
 }
 
-struct Wait {
+struct SafetyWait {
     since: Time,
     deadline: Option<Time>,
 }
@@ -43,7 +43,7 @@ struct Wait {
 /// One comparison with everybody. Of which blocks copies were found, their account
 /// [knows](crate::node::holdings::Holdings::found_copy).
 #[derive(Default)]
-struct Round {
+struct SafetyRound {
     /// Who should hold what is being found out.
     regions: Option<Regions>,
     /// The peers that are compared with now.
@@ -90,7 +90,7 @@ impl Part for Safety {
     fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
         let Command::Wait { until: Until::Safe, limit } = command else { return };
         let since = desk.now();
-        self.waiting.insert(id, Wait { since, deadline: limit.map(|limit| since + limit) });
+        self.waiting.insert(id, SafetyWait { since, deadline: limit.map(|limit| since + limit) });
         // What is known from before may be in doubt since.
         self.begin(desk);
     }
@@ -119,13 +119,13 @@ impl Part for Safety {
         }
         if self.again.is_some_and(|due| due <= now) {
             self.begin(desk);
-        } else if self.round.as_ref().is_some_and(Round::goes_on) {
+        } else if self.round.as_ref().is_some_and(SafetyRound::goes_on) {
             self.go_on(desk);
         }
     }
 
     fn next_wake(&self, desk: &Desk) -> Option<Time> {
-        let on = self.round.as_ref().is_some_and(Round::goes_on).then(|| desk.now());
+        let on = self.round.as_ref().is_some_and(SafetyRound::goes_on).then(|| desk.now());
         self.waiting.values().filter_map(|wait| wait.deadline).chain(self.again).chain(on).min()
     }
 
@@ -153,7 +153,7 @@ impl Safety {
         desk.begin_round();
         let mut regions = Regions::default();
         regions.begin_sweep(desk);
-        self.round = Some(Round { regions: Some(regions), ..Round::default() });
+        self.round = Some(SafetyRound { regions: Some(regions), ..SafetyRound::default() });
         self.go_on(desk);
     }
 
@@ -220,10 +220,10 @@ impl Safety {
     fn look(&mut self, desk: &mut Desk) {
         let Some(round) = self.round.as_mut().filter(|round| round.regions.is_none()) else { return };
         let found = desk.holdings().first_only_here(&round.from, &mut { LOOKS_A_TURN });
-        round.looks_on = matches!(found, Look::Onward(_));
+        round.looks_on = matches!(found, LookEnd::Onward(_));
         match found {
-            Look::Found(key) | Look::Onward(key) => round.from = key,
-            Look::Nothing => {
+            LookEnd::Found(key) | LookEnd::Onward(key) => round.from = key,
+            LookEnd::Nothing => {
                 let now = desk.now();
                 for (id, wait) in std::mem::take(&mut self.waiting) {
                     desk.answer(id, Answer::Waited { took: now.since(wait.since) });
@@ -232,7 +232,7 @@ impl Safety {
             }
         }
         if round.open.is_empty() && !round.looks_on {
-            self.again.get_or_insert(desk.now() + PAUSE);
+            self.again.get_or_insert(desk.now() + LOOK_AGAIN_AFTER);
         }
     }
 
@@ -242,8 +242,8 @@ impl Safety {
         let (count, next) = holdings.count_only_here(&from, LOOKS_A_TURN);
         let least = if next.is_some() { "at least " } else { "" };
         let such = match holdings.first_only_here(&from, &mut { LOOKS_A_TURN }) {
-            Look::Found(key) => format!(", such as {}", key.short()),
-            Look::Nothing | Look::Onward(_) => String::new(),
+            LookEnd::Found(key) => format!(", such as {}", key.short()),
+            LookEnd::Nothing | LookEnd::Onward(_) => String::new(),
         };
         let shut = match desk.shut() {
             0 => String::new(),
@@ -254,7 +254,7 @@ impl Safety {
     }
 }
 
-impl Round {
+impl SafetyRound {
     /// Whether something is left for the next turn.
     fn goes_on(&self) -> bool {
         self.regions.is_some() || !self.unasked.is_empty() || self.looks_on

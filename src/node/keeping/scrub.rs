@@ -19,7 +19,7 @@ use crate::node::health::{Scrubbed, Scrubbing};
 use crate::node::job::{Job, JobErrorKind, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, FailureKind, Progress};
-use crate::node::part::{News, Owner, Part, Reply, Step, Ticket};
+use crate::node::part::{About, News, Owner, Part, Reply, Ticket};
 use crate::time::Time;
 
 /// After a block was read, this many times as long nothing is.
@@ -33,7 +33,7 @@ pub(in crate::node) struct Scrub {
     /// Where a pass begins.
     start: Key,
     /// The pass under way, in the background or for the user.
-    pass: Option<Pass>,
+    pass: Option<ScrubPass>,
     /// Blocks that are being read, since when; whether each was found damaged.
     reading: BTreeMap<Key, (Time, bool)>,
     /// When the next block is read in the background.
@@ -43,7 +43,7 @@ pub(in crate::node) struct Scrub {
 }
 
 /// A pass through all blocks.
-struct Pass {
+struct ScrubPass {
     /// Where to go on; none once all were begun with.
     next: Option<Key>,
     /// Whether it has gone past the greatest key.
@@ -54,7 +54,7 @@ struct Pass {
     commands: Vec<CommandId>,
 }
 
-impl Pass {
+impl ScrubPass {
     fn new(start: Key, began: Time, commands: Vec<CommandId>) -> Self {
         Self { next: Some(start), wrapped: false, began, done: Scrubbed::default(), commands }
     }
@@ -80,7 +80,7 @@ impl Pass {
 
 impl Part for Scrub {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
-        if let (Step::Block(key), Reply::Done { outcome, .. }) = (ticket.step, reply)
+        if let (About::Block(key), Reply::Done { outcome, .. }) = (ticket.about, reply)
             && let Some((since, damaged)) = self.reading.remove(&key)
         {
             self.on_read(desk, key, &outcome, damaged);
@@ -92,7 +92,7 @@ impl Part for Scrub {
     fn on_command(&mut self, desk: &mut Desk, id: CommandId, _command: Command) {
         match &mut self.pass {
             Some(pass) if !pass.commands.is_empty() => pass.commands.push(id),
-            _ => self.pass = Some(Pass::new(self.start, desk.now(), vec![id])),
+            _ => self.pass = Some(ScrubPass::new(self.start, desk.now(), vec![id])),
         }
         self.due = None;
         let bytes = desk.holdings().bytes();
@@ -179,7 +179,7 @@ impl Scrub {
             return;
         }
         let now = desk.now();
-        let pass = self.pass.get_or_insert_with(|| Pass::new(self.start, now, Vec::new()));
+        let pass = self.pass.get_or_insert_with(|| ScrubPass::new(self.start, now, Vec::new()));
         let left = u32::try_from(held.saturating_sub(pass.done.blocks)).unwrap_or(u32::MAX).max(1);
         let pace = (pass.began + period).max(now).since(now) / left;
         let due = now + pace;
@@ -240,14 +240,14 @@ impl Scrub {
     }
 
     fn end_pass(&mut self, desk: &mut Desk) {
-        let Some(Pass { began, mut done, commands, .. }) = self.pass.take() else { return };
+        let Some(ScrubPass { began, mut done, commands, .. }) = self.pass.take() else { return };
         done.took = desk.now().since(began);
         commands.iter().for_each(|id| desk.answer(*id, Answer::Scrubbed(done)));
         self.last = Some((done, desk.now()));
         // A pass that was done sooner than it had to be leaves its time to the next.
         let period = desk.config().scrub.unwrap_or_default();
         let next = if commands.is_empty() { (began + period).max(desk.now()) } else { desk.now() };
-        self.pass = Some(Pass::new(self.start, next, Vec::new()));
+        self.pass = Some(ScrubPass::new(self.start, next, Vec::new()));
         self.plan(desk);
     }
 }

@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::conduct::Conducts;
-use super::regions::{Region, Regions};
+use super::regions::{BlockRegion, Regions};
 use super::repair::STRAY;
 use crate::config::{MAX_REPAIRS, REPAIR_RETRY, REPUBLISH_INTERVAL};
 use crate::id::{Id, Key};
 use crate::node::desk::Desk;
 use crate::node::notice::Notice;
-use crate::node::part::{Answered, Owner, Reply, Step, Ticket};
+use crate::node::part::{About, Answered, Owner, Reply, Ticket};
 use crate::node::trouble::Trouble;
 use crate::overlay::Goal;
 use crate::peer::Peer;
@@ -18,15 +18,15 @@ use crate::time::Time;
 use crate::wire::{Request, Response};
 
 /// Blocks that are begun with in one turn of the node.
-const A_TURN: usize = 64;
+const STRAYS_A_TURN: usize = 64;
 
 /// Of so many times the peers that a replica set has, the nearest may stand in for its full members.
-const NEAR: usize = 3;
+const NEAR_SETS: usize = 3;
 
 #[derive(Default)]
-pub(super) struct Strays {
+pub(super) struct StrayBlocks {
     waiting: BTreeSet<Key>,
-    running: BTreeMap<Key, Check>,
+    running: BTreeMap<Key, SetCheck>,
     /// Blocks whose sets could not be filled.
     failed: BTreeSet<Key>,
     /// When those wait again.
@@ -37,7 +37,7 @@ pub(super) struct Strays {
 
 /// A block whose replica set is being looked at.
 #[derive(Default)]
-struct Check {
+struct SetCheck {
     /// Peers that a lookup met and that hold it.
     holders: Vec<Id>,
     /// Questions and offers without an answer.
@@ -46,7 +46,7 @@ struct Check {
     failed: bool,
 }
 
-impl Strays {
+impl StrayBlocks {
     /// The replica set of a block that is held here is to be looked at.
     pub(super) fn add(&mut self, key: Key) {
         if !self.running.contains_key(&key) && !self.failed.contains(&key) {
@@ -74,8 +74,8 @@ impl Strays {
             self.rounds += 1;
             self.waiting.append(&mut self.failed);
         }
-        for _ in 0..A_TURN {
-            if self.running.len() >= MAX_REPAIRS || desk.is_leaving() || desk.upkeep_opens() > desk.now() {
+        for _ in 0..STRAYS_A_TURN {
+            if self.running.len() >= MAX_REPAIRS || desk.is_leaving() || desk.repair_opens() > desk.now() {
                 return;
             }
             let Some(key) = self.waiting.pop_first() else { break };
@@ -88,9 +88,9 @@ impl Strays {
         }
     }
 
-    fn begin(&mut self, desk: &mut Desk, key: Key, region: &Region, conducts: &Conducts) {
+    fn begin(&mut self, desk: &mut Desk, key: Key, region: &BlockRegion, conducts: &Conducts) {
         if region.stray {
-            self.running.insert(key, Check { open: 1, ..Check::default() });
+            self.running.insert(key, SetCheck { open: 1, ..SetCheck::default() });
             desk.look_up(ticket(key), key, Goal::Holders);
             return;
         }
@@ -98,19 +98,19 @@ impl Strays {
         let now = desk.now();
         let is_full = |peer: &&Peer| conducts.is_full(&peer.id, now) || desk.is_shut(&peer.addr);
         let wanted = region.members.iter().filter(is_full).count();
-        let near = desk.replica_set(&key, desk.copies_of(&key) * NEAR);
+        let near = desk.replica_set(&key, desk.copies_of(&key) * NEAR_SETS);
         let outside = |peer: &&Peer| !desk.is_me(peer) && region.members.iter().all(|member| member.id != peer.id);
         let stand_ins: Vec<&Peer> = near.iter().filter(outside).filter(|peer| !is_full(peer)).take(wanted).collect();
         if !stand_ins.is_empty() {
-            self.running.insert(key, Check { open: stand_ins.len(), ..Check::default() });
+            self.running.insert(key, SetCheck { open: stand_ins.len(), ..SetCheck::default() });
         }
         for peer in stand_ins {
-            desk.ask_for_upkeep(ticket(key), *peer, Request::FindValue { key });
+            desk.ask_for_repair(ticket(key), *peer, Request::FindValue { key });
         }
     }
 
     pub(super) fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply, conducts: &mut Conducts) {
-        let Step::Block(key) = ticket.step else { return };
+        let About::Block(key) = ticket.about else { return };
         let Some(check) = self.running.get_mut(&key) else { return };
         match reply {
             Reply::Holder(peer) => return check.holders.push(peer.id),
@@ -173,12 +173,12 @@ impl Strays {
 }
 
 fn ticket(key: Key) -> Ticket {
-    Ticket { owner: Owner::Repair, number: STRAY, step: Step::Block(key) }
+    Ticket { owner: Owner::Repair, number: STRAY, about: About::Block(key) }
 }
 
 /// Offers a block to a peer that lacks it. How many offers that makes.
 fn offer(desk: &mut Desk, key: Key, to: Peer) -> usize {
     let Some(size) = desk.wanted_size(&key) else { return 0 };
-    desk.offer_for_upkeep(ticket(key), (key, size), to);
+    desk.offer_for_repair(ticket(key), (key, size), to);
     1
 }

@@ -10,7 +10,7 @@ use crate::file::Manifest;
 use crate::id::{Id, Key};
 use crate::name::FileName;
 use crate::network::NetworkName;
-use crate::node::explain::Asked;
+use crate::node::explain::AskedQuestion;
 use crate::node::health::{Checked, Scrubbed, Scrubbing};
 use crate::overlay::TableRow;
 use crate::peer::Peer;
@@ -126,7 +126,7 @@ pub enum Answer {
         took: Duration,
         /// What was asked, if that was asked for: the questions in their order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        asked: Vec<Asked>,
+        asked: Vec<AskedQuestion>,
     },
     /// The routing table's peers.
     Peers {

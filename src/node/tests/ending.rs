@@ -3,7 +3,7 @@
 use super::leases::lease;
 use super::*;
 use crate::config::MAX_JOBS;
-use crate::file::{Entry, Manifest};
+use crate::file::{Manifest, ManifestEntry};
 use crate::node::{Command, LeaseChange, Source};
 
 /// Commands that are given at once: more than there are places for jobs.
@@ -54,7 +54,7 @@ fn of_retrieves_that_the_user_ends_no_step_begins_that_waited_for_its_turn() {
             out.push((job, work));
             continue;
         }
-        let entries = vec![Entry { key: key(2), size: 10 }];
+        let entries = vec![ManifestEntry { key: key(2), size: 10 }];
         let manifest = Manifest { level: 0, size: 10, sha256: Some(key(99)), folder: false, entries };
         lists.extend(jobs(&bench.ends(job, Outcome::Unpacked { manifest })));
     }

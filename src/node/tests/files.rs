@@ -1,12 +1,12 @@
 //! Files in and out, job by job.
 
 use super::*;
-use crate::file::{Entry, Manifest};
+use crate::file::{Manifest, ManifestEntry};
 use crate::node::job::{Holder, Slot};
 use crate::node::{Command, FailureKind, Source};
 
-pub(super) fn entry(n: u64, size: u64) -> Entry {
-    Entry { key: key(n), size }
+pub(super) fn entry(n: u64, size: u64) -> ManifestEntry {
+    ManifestEntry { key: key(n), size }
 }
 
 pub(super) fn store_file(bench: &mut Bench) -> Vec<Action> {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::file::folder::LONGEST;
-use crate::file::{Entry, Manifest};
+use crate::file::{Manifest, ManifestEntry};
 use crate::node::{Command, FailureKind, Progress, Source};
 
 fn asks(bench: &mut Bench, id: u64, command: Command) -> Vec<Action> {
@@ -10,7 +10,7 @@ fn asks(bench: &mut Bench, id: u64, command: Command) -> Vec<Action> {
 }
 
 fn root(folder: bool, size: u64) -> Manifest {
-    let entries = vec![Entry { key: key(1), size }];
+    let entries = vec![ManifestEntry { key: key(1), size }];
     Manifest { level: 0, size, sha256: Some(key(9)), folder, entries }
 }
 

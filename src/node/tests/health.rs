@@ -88,7 +88,7 @@ fn a_stranger_that_repairs_asks_a_holder_for_its_leases_and_passes_them_on() {
         assert_eq!(to, holder);
         let actions = bench.hears_answer(to, magic, told);
         let [(job, Job::Lend { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
-        let entry = crate::file::Entry { key: key(1), size: 10 };
+        let entry = crate::file::ManifestEntry { key: key(1), size: 10 };
         let offers = requests(&bench.ends(job, Outcome::Read { entry }));
         let [(to, _, Request::Store { leases, .. })] = &offers[..] else { panic!("{offers:?}") };
         assert_eq!((*to, leases), (other, &expected));
@@ -152,7 +152,7 @@ fn check_listed(bench: &mut Bench, numbers: std::ops::Range<u64>) -> Vec<(Socket
     let sources = vec![Source::Manifest("list".into())];
     let command = Command::Check { sources, verify: true, repair: false, lease: None };
     let [(read, Job::ReadManifest { .. })] = jobs(&bench.does(Event::Command { id: 1, command }))[..] else { panic!() };
-    let entries = numbers.map(|n| crate::file::Entry { key: key(n), size: 10 }).collect();
+    let entries = numbers.map(|n| crate::file::ManifestEntry { key: key(n), size: 10 }).collect();
     requests(&bench.ends(read, Outcome::Manifest { entries, root: key(500), sha256: None }))
 }
 

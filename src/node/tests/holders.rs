@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::config::{FLOW_LASTS, MAX_BLOCK_SIZE, MAX_JOBS};
-use crate::file::{Entry, Manifest};
+use crate::file::{Manifest, ManifestEntry};
 use crate::node::job::{Holder, JobError, JobErrorKind};
 use crate::node::{Command, Source};
 
@@ -22,7 +22,7 @@ fn retrieving_from(holders: u16, blocks: u64) -> (Bench, Vec<(JobId, Job)>) {
     let command = Command::Retrieve { source: Source::Key(key(100)), dest: "back".into(), replace: false };
     let actions = bench.does(Event::Command { id: 1, command });
     let [(unpack, Job::Unpack { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
-    let entries = (1..=blocks).map(|n| Entry { key: key(n), size: LARGE }).collect();
+    let entries = (1..=blocks).map(|n| ManifestEntry { key: key(n), size: LARGE }).collect();
     let manifest = Manifest { level: 0, size: blocks * LARGE, sha256: Some(key(9)), folder: false, entries };
     let actions = bench.ends(unpack, Outcome::Unpacked { manifest });
     let [(open, Job::Open { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };

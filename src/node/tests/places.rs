@@ -3,7 +3,7 @@
 use super::files::{entry, reading, store_file};
 use super::*;
 use crate::config::INTERRUPT_WINDOW;
-use crate::file::{Entry, Form, LocalManifest, Manifest};
+use crate::file::{LocalManifest, Manifest, ManifestEntry, ManifestForm};
 use crate::node::{Command, FailureKind, Source};
 
 /// A retrieve of a file of three blocks, onto whose name another file of its size stands; returns the checks of its
@@ -58,7 +58,7 @@ fn a_destination_that_holds_other_bytes_is_replaced_only_if_that_was_said() {
 }
 
 /// Retrieves by a local manifest that says `listed`.
-fn by_manifest(bench: &mut Bench, listed: Vec<Entry>, sha256: Option<Id>) -> Vec<Action> {
+fn by_manifest(bench: &mut Bench, listed: Vec<ManifestEntry>, sha256: Option<Id>) -> Vec<Action> {
     let command = Command::Retrieve { source: Source::Manifest("m".into()), dest: "back".into(), replace: true };
     let [(read, Job::ReadManifest { .. })] = jobs(&bench.does(Event::Command { id: 1, command }))[..] else { panic!() };
     bench.ends(read, Outcome::Manifest { entries: listed, root: key(50), sha256 })
@@ -115,7 +115,7 @@ fn a_copy_kept_here_is_looked_at_and_kept_anew_if_it_cannot_be_vouched_for() {
 #[test]
 fn a_file_whose_manifest_could_not_be_written_is_stored_and_its_key_is_told() {
     let mut bench = Bench::new(Config::default(), 0, 0).start(&[]);
-    let manifest = Some(LocalManifest { path: "m".into(), form: Form::Seed });
+    let manifest = Some(LocalManifest { path: "m".into(), form: ManifestForm::Seed });
     let command = Command::Store { path: "file".into(), manifest, keep: false };
     let [(read, _)] = jobs(&bench.does(Event::Command { id: 1, command }))[..] else { panic!() };
     let [(pack, Job::Pack { .. })] = jobs(&bench.ends(read, Outcome::End { size: 0, sha256: key(9) }))[..] else {

@@ -2,7 +2,7 @@
 
 use super::offers::{acquainted, store};
 use super::*;
-use crate::file::Entry;
+use crate::file::ManifestEntry;
 use crate::node::refusal::Refusal;
 use crate::node::trouble::Trouble;
 use crate::node::{Command, FailureKind};
@@ -54,7 +54,7 @@ fn store_refused(overlay: Scripted, refusal: &Refusal) -> Answer {
         let mut next = Vec::new();
         for (job, work) in jobs(&actions) {
             let outcome = match work {
-                Job::ReadNext { .. } if reads == 0 => Outcome::Read { entry: Entry { key: key(1), size: 10 } },
+                Job::ReadNext { .. } if reads == 0 => Outcome::Read { entry: ManifestEntry { key: key(1), size: 10 } },
                 Job::ReadNext { .. } => Outcome::End { size: 10, sha256: key(9) },
                 Job::Pack { .. } => Outcome::Packed { key: key(2), size: 100 },
                 Job::Keep { .. } => Outcome::Stored { size: 10 },
@@ -103,7 +103,7 @@ fn an_offer_that_no_connection_comes_about_for_is_given_up_the_second_time() {
     let mut bench = Bench::new(Config { guest: true, ..Config::default() }, 1, 0).start(&[]);
     let command = Command::Store { path: "file".into(), manifest: None, keep: false };
     let [(read, _)] = jobs(&bench.does(Event::Command { id: 1, command }))[..] else { panic!() };
-    let actions = bench.ends(read, Outcome::Read { entry: Entry { key: key(1), size: 10 } });
+    let actions = bench.ends(read, Outcome::Read { entry: ManifestEntry { key: key(1), size: 10 } });
     let sent = |action: &Action| match action {
         Action::Send { to, message, .. } if matches!(message.body, Body::Request(Request::Store { .. })) => {
             Some((*to, message.clone()))
@@ -132,7 +132,7 @@ fn a_peer_that_three_hosts_cannot_connect_to_tells_so_once_until_somebody_can() 
     let (mut times, mut refused) = (Vec::new(), 0);
     let command = Command::Store { path: "file".into(), manifest: None, keep: false };
     let [(read, _)] = jobs(&bench.does(Event::Command { id: 1, command }))[..] else { panic!() };
-    let mut out = requests(&bench.ends(read, Outcome::Read { entry: Entry { key: key(1), size: 10 } }));
+    let mut out = requests(&bench.ends(read, Outcome::Read { entry: ManifestEntry { key: key(1), size: 10 } }));
     while let Some((to, magic, _)) = out.pop() {
         let actions = bench.hears(to, Message::error(magic, Refusal::Unreached.to_string()));
         refused += 1;

@@ -2,8 +2,8 @@
 
 use crate::id::Key;
 use crate::overlay::{
-    Cause, Effect, Entrances, Goal, LookupId, Overlay, OverlayKind, Reason, Region, RingEffect, RouteOutcome, Router,
-    Step, TableRow,
+    AskReason, Cause, Effect, Entrances, Goal, LookupId, LookupStep, Overlay, OverlayKind, Region, RingEffect,
+    RouteOutcome, Router, TableRow,
 };
 use crate::peer::Peer;
 use crate::time::Time;
@@ -95,7 +95,7 @@ impl Router for Scripted {
             request,
             tag: lookup,
             tries: 1,
-            step: Some(Step { lookup, reason: Reason::Nearest }),
+            step: Some(LookupStep { lookup, reason: AskReason::Nearest }),
         });
     }
 }

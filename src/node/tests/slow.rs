@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::MAX_BLOCK_SIZE;
-use crate::file::Entry;
+use crate::file::ManifestEntry;
 use crate::node::refusal::Refusal;
 use crate::node::{Command, Progress};
 use crate::wire::ring::{RingRequest, Route, Routed};
@@ -21,7 +21,7 @@ fn client(peers: u16, copies: usize) -> (Bench, JobId) {
 
 /// Block number `n` has been read: what is offered, and the job that reads on, if there is one.
 fn read(bench: &mut Bench, job: JobId, n: u64) -> (Vec<(SocketAddr, u64)>, Option<JobId>) {
-    let actions = bench.ends(job, Outcome::Read { entry: Entry { key: key(n), size: LARGE } });
+    let actions = bench.ends(job, Outcome::Read { entry: ManifestEntry { key: key(n), size: LARGE } });
     let next = jobs(&actions).into_iter().find(|(_, job)| matches!(job, Job::ReadNext { .. }));
     (offers(&actions), next.map(|(job, _)| job))
 }

@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::compact::{Address, Moment};
+use super::compact::{Address, CompactTime};
 use crate::id::Id;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -18,9 +18,9 @@ pub(super) struct Contact {
     pub(super) id: Id,
     addr: Address,
     /// When it last answered.
-    seen: Moment,
+    seen: CompactTime,
     /// When it last named itself: other answers only show that somebody is at its address.
-    identified: Moment,
+    identified: CompactTime,
     /// Requests in a row that it left without an answer.
     pub(super) failures: u8,
     /// A ping is out that decides whether it stays.
@@ -58,13 +58,13 @@ impl Contact {
     }
 
     /// When it last answered.
-    pub(super) fn last_seen(&self) -> Moment {
+    pub(super) fn last_seen(&self) -> CompactTime {
         self.seen
     }
 
     /// How long it has been silent.
     pub(super) fn silence(&self, now: Time) -> Duration {
-        Moment::from(now).since(self.seen)
+        CompactTime::from(now).since(self.seen)
     }
 
     /// It named itself just now.
@@ -74,7 +74,7 @@ impl Contact {
 
     /// Time since it last named itself.
     pub(super) fn since_identified(&self, now: Time) -> Duration {
-        Moment::from(now).since(self.identified)
+        CompactTime::from(now).since(self.identified)
     }
 }
 

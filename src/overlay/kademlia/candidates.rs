@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::overlay::fair_queue::FairQueue;
 use crate::peer::Peer;
-use crate::source::Source;
+use crate::source::Subnet;
 use crate::time::Time;
 
 /// Candidates that wait; more are forgotten, and will be heard of again.
@@ -51,7 +51,7 @@ impl Default for Candidates {
 impl Candidates {
     /// Whether one more from this address would be taken at the moment.
     pub(super) fn has_place(&self, addr: &SocketAddr) -> bool {
-        self.queue.has_place(Source::of(*addr))
+        self.queue.has_place(Subnet::of(*addr))
     }
 
     /// Nobody waits and no ping is out.
@@ -62,7 +62,7 @@ impl Candidates {
     pub(super) fn offer(&mut self, candidate: Candidate) {
         let addr = candidate.peer.addr;
         if self.addresses.insert(addr)
-            && let Some(displaced) = self.queue.push(Source::of(addr), candidate)
+            && let Some(displaced) = self.queue.push(Subnet::of(addr), candidate)
         {
             self.addresses.remove(&displaced.peer.addr);
         }
@@ -71,7 +71,7 @@ impl Candidates {
     /// A place became free: this one goes first.
     pub(super) fn offer_urgently(&mut self, candidate: Candidate) {
         if self.addresses.insert(candidate.peer.addr) {
-            self.queue.push_first(Source::of(candidate.peer.addr), candidate);
+            self.queue.push_first(Subnet::of(candidate.peer.addr), candidate);
         }
     }
 

@@ -45,16 +45,16 @@ impl PartialEq<SocketAddr> for Address {
 
 /// A [`Time`] in tenths of a second, rounded down. Thirteen years of them fit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
-pub(super) struct Moment(u32);
+pub(super) struct CompactTime(u32);
 
-impl Moment {
+impl CompactTime {
     /// How long ago `earlier` was, in whole tenths of a second; zero if it is yet to come.
     pub(super) fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(100) * self.0.saturating_sub(earlier.0)
     }
 }
 
-impl From<Time> for Moment {
+impl From<Time> for CompactTime {
     fn from(time: Time) -> Self {
         Self(u32::try_from(time.as_micros() / 100_000).unwrap_or(u32::MAX))
     }
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn times_are_kept_to_a_tenth_of_a_second() {
-        let moment = |millis: u64| Moment::from(Time::from_micros(millis * 1000));
+        let moment = |millis: u64| CompactTime::from(Time::from_micros(millis * 1000));
         assert_eq!(moment(5_499).since(moment(1_399)), Duration::from_millis(4_100));
         assert_eq!(moment(1_000).since(moment(2_000)), Duration::ZERO);
     }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::bucket::Contact;
 use super::candidates::Candidate;
-use super::lookup::{Event, Name};
-use super::table::Entry;
-use super::{K, Kademlia, Question};
+use super::lookup::{Name, ShortlistEvent};
+use super::table::Entered;
+use super::{K, Kademlia, QuestionPurpose};
 use crate::config::WIDTH;
 use crate::overlay::{Effect, Incoming};
 use crate::patience;
@@ -16,14 +16,14 @@ use crate::time::Time;
 use crate::wire::{Request, RequestKind};
 
 /// A contact that answered this recently need not be pinged to keep its place from a newcomer.
-const FRESH: Duration = Duration::from_secs(30);
+const KEEPS_PLACE_FOR: Duration = Duration::from_secs(30);
 
 /// A peer that asks us often and found no place is weighed this seldom: each time costs a look at the whole table.
 const ASKED: Duration = Duration::from_secs(10);
 
 /// What somebody that was heard of may do to get a place in a full bucket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Claim {
+pub(super) enum Bid {
     /// Nothing: it was only named.
     Nothing,
     /// Wait until one becomes free. That is all a ping is good for: if it made us ping the contact that stands first,
@@ -40,7 +40,7 @@ impl Kademlia {
         let peer = Peer::new(sender.peer.id, from.asker.addr);
         if self.table.contact(&peer).is_some() {
             if sender.leaving {
-                self.on_farewell(now, &peer, out);
+                self.on_departure(now, &peer, out);
             } else if from.asker.is_validated() {
                 return;
             }
@@ -53,7 +53,7 @@ impl Kademlia {
                 self.candidates.offer(Candidate { peer, enters: !sender.guest });
             }
         } else if !self.acquaintances.knows(now, &peer, ASKED) {
-            let claim = if request.kind() == RequestKind::Ping { Claim::Wait } else { Claim::Contest };
+            let claim = if request.kind() == RequestKind::Ping { Bid::Wait } else { Bid::Contest };
             self.hear_of(now, peer, claim, out);
         }
         self.ping_candidates(now, out);
@@ -61,18 +61,28 @@ impl Kademlia {
 
     /// A contact says goodbye, or somebody in its name. It is pinged, more than once, for a datagram may get lost;
     /// meanwhile nobody waits for it or is sent to it.
-    fn on_farewell(&mut self, now: Time, peer: &Peer, out: &mut Vec<Effect>) {
-        if self.asked.values().any(|question| matches!(question, Question::Leaving { peer: other } if other == peer)) {
+    fn on_departure(&mut self, now: Time, peer: &Peer, out: &mut Vec<Effect>) {
+        if self
+            .asked
+            .values()
+            .any(|question| matches!(question, QuestionPurpose::Leaving { peer: other } if other == peer))
+        {
             return;
         }
         self.suspects.insert(peer.addr, now);
         if let Some(contact) = self.table.get_mut(&peer.id) {
             contact.failures = contact.failures.max(1);
         }
-        self.ask((*peer).into(), Request::Ping, self.tries_of_farewell(), Question::Leaving { peer: *peer }, out);
+        self.ask(
+            (*peer).into(),
+            Request::Ping,
+            self.tries_of_departure(),
+            QuestionPurpose::Leaving { peer: *peer },
+            out,
+        );
         let names: Vec<Name> = self.lookups.keys().copied().collect();
         for name in names {
-            self.on_met(now, name, &peer.addr, Event::Doubted, out);
+            self.on_met(now, name, &peer.addr, ShortlistEvent::Doubted, out);
         }
     }
 
@@ -86,18 +96,18 @@ impl Kademlia {
     }
 
     /// Somebody says that there is this peer. Where there is no place for it, it does what its claim allows.
-    pub(super) fn hear_of(&mut self, now: Time, peer: Peer, claim: Claim, out: &mut Vec<Effect>) {
+    pub(super) fn hear_of(&mut self, now: Time, peer: Peer, claim: Bid, out: &mut Vec<Effect>) {
         if !self.candidates.has_place(&peer.addr) || !self.may_enter(&peer) || self.table.contact(&peer).is_some() {
             return;
         }
-        if claim == Claim::Nothing && self.watch.is_buried(now, &peer) {
+        if claim == Bid::Nothing && self.watch.is_buried(now, &peer) {
             return;
         }
         // A peer that answers at a contact's address under another id tells of that contact's end.
         let displaces = self.table.at(&peer.addr).is_some();
         if displaces || self.has_use_for(&peer, claim) && self.table.get(&peer.id).is_none() {
             self.candidates.offer(Candidate { peer, enters: true });
-        } else if claim != Claim::Nothing
+        } else if claim != Bid::Nothing
             && let Some(first) = self.table.wait(&peer)
         {
             self.challenge(now, first, &peer, claim, out);
@@ -106,11 +116,11 @@ impl Kademlia {
 
     /// Whether a peer would be worth the ping. One that asked us something costs no more; of others a few in each
     /// bucket will do, but for those near to us.
-    fn has_use_for(&self, peer: &Peer, claim: Claim) -> bool {
+    fn has_use_for(&self, peer: &Peer, claim: Bid) -> bool {
         let few = self.table.bucket(self.table.index_of(&peer.id)).is_none_or(|bucket| bucket.contacts().len() < WIDTH);
         self.table.has_room(&peer.id)
             && self.table.crowd(peer).is_none()
-            && (few || claim == Claim::Contest || self.is_among(K, &self.me, &peer.id))
+            && (few || claim == Bid::Contest || self.is_among(K, &self.me, &peer.id))
     }
 
     fn may_enter(&self, peer: &Peer) -> bool {
@@ -118,15 +128,15 @@ impl Kademlia {
     }
 
     /// A newcomer wants the place of `holder`, who keeps it if it lives (section 2.2).
-    fn challenge(&mut self, now: Time, holder: Peer, newcomer: &Peer, claim: Claim, out: &mut Vec<Effect>) {
-        let silent = |contact: &Contact| contact.silence(now) >= FRESH;
-        if claim == Claim::Contest && self.table.contact(&holder).is_some_and(silent) || holder.id == newcomer.id {
+    fn challenge(&mut self, now: Time, holder: Peer, newcomer: &Peer, claim: Bid, out: &mut Vec<Effect>) {
+        let silent = |contact: &Contact| contact.silence(now) >= KEEPS_PLACE_FOR;
+        if claim == Bid::Contest && self.table.contact(&holder).is_some_and(silent) || holder.id == newcomer.id {
             self.check_contact(&holder, patience::ONCE, out);
         }
     }
 
     /// A peer answered a ping at this address and named itself: it is what it says. It enters, if there is a place.
-    pub(super) fn confirm(&mut self, now: Time, peer: Peer, claim: Claim, out: &mut Vec<Effect>) {
+    pub(super) fn confirm(&mut self, now: Time, peer: Peer, claim: Bid, out: &mut Vec<Effect>) {
         if !self.may_enter(&peer) {
             return;
         }
@@ -135,14 +145,14 @@ impl Kademlia {
         }
         self.watch.dig_up(&peer);
         match self.table.enter(now, peer) {
-            Entry::New => {
+            Entered::New => {
                 self.acquaintances.forget(&peer.addr);
                 out.push(Effect::PeerUp(peer));
                 let was_lost = self.lost.found(&peer);
                 self.on_peer_up(now, &peer, was_lost);
             }
-            Entry::Known => {}
-            Entry::Waits(first) => {
+            Entered::Known => {}
+            Entered::Waits(first) => {
                 self.acquaintances.meet(now, &peer);
                 self.challenge(now, first, &peer, claim, out);
             }
@@ -201,7 +211,7 @@ impl Kademlia {
         if !contact.checking {
             contact.checking = true;
             let again = contact.failures > 0;
-            self.ask((*peer).into(), ping, tries, Question::Check { peer: *peer, again }, out);
+            self.ask((*peer).into(), ping, tries, QuestionPurpose::Check { peer: *peer, again }, out);
         }
     }
 
@@ -211,7 +221,7 @@ impl Kademlia {
             contact.checking = false;
         }
         match named {
-            Some(named) if self.may_enter(&named) => self.confirm(now, named, Claim::Contest, out),
+            Some(named) if self.may_enter(&named) => self.confirm(now, named, Bid::Contest, out),
             // What answers names no peer, or us.
             _ => self.remove(now, &peer, false, out),
         }
@@ -239,7 +249,7 @@ impl Kademlia {
     pub(super) fn on_candidate(&mut self, now: Time, peer: Peer, named: Option<Peer>, out: &mut Vec<Effect>) {
         self.candidates.done(&peer.addr);
         match named {
-            Some(named) => self.confirm(now, named, Claim::Wait, out),
+            Some(named) => self.confirm(now, named, Bid::Wait, out),
             None => self.promote(now, &peer),
         }
     }
@@ -247,7 +257,7 @@ impl Kademlia {
     /// Pings as many candidates as the rate allows.
     pub(super) fn ping_candidates(&mut self, now: Time, out: &mut Vec<Effect>) {
         while let Some(Candidate { peer, enters }) = self.candidates.next(now) {
-            self.ask(peer.into(), Request::Ping, patience::ONCE, Question::Candidate { peer, enters }, out);
+            self.ask(peer.into(), Request::Ping, patience::ONCE, QuestionPurpose::Candidate { peer, enters }, out);
         }
     }
 }
@@ -273,7 +283,7 @@ mod tests {
         let ward = peer(2);
         kademlia.check_contact(&ward, patience::ONCE, &mut out);
         let request = Request::FindNode { id: kademlia.me.id };
-        kademlia.ask(ward.into(), request, patience::ONCE, Question::Neighbours { peer: ward }, &mut out);
+        kademlia.ask(ward.into(), request, patience::ONCE, QuestionPurpose::Neighbours { peer: ward }, &mut out);
         let asked = |out: &mut Vec<Effect>| -> Vec<_> {
             let tries = |effect| match effect {
                 Effect::Ask { to, tag, tries, .. } if to.addr == ward.addr => Some((tag, tries)),

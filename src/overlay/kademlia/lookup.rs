@@ -21,14 +21,14 @@
 
 use std::net::SocketAddr;
 
-pub(super) use self::standing::Event;
-use self::standing::{Lateness, Proof, Standing};
+pub(super) use self::standing::ShortlistEvent;
+use self::standing::{IdProof, Lateness, Standing};
 use super::ALPHA;
 use crate::config::WIDTH;
 use crate::id::{Id, Key};
-use crate::overlay::{Goal, LookupId, Reason};
+use crate::overlay::{AskReason, Goal, LookupId};
 use crate::peer::Peer;
-use crate::source::{Reach, Source};
+use crate::source::{AddressScope, Subnet};
 use crate::wire::Request;
 
 mod standing;
@@ -59,27 +59,27 @@ pub(super) enum Name {
 }
 
 #[derive(Clone, Debug)]
-struct Entry {
+struct ShortlistEntry {
     peer: Peer,
     distance: Id,
     standing: Standing,
     /// Requests in the chain that leads to it.
     depth: u32,
     /// Who named it; none for those that the lookup started from.
-    namer: Option<Source>,
+    namer: Option<Subnet>,
 }
 
 /// What a lookup wants to ask.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Question {
+pub(super) struct LookupQuestion {
     pub(super) peer: Peer,
     pub(super) request: Request,
-    pub(super) reason: Reason,
+    pub(super) reason: AskReason,
 }
 
 /// What is known of a peer that is about to be asked.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Known {
+pub(super) struct PeerKnowledge {
     /// It named itself lately.
     pub(super) named: bool,
     /// It was found dead lately.
@@ -90,7 +90,7 @@ pub(super) struct Lookup {
     pub(super) key: Key,
     pub(super) goal: Goal,
     me: Id,
-    shortlist: Vec<Entry>,
+    shortlist: Vec<ShortlistEntry>,
     /// The last answer brought nobody nearer.
     wide: bool,
     /// Those who live were asked who is near to them.
@@ -130,24 +130,24 @@ impl Lookup {
             }
             self.shortlist.remove(at);
         }
-        let standing = Standing::New { fresh, proof: Proof::Missing };
-        self.insert(Entry { peer, distance, standing, depth, namer: namer.map(|namer| Source::of(*namer)) });
+        let standing = Standing::New { fresh, proof: IdProof::Missing };
+        self.insert(ShortlistEntry { peer, distance, standing, depth, namer: namer.map(|namer| Subnet::of(*namer)) });
     }
 
     /// Whether too many at this source, or named by the source of `namer`, have yet to answer. Those of a lab may be
     /// many.
     fn is_crowded(&self, addr: &SocketAddr, namer: &SocketAddr) -> bool {
-        let crowded = |of: &SocketAddr, most: usize, source: fn(&Entry) -> Option<Source>| {
-            let one = Some(Source::of(*of));
+        let crowded = |of: &SocketAddr, most: usize, source: fn(&ShortlistEntry) -> Option<Subnet>| {
+            let one = Some(Subnet::of(*of));
             let is_of_it =
-                |entry: &&Entry| entry.namer.is_some() && source(entry) == one && !entry.standing.is_proven();
-            !Reach::of(of).is_of_a_lab() && self.shortlist.iter().filter(is_of_it).count() >= most
+                |entry: &&ShortlistEntry| entry.namer.is_some() && source(entry) == one && !entry.standing.is_proven();
+            !AddressScope::of(of).is_of_a_lab() && self.shortlist.iter().filter(is_of_it).count() >= most
         };
-        crowded(addr, OF_SOURCE, |entry| Some(Source::of(entry.peer.addr)))
+        crowded(addr, OF_SOURCE, |entry| Some(Subnet::of(entry.peer.addr)))
             || crowded(namer, NAMED_BY_SOURCE, |entry| entry.namer)
     }
 
-    fn insert(&mut self, entry: Entry) {
+    fn insert(&mut self, entry: ShortlistEntry) {
         let at = self.shortlist.partition_point(|other| other.distance <= entry.distance);
         self.shortlist.insert(at, entry);
     }
@@ -158,10 +158,10 @@ impl Lookup {
 
     /// The WIDTH nearest that may be alive, and those among them that keep us waiting, or whose word is worth nothing;
     /// each with its rank.
-    fn window(&self) -> impl Iterator<Item = (usize, &Entry)> {
+    fn window(&self) -> impl Iterator<Item = (usize, &ShortlistEntry)> {
         let mut room = if self.goal == Goal::MoreHolders { WIDER } else { WIDTH };
         let left = self.shortlist.iter().filter(|entry| !entry.standing.is_out());
-        let window = left.take_while(move |Entry { standing, .. }| {
+        let window = left.take_while(move |ShortlistEntry { standing, .. }| {
             let takes = room > 0;
             let late = standing.lateness().is_some_and(|late| late > Lateness::Usual);
             let placeless = late || standing.holds() && self.goal == Goal::MoreHolders;
@@ -175,7 +175,7 @@ impl Lookup {
     /// was partial, to hear the names that were left out.
     fn next_asked(&self) -> Option<SocketAddr> {
         let (mut waits, mut partial) = (false, None);
-        for (rank, Entry { peer, standing, .. }) in self.window() {
+        for (rank, ShortlistEntry { peer, standing, .. }) in self.window() {
             match standing {
                 Standing::New { fresh, .. } if rank < ALPHA || !fresh => return Some(peer.addr),
                 Standing::Asked { again: false, late: Lateness::Usual, .. } => waits = true,
@@ -187,9 +187,9 @@ impl Lookup {
     }
 
     /// The next question that may go out now, to a peer of which the caller tells what it knows.
-    pub(super) fn next(&mut self, known: impl Fn(&Peer) -> Known) -> Option<Question> {
+    pub(super) fn next(&mut self, known: impl Fn(&Peer) -> PeerKnowledge) -> Option<LookupQuestion> {
         let most = if self.is_braked() { Lateness::Overdue } else { Lateness::Usual };
-        let occupies = |entry: &&Entry| entry.standing.lateness().is_some_and(|late| late <= most);
+        let occupies = |entry: &&ShortlistEntry| entry.standing.lateness().is_some_and(|late| late <= most);
         let busy = self.shortlist.iter().filter(occupies).count();
         if busy >= if self.wide { WIDTH } else { ALPHA } || self.asked >= MAX_QUESTIONS {
             return None;
@@ -197,20 +197,20 @@ impl Lookup {
         self.widen();
         let at = self.position(&self.next_asked()?)?;
         self.asked += 1;
-        let Entry { peer, standing, .. } = &mut self.shortlist[at];
-        let Known { named, dead } = known(peer);
+        let ShortlistEntry { peer, standing, .. } = &mut self.shortlist[at];
+        let PeerKnowledge { named, dead } = known(peer);
         let request = match (self.goal, &standing) {
             (_, Standing::Answered { .. }) if self.wider => Request::FindNode { id: peer.id },
             (Goal::Peers, _) | (_, Standing::Answered { .. }) => Request::FindNode { id: self.key },
             (Goal::Holders | Goal::MoreHolders | Goal::Survey, _) => Request::FindValue { key: self.key },
         };
         let reason = match standing {
-            Standing::Answered { .. } => Reason::Repeat,
-            _ if self.wide => Reason::Wide,
-            _ => Reason::Nearest,
+            Standing::Answered { .. } => AskReason::Repeat,
+            _ if self.wide => AskReason::Wide,
+            _ => AskReason::Nearest,
         };
-        *standing = standing.after(Event::Asked { known: named, dead });
-        Some(Question { peer: *peer, request, reason })
+        *standing = standing.after(ShortlistEvent::Asked { known: named, dead });
+        Some(LookupQuestion { peer: *peer, request, reason })
     }
 
     fn is_braked(&self) -> bool {
@@ -230,7 +230,7 @@ impl Lookup {
         }
         self.wider = true;
         for entry in &mut self.shortlist {
-            entry.standing = entry.standing.after(Event::Wider);
+            entry.standing = entry.standing.after(ShortlistEvent::Wider);
         }
     }
 
@@ -251,7 +251,7 @@ impl Lookup {
     }
 
     /// Something happened to the peer at `addr`. Returns its place in the shortlist if it stands otherwise now.
-    pub(super) fn on(&mut self, addr: &SocketAddr, event: Event) -> Option<usize> {
+    pub(super) fn on(&mut self, addr: &SocketAddr, event: ShortlistEvent) -> Option<usize> {
         let at = self.position(addr)?;
         let before = self.shortlist[at].standing;
         self.shortlist[at].standing = before.after(event);
@@ -261,7 +261,9 @@ impl Lookup {
     /// The peer at `addr` named others. A stranger has yet to learn that we receive, and sends few names until then; a
     /// contact may never have had a reason to find out.
     pub(super) fn on_names(&mut self, addr: &SocketAddr, names: &[Peer]) {
-        let Some(at) = self.on(addr, Event::Named { count: names.len(), usual: self.expected }) else { return };
+        let Some(at) = self.on(addr, ShortlistEvent::Named { count: names.len(), usual: self.expected }) else {
+            return;
+        };
         let depth = self.shortlist[at].depth + 1;
         let nearest = self.nearest();
         // Who says that it holds the block, and is sought no more for that, may name its fellows, and whom it made up.
@@ -278,12 +280,12 @@ impl Lookup {
 
     /// The peer at `addr` says that it holds the block, and who it is. It is asked once more, for names.
     pub(super) fn on_holder(&mut self, addr: &SocketAddr, id: Id) -> Option<Peer> {
-        self.on(addr, Event::Held)?;
+        self.on(addr, ShortlistEvent::Held)?;
         if self.goal == Goal::Survey {
             // Somebody holds it: then all of them are to be heard.
             self.goal = Goal::Holders;
             for entry in &mut self.shortlist {
-                entry.standing = entry.standing.after(Event::Wanted);
+                entry.standing = entry.standing.after(ShortlistEvent::Wanted);
             }
         }
         self.wide = true;
@@ -293,13 +295,13 @@ impl Lookup {
 
     /// The peer at `addr` said who it is. If that is not who it was said to be, it stands where it belongs.
     pub(super) fn on_identified(&mut self, addr: &SocketAddr, id: Id) {
-        self.on(addr, Event::Identified);
+        self.on(addr, ShortlistEvent::Identified);
         let Some(at) = self.position(addr).filter(|at| self.shortlist[*at].peer.id != id) else { return };
         let mut entry = self.shortlist.remove(at);
         entry.peer.id = id;
         entry.distance = id.distance(&self.key);
         if id == self.me {
-            entry.standing = entry.standing.after(Event::Void);
+            entry.standing = entry.standing.after(ShortlistEvent::Void);
         }
         self.insert(entry);
     }
@@ -314,7 +316,7 @@ impl Lookup {
         // Without a holder a search for holders is in vain: one of the silent may be one.
         let seeks = matches!(self.goal, Goal::Holders | Goal::MoreHolders);
         let in_vain = live == 0 || seeks && !standings().any(Standing::holds);
-        self.window().all(|(rank, Entry { standing, .. })| {
+        self.window().all(|(rank, ShortlistEntry { standing, .. })| {
             let given_up = !in_vain && standing.is_given_up(live == WIDTH);
             standing.is_done() || rank >= ALPHA && standing.is_spared() || given_up
         })
@@ -340,8 +342,9 @@ impl Lookup {
     /// answers at another address is none of them.
     pub(super) fn unreached(&self) -> Vec<Peer> {
         let answers = |id: &Id| self.shortlist.iter().any(|entry| entry.peer.id == *id && entry.standing.lives());
-        let counts = |entry: &&Entry| entry.standing.lives() || entry.standing.is_silent() && !answers(&entry.peer.id);
-        let mut nearest: Vec<&Entry> = self.shortlist.iter().filter(counts).collect();
+        let counts =
+            |entry: &&ShortlistEntry| entry.standing.lives() || entry.standing.is_silent() && !answers(&entry.peer.id);
+        let mut nearest: Vec<&ShortlistEntry> = self.shortlist.iter().filter(counts).collect();
         nearest.dedup_by_key(|entry| entry.peer.id);
         nearest.iter().take(WIDTH).filter(|entry| !entry.standing.lives()).map(|entry| entry.peer).collect()
     }

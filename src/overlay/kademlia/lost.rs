@@ -12,7 +12,7 @@ use crate::peer::Peer;
 use crate::time::Time;
 
 /// Lost contacts that are remembered; the oldest is forgotten.
-const MEMORY: usize = 64;
+const LOST_KEPT: usize = 64;
 
 /// Bootstrap addresses that are kept.
 const MAX_ANCHORS: usize = 64;
@@ -33,7 +33,7 @@ const MISSED: Duration = Duration::from_secs(600);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
-pub(super) struct Lost {
+pub(super) struct LostContacts {
     /// Addresses that the user gave: never forgotten.
     anchors: Vec<SocketAddr>,
     /// Which of them belong to one host.
@@ -52,7 +52,7 @@ pub(super) struct Lost {
     turn: usize,
 }
 
-impl Lost {
+impl LostContacts {
     pub(super) fn anchor(&mut self, addr: SocketAddr) {
         if self.anchors.len() < MAX_ANCHORS && !self.anchors.contains(&addr) {
             self.anchors.push(addr);
@@ -87,7 +87,7 @@ impl Lost {
 
     /// A contact of the last run, who has yet to be found.
     pub(super) fn expect(&mut self, now: Time, peer: Peer) {
-        if self.peers.len() < MEMORY && !self.peers.iter().any(|other| other.addr == peer.addr) {
+        if self.peers.len() < LOST_KEPT && !self.peers.iter().any(|other| other.addr == peer.addr) {
             self.peers.push_back(peer);
             self.silent_since.insert(peer.addr, now);
         }
@@ -107,7 +107,7 @@ impl Lost {
     /// A contact is gone.
     pub(super) fn remember(&mut self, now: Time, peer: Peer) {
         self.peers.retain(|other| other.addr != peer.addr);
-        if self.peers.len() == MEMORY {
+        if self.peers.len() == LOST_KEPT {
             self.peers.pop_front();
         }
         self.peers.push_back(peer);
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn the_lost_are_tried_in_turn_ever_more_rarely_and_never_given_up() {
-        let mut lost = Lost::default();
+        let mut lost = LostContacts::default();
         lost.anchor(peer(1).addr);
         lost.remember(Time::ZERO, peer(2));
         lost.remember(Time::ZERO, peer(3));
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_bootstrap_peer_that_was_silent_is_found_once() {
-        let mut lost = Lost::default();
+        let mut lost = LostContacts::default();
         lost.anchor(peer(1).addr);
         assert!(!lost.found(&peer(1)), "it answered at the first try");
         lost.missed(&peer(1).addr);
@@ -200,13 +200,13 @@ mod tests {
     #[test]
     fn of_a_host_that_answers_no_other_address_is_sought_until_it_is_lost() {
         let [dead, living, other] = [1, 2, 3].map(|n| peer(n).addr);
-        let mut lost = Lost { hosts: vec![vec![dead, living]], ..Lost::default() };
+        let mut lost = LostContacts { hosts: vec![vec![dead, living]], ..LostContacts::default() };
         [dead, living, other].into_iter().for_each(|addr| lost.anchor(addr));
         lost.reached(&living);
         lost.missed(&dead);
         lost.missed(&other);
         lost.try_soon(Time::ZERO);
-        let round = |lost: &mut Lost, known: &[SocketAddr]| {
+        let round = |lost: &mut LostContacts, known: &[SocketAddr]| {
             lost.try_soon(Time::ZERO);
             let now = lost.next_tick().expect("somebody is sought");
             let mut tried = lost.due(now, true, |addr| known.contains(addr));
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_peer_alone_tries_everybody() {
-        let mut lost = Lost::default();
+        let mut lost = LostContacts::default();
         for n in 1..=5 {
             lost.anchor(peer(n).addr);
         }

@@ -34,15 +34,15 @@ use rand::rngs::StdRng;
 use self::acquaintances::Acquaintances;
 use self::bucket::Contact;
 use self::candidates::Candidates;
-use self::contacts::Claim;
-use self::lookup::{Event, Lookup, Name};
-use self::lost::Lost;
-use self::table::Table;
-use self::upkeep::Upkeep;
+use self::contacts::Bid;
+use self::lookup::{Lookup, Name, ShortlistEvent};
+use self::lost::LostContacts;
+use self::table::RoutingTable;
+use self::upkeep::TableUpkeep;
 pub(super) use self::watch::silence;
-use self::watch::{TOLD, Watch};
+use self::watch::{DeathWatch, TOLD};
 use super::twin::{Suspect, Twins};
-use super::{Cause, Effect, Entrances, Goal, Incoming, LookupId, Overlay, OverlayKind, Reason, Region, Step};
+use super::{AskReason, Cause, Effect, Entrances, Goal, Incoming, LookupId, LookupStep, Overlay, OverlayKind, Region};
 use super::{TableRow, Tag, Target};
 use crate::config::WIDTH;
 use crate::id::Key;
@@ -76,9 +76,9 @@ const MAX_SUSPECTS: usize = 256;
 
 /// Why a question was asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Question {
+enum QuestionPurpose {
     /// A step of a lookup.
-    Step { lookup: Name, peer: Peer, reason: Reason },
+    Step { lookup: Name, peer: Peer, reason: AskReason },
     /// Is a peer that a lookup met who it was said to be?
     Identify { lookup: Name, addr: SocketAddr },
     /// Is this candidate there, and who is it?
@@ -98,15 +98,15 @@ enum Question {
     /// A contact is told who is gone.
     News { peer: Peer },
     /// Goodbye.
-    Farewell,
+    OwnDeparture,
 }
 
-impl Question {
+impl QuestionPurpose {
     /// The step of the node's lookup that it is.
-    const fn step(&self) -> Option<Step> {
+    const fn step(&self) -> Option<LookupStep> {
         match *self {
-            Self::Step { lookup: Name::User(lookup), reason, .. } => Some(Step { lookup, reason }),
-            Self::Identify { lookup: Name::User(lookup), .. } => Some(Step { lookup, reason: Reason::Proof }),
+            Self::Step { lookup: Name::User(lookup), reason, .. } => Some(LookupStep { lookup, reason }),
+            Self::Identify { lookup: Name::User(lookup), .. } => Some(LookupStep { lookup, reason: AskReason::Proof }),
             _ => None,
         }
     }
@@ -118,18 +118,18 @@ pub struct Kademlia {
     guest: bool,
     /// It has said goodbye.
     left: bool,
-    table: Table,
+    table: RoutingTable,
     candidates: Candidates,
     acquaintances: Acquaintances,
-    lost: Lost,
+    lost: LostContacts,
     lookups: BTreeMap<Name, Lookup>,
     /// Questions that have neither an answer nor failed.
-    asked: BTreeMap<Tag, Question>,
+    asked: BTreeMap<Tag, QuestionPurpose>,
     /// Addresses that left a lookup's question without an answer, and since when.
     suspects: Recent<SocketAddr, Time, MAX_SUSPECTS>,
     next_tag: Tag,
-    upkeep: Upkeep,
-    watch: Watch,
+    upkeep: TableUpkeep,
+    watch: DeathWatch,
     twins: Twins,
     rng: StdRng,
 }
@@ -147,16 +147,16 @@ impl Kademlia {
             me,
             guest,
             left: false,
-            table: Table::new(me.id, k),
+            table: RoutingTable::new(me.id, k),
             candidates: Candidates::default(),
             acquaintances: Acquaintances::default(),
-            lost: Lost::default(),
+            lost: LostContacts::default(),
             lookups: BTreeMap::new(),
             asked: BTreeMap::new(),
             suspects: Recent::default(),
             next_tag: 0,
-            upkeep: Upkeep::default(),
-            watch: Watch::default(),
+            upkeep: TableUpkeep::default(),
+            watch: DeathWatch::default(),
             twins: Twins::default(),
             rng: StdRng::from_seed(seed),
         }
@@ -182,7 +182,7 @@ impl Kademlia {
     }
 
     /// Sends a question.
-    fn ask(&mut self, to: Target, request: Request, tries: u8, why: Question, out: &mut Vec<Effect>) {
+    fn ask(&mut self, to: Target, request: Request, tries: u8, why: QuestionPurpose, out: &mut Vec<Effect>) {
         let tag = self.next_tag;
         self.next_tag += 1;
         self.asked.insert(tag, why);
@@ -242,7 +242,7 @@ impl Kademlia {
     fn ask_twin(&mut self, suspect: Option<Suspect>, out: &mut Vec<Effect>) {
         if let Some(suspect) = suspect {
             let to = Target { id: None, addr: suspect.addr };
-            self.ask(to, Request::Ping, patience::QUESTION, Question::Twin(suspect), out);
+            self.ask(to, Request::Ping, patience::QUESTION, QuestionPurpose::Twin(suspect), out);
         }
     }
 
@@ -256,28 +256,30 @@ impl Kademlia {
         let Some(question) = self.asked.remove(&tag) else { return };
         let named = response.node().map(|peer| Peer::new(peer.id, from));
         match (question, named) {
-            (Question::Step { lookup, peer, .. }, _) => self.on_step(now, (lookup, peer), by, response, out),
-            (Question::Identify { lookup, .. }, Some(named)) => {
-                self.confirm(now, named, Claim::Contest, out);
+            (QuestionPurpose::Step { lookup, peer, .. }, _) => self.on_step(now, (lookup, peer), by, response, out),
+            (QuestionPurpose::Identify { lookup, .. }, Some(named)) => {
+                self.confirm(now, named, Bid::Contest, out);
                 self.on_identified(now, lookup, &named, out);
             }
-            (Question::Identify { lookup, addr }, None) => self.on_met(now, lookup, &addr, Event::Unidentified, out),
-            (Question::Candidate { peer, enters }, named) => {
+            (QuestionPurpose::Identify { lookup, addr }, None) => {
+                self.on_met(now, lookup, &addr, ShortlistEvent::Unidentified, out)
+            }
+            (QuestionPurpose::Candidate { peer, enters }, named) => {
                 self.on_candidate(now, peer, named.filter(|_| enters), out);
             }
-            (Question::Check { peer, again }, named) => {
+            (QuestionPurpose::Check { peer, again }, named) => {
                 self.watch.heard(again);
                 self.on_checked(now, peer, named, out);
             }
-            (Question::Leaving { peer }, named) => self.on_checked(now, peer, named, out),
-            (Question::Probe { addr }, named) => self.on_probed(now, addr, named, out),
-            (Question::Neighbours { peer }, _) => self.on_names(now, &peer, response, out),
-            (Question::Refresh { peer }, _) => {
+            (QuestionPurpose::Leaving { peer }, named) => self.on_checked(now, peer, named, out),
+            (QuestionPurpose::Probe { addr }, named) => self.on_probed(now, addr, named, out),
+            (QuestionPurpose::Neighbours { peer }, _) => self.on_names(now, &peer, response, out),
+            (QuestionPurpose::Refresh { peer }, _) => {
                 self.upkeep.on_refreshed();
                 self.on_names(now, &peer, response, out);
             }
-            (Question::Twin(suspect), _) => self.twins.on_answer(&self.me, suspect, response.node(), out),
-            (Question::News { .. } | Question::Farewell, _) => {}
+            (QuestionPurpose::Twin(suspect), _) => self.twins.on_answer(&self.me, suspect, response.node(), out),
+            (QuestionPurpose::News { .. } | QuestionPurpose::OwnDeparture, _) => {}
         }
         self.go_on(now, out);
     }
@@ -286,22 +288,24 @@ impl Kademlia {
         let Some(question) = self.asked.remove(&tag) else { return };
         self.acquaintances.forget(&to.addr);
         match question {
-            Question::Step { lookup, peer, .. } => {
+            QuestionPurpose::Step { lookup, peer, .. } => {
                 self.suspects.insert(peer.addr, now);
                 self.doubt(&peer, out);
-                self.on_met(now, lookup, &peer.addr, Event::Failed, out);
+                self.on_met(now, lookup, &peer.addr, ShortlistEvent::Failed, out);
             }
-            Question::Identify { lookup, .. } => self.on_met(now, lookup, &to.addr, Event::Unidentified, out),
-            Question::Candidate { peer, .. } => self.on_candidate(now, peer, None, out),
-            Question::Check { peer, again } => self.on_check_failed(now, &peer, again, out),
-            Question::Leaving { peer } => self.on_left(now, &peer, out),
-            Question::Probe { addr } => self.on_probed(now, addr, None, out),
-            Question::Neighbours { peer } | Question::News { peer } => self.doubt(&peer, out),
-            Question::Refresh { peer } => {
+            QuestionPurpose::Identify { lookup, .. } => {
+                self.on_met(now, lookup, &to.addr, ShortlistEvent::Unidentified, out)
+            }
+            QuestionPurpose::Candidate { peer, .. } => self.on_candidate(now, peer, None, out),
+            QuestionPurpose::Check { peer, again } => self.on_check_failed(now, &peer, again, out),
+            QuestionPurpose::Leaving { peer } => self.on_left(now, &peer, out),
+            QuestionPurpose::Probe { addr } => self.on_probed(now, addr, None, out),
+            QuestionPurpose::Neighbours { peer } | QuestionPurpose::News { peer } => self.doubt(&peer, out),
+            QuestionPurpose::Refresh { peer } => {
                 self.upkeep.on_refreshed();
                 self.doubt(&peer, out);
             }
-            Question::Twin(_) | Question::Farewell => {}
+            QuestionPurpose::Twin(_) | QuestionPurpose::OwnDeparture => {}
         }
         self.go_on(now, out);
     }
@@ -386,7 +390,7 @@ impl Overlay for Kademlia {
         self.left = true;
         if !self.guest {
             for peer in self.table.nearest(&self.me.id, TOLD, |_| true) {
-                self.ask(peer.into(), Request::Ping, patience::ONCE, Question::Farewell, out);
+                self.ask(peer.into(), Request::Ping, patience::ONCE, QuestionPurpose::OwnDeparture, out);
             }
         }
     }

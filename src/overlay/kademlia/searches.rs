@@ -3,15 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::contacts::{Claim, is_reachable};
-use super::lookup::{self, Event, Known, Lookup, Name};
-use super::{Kademlia, Question};
+use super::contacts::{Bid, is_reachable};
+use super::lookup::{self, Lookup, Name, PeerKnowledge, ShortlistEvent};
+use super::{Kademlia, QuestionPurpose};
 use crate::config::WIDTH;
 use crate::id::Key;
 use crate::overlay::{Effect, Goal, Tag};
 use crate::patience;
 use crate::peer::Peer;
-use crate::source::Reach;
+use crate::source::AddressScope;
 use crate::time::Time;
 use crate::wire::{Request, Response};
 
@@ -25,7 +25,7 @@ const START_WIDE: usize = 10 * WIDTH;
 const NAMED: Duration = Duration::from_secs(60);
 
 /// A contact that answered within this time counts as alive: it has hardly had time to die.
-const FRESH: Duration = Duration::from_secs(1);
+const ALIVE_FOR: Duration = Duration::from_secs(1);
 
 /// A peer that left questions without an answer is doubted by lookups from the start for this long, unless it answers.
 const SUSPICION: Duration = Duration::from_secs(60);
@@ -41,7 +41,7 @@ impl Kademlia {
                 Some(contact) => contact.is_sound().then(|| contact.silence(now)),
                 None => self.acquaintances.silence(now, peer),
             };
-            !asks_all && silence.is_some_and(|silence| silence < FRESH)
+            !asks_all && silence.is_some_and(|silence| silence < ALIVE_FOR)
         };
         let lookup = Lookup::new(key, goal, self.me.id, start, is_fresh);
         self.lookups.insert(name, lookup);
@@ -63,14 +63,14 @@ impl Kademlia {
         loop {
             let Some(lookup) = self.lookups.get_mut(&name) else { return };
             let (table, acquaintances, watch) = (&self.table, &self.acquaintances, &self.watch);
-            let known = |peer: &Peer| Known {
+            let known = |peer: &Peer| PeerKnowledge {
                 named: match table.contact(peer) {
                     Some(contact) => contact.since_identified(now) < NAMED,
                     None => acquaintances.knows(now, peer, NAMED),
                 },
                 dead: watch.is_buried(now, peer),
             };
-            let Some(lookup::Question { peer, request, reason }) = lookup.next(known) else {
+            let Some(lookup::LookupQuestion { peer, request, reason }) = lookup.next(known) else {
                 if !lookup.wants_others() {
                     break;
                 }
@@ -80,9 +80,15 @@ impl Kademlia {
                 continue;
             };
             if self.suspects.get(&peer.addr).is_some_and(|since| now.since(*since) < SUSPICION) {
-                lookup.on(&peer.addr, Event::Doubted);
+                lookup.on(&peer.addr, ShortlistEvent::Doubted);
             }
-            self.ask(peer.into(), request, patience::QUESTION, Question::Step { lookup: name, peer, reason }, out);
+            self.ask(
+                peer.into(),
+                request,
+                patience::QUESTION,
+                QuestionPurpose::Step { lookup: name, peer, reason },
+                out,
+            );
         }
         if self.lookups.get(&name).is_some_and(Lookup::is_over)
             && let Some(lookup) = self.lookups.remove(&name)
@@ -95,7 +101,7 @@ impl Kademlia {
         let (nearest, hops) = lookup.result();
         if !self.guest {
             for peer in lookup.unasked() {
-                self.hear_of(now, peer, Claim::Nothing, out);
+                self.hear_of(now, peer, Bid::Nothing, out);
             }
             self.ping_candidates(now, out);
         }
@@ -124,7 +130,7 @@ impl Kademlia {
     ) {
         let me = self.me;
         if let Some(by) = by {
-            self.confirm(now, by, Claim::Contest, out);
+            self.confirm(now, by, Bid::Contest, out);
         }
         let Some(lookup) = self.lookups.get_mut(&name) else { return };
         match response {
@@ -134,12 +140,12 @@ impl Kademlia {
                 let Some(lookup) = self.lookups.get_mut(&name) else { return };
                 let mut names = nodes.clone();
                 let is_fit = |node: &Peer| node.id != me.id && node.addr != me.addr && is_reachable(&node.addr);
-                names.retain(|node| is_fit(node) && Reach::may_name(&peer.addr, &node.addr));
+                names.retain(|node| is_fit(node) && AddressScope::may_name(&peer.addr, &node.addr));
                 lookup.on_names(&peer.addr, &names);
                 if let Some(by) = by {
                     lookup.on_identified(&peer.addr, by.id);
                 } else if lookup.is_unproven(&peer.addr) {
-                    let why = Question::Identify { lookup: name, addr: peer.addr };
+                    let why = QuestionPurpose::Identify { lookup: name, addr: peer.addr };
                     self.ask(peer.into(), Request::Ping, patience::QUESTION, why, out);
                 }
             }
@@ -148,13 +154,20 @@ impl Kademlia {
                     out.push(Effect::Holder { lookup, peer: holder });
                 }
             }
-            _ => drop(lookup.on(&peer.addr, Event::Void)),
+            _ => drop(lookup.on(&peer.addr, ShortlistEvent::Void)),
         }
         self.advance(now, name, out);
     }
 
     /// Tells a lookup what happened to a peer that it met.
-    pub(super) fn on_met(&mut self, now: Time, name: Name, addr: &SocketAddr, event: Event, out: &mut Vec<Effect>) {
+    pub(super) fn on_met(
+        &mut self,
+        now: Time,
+        name: Name,
+        addr: &SocketAddr,
+        event: ShortlistEvent,
+        out: &mut Vec<Effect>,
+    ) {
         if let Some(lookup) = self.lookups.get_mut(&name) {
             lookup.on(addr, event);
         }
@@ -171,12 +184,18 @@ impl Kademlia {
 
     /// The answer to a question is late.
     pub(super) fn on_late(&mut self, now: Time, tag: Tag, doubtful: bool, out: &mut Vec<Effect>) {
-        let Some(&Question::Step { lookup, peer, .. }) = self.asked.get(&tag) else { return };
+        let Some(&QuestionPurpose::Step { lookup, peer, .. }) = self.asked.get(&tag) else { return };
         if doubtful {
             self.suspects.insert(peer.addr, now);
             self.doubt(&peer, out);
         }
-        self.on_met(now, lookup, &peer.addr, if doubtful { Event::Doubted } else { Event::Late }, out);
+        self.on_met(
+            now,
+            lookup,
+            &peer.addr,
+            if doubtful { ShortlistEvent::Doubted } else { ShortlistEvent::Late },
+            out,
+        );
         self.go_on(now, out);
     }
 
@@ -184,7 +203,7 @@ impl Kademlia {
     pub(super) fn give_up_on(&mut self, now: Time, addr: &SocketAddr, out: &mut Vec<Effect>) {
         let names: Vec<Name> = self.lookups.keys().copied().collect();
         for name in names {
-            self.on_met(now, name, addr, Event::Failed, out);
+            self.on_met(now, name, addr, ShortlistEvent::Failed, out);
         }
     }
 }

@@ -8,14 +8,14 @@ use super::bucket::{Bucket, Contact};
 use super::selection::Selection;
 use crate::id::{ID_BITS, Id, Key};
 use crate::peer::Peer;
-use crate::source::Source;
+use crate::source::Subnet;
 use crate::time::Time;
 
 /// Contacts of one network in a bucket at most, and in the whole table: more may be one and the same user's.
 const OF_NETWORK_IN_BUCKET: usize = 2;
 const OF_NETWORK: usize = 10;
 
-pub(super) struct Table {
+pub(super) struct RoutingTable {
     me: Id,
     /// Contacts in a bucket, and spares beside it, at most: the paper's k.
     k: usize,
@@ -28,7 +28,7 @@ pub(super) struct Table {
 
 /// What became of a peer that proved to live at its address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Entry {
+pub(super) enum Entered {
     /// It is a contact now.
     New,
     /// It was a contact before.
@@ -37,7 +37,7 @@ pub(super) enum Entry {
     Waits(Peer),
 }
 
-impl Table {
+impl RoutingTable {
     pub(super) fn new(me: Id, k: usize) -> Self {
         Self { me, k: k.max(1), strict: false, buckets: Vec::new(), len: 0 }
     }
@@ -99,11 +99,11 @@ impl Table {
         self.bucket(self.index_of(id)).is_none_or(|bucket| bucket.contacts().len() < self.k)
     }
 
-    /// Who has to go before another peer of the same [network](Source::network_of) may come in: its contact in the
+    /// Who has to go before another peer of the same [network](Subnet::network_of) may come in: its contact in the
     /// bucket, or else in the table, that was heard from least recently. None if there is room for it.
     pub(super) fn crowd(&self, peer: &Peer) -> Option<Peer> {
-        let network = Source::network_of(peer.addr, self.strict)?;
-        let of_network = |contact: &&Contact| Source::network_of(contact.peer().addr, self.strict) == Some(network);
+        let network = Subnet::network_of(peer.addr, self.strict)?;
+        let of_network = |contact: &&Contact| Subnet::network_of(contact.peer().addr, self.strict) == Some(network);
         let beside = self.bucket(self.index_of(&peer.id)).map_or(&[][..], Bucket::contacts);
         let mut beside = beside.iter().filter(of_network);
         let (first, count) = (beside.next(), 1 + beside.count());
@@ -116,27 +116,27 @@ impl Table {
     }
 
     /// A peer answered at its address under its id, and nobody else is a contact at that address.
-    pub(super) fn enter(&mut self, now: Time, peer: Peer) -> Entry {
+    pub(super) fn enter(&mut self, now: Time, peer: Peer) -> Entered {
         let k = self.k;
         let crowd = self.crowd(&peer);
         let bucket = self.bucket_or_new(now, self.me.distance(&peer.id).leading_zeros());
         let entry = match bucket.get(&peer.id).map(Contact::peer) {
-            Some(before) if before.addr != peer.addr => Entry::Waits(before),
-            Some(_) => Entry::Known,
-            None if crowd.is_none() && bucket.contacts().len() < k => Entry::New,
-            None => Entry::Waits(crowd.unwrap_or_else(|| bucket.contacts()[0].peer())),
+            Some(before) if before.addr != peer.addr => Entered::Waits(before),
+            Some(_) => Entered::Known,
+            None if crowd.is_none() && bucket.contacts().len() < k => Entered::New,
+            None => Entered::Waits(crowd.unwrap_or_else(|| bucket.contacts()[0].peer())),
         };
         match entry {
-            Entry::New => {
+            Entered::New => {
                 bucket.push(Contact::new(now, peer));
                 self.len += 1;
             }
-            Entry::Known => {
+            Entered::Known => {
                 if let Some(at) = bucket.position_at(&peer.addr) {
                     bucket.touch(now, at).identify(now);
                 }
             }
-            Entry::Waits(_) => bucket.spare(&peer, k),
+            Entered::Waits(_) => bucket.spare(&peer, k),
         }
         entry
     }
@@ -264,9 +264,9 @@ mod tests {
 
     use super::*;
 
-    fn filled(k: usize, peers: u16) -> Table {
+    fn filled(k: usize, peers: u16) -> RoutingTable {
         let mut rng = StdRng::seed_from_u64(7);
-        let mut table = Table::new(Id::random(&mut rng), k);
+        let mut table = RoutingTable::new(Id::random(&mut rng), k);
         for port in 1..=peers {
             let mut id = Id::random(&mut rng);
             if port % 3 == 0 {
@@ -302,9 +302,9 @@ mod tests {
     #[test]
     fn of_one_network_two_are_let_into_a_bucket_and_ten_into_the_table() {
         let mut rng = StdRng::seed_from_u64(9);
-        let mut table = Table::new(Id::ZERO, 20);
+        let mut table = RoutingTable::new(Id::ZERO, 20);
         let mut port = 0;
-        let mut enter = |table: &mut Table, bucket: usize, ip: [u8; 4]| {
+        let mut enter = |table: &mut RoutingTable, bucket: usize, ip: [u8; 4]| {
             port += 1;
             let mut id = *Id::random(&mut rng).as_bytes();
             id[0] = if bucket == 8 { 0 } else { 0x80 >> bucket };
@@ -313,9 +313,9 @@ mod tests {
         };
         for n in 1..=3 {
             let entry = enter(&mut table, 0, [1, 2, 3, n]);
-            assert_eq!(entry == Entry::New, n < 3, "{entry:?}");
+            assert_eq!(entry == Entered::New, n < 3, "{entry:?}");
         }
-        assert_eq!(enter(&mut table, 0, [1, 2, 4, 1]), Entry::New, "another network");
+        assert_eq!(enter(&mut table, 0, [1, 2, 4, 1]), Entered::New, "another network");
         for bucket in 1..=8 {
             enter(&mut table, bucket, [1, 2, 3, 10]);
             enter(&mut table, bucket, [1, 2, 3, 11]);
@@ -325,20 +325,20 @@ mod tests {
         assert_eq!(of_network, OF_NETWORK);
         table.check().unwrap();
         for n in 1..=9 {
-            assert_eq!(enter(&mut table, 3, [10, 0, 0, n]), Entry::New, "a local network is exempt");
+            assert_eq!(enter(&mut table, 3, [10, 0, 0, n]), Entered::New, "a local network is exempt");
         }
         table.strict = true;
-        assert!(matches!(enter(&mut table, 3, [10, 0, 0, 10]), Entry::Waits(_)), "unless it is strict");
+        assert!(matches!(enter(&mut table, 3, [10, 0, 0, 10]), Entered::Waits(_)), "unless it is strict");
     }
 
     #[test]
     fn a_full_bucket_lets_newcomers_wait_behind_its_least_recently_seen() {
-        let mut table = Table::new(Id::ZERO, 2);
+        let mut table = RoutingTable::new(Id::ZERO, 2);
         let peer = |n: u8| Peer::new(Id::ZERO.flip_bit(0).flip_bit(n.into()), SocketAddr::from(([10, 0, 0, n], 1)));
-        assert_eq!(table.enter(Time::ZERO, peer(1)), Entry::New);
-        assert_eq!(table.enter(Time::ZERO, peer(2)), Entry::New);
-        assert_eq!(table.enter(Time::ZERO, peer(1)), Entry::Known);
-        assert_eq!(table.enter(Time::ZERO, peer(3)), Entry::Waits(peer(2)));
+        assert_eq!(table.enter(Time::ZERO, peer(1)), Entered::New);
+        assert_eq!(table.enter(Time::ZERO, peer(2)), Entered::New);
+        assert_eq!(table.enter(Time::ZERO, peer(1)), Entered::Known);
+        assert_eq!(table.enter(Time::ZERO, peer(3)), Entered::Waits(peer(2)));
         assert_eq!(table.take_spare(&peer(3).id), None, "no place is free");
         assert!(table.remove(&peer(2).id).is_some());
         assert_eq!(table.take_spare(&peer(3).id), Some(peer(3)));

@@ -11,21 +11,21 @@ use std::time::Duration;
 use rand::RngExt;
 
 use super::bucket::Contact;
-use super::contacts::{Claim, is_reachable};
+use super::contacts::{Bid, is_reachable};
 use super::lookup::Name;
-use super::{ALPHA, Kademlia, Question};
+use super::{ALPHA, Kademlia, QuestionPurpose};
 use crate::config::WIDTH;
 use crate::id::{ID_BITS, Id, Key};
 use crate::overlay::{Effect, Goal, Target};
 use crate::patience;
 use crate::peer::Peer;
-use crate::source::Reach;
+use crate::source::AddressScope;
 use crate::time::Time;
 use crate::wire::{Request, Response};
 
 /// Those that this peer looks after are pinged this often, so that with the tries that follow, and with the pings of
 /// those that are told, a death is known within 10 s.
-pub(super) const PULSE: Duration = Duration::from_millis(5500);
+pub(super) const WARD_PING_EVERY: Duration = Duration::from_millis(5500);
 
 /// One contact is asked who is near to us this often: in turn a neighbour, and the one that was silent for longest.
 const ROUND: Duration = Duration::from_secs(15);
@@ -46,11 +46,11 @@ const SMALL: usize = 6;
 const MAX_REMEMBERED: usize = 32;
 
 /// When a join has found the peers that it can, candidates have this long to answer before it is announced.
-const SETTLE: Duration = Duration::from_secs(1);
+const JOIN_SETTLES_IN: Duration = Duration::from_secs(1);
 
 /// Where the upkeep stands.
 #[derive(Default)]
-pub(super) struct Upkeep {
+pub(super) struct TableUpkeep {
     /// The join is to be announced.
     joining: bool,
     /// Pings to bootstrap addresses and lost peers that are out.
@@ -72,7 +72,7 @@ pub(super) struct Upkeep {
     refresh: Option<Time>,
 }
 
-impl Upkeep {
+impl TableUpkeep {
     pub(super) fn next_tick(&self) -> Option<Time> {
         // A walk that began meanwhile puts the announcement off until it ends.
         let settled = self.settled.filter(|_| self.joining && !self.is_walking());
@@ -107,7 +107,7 @@ impl Kademlia {
                     probed.push(peer.addr);
                 }
             } else {
-                self.hear_of(now, peer, Claim::Nothing, out);
+                self.hear_of(now, peer, Bid::Nothing, out);
             }
         }
         for addr in probed {
@@ -118,7 +118,7 @@ impl Kademlia {
 
     fn probe(&mut self, addr: SocketAddr, tries: u8, out: &mut Vec<Effect>) {
         self.upkeep.probes += 1;
-        self.ask(Target { id: None, addr }, Request::Ping, tries, Question::Probe { addr }, out);
+        self.ask(Target { id: None, addr }, Request::Ping, tries, QuestionPurpose::Probe { addr }, out);
     }
 
     /// The ping to a bootstrap address or a lost peer is over; `named` is who answered.
@@ -127,7 +127,7 @@ impl Kademlia {
         match named {
             Some(named) if named.id == self.me.id => self.lost.forget(&addr),
             Some(named) => {
-                self.confirm(now, named, Claim::Contest, out);
+                self.confirm(now, named, Bid::Contest, out);
                 self.lost.reached(&addr);
             }
             None => {
@@ -155,7 +155,7 @@ impl Kademlia {
     pub(super) fn start_upkeep(&mut self, now: Time) {
         if !self.guest && self.table.len() > 0 {
             let mut soon = |interval: Duration| now + interval.mul_f64(self.rng.random_range(0.0..1.0));
-            self.upkeep.pulse.get_or_insert_with(|| soon(PULSE));
+            self.upkeep.pulse.get_or_insert_with(|| soon(WARD_PING_EVERY));
             self.upkeep.round.get_or_insert_with(|| soon(ROUND));
             self.upkeep.refresh.get_or_insert(now + REFRESH);
         }
@@ -166,7 +166,7 @@ impl Kademlia {
         if self.upkeep.pulse.is_some_and(|due| due <= now) {
             self.look_after_wards(now, out);
             self.tell_the_rest(out);
-            self.upkeep.pulse = (self.table.len() > 0).then(|| now + PULSE);
+            self.upkeep.pulse = (self.table.len() > 0).then(|| now + WARD_PING_EVERY);
         }
         if self.upkeep.round.is_some_and(|due| due <= now) {
             self.ask_around(out);
@@ -194,7 +194,7 @@ impl Kademlia {
         };
         if let Some(peer) = asked {
             let request = Request::FindNode { id: self.me.id };
-            self.ask(peer.into(), request, patience::ONCE, Question::Neighbours { peer }, out);
+            self.ask(peer.into(), request, patience::ONCE, QuestionPurpose::Neighbours { peer }, out);
         }
     }
 
@@ -210,8 +210,8 @@ impl Kademlia {
         if let Response::Nodes(peers) = response {
             let suspect = self.twins.suspect(now, &self.me, peers);
             self.ask_twin(suspect, out);
-            for &peer in peers.iter().take(WIDTH).filter(|peer| Reach::may_name(&namer.addr, &peer.addr)) {
-                self.hear_of(now, peer, Claim::Nothing, out);
+            for &peer in peers.iter().take(WIDTH).filter(|peer| AddressScope::may_name(&namer.addr, &peer.addr)) {
+                self.hear_of(now, peer, Bid::Nothing, out);
             }
         }
     }
@@ -277,7 +277,13 @@ impl Kademlia {
         self.table.note_lookup(now, &key);
         if let Some(&peer) = self.nearest_sound(&key, 1).first() {
             self.upkeep.running += 1;
-            self.ask(peer.into(), Request::FindNode { id: key }, patience::ONCE, Question::Refresh { peer }, out);
+            self.ask(
+                peer.into(),
+                Request::FindNode { id: key },
+                patience::ONCE,
+                QuestionPurpose::Refresh { peer },
+                out,
+            );
         }
     }
 
@@ -288,7 +294,7 @@ impl Kademlia {
             self.upkeep.settled = None;
             self.upkeep.probes == 0 && self.candidates.is_idle()
         } else {
-            let limit = *self.upkeep.settled.get_or_insert(now + SETTLE);
+            let limit = *self.upkeep.settled.get_or_insert(now + JOIN_SETTLES_IN);
             self.guest || self.candidates.is_idle() || limit <= now
         };
         if over {

@@ -13,8 +13,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::bucket::{Bucket, Contact};
-use super::upkeep::PULSE;
-use super::{K, Kademlia, Question};
+use super::upkeep::WARD_PING_EVERY;
+use super::{K, Kademlia, QuestionPurpose};
 use crate::config::{FIRST_TIMEOUT, WIDTH};
 use crate::id::Id;
 use crate::overlay::{Effect, Incoming};
@@ -38,13 +38,13 @@ const BURIED: Duration = Duration::from_secs(60);
 const HEARD: Duration = Duration::from_secs(10);
 
 /// A ward that answered this recently is not pinged.
-const FRESH: Duration = Duration::from_secs(1);
+const WARD_FRESH_FOR: Duration = Duration::from_secs(1);
 
 /// Deaths that wait to be handed on to the wards; more are left to others.
 const HANDED_ON: usize = 8;
 
 /// The dead that are remembered, at least.
-const MEMORY: usize = 256;
+const DEAD_KEPT: usize = 256;
 
 /// Pings in a row that a contact may leave without an answer; then it is gone. The first goes out once, the others
 /// again and again, so that hardly any peer is given up by chance.
@@ -66,16 +66,16 @@ const DEAFEST: u8 = 4 * DEAFER;
 pub(in crate::overlay) fn silence() -> [Duration; 2] {
     let pings =
         |first| patience::silence_after(first, patience::ONCE) + patience::silence_after(first, patience::CHECK);
-    [pings(patience::MIN_DECISION), PULSE + pings(FIRST_TIMEOUT)]
+    [pings(patience::MIN_DECISION), WARD_PING_EVERY + pings(FIRST_TIMEOUT)]
 }
 
 /// What is known of the dead, and of this peer's own hearing.
 #[derive(Default)]
-pub(super) struct Watch {
+pub(super) struct DeathWatch {
     /// When a peer was found dead, or a stranger was told to be.
-    buried: Recent<Peer, Time, MEMORY>,
+    buried: Recent<Peer, Time, DEAD_KEPT>,
     /// Peers of which a watcher, theirs or ours, said that they are gone: the others are told too.
-    told: Recent<Peer, Time, MEMORY>,
+    told: Recent<Peer, Time, DEAD_KEPT>,
     /// The dead that those further off have yet to be told of.
     untold: Vec<Peer>,
     /// The dead that the wards have yet to be told of.
@@ -85,7 +85,7 @@ pub(super) struct Watch {
     deafness: u8,
 }
 
-impl Watch {
+impl DeathWatch {
     /// A contact answered a ping: at once, or only when it was asked `again`.
     pub(super) fn heard(&mut self, again: bool) {
         self.deafness = if again { (self.deafness + DEAFER).min(DEAFEST) } else { self.deafness.saturating_sub(1) };
@@ -117,7 +117,7 @@ impl Kademlia {
     pub(super) fn look_after_wards(&mut self, now: Time, out: &mut Vec<Effect>) {
         let news = self.watch.handed_on.pop_front();
         for peer in self.wards() {
-            let silent = self.table.contact(&peer).is_some_and(|contact| contact.silence(now) >= FRESH);
+            let silent = self.table.contact(&peer).is_some_and(|contact| contact.silence(now) >= WARD_FRESH_FOR);
             match news.filter(|gone| *gone != peer && self.is_among(TOLD, gone, &peer.id)) {
                 Some(gone) => self.check_contact_by(&peer, Request::Gone { peer: gone }, patience::ONCE, out),
                 None if silent => self.check_contact(&peer, patience::ONCE, out),
@@ -148,7 +148,7 @@ impl Kademlia {
     pub(super) fn on_news(&mut self, now: Time, from: &Incoming, gone: &Peer, out: &mut Vec<Effect>) {
         let Some(teller) = self.table.at(&from.asker.addr).map(|contact| contact.id) else { return };
         let watches = self.is_among(WATCHERS, gone, &teller);
-        if self.table.contact(gone).is_some_and(|contact| contact.silence(now) >= FRESH) {
+        if self.table.contact(gone).is_some_and(|contact| contact.silence(now) >= WARD_FRESH_FOR) {
             // What our own watcher hands on was told by another one, unless that is up to us.
             let handed_on = self.is_among(WATCHERS, &self.me, &teller) && !self.is_among(WATCHERS, gone, &self.me.id);
             if watches || handed_on {
@@ -180,8 +180,8 @@ impl Kademlia {
     }
 
     /// How often a ping goes out to a contact that says goodbye.
-    pub(super) fn tries_of_farewell(&self) -> u8 {
-        if self.watch.deafness < DEAFER { patience::PULSE } else { patience::CHECK }
+    pub(super) fn tries_of_departure(&self) -> u8 {
+        if self.watch.deafness < DEAFER { patience::DEATH_NEWS } else { patience::CHECK }
     }
 
     fn is_told(&self, now: Time, peer: &Peer) -> bool {
@@ -196,7 +196,7 @@ impl Kademlia {
             return;
         }
         if self.is_among(WATCHERS, dead, &self.me.id) {
-            self.tell_of(dead, 0..WIDTH, patience::PULSE, out);
+            self.tell_of(dead, 0..WIDTH, patience::DEATH_NEWS, out);
             self.watch.untold.push(*dead);
         } else if self.is_among(TOLD, dead, &self.me.id) {
             self.tell_of(dead, 0..WATCHERS, patience::ONCE, out);
@@ -207,7 +207,7 @@ impl Kademlia {
     pub(super) fn on_goodbye(&mut self, now: Time, gone: &Peer, out: &mut Vec<Effect>) {
         self.watch.bury(now, gone);
         if !self.guest && self.is_among(1, gone, &self.me.id) {
-            self.tell_of(gone, 0..WIDTH, patience::PULSE, out);
+            self.tell_of(gone, 0..WIDTH, patience::DEATH_NEWS, out);
             self.watch.untold.push(*gone);
         }
     }
@@ -223,7 +223,7 @@ impl Kademlia {
     fn tell_of(&mut self, gone: &Peer, ranks: Range<usize>, tries: u8, out: &mut Vec<Effect>) {
         let others = |contact: &Contact| contact.is_sound() && contact.id != gone.id;
         for peer in self.table.nearest(&gone.id, ranks.end, others).into_iter().skip(ranks.start) {
-            self.ask(peer.into(), Request::Gone { peer: *gone }, tries, Question::News { peer }, out);
+            self.ask(peer.into(), Request::Gone { peer: *gone }, tries, QuestionPurpose::News { peer }, out);
         }
     }
 }
@@ -234,7 +234,7 @@ mod tests {
     use rand::rngs::StdRng;
 
     use super::*;
-    use crate::overlay::kademlia::contacts::Claim;
+    use crate::overlay::kademlia::contacts::Bid;
 
     /// Whole tables of a network of so many peers.
     fn network(count: u8) -> Vec<Kademlia> {
@@ -282,7 +282,7 @@ mod tests {
         let overlay = overlay.expect("most tables have no place for it");
         overlay.watch.bury(Time::ZERO, &late);
         overlay.watch.untold.push(late);
-        overlay.confirm(Time::ZERO, late, Claim::Wait, &mut Vec::new());
+        overlay.confirm(Time::ZERO, late, Bid::Wait, &mut Vec::new());
         assert!(overlay.table.contact(&late).is_none() && !overlay.watch.is_buried(Time::ZERO, &late));
         assert!(overlay.watch.untold.is_empty() && overlay.watch.handed_on.is_empty());
     }

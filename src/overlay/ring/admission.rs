@@ -9,13 +9,13 @@
 
 use std::net::SocketAddr;
 
-use super::neighbours::Neighbours;
+use super::neighbours::RingNeighbours;
 use super::relay::Relay;
-use super::{Ring, Why};
+use super::{QuestionFor, Ring};
 use crate::overlay::{Effect, Tag};
 use crate::patience;
 use crate::peer::Peer;
-use crate::source::{Reach, Source};
+use crate::source::{AddressScope, Subnet};
 use crate::time::Time;
 use crate::wire::Request;
 use crate::wire::ring::Routed;
@@ -23,7 +23,7 @@ use crate::wire::ring::Routed;
 /// Origins that are pinged at a time.
 const MAX_PROOFS: usize = 32;
 
-/// Those of them at one [`Source`] of the open internet.
+/// Those of them at one [`Subnet`] of the open internet.
 const MAX_PROOFS_OF_SOURCE: usize = 4;
 
 /// Pings to one origin that are waited for at a time.
@@ -38,7 +38,7 @@ pub(super) const MAX_PROVEN: usize = 1024;
 /// A request that waits until its origin has shown that it is there. The user hears of it if it came for the first
 /// time.
 #[derive(Clone, Debug)]
-pub(super) struct Held {
+pub(super) struct HeldRequest {
     relay: Relay,
     first_time: bool,
 }
@@ -54,11 +54,11 @@ impl Ring {
     /// at once.
     pub(super) fn have_proven(&mut self, relay: Relay, first_time: bool, out: &mut Vec<Effect>) {
         let (origin, is_join) = (relay.route.origin, relay.what == Routed::Join);
-        let Some(held) = self.due_proof(Held { relay, first_time }) else { return };
-        let proving = |(tag, why): (&Tag, &Why)| why.proving().map(|peer| (*tag, peer.addr));
+        let Some(held) = self.due_proof(HeldRequest { relay, first_time }) else { return };
+        let proving = |(tag, why): (&Tag, &QuestionFor)| why.proving().map(|peer| (*tag, peer.addr));
         let under_way: Vec<(Tag, SocketAddr)> = self.asked.iter().filter_map(proving).collect();
-        let of_source = under_way.iter().filter(|(_, addr)| Source::of(*addr) == Source::of(origin.addr)).count();
-        if of_source >= MAX_PROOFS_OF_SOURCE && !Reach::of(&origin.addr).is_of_a_lab() {
+        let of_source = under_way.iter().filter(|(_, addr)| Subnet::of(*addr) == Subnet::of(origin.addr)).count();
+        if of_source >= MAX_PROOFS_OF_SOURCE && !AddressScope::of(&origin.addr).is_of_a_lab() {
             return;
         }
         if let Some((oldest, _)) = under_way.first().filter(|_| under_way.len() >= MAX_PROOFS) {
@@ -67,13 +67,13 @@ impl Ring {
         // One that is known may have been started again: then it has no neighbours. One that has some is in the ring,
         // and somebody else wrote the join.
         let is_known = is_join && self.table.get(&origin.id) == Some(origin);
-        let ping = if is_known { Request::Ring(Neighbours::NONE.ping(true)) } else { Request::Ping };
-        self.ask_plain(origin.into(), ping, Why::Proof { origin, held }, patience::ONCE, out);
+        let ping = if is_known { Request::Ring(RingNeighbours::NONE.ping(true)) } else { Request::Ping };
+        self.ask_plain(origin.into(), ping, QuestionFor::Proof { origin, held }, patience::ONCE, out);
     }
 
     /// What a ping to the origin of `new` would prove; none if no ping is due, for one is on its way and no request is
     /// repeated.
-    fn due_proof(&mut self, new: Held) -> Option<Vec<Held>> {
+    fn due_proof(&mut self, new: HeldRequest) -> Option<Vec<HeldRequest>> {
         let origin = new.relay.route.origin;
         let mut pinged: Vec<_> = self.asked.values_mut().filter_map(|why| why.proving_at(&origin.addr)).collect();
         let (others, pings) = (pinged.iter().any(|(other, _)| **other != origin), pinged.len());
@@ -89,12 +89,12 @@ impl Ring {
     }
 
     /// The origin of some requests answered at the address that they gave. All pings to it prove as much.
-    pub(super) fn on_proof(&mut self, now: Time, origin: &Peer, mut held: Vec<Held>, out: &mut Vec<Effect>) {
+    pub(super) fn on_proof(&mut self, now: Time, origin: &Peer, mut held: Vec<HeldRequest>, out: &mut Vec<Effect>) {
         let pinged = self.asked.values_mut().filter_map(|why| why.proving_at(&origin.addr));
         pinged.for_each(|(_, others)| held.append(others));
         self.proven.insert(origin.addr, ());
         self.vitals.back(origin);
-        for Held { relay, first_time } in held {
+        for HeldRequest { relay, first_time } in held {
             if relay.what == Routed::Join {
                 self.on_proven(now, relay, first_time, out);
             } else {
@@ -104,7 +104,7 @@ impl Ring {
     }
 }
 
-impl Why {
+impl QuestionFor {
     /// The origin of some requests that is pinged.
     const fn proving(&self) -> Option<&Peer> {
         match self {
@@ -114,7 +114,7 @@ impl Why {
     }
 
     /// The same, if it is at this address, and its requests.
-    fn proving_at(&mut self, addr: &SocketAddr) -> Option<(&Peer, &mut Vec<Held>)> {
+    fn proving_at(&mut self, addr: &SocketAddr) -> Option<(&Peer, &mut Vec<HeldRequest>)> {
         match self {
             Self::Proof { origin, held } if origin.addr == *addr => Some((origin, held)),
             _ => None,
@@ -269,7 +269,7 @@ mod tests {
             let mut ring = ring();
             let origins = (0..100).map(|n| Peer::new(Id::from_u64(2 + u64::from(n)), address(n)));
             let last = origins.map(|origin| pings(&join(&mut ring, origin, 1)).len()).last();
-            (ring.asked.values().filter_map(Why::proving).count(), last)
+            (ring.asked.values().filter_map(QuestionFor::proving).count(), last)
         };
         assert_eq!(count(|n| ([198, 51, 100, 1], 1000 + n).into()), (MAX_PROOFS_OF_SOURCE, Some(0)));
         assert_eq!(count(|n| ([0x2001, 0xdb8, 0, 0, n, 0, 0, 1], 1000).into()), (MAX_PROOFS_OF_SOURCE, Some(0)));

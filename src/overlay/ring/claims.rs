@@ -12,12 +12,12 @@ use std::net::SocketAddr;
 use super::route::key_of;
 use super::router::RouteOutcome;
 use super::table::Hop;
-use super::{Ring, Why};
+use super::{QuestionFor, Ring};
 use crate::id::Id;
 use crate::overlay::{Effect, LookupId, Target};
 use crate::patience;
 use crate::peer::Peer;
-use crate::source::Reach;
+use crate::source::AddressScope;
 use crate::time::Time;
 use crate::wire::Request;
 use crate::wire::ring::{RingResponse, Routed};
@@ -25,18 +25,18 @@ use crate::wire::ring::{RingResponse, Routed};
 /// An answer that waits for its proof.
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "each is moved once or twice, and stands in a box while it waits")]
-pub(super) enum Claim {
+pub(super) enum Unverified {
     /// To a lookup.
     Owner { lookup: LookupId, peers: Vec<Peer>, hops: u32 },
     /// To a request about a file by its name.
-    File { errand: Errand, from: SocketAddr, by: Option<Peer>, response: RingResponse },
+    File { errand: OwnFileRequest, from: SocketAddr, by: Option<Peer>, response: RingResponse },
     /// To a question for a finger.
     Finger { number: usize, owner: Peer },
 }
 
 /// A request of this peer's own about a file by its name.
 #[derive(Clone, Debug)]
-pub(super) struct Errand {
+pub(super) struct OwnFileRequest {
     pub(super) lookup: LookupId,
     pub(super) what: Routed,
     /// The peer that it was sent to.
@@ -45,11 +45,11 @@ pub(super) struct Errand {
     pub(super) tried: Vec<SocketAddr>,
 }
 
-impl Claim {
+impl Unverified {
     /// The node's lookup that it answers.
     pub(super) const fn lookup(&self) -> Option<LookupId> {
         match self {
-            Self::Owner { lookup, .. } | Self::File { errand: Errand { lookup, .. }, .. } => Some(*lookup),
+            Self::Owner { lookup, .. } | Self::File { errand: OwnFileRequest { lookup, .. }, .. } => Some(*lookup),
             Self::Finger { .. } => None,
         }
     }
@@ -81,14 +81,14 @@ impl Ring {
         let Some(&told) = peers.first() else { return self.search_on(now, lookup, out) };
         // One that is at several addresses of its machine may listen at one alone.
         let owner = if self.is_proven(&told.addr) { told } else { Peer::new(told.id, from) };
-        let named = peers[1..].iter().copied().filter(|peer| Reach::may_name(&from, &peer.addr));
+        let named = peers[1..].iter().copied().filter(|peer| AddressScope::may_name(&from, &peer.addr));
         let peers: Vec<Peer> = std::iter::once(owner).chain(named).collect();
         let nearer = self.nearer(&search.key, &owner, &search.tried);
-        let claim = Claim::Owner { lookup, peers, hops };
+        let claim = Unverified::Owner { lookup, peers, hops };
         match nearer {
             Some(peer) => self.ask_nearer(peer, claim, out),
-            None if owner != told && Reach::may_name(&from, &told.addr) => {
-                let why = Why::Elsewhere { owner: told, claim: Box::new(claim) };
+            None if owner != told && AddressScope::may_name(&from, &told.addr) => {
+                let why = QuestionFor::Elsewhere { owner: told, claim: Box::new(claim) };
                 self.ask_plain(told.into(), Request::Ping, why, patience::ONCE, out);
             }
             None => self.believe(claim, out),
@@ -98,7 +98,7 @@ impl Ring {
     /// A peer answers that it is responsible for a file.
     pub(super) fn weigh_holder(
         &mut self,
-        errand: Errand,
+        errand: OwnFileRequest,
         (from, by): (SocketAddr, Option<Peer>),
         response: RingResponse,
         out: &mut Vec<Effect>,
@@ -110,12 +110,12 @@ impl Ring {
         });
         let asks = matches!(response, RingResponse::Kept { .. } | RingResponse::File { .. });
         let is_stranger = known.is_none() && from != errand.to && !self.is_proven(&from);
-        let claim = Claim::File { errand, from, by, response };
+        let claim = Unverified::File { errand, from, by, response };
         match nearer {
             Some(peer) if asks => self.ask_nearer(peer, claim, out),
             _ if asks && is_stranger => {
                 let to = Target { id: by.map(|by| by.id), addr: from };
-                let why = Why::Answerer(Box::new(claim));
+                let why = QuestionFor::Answerer(Box::new(claim));
                 self.ask_plain(to, Request::Ping, why, patience::QUESTION, out);
             }
             _ => self.believe(claim, out),
@@ -126,7 +126,7 @@ impl Ring {
     pub(super) fn weigh_finger(&mut self, number: usize, from: SocketAddr, peers: &[Peer], out: &mut Vec<Effect>) {
         let told = peers.first().filter(|owner| owner.addr == from && !self.vitals.is_dead(owner));
         let Some(&owner) = told else { return self.go_on_fixing_fingers(out) };
-        let claim = Claim::Finger { number, owner };
+        let claim = Unverified::Finger { number, owner };
         match self.nearer(&self.start_of_finger(number), &owner, &[]) {
             Some(peer) => self.ask_nearer(peer, claim, out),
             None => self.believe(claim, out),
@@ -143,48 +143,48 @@ impl Ring {
         nearer.find(|peer| !doubted(&peer.id)).filter(|peer| !asked.contains(&peer.addr))
     }
 
-    fn ask_nearer(&mut self, peer: Peer, claim: Claim, out: &mut Vec<Effect>) {
-        let why = Why::Nearer { peer, claim: Box::new(claim) };
+    fn ask_nearer(&mut self, peer: Peer, claim: Unverified, out: &mut Vec<Effect>) {
+        let why = QuestionFor::Nearer { peer, claim: Box::new(claim) };
         self.ask_plain(peer.into(), Request::Ping, why, patience::ONCE, out);
     }
 
     /// Nothing that is known here speaks against an answer.
-    pub(super) fn believe(&mut self, claim: Claim, out: &mut Vec<Effect>) {
+    pub(super) fn believe(&mut self, claim: Unverified, out: &mut Vec<Effect>) {
         match claim {
-            Claim::Owner { lookup, peers, hops } => self.on_owner(lookup, &peers, hops, out),
-            Claim::File { errand, from, by, response } => {
+            Unverified::Owner { lookup, peers, hops } => self.on_owner(lookup, &peers, hops, out),
+            Unverified::File { errand, from, by, response } => {
                 Self::settled(errand.lookup, RouteOutcome::Answered { from, by, response }, out);
             }
-            Claim::Finger { number, owner } => self.set_finger(number, owner, out),
+            Unverified::Finger { number, owner } => self.set_finger(number, owner, out),
         }
     }
 
     /// The peer that stands nearer lives, so the answer was none: it is asked itself.
-    pub(super) fn ask_instead(&mut self, now: Time, peer: Peer, claim: Claim, out: &mut Vec<Effect>) {
+    pub(super) fn ask_instead(&mut self, now: Time, peer: Peer, claim: Unverified, out: &mut Vec<Effect>) {
         match claim {
-            Claim::Owner { lookup, .. } => {
+            Unverified::Owner { lookup, .. } => {
                 let Some(search) = self.searches.get_mut(&lookup).filter(|search| search.found.is_none()) else {
                     return;
                 };
                 search.goes(peer, self.next_tag);
                 let what = Routed::Lookup { key: search.key };
                 let request = self.routed(what, Hop::Last(peer), false);
-                self.ask(peer, request, Why::Search(lookup), out);
+                self.ask(peer, request, QuestionFor::Search(lookup), out);
             }
-            Claim::File { errand, .. } => self.send_to(now, Hop::Last(peer), errand, out),
-            Claim::Finger { number, .. } => self.set_finger(number, peer, out),
+            Unverified::File { errand, .. } => self.send_to(now, Hop::Last(peer), errand, out),
+            Unverified::Finger { number, .. } => self.set_finger(number, peer, out),
         }
     }
 
     /// Nobody answers where the answer came from: the request goes another way.
-    pub(super) fn disbelieve(&mut self, now: Time, claim: Claim, out: &mut Vec<Effect>) {
+    pub(super) fn disbelieve(&mut self, now: Time, claim: Unverified, out: &mut Vec<Effect>) {
         match claim {
-            Claim::Owner { lookup, .. } => self.search_on(now, lookup, out),
-            Claim::File { errand: Errand { lookup, what, to, mut tried }, .. } => {
+            Unverified::Owner { lookup, .. } => self.search_on(now, lookup, out),
+            Unverified::File { errand: OwnFileRequest { lookup, what, to, mut tried }, .. } => {
                 tried.push(to);
                 self.send_again(now, lookup, what, tried, out);
             }
-            Claim::Finger { .. } => self.go_on_fixing_fingers(out),
+            Unverified::Finger { .. } => self.go_on_fixing_fingers(out),
         }
     }
 }

@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use super::health::Told;
-use super::neighbours::Neighbours;
-use super::router::Change;
-use super::stabilize::{Ping, Role, Telling};
-use super::{NEIGHBOURS_WATCHED, Ring, Why};
+use super::health::DeathNews;
+use super::neighbours::RingNeighbours;
+use super::router::SuccessorChange;
+use super::stabilize::{Ping, PingReason, TellingExtent};
+use super::{NEIGHBOURS_WATCHED, QuestionFor, Ring};
 use crate::id::Id;
 use crate::overlay::{Effect, Incoming};
 use crate::patience;
@@ -19,28 +19,28 @@ use crate::wire::Request;
 use crate::wire::ring::RingRequest;
 
 /// A peer that was heard so lately need not be looked at because others do not hear it.
-const FRESH: Duration = Duration::from_secs(1);
+const HEARD_LATELY: Duration = Duration::from_secs(1);
 
 impl Ring {
     /// A ping of ours has no answer.
     pub(super) fn on_missed(&mut self, now: Time, ping: Ping, out: &mut Vec<Effect>) {
         let peer = ping.peer;
         match ping.role {
-            Role::Stabilize(_) | Role::Check if self.table.get(&peer.id) == Some(peer) => {
+            PingReason::Stabilize(_) | PingReason::Check if self.table.get(&peer.id) == Some(peer) => {
                 if self.vitals.miss(now, &peer.id, ping.sent.max(self.woken), self.options.manners) {
                     self.bury(now, peer, out);
-                } else if ping.role == Role::Check && !self.table.is_neighbour(&peer.id) {
+                } else if ping.role == PingReason::Check && !self.table.is_neighbour(&peer.id) {
                     // A finger is dropped sooner, dead or not: its place is looked up anew.
                     self.table.remove(&peer.id);
                     self.send_around(now, peer.addr, out);
                 } else if !self.is_pinging(&peer.id) {
                     // As long as no other is due, the user's ping goes on.
-                    let role = if ping.loud { Role::Stabilize(Telling::All) } else { Role::Check };
+                    let role = if ping.loud { PingReason::Stabilize(TellingExtent::All) } else { PingReason::Check };
                     self.ping(peer, role, ping.loud, out);
                 }
             }
             // While peers are being started one by one, it may not be up yet.
-            Role::Probe(_) if self.table.get(&peer.id).is_none() && self.vitals.starting(now).is_none() => {
+            PingReason::Probe(_) if self.table.get(&peer.id).is_none() && self.vitals.starting(now).is_none() => {
                 self.vitals.gone(now, peer);
             }
             _ => {}
@@ -65,27 +65,27 @@ impl Ring {
     pub(super) fn on_abrupt(&mut self, from: &Incoming, peer: &Peer, out: &mut Vec<Effect>) {
         let Some(known) = self.table.get(&peer.id) else { return };
         let Some(teller) = self.neighbour(from) else { return self.check_on(known, out) };
-        if self.vitals.was_heard_within(self.now, &known.id, FRESH) {
+        if self.vitals.was_heard_within(self.now, &known.id, HEARD_LATELY) {
             return;
         }
         let watches = |whom: &Id| self.table.around(whom).contains(&Some(teller));
         if watches(&known.id) {
-            self.vitals.tell(&known.id, Told::ByWatcher);
+            self.vitals.tell(&known.id, DeathNews::ByWatcher);
         } else if watches(&self.me.id) {
-            self.vitals.tell(&known.id, Told::ByNeighbour);
+            self.vitals.tell(&known.id, DeathNews::ByNeighbour);
         }
         self.check_on(known, out);
-        self.ask_plain(known.into(), Request::FindNode { id: self.me.id }, Why::Tell, patience::ONCE, out);
+        self.ask_plain(known.into(), Request::FindNode { id: self.me.id }, QuestionFor::Tell, patience::ONCE, out);
     }
 
     /// The peer `teller` told its neighbours. If it does not know of a death yet, and is one of those that believe us,
     /// it is told.
-    pub(super) fn correct(&mut self, teller: Peer, told: Neighbours<'_>, out: &mut Vec<Effect>) {
+    pub(super) fn correct(&mut self, teller: Peer, told: RingNeighbours<'_>, out: &mut Vec<Effect>) {
         let mut named = told.predecessors.iter().chain(told.successors);
         if let Some(&peer) = named.find(|peer| self.vitals.is_news(self.now, peer))
             && self.table.around(&self.me.id).contains(&Some(teller))
         {
-            self.ask(teller, RingRequest::Abrupt { peer }, Why::Tell, out);
+            self.ask(teller, RingRequest::Abrupt { peer }, QuestionFor::Tell, out);
         }
     }
 
@@ -104,7 +104,7 @@ impl Ring {
         self.vitals.died(now, peer);
         if ahead.is_some() {
             let watched = ahead.is_some_and(|at| at < NEIGHBOURS_WATCHED);
-            let why = if watched { Change::Died { peer } } else { Change::Stabilized };
+            let why = if watched { SuccessorChange::Died { peer } } else { SuccessorChange::Stabilized };
             self.tell_successors(why, out);
         }
         if behind.is_some() {
@@ -114,7 +114,7 @@ impl Ring {
             out.push(Effect::PeerDown(peer));
         }
         for neighbour in self.to_be_told(&peer, (ahead, behind), told) {
-            self.ask(neighbour, RingRequest::Abrupt { peer }, Why::Tell, out);
+            self.ask(neighbour, RingRequest::Abrupt { peer }, QuestionFor::Tell, out);
         }
         if ahead.is_some_and(|at| at < NEIGHBOURS_WATCHED) {
             self.greet_successors(out);
@@ -126,11 +126,11 @@ impl Ring {
     /// them that knows tells everybody that may have it in the lists, and the other one, which was `told`, those on its
     /// own side once more, for they know it better. Any other peer tells those two or, if it was told, the next one
     /// behind it: lists may be short after several deaths, and who stands nearest not be clear yet.
-    fn to_be_told(&self, dead: &Peer, at: (Option<usize>, Option<usize>), told: Option<Told>) -> Vec<Peer> {
-        let Neighbours { predecessors, successors } = self.table.neighbours();
+    fn to_be_told(&self, dead: &Peer, at: (Option<usize>, Option<usize>), told: Option<DeathNews>) -> Vec<Peer> {
+        let RingNeighbours { predecessors, successors } = self.table.neighbours();
         let mut all: Vec<Peer> = match at {
-            (Some(0), _) if told == Some(Told::ByWatcher) => predecessors.to_vec(),
-            (_, Some(0)) if told == Some(Told::ByWatcher) => successors.to_vec(),
+            (Some(0), _) if told == Some(DeathNews::ByWatcher) => predecessors.to_vec(),
+            (_, Some(0)) if told == Some(DeathNews::ByWatcher) => successors.to_vec(),
             (Some(0), _) | (_, Some(0)) => [predecessors, successors].concat(),
             (None, None) => Vec::new(),
             (Some(_), _) if told.is_some() => predecessors.first().copied().into_iter().collect(),
@@ -152,7 +152,7 @@ impl Ring {
         }
         self.knock_at_next_door(now, out);
         if let Some(peer) = self.vitals.next_lost() {
-            self.ping(peer, Role::Lost, false, out);
+            self.ping(peer, PingReason::Lost, false, out);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Finger `k` is the successor of this peer's id plus 2^k. Those that the successor list covers are not kept.
 
 use super::table::Hop;
-use super::{Ring, Why};
+use super::{QuestionFor, Ring};
 use crate::id::Id;
 use crate::overlay::Effect;
 use crate::peer::Peer;
@@ -60,7 +60,7 @@ impl Ring {
                 self.cursor.next = next;
                 self.cursor.all &= next.is_some();
                 let request = self.routed(what, hop, true);
-                return self.ask(to, request, Why::Finger(number), out);
+                return self.ask(to, request, QuestionFor::Finger(number), out);
             }
             self.table.drop_finger(number);
         }

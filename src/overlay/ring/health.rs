@@ -20,8 +20,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::table::Table;
-use super::{Manners, PULSE};
+use super::table::RingTable;
+use super::{RingVariant, SUCCESSOR_PING_EVERY};
 use crate::id::Id;
 use crate::patience;
 use crate::peer::Peer;
@@ -51,7 +51,7 @@ const SPARED: Duration = Duration::from_secs(16);
 
 /// How long a peer is silent before the one before it calls it dead: at least, and where nothing gets lost at most.
 pub(in crate::overlay) fn silence() -> [Duration; 2] {
-    [SILENCE, PULSE + SILENCE + patience::silence(patience::QUESTION)]
+    [SILENCE, SUCCESSOR_PING_EVERY + SILENCE + patience::silence(patience::QUESTION)]
 }
 
 /// Successors that the user named may take this long to start.
@@ -62,7 +62,7 @@ const MAX_LOST: usize = 32;
 
 /// Which peer said of another one that it is dead.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Told {
+pub(super) enum DeathNews {
     /// One that looks after us: it knows from others what it hands on.
     ByNeighbour,
     /// One that looked after the dead peer, and tells everybody.
@@ -71,7 +71,7 @@ pub(super) enum Told {
 
 /// What is remembered of one id's life.
 #[derive(Default, PartialEq, Eq)]
-struct Health {
+struct PeerHistory {
     /// The last sign of life.
     heard: Option<Time>,
     /// The last request since then.
@@ -82,7 +82,7 @@ struct Health {
     silent: Duration,
     silent_until: Option<Time>,
     /// Another one said since then that it is dead.
-    told: Option<Told>,
+    told: Option<DeathNews>,
     /// Pings of the user's interval that went out since then.
     unanswered: u32,
     /// A lookup was sent through it and no sign of life came in time: lookups go around it while it is checked.
@@ -93,7 +93,7 @@ struct Health {
     dead: Option<(SocketAddr, Time)>,
 }
 
-impl Health {
+impl PeerHistory {
     /// Forgets how the peer was until now, but not where it is dead.
     fn begin_anew(&mut self, heard: Option<Time>) {
         *self = Self { heard, dead: self.dead, ..Self::default() };
@@ -103,7 +103,7 @@ impl Health {
 /// What is remembered of the lives of all other peers.
 #[derive(Default)]
 pub(super) struct Vitals {
-    health: BTreeMap<Id, Health>,
+    health: BTreeMap<Id, PeerHistory>,
     /// Peers that died without a goodbye and may come back, the longest untried first.
     lost: VecDeque<Peer>,
     /// Until when peers of this ring may be starting, where the user started them one by one.
@@ -141,7 +141,7 @@ impl Vitals {
     }
 
     /// A ping of ours that was `sent` then has no answer until `now`. Whether the peer is dead now.
-    pub(super) fn miss(&mut self, now: Time, id: &Id, sent: Time, manners: Manners) -> bool {
+    pub(super) fn miss(&mut self, now: Time, id: &Id, sent: Time, manners: RingVariant) -> bool {
         let health = self.of(id);
         if health.given_until.is_some() {
             return false;
@@ -152,8 +152,8 @@ impl Vitals {
         health.silent += now.since(since).min(PING_SILENCE);
         health.silent_until = Some(now);
         match manners {
-            Manners::Chord => health.told.is_some() || health.silent >= SILENCE,
-            Manners::Classroom => health.missed >= MISSES,
+            RingVariant::Chord => health.told.is_some() || health.silent >= SILENCE,
+            RingVariant::Classroom => health.missed >= MISSES,
         }
     }
 
@@ -163,13 +163,13 @@ impl Vitals {
     }
 
     /// Another peer, which is believed after one ping, says that the peer `id` is dead.
-    pub(super) fn tell(&mut self, id: &Id, by: Told) {
+    pub(super) fn tell(&mut self, id: &Id, by: DeathNews) {
         let health = self.of(id);
         health.told = health.told.max(Some(by));
     }
 
     /// Whether this peer was [told](Self::tell) that the peer is dead, and by which other one.
-    pub(super) fn told(&self, id: &Id) -> Option<Told> {
+    pub(super) fn told(&self, id: &Id) -> Option<DeathNews> {
         self.health.get(id).and_then(|health| health.told)
     }
 
@@ -275,23 +275,23 @@ impl Vitals {
     }
 
     /// Drops what is too old, and what is about peers that are not in `table` any longer.
-    pub(super) fn forget_old(&mut self, now: Time, table: &Table) {
+    pub(super) fn forget_old(&mut self, now: Time, table: &RingTable) {
         self.health.retain(|id, health| {
             health.dead = health.dead.filter(|(_, until)| *until > now);
             health.given_until = health.given_until.filter(|until| *until > now);
             if table.get(id).is_none() {
-                *health = Health { dead: health.dead, given_until: health.given_until, ..Health::default() };
+                *health = PeerHistory { dead: health.dead, given_until: health.given_until, ..PeerHistory::default() };
             }
-            *health != Health::default()
+            *health != PeerHistory::default()
         });
     }
 
     /// Drops those of the lost that are in `table` again.
-    pub(super) fn forget_found(&mut self, table: &Table) {
+    pub(super) fn forget_found(&mut self, table: &RingTable) {
         self.lost.retain(|peer| table.get(&peer.id) != Some(*peer));
     }
 
-    fn of(&mut self, id: &Id) -> &mut Health {
+    fn of(&mut self, id: &Id) -> &mut PeerHistory {
         self.health.entry(*id).or_default()
     }
 }
@@ -307,14 +307,14 @@ mod tests {
         Peer::new(Id::from_u64(id), SocketAddr::from(([127, 0, 0, 1], port)))
     }
 
-    fn table_of(peers: &[Peer]) -> Table {
-        let mut table = Table::new(peer(0, 1), &RingOptions::default());
+    fn table_of(peers: &[Peer]) -> RingTable {
+        let mut table = RingTable::new(peer(0, 1), &RingOptions::default());
         table.fill(peers, None);
         table
     }
 
     /// Pings without an answer that make a peer dead, one after the other, each of which is waited for so long.
-    fn deadly(vitals: &mut Vitals, id: &Id, waited: Duration, manners: Manners) -> u32 {
+    fn deadly(vitals: &mut Vitals, id: &Id, waited: Duration, manners: RingVariant) -> u32 {
         let at = |count: u32| Time::ZERO + waited * count;
         (1..).find(|count| vitals.miss(at(*count), id, at(*count - 1), manners)).expect("it dies")
     }
@@ -322,21 +322,21 @@ mod tests {
     #[test]
     fn in_the_classroom_three_misses_in_a_row_are_a_death_and_a_sign_of_life_between_starts_anew() {
         let (mut vitals, id) = (Vitals::default(), Id::from_u64(5));
-        let miss = |vitals: &mut Vitals| vitals.miss(Time::ZERO, &id, Time::ZERO, Manners::Classroom);
+        let miss = |vitals: &mut Vitals| vitals.miss(Time::ZERO, &id, Time::ZERO, RingVariant::Classroom);
         assert_eq!([miss(&mut vitals), miss(&mut vitals)], [false, false]);
         vitals.alive(Time::ZERO, &id);
-        assert_eq!(deadly(&mut vitals, &id, INTERVAL, Manners::Classroom), 3);
+        assert_eq!(deadly(&mut vitals, &id, INTERVAL, RingVariant::Classroom), 3);
     }
 
     #[test]
     fn elsewhere_it_is_silence_of_some_seconds_and_what_this_peer_slept_through_counts_little() {
         let (mut vitals, id) = (Vitals::default(), Id::from_u64(5));
-        assert_eq!(deadly(&mut vitals, &id, Duration::from_millis(700), Manners::Chord), 8);
+        assert_eq!(deadly(&mut vitals, &id, Duration::from_millis(700), RingVariant::Chord), 8);
         vitals.alive(Time::ZERO, &id);
-        assert_eq!(deadly(&mut vitals, &id, Duration::from_secs(60), Manners::Chord), 3);
+        assert_eq!(deadly(&mut vitals, &id, Duration::from_secs(60), RingVariant::Chord), 3);
         vitals.alive(Time::ZERO, &id);
         let now = Time::ZERO + PING_SILENCE;
-        let both = [(); 4].map(|()| vitals.miss(now, &id, Time::ZERO, Manners::Chord));
+        let both = [(); 4].map(|()| vitals.miss(now, &id, Time::ZERO, RingVariant::Chord));
         assert_eq!(both, [false; 4], "pings that are out at the same time are one silence");
     }
 
@@ -344,7 +344,7 @@ mod tests {
     fn a_peer_that_was_stopped_again_and_again_counts_any_number_of_misses() {
         let (mut vitals, id) = (Vitals::default(), Id::from_u64(5));
         for _ in 0..1000 {
-            assert!(!vitals.miss(Time::ZERO, &id, Time::ZERO, Manners::Chord));
+            assert!(!vitals.miss(Time::ZERO, &id, Time::ZERO, RingVariant::Chord));
             vitals.wake();
         }
     }
@@ -352,13 +352,13 @@ mod tests {
     #[test]
     fn who_is_told_of_a_death_believes_it_after_one_ping_unless_the_peer_answers() {
         let (mut vitals, id) = (Vitals::default(), Id::from_u64(5));
-        vitals.tell(&id, Told::ByWatcher);
-        vitals.tell(&id, Told::ByNeighbour);
-        assert_eq!(vitals.told(&id), Some(Told::ByWatcher));
+        vitals.tell(&id, DeathNews::ByWatcher);
+        vitals.tell(&id, DeathNews::ByNeighbour);
+        assert_eq!(vitals.told(&id), Some(DeathNews::ByWatcher));
         vitals.alive(Time::ZERO, &id);
-        assert!(!vitals.miss(Time::ZERO, &id, Time::ZERO, Manners::Chord));
-        vitals.tell(&id, Told::ByNeighbour);
-        assert!(vitals.miss(Time::ZERO, &id, Time::ZERO, Manners::Chord));
+        assert!(!vitals.miss(Time::ZERO, &id, Time::ZERO, RingVariant::Chord));
+        vitals.tell(&id, DeathNews::ByNeighbour);
+        assert!(vitals.miss(Time::ZERO, &id, Time::ZERO, RingVariant::Chord));
     }
 
     #[test]
@@ -416,12 +416,12 @@ mod tests {
         vitals.trust_given(Time::ZERO, &[five]);
         let table = table_of(&[five]);
         for _ in 0..4 {
-            assert!(!vitals.miss(Time::ZERO, &five.id, Time::ZERO, Manners::Classroom));
+            assert!(!vitals.miss(Time::ZERO, &five.id, Time::ZERO, RingVariant::Classroom));
             assert!(vitals.is_awaited(&five.id));
         }
         vitals.forget_old(Time::ZERO + GIVEN_PATIENCE, &table);
         assert!(!vitals.is_awaited(&five.id));
-        assert_eq!(deadly(&mut vitals, &five.id, INTERVAL, Manners::Classroom), 3);
+        assert_eq!(deadly(&mut vitals, &five.id, INTERVAL, RingVariant::Classroom), 3);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use std::time::Duration;
 use super::relay::Relay;
 use super::route::{Search, key_of};
 use super::table::Hop;
-use super::{Ring, Why};
+use super::{QuestionFor, Ring};
 use crate::id::Id;
 use crate::overlay::{Effect, LookupId, Tag};
 use crate::patience;
@@ -42,7 +42,7 @@ const LATE: u32 = 2;
 
 /// A lookup that was sent to its next hop.
 #[derive(Clone, Debug)]
-pub(super) enum Sent {
+pub(super) enum SentLookup {
     /// This peer's own.
     Own(LookupId),
     /// Another peer's.
@@ -85,18 +85,18 @@ impl Ring {
     }
 
     /// A lookup was sent to `to`, for the first time or `again`: is that peer there?
-    pub(super) fn mind_hop(&mut self, now: Time, to: Peer, sent: Sent, again: bool, out: &mut Vec<Effect>) {
+    pub(super) fn mind_hop(&mut self, now: Time, to: Peer, sent: SentLookup, again: bool, out: &mut Vec<Effect>) {
         let is_trusted = !again && (self.is_at_rest() || self.vitals.was_heard_within(now, &to.id, HEARD_LATELY));
-        let has_place = || matches!(sent, Sent::Own(_)) || self.minded() < MOST_MINDED;
+        let has_place = || matches!(sent, SentLookup::Own(_)) || self.minded() < MOST_MINDED;
         if !is_trusted && !self.vitals.is_awaited(&to.id) && has_place() {
-            let why = Why::Hop { to: to.addr, sent };
+            let why = QuestionFor::Hop { to: to.addr, sent };
             self.ask_plain(to.into(), Request::Ping, why, patience::QUESTION, out);
         }
     }
 
     /// Pings beside lookups that are out.
     fn minded(&self) -> usize {
-        self.asked.values().filter(|why| matches!(why, Why::Hop { .. })).count()
+        self.asked.values().filter(|why| matches!(why, QuestionFor::Hop { .. })).count()
     }
 
     /// The answer to a lookup of this peer's own is late: is the peer there that it was sent to? If it is, and the
@@ -108,10 +108,10 @@ impl Ring {
         search.late += 1;
         let (late, last) = (search.late, search.tried.last().copied());
         let Some(to) = last.and_then(|addr| self.table.at(&addr)) else { return };
-        let is_minded = |why: &Why| matches!(why, Why::Hop { to: other, .. } if *other == to.addr);
+        let is_minded = |why: &QuestionFor| matches!(why, QuestionFor::Hop { to: other, .. } if *other == to.addr);
         match late {
             _ if self.asked.values().any(is_minded) => {}
-            1 => self.mind_hop(now, to, Sent::Own(lookup), true, out),
+            1 => self.mind_hop(now, to, SentLookup::Own(lookup), true, out),
             ..=LATE => {}
             _ => self.search_on(now, lookup, out),
         }
@@ -120,22 +120,22 @@ impl Ring {
     /// What was sent to the peer at `addr` came back: it goes another way already.
     pub(super) fn forget_hop(&mut self, addr: SocketAddr) {
         for why in self.asked.values_mut() {
-            if matches!(why, Why::Hop { to, .. } if *to == addr) {
-                *why = Why::Tell;
+            if matches!(why, QuestionFor::Hop { to, .. } if *to == addr) {
+                *why = QuestionFor::Tell;
             }
         }
     }
 
     /// The peer at `silent`, to which a lookup was sent, does not answer: another way.
-    pub(super) fn on_silent_hop(&mut self, now: Time, silent: SocketAddr, sent: Sent, out: &mut Vec<Effect>) {
+    pub(super) fn on_silent_hop(&mut self, now: Time, silent: SocketAddr, sent: SentLookup, out: &mut Vec<Effect>) {
         if let Some(peer) = self.table.at(&silent) {
             self.vitals.doubt(&peer.id);
             self.rounds.end_rest();
             self.check_on(peer, out);
         }
         match sent {
-            Sent::Own(lookup) => self.search_on(now, lookup, out),
-            Sent::Relayed(relay) => self.pass_on_again(now, relay, silent, out),
+            SentLookup::Own(lookup) => self.search_on(now, lookup, out),
+            SentLookup::Relayed(relay) => self.pass_on_again(now, relay, silent, out),
         }
     }
 }

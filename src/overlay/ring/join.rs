@@ -9,9 +9,9 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::neighbours::{Neighbours, Place};
-use super::router::{Change, RouteNotice};
-use super::{Manners, Ring, Why};
+use super::neighbours::{RingNeighbours, RingPosition};
+use super::router::{RouteNotice, SuccessorChange};
+use super::{QuestionFor, Ring, RingVariant};
 use crate::overlay::{Effect, Entrances, Target};
 use crate::patience;
 use crate::peer::Peer;
@@ -26,7 +26,7 @@ const MAX_DOORS: usize = 16;
 const LONGEST_WAIT: Duration = Duration::from_secs(160);
 
 /// An address at which this peer may find another part of its ring.
-pub(super) struct Door {
+pub(super) struct RejoinAddress {
     addr: SocketAddr,
     /// When it is knocked at next.
     due: Time,
@@ -82,7 +82,7 @@ impl Ring {
             for peer in given {
                 self.take_in(peer, false, out);
             }
-            self.tell_successors(Change::Given, out);
+            self.tell_successors(SuccessorChange::Given, out);
             return self.enter_ring(now, out);
         }
         let mut doors: Vec<SocketAddr> = Vec::new();
@@ -110,8 +110,8 @@ impl Ring {
         for &addr in &doors {
             // Plain: a peer that is not in the ring yet must not be taken for a neighbour.
             let (to, guest) = (Target { id: None, addr }, self.options.guest);
-            let request = if guest { Request::Ring(Neighbours::NONE.ping(true)) } else { Request::Ping };
-            self.ask_plain(to, request, Why::Hello, patience::QUESTION, out);
+            let request = if guest { Request::Ring(RingNeighbours::NONE.ping(true)) } else { Request::Ping };
+            self.ask_plain(to, request, QuestionFor::Hello, patience::QUESTION, out);
         }
         if doors.is_empty() {
             self.enter_ring(now, out);
@@ -129,11 +129,11 @@ impl Ring {
         door.due = now + door.wait;
         door.wait = (2 * door.wait).min(LONGEST_WAIT);
         let addr = door.addr;
-        self.ask_plain(Target { id: None, addr }, Request::Ping, Why::Hello, patience::ONCE, out);
+        self.ask_plain(Target { id: None, addr }, Request::Ping, QuestionFor::Hello, patience::ONCE, out);
     }
 
     /// A peer answers at an address we know.
-    pub(super) fn on_hello(&mut self, now: Time, peer: Peer, told: Neighbours<'_>, out: &mut Vec<Effect>) {
+    pub(super) fn on_hello(&mut self, now: Time, peer: Peer, told: RingNeighbours<'_>, out: &mut Vec<Effect>) {
         if self.options.guest {
             let known = std::iter::once(&peer).chain(told.successors).chain(told.predecessors);
             for (number, peer) in known.enumerate() {
@@ -153,7 +153,7 @@ impl Ring {
             joining.hellos = joining.hellos.saturating_sub(1);
             if peer.id == self.me.id {
                 // Elsewhere it may be this peer itself, by another of its addresses: see `twin`.
-                if self.options.manners == Manners::Classroom {
+                if self.options.manners == RingVariant::Classroom {
                     let reason = format!("the id of this peer is taken by {}", peer.addr);
                     Self::notice(RouteNotice::JoinRefused { reason }, out);
                 }
@@ -193,7 +193,7 @@ impl Ring {
     /// Asks for a way in; `quiet`, if it may be that this peer was never out.
     pub(super) fn ask_to_join(&mut self, through: Peer, quiet: bool, out: &mut Vec<Effect>) {
         let route = Route { origin: self.me, hops: 0, last: false, quiet, trail: None };
-        self.ask(through, RingRequest::Routed { route, what: Routed::Join }, Why::Join, out);
+        self.ask(through, RingRequest::Routed { route, what: Routed::Join }, QuestionFor::Join, out);
     }
 
     /// A `join` of ours was answered by the peer that will stand before us.
@@ -218,16 +218,16 @@ impl Ring {
                     for &peer in &before {
                         self.take_in(peer, true, out);
                     }
-                    self.tell_successors(Change::Welcomed, out);
+                    self.tell_successors(SuccessorChange::Welcomed, out);
                     self.tell_predecessors(out);
                     return self.enter_ring(now, out);
                 }
                 // In a ring already: this was another part of a network that was cut, or of one that was never one.
                 for &peer in successors {
-                    self.consider(peer, Place::AFTER, out);
+                    self.consider(peer, RingPosition::AFTER, out);
                 }
                 for &peer in &before {
-                    self.consider(peer, Place::BEFORE, out);
+                    self.consider(peer, RingPosition::BEFORE, out);
                 }
             }
             RingResponse::Refused { reason, .. } => {
@@ -263,7 +263,7 @@ impl Ring {
         }
         if first_time {
             let wait = LONGEST_WAIT / 16;
-            self.doors = self.bootstrap.iter().map(|&addr| Door { addr, due: now, wait }).collect();
+            self.doors = self.bootstrap.iter().map(|&addr| RejoinAddress { addr, due: now, wait }).collect();
             let peers = self.table.others().count();
             out.push(Effect::Joined { peers, shut_out: if peers == 0 { self.shut.len() } else { 0 } });
             self.start_waiting_searches(now, out);

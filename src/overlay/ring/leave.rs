@@ -7,9 +7,9 @@
 //! answered, and nobody is told of anything.
 
 use super::join::Membership;
-use super::neighbours::{Neighbours, Place};
-use super::router::Change;
-use super::{Manners, Ring, Why};
+use super::neighbours::{RingNeighbours, RingPosition};
+use super::router::SuccessorChange;
+use super::{QuestionFor, Ring, RingVariant};
 use crate::id::Id;
 use crate::overlay::{Effect, Incoming};
 use crate::patience;
@@ -19,58 +19,60 @@ use crate::wire::Request;
 use crate::wire::ring::RingRequest;
 
 /// What a goodbye that waits for its proof tells: who stands around the peer that leaves.
-pub(super) struct Farewell {
+pub(super) struct DepartureNews {
     predecessors: Vec<Peer>,
     successors: Vec<Peer>,
 }
 
 impl Ring {
     /// A neighbour leaves, or somebody says so in its name, and tells who stands around it.
-    pub(super) fn on_goodbye(&mut self, from: &Incoming, told: Neighbours<'_>, out: &mut Vec<Effect>) {
+    pub(super) fn on_goodbye(&mut self, from: &Incoming, told: RingNeighbours<'_>, out: &mut Vec<Effect>) {
         let Some(peer) = self.neighbour(from).filter(|peer| !self.is_departing(&peer.id)) else { return };
         let (predecessors, successors) = (told.predecessors.to_vec(), told.successors.to_vec());
-        self.farewells.insert(peer.id, Farewell { predecessors, successors });
-        let ping = Request::Ring(Neighbours::NONE.ping(true));
-        self.ask_plain(peer.into(), ping, Why::Farewell(peer), patience::PULSE, out);
+        self.departures.insert(peer.id, DepartureNews { predecessors, successors });
+        let ping = Request::Ring(RingNeighbours::NONE.ping(true));
+        self.ask_plain(peer.into(), ping, QuestionFor::Departure(peer), patience::DEATH_NEWS, out);
     }
 
     /// Whether a goodbye of this peer's waits for its proof.
     pub(super) fn is_departing(&self, id: &Id) -> bool {
-        self.farewells.contains_key(id)
+        self.departures.contains_key(id)
     }
 
     /// The peer that is said to leave answers a ping: it has not left.
-    pub(super) fn on_farewell_refuted(&mut self, peer: &Peer) {
-        self.farewells.remove(&peer.id);
+    pub(super) fn on_departure_refuted(&mut self, peer: &Peer) {
+        self.departures.remove(&peer.id);
     }
 
     /// A neighbour that said goodbye has left. Whether it had said so.
     pub(super) fn on_departed(&mut self, now: Time, peer: Peer, out: &mut Vec<Effect>) -> bool {
-        let Some(Farewell { predecessors, successors }) = self.farewells.remove(&peer.id) else { return false };
+        let Some(DepartureNews { predecessors, successors }) = self.departures.remove(&peer.id) else { return false };
         if self.table.get(&peer.id) != Some(peer) {
             return false;
         }
         // A ping that it answered before its goodbye is no sign that it is back.
-        let is_about = |why: &Why| match why {
-            Why::Ping(ping) => ping.peer.id == peer.id,
-            Why::Farewell(other) => *other == peer,
+        let is_about = |why: &QuestionFor| match why {
+            QuestionFor::Ping(ping) => ping.peer.id == peer.id,
+            QuestionFor::Departure(other) => *other == peer,
             _ => false,
         };
         self.asked.retain(|_, why| !is_about(why));
         let watched = self.table.watched().contains(&peer);
-        let place =
-            Place { before: self.table.predecessors().contains(&peer), after: self.table.successors().contains(&peer) };
+        let place = RingPosition {
+            before: self.table.predecessors().contains(&peer),
+            after: self.table.successors().contains(&peer),
+        };
         self.table.remove(&peer.id);
         self.vitals.gone(now, peer);
         let doubtful = self.drop_between(&peer, successors.first());
         self.fill_gap(place, &successors, out);
         for previous in predecessors {
-            self.consider(previous, Place { after: false, ..place }, out);
+            self.consider(previous, RingPosition { after: false, ..place }, out);
         }
         for other in doubtful {
-            self.consider(other, Place::SOMEWHERE, out);
+            self.consider(other, RingPosition::SOMEWHERE, out);
         }
-        let why = if watched { Change::Left { peer } } else { Change::Stabilized };
+        let why = if watched { SuccessorChange::Left { peer } } else { SuccessorChange::Stabilized };
         self.tell_successors(why, out);
         if place.before {
             self.tell_predecessors(out);
@@ -81,16 +83,16 @@ impl Ring {
     }
 
     /// Takes in, at the `place` of a peer that has left, those that it named as its `successors`.
-    fn fill_gap(&mut self, place: Place, successors: &[Peer], out: &mut Vec<Effect>) {
+    fn fill_gap(&mut self, place: RingPosition, successors: &[Peer], out: &mut Vec<Effect>) {
         // A peer that is known already stands before us, and in a small ring behind us too. The next ping would tell;
         // in the classroom our user is told of the new successors now.
-        let user_is_told = self.options.manners == Manners::Classroom;
+        let user_is_told = self.options.manners == RingVariant::Classroom;
         let fits = |known: Option<Peer>, next| known.is_none_or(|known| known == next && user_is_told);
         let fresh: Vec<Peer> =
             successors.iter().copied().filter(|next| fits(self.table.get(&next.id), *next)).collect();
         for next in fresh {
             if self.is_fit(&next) && !self.vitals.is_dead(&next) {
-                if place == Place::SOMEWHERE {
+                if place == RingPosition::SOMEWHERE {
                     self.consider(next, place, out);
                 } else {
                     self.take_in(next, false, out);
@@ -124,7 +126,7 @@ impl Ring {
         let successors = self.table.successors().to_vec();
         for (at, &peer) in predecessors.iter().enumerate() {
             if successors.iter().position(|other| other.id == peer.id).is_none_or(|ahead| at <= ahead) {
-                self.ask_plain(peer.into(), Request::Ring(quit.clone()), Why::Tell, patience::QUESTION, out);
+                self.ask_plain(peer.into(), Request::Ring(quit.clone()), QuestionFor::Tell, patience::QUESTION, out);
             }
         }
         for (at, &peer) in successors.iter().enumerate() {
@@ -132,10 +134,10 @@ impl Ring {
                 // In a small ring it may stand before us too, and we not know it yet: in the classroom its user is told
                 // of new successors, so it must learn them.
                 let goodbye = match self.options.manners {
-                    Manners::Classroom => quit.clone(),
-                    Manners::Chord => RingRequest::Exit { predecessors: predecessors.clone() },
+                    RingVariant::Classroom => quit.clone(),
+                    RingVariant::Chord => RingRequest::Exit { predecessors: predecessors.clone() },
                 };
-                self.ask_plain(peer.into(), Request::Ring(goodbye), Why::Tell, patience::QUESTION, out);
+                self.ask_plain(peer.into(), Request::Ring(goodbye), QuestionFor::Tell, patience::QUESTION, out);
             }
         }
     }

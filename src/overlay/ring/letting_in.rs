@@ -5,18 +5,18 @@
 
 use std::net::SocketAddr;
 
-use super::hop::Sent;
+use super::hop::SentLookup;
 use super::join::Membership;
-use super::neighbours::Place;
+use super::neighbours::RingPosition;
 use super::relay::Relay;
-use super::router::{Change, RouteNotice};
-use super::stabilize::Telling;
+use super::router::{RouteNotice, SuccessorChange};
+use super::stabilize::TellingExtent;
 use super::table::Hop;
-use super::{Manners, NEIGHBOURS_WATCHED, Ring, Why};
+use super::{NEIGHBOURS_WATCHED, QuestionFor, Ring, RingVariant};
 use crate::overlay::{Effect, Incoming};
 use crate::patience;
 use crate::peer::Peer;
-use crate::source::Reach;
+use crate::source::AddressScope;
 use crate::time::Time;
 use crate::wire::Request;
 use crate::wire::ring::{RingRequest, RingResponse};
@@ -39,8 +39,8 @@ impl Ring {
         {
             self.forward(relay.clone(), hop, first_time && !quiet, out);
             // The classroom's users see each step that a join takes: there the peer's death decides, not a doubt.
-            if self.options.manners == Manners::Chord && !self.has_left() {
-                self.mind_hop(now, to, Sent::Relayed(relay), true, out);
+            if self.options.manners == RingVariant::Chord && !self.has_left() {
+                self.mind_hop(now, to, SentLookup::Relayed(relay), true, out);
             }
         } else if !first_time && self.table.is_neighbour(&origin.id) && self.table.get(&origin.id) == Some(origin) {
             // Its welcome was lost.
@@ -87,11 +87,11 @@ impl Ring {
         // A peer that came back before it was missed is in the list already.
         if fresh || first_time {
             let successors = self.table.successors().to_vec();
-            let why = if quiet { Change::Stabilized } else { Change::Joined { peer: origin } };
+            let why = if quiet { SuccessorChange::Stabilized } else { SuccessorChange::Joined { peer: origin } };
             Self::notice(RouteNotice::Successors { why, successors: successors.clone() }, out);
             if let Some(before) = before.filter(|before| before.id != origin.id && !quiet) {
                 let update = RingRequest::Update { successors, joined: Some(origin) };
-                self.ask(before, update, Why::Tell, out);
+                self.ask(before, update, QuestionFor::Tell, out);
             }
         }
     }
@@ -135,14 +135,16 @@ impl Ring {
         out: &mut Vec<Effect>,
     ) {
         let Some(by) = self.neighbour(from) else { return };
-        let classroom = self.options.manners == Manners::Classroom;
+        let classroom = self.options.manners == RingVariant::Classroom;
         let is_new = |joined: &Peer| self.table.get(&joined.id).is_none() && self.is_fit(joined);
         let joined = joined.filter(|joined| classroom || is_new(joined));
-        let why = Why::Update { by, joined, successors: successors.to_vec() };
+        let why = QuestionFor::Update { by, joined, successors: successors.to_vec() };
         let (to, request) = match joined {
             _ if self.asked.values().any(|why| why.is_update_of(joined, &by)) => return,
-            _ if classroom => (by, Request::Ring(self.neighbours_for(&by, true, Telling::All).ping(true))),
-            Some(joined) if !Reach::may_name(&by.addr, &joined.addr) || !self.has_room_to_probe(&joined) => return,
+            _ if classroom => (by, Request::Ring(self.neighbours_for(&by, true, TellingExtent::All).ping(true))),
+            Some(joined) if !AddressScope::may_name(&by.addr, &joined.addr) || !self.has_room_to_probe(&joined) => {
+                return;
+            }
             Some(joined) => (joined, Request::Ping),
             None => return self.on_updated(by, successors, out),
         };
@@ -167,11 +169,11 @@ impl Ring {
 
     /// What a neighbour told of its successors counts.
     pub(super) fn on_updated(&mut self, by: Peer, successors: &[Peer], out: &mut Vec<Effect>) {
-        let place = Place { before: false, after: self.table.successors().contains(&by) };
-        for &peer in successors.iter().filter(|peer| Reach::may_name(&by.addr, &peer.addr)) {
+        let place = RingPosition { before: false, after: self.table.successors().contains(&by) };
+        for &peer in successors.iter().filter(|peer| AddressScope::may_name(&by.addr, &peer.addr)) {
             self.consider(peer, place, out);
         }
-        self.tell_successors(Change::Told { by }, out);
+        self.tell_successors(SuccessorChange::Told { by }, out);
     }
 
     /// Puts a peer into the lists on a neighbour's (or the user's) word alone, and pings it. One that stands `before`

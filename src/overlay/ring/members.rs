@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 
 use super::Ring;
-use super::questions::Why;
+use super::questions::QuestionFor;
 use super::route::Search;
 use crate::config::WIDTH;
 use crate::id::Id;
@@ -23,7 +23,7 @@ use crate::wire::Request;
 
 /// How far the asking of one peer has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Standing {
+pub(super) enum MemberState {
     /// It is asked if one before it is overdue.
     Spare,
     Asked,
@@ -39,7 +39,7 @@ pub(super) enum Standing {
 /// The members of a replica set and their stand-ins, nearest first.
 pub(super) struct Members {
     me: Id,
-    all: Vec<(Peer, Standing)>,
+    all: Vec<(Peer, MemberState)>,
     /// Those of them that were only heard of.
     strangers: BTreeSet<Id>,
     patient: bool,
@@ -48,7 +48,7 @@ pub(super) struct Members {
 impl Members {
     pub(super) fn new(peers: Vec<Peer>, me: &Peer, goal: Goal) -> Self {
         let patient = goal == Goal::Holders;
-        let all = peers.into_iter().map(|peer| (peer, Standing::Spare)).collect();
+        let all = peers.into_iter().map(|peer| (peer, MemberState::Spare)).collect();
         Self { me: me.id, all, strangers: BTreeSet::new(), patient }
     }
 
@@ -63,24 +63,25 @@ impl Members {
     /// owner itself; or two are that stand in for others. Behind the last stranger stand only those that are known
     /// here.
     fn is_wary(&self) -> bool {
-        let is_stranger = |(peer, _): &(Peer, Standing)| self.strangers.contains(&peer.id);
+        let is_stranger = |(peer, _): &(Peer, MemberState)| self.strangers.contains(&peer.id);
         let named = self.all.iter().rposition(is_stranger).map_or(0, |last| last + 1);
-        let is_late = |standing| matches!(standing, Standing::Overdue | Standing::Doubtful | Standing::Silent);
-        let late = |members: &[(Peer, Standing)]| {
+        let is_late = |standing| matches!(standing, MemberState::Overdue | MemberState::Doubtful | MemberState::Silent);
+        let late = |members: &[(Peer, MemberState)]| {
             members.iter().filter(|member| is_stranger(member) && is_late(member.1)).count()
         };
-        let has_answered = |(peer, standing): &&(Peer, Standing)| *standing == Standing::Answered && peer.id != self.me;
+        let has_answered =
+            |(peer, standing): &&(Peer, MemberState)| *standing == MemberState::Answered && peer.id != self.me;
         let answered = self.all[..named].iter().skip(1).filter(has_answered);
         late(&self.all[..named]) > answered.count() || late(self.all.get(WIDTH..).unwrap_or_default()) > 1
     }
 
     /// Members of this standing that a patient search waits for: those that are known here.
-    fn count_waited_for(&self, standing: Standing) -> usize {
+    fn count_waited_for(&self, standing: MemberState) -> usize {
         let is_waited_for = |peer: &Peer| self.patient && !self.strangers.contains(&peer.id);
         self.all.iter().filter(|(peer, other)| *other == standing && is_waited_for(peer)).count()
     }
 
-    fn count(&self, standing: Standing) -> usize {
+    fn count(&self, standing: MemberState) -> usize {
         self.all.iter().filter(|(_, other)| *other == standing).count()
     }
 
@@ -91,16 +92,16 @@ impl Members {
         let mut places = WIDTH;
         for (peer, standing) in &mut self.all {
             let takes_place = match standing {
-                Standing::Answered | Standing::Asked => true,
-                Standing::Overdue | Standing::Doubtful => patient && !strangers.contains(&peer.id),
-                Standing::Silent => false,
-                Standing::Spare if wary && strangers.contains(&peer.id) => false,
-                Standing::Spare if peer.id == self.me => {
-                    *standing = Standing::Answered;
+                MemberState::Answered | MemberState::Asked => true,
+                MemberState::Overdue | MemberState::Doubtful => patient && !strangers.contains(&peer.id),
+                MemberState::Silent => false,
+                MemberState::Spare if wary && strangers.contains(&peer.id) => false,
+                MemberState::Spare if peer.id == self.me => {
+                    *standing = MemberState::Answered;
                     true
                 }
-                Standing::Spare => {
-                    *standing = Standing::Asked;
+                MemberState::Spare => {
+                    *standing = MemberState::Asked;
                     return Some(*peer);
                 }
             };
@@ -113,20 +114,21 @@ impl Members {
     }
 
     /// The peer has answered, or has not for so long.
-    fn set(&mut self, peer: &Peer, to: Standing) {
+    fn set(&mut self, peer: &Peer, to: MemberState) {
         self.all.iter_mut().filter(|(other, _)| other == peer).for_each(|(_, standing)| *standing = to);
     }
 
     fn is_complete(&self) -> bool {
-        let enough = self.count(Standing::Answered) >= WIDTH && self.count_waited_for(Standing::Doubtful) == 0;
-        let awaited = self.count(Standing::Asked) + self.count(Standing::Overdue);
-        awaited == 0 && (enough || self.count(Standing::Doubtful) == 0)
+        let enough = self.count(MemberState::Answered) >= WIDTH && self.count_waited_for(MemberState::Doubtful) == 0;
+        let awaited = self.count(MemberState::Asked) + self.count(MemberState::Overdue);
+        awaited == 0 && (enough || self.count(MemberState::Doubtful) == 0)
     }
 
     /// The nearest that live, and the others that were named before the last of them.
     fn found(self, is_dead: impl Fn(&Peer) -> bool) -> (Vec<Peer>, Vec<Peer>) {
-        let lives =
-            |(peer, standing): &(Peer, Standing)| *standing == Standing::Answered || self.patient && !is_dead(peer);
+        let lives = |(peer, standing): &(Peer, MemberState)| {
+            *standing == MemberState::Answered || self.patient && !is_dead(peer)
+        };
         let silent = self.all.iter().take(WIDTH).filter(|member| !lives(member)).map(|(peer, _)| *peer).collect();
         (self.all.iter().filter(|member| lives(member)).map(|(peer, _)| *peer).take(WIDTH).collect(), silent)
     }
@@ -141,7 +143,7 @@ impl Ring {
         asked.extend(std::iter::from_fn(|| members.next()));
         let (key, complete) = (search.key, members.is_complete());
         for peer in asked {
-            let why = Why::Value { lookup, peer };
+            let why = QuestionFor::Value { lookup, peer };
             self.ask_plain(peer.into(), Request::FindValue { key }, why, patience::QUESTION, out);
         }
         if complete
@@ -162,13 +164,13 @@ impl Ring {
             out.push(Effect::Holder { lookup, peer });
         }
         if let Some((members, _)) = &mut search.found {
-            members.set(&peer, Standing::Answered);
+            members.set(&peer, MemberState::Answered);
         }
         self.ask_members(lookup, out);
     }
 
     /// A member did not answer in time, or not at all.
-    pub(super) fn on_no_value(&mut self, lookup: LookupId, peer: Peer, how: Standing, out: &mut Vec<Effect>) {
+    pub(super) fn on_no_value(&mut self, lookup: LookupId, peer: Peer, how: MemberState, out: &mut Vec<Effect>) {
         if let Some(Search { found: Some((members, _)), .. }) = self.searches.get_mut(&lookup) {
             members.set(&peer, how);
         }
@@ -193,13 +195,13 @@ mod tests {
         let all = peers(9);
         let mut members = Members::new(all.clone(), &all[2], Goal::Survey);
         assert_eq!(asked(&mut members), WIDTH - 1, "this peer is a member too");
-        all[..6].iter().for_each(|peer| members.set(peer, Standing::Answered));
+        all[..6].iter().for_each(|peer| members.set(peer, MemberState::Answered));
         assert!(!members.is_complete());
-        members.set(&all[6], Standing::Overdue);
+        members.set(&all[6], MemberState::Overdue);
         assert_eq!(members.next(), Some(all[7]));
-        members.set(&all[7], Standing::Answered);
+        members.set(&all[7], MemberState::Answered);
         assert!(!members.is_complete(), "the member may answer yet");
-        members.set(&all[6], Standing::Doubtful);
+        members.set(&all[6], MemberState::Doubtful);
         assert!(members.is_complete());
         let right = [&all[..6], &all[7..8]].concat();
         assert_eq!(members.found(|_| false), (right, vec![all[6]]));
@@ -210,12 +212,12 @@ mod tests {
         let all = peers(9);
         let mut members = Members::new(all.clone(), &all[8], Goal::Survey);
         assert_eq!(asked(&mut members), WIDTH);
-        all[1..7].iter().for_each(|peer| members.set(peer, Standing::Answered));
-        members.set(&all[0], Standing::Overdue);
+        all[1..7].iter().for_each(|peer| members.set(peer, MemberState::Answered));
+        members.set(&all[0], MemberState::Overdue);
         assert_eq!(members.next(), Some(all[7]));
-        members.set(&all[0], Standing::Answered);
+        members.set(&all[0], MemberState::Answered);
         assert!(!members.is_complete(), "the stand-in was asked, and may answer");
-        members.set(&all[7], Standing::Doubtful);
+        members.set(&all[7], MemberState::Doubtful);
         assert!(members.is_complete());
         assert_eq!(members.found(|_| false), (all[..WIDTH].to_vec(), vec![]));
     }
@@ -230,14 +232,14 @@ mod tests {
             members
         };
         let mut honest = begin();
-        all[2..7].iter().for_each(|peer| honest.set(peer, Standing::Answered));
-        all[..2].iter().for_each(|peer| honest.set(peer, Standing::Silent));
+        all[2..7].iter().for_each(|peer| honest.set(peer, MemberState::Answered));
+        all[..2].iter().for_each(|peer| honest.set(peer, MemberState::Silent));
         assert_eq!([honest.next(), honest.next()], [Some(all[7]), Some(all[8])]);
         let mut made_up = begin();
-        made_up.set(&all[0], Standing::Overdue);
+        made_up.set(&all[0], MemberState::Overdue);
         assert_eq!([made_up.next(), made_up.next()], [Some(all[10]), None]);
-        all[1..3].iter().for_each(|peer| made_up.set(peer, Standing::Answered));
-        made_up.set(&all[3], Standing::Overdue);
+        all[1..3].iter().for_each(|peer| made_up.set(peer, MemberState::Answered));
+        made_up.set(&all[3], MemberState::Overdue);
         assert_eq!(made_up.next(), Some(all[7]), "some of them live");
     }
 
@@ -247,18 +249,18 @@ mod tests {
         for goal in [Goal::Survey, Goal::Holders] {
             let mut members = Members::new(all.clone(), &all[19], goal).with_strangers(|peer| peer.id <= all[14].id);
             assert_eq!(asked(&mut members), WIDTH);
-            all[..5].iter().for_each(|peer| members.set(peer, Standing::Answered));
-            all[5..7].iter().for_each(|peer| members.set(peer, Standing::Overdue));
+            all[..5].iter().for_each(|peer| members.set(peer, MemberState::Answered));
+            all[5..7].iter().for_each(|peer| members.set(peer, MemberState::Overdue));
             assert_eq!(
                 [members.next(), members.next(), members.next()],
                 [Some(all[7]), Some(all[8]), None],
                 "{goal:?}"
             );
-            all[7..9].iter().for_each(|peer| members.set(peer, Standing::Overdue));
+            all[7..9].iter().for_each(|peer| members.set(peer, MemberState::Overdue));
             assert_eq!([members.next(), members.next(), members.next()], [Some(all[15]), Some(all[16]), None]);
-            all[15..17].iter().for_each(|peer| members.set(peer, Standing::Answered));
+            all[15..17].iter().for_each(|peer| members.set(peer, MemberState::Answered));
             assert!(!members.is_complete(), "they may answer yet");
-            all[5..9].iter().for_each(|peer| members.set(peer, Standing::Doubtful));
+            all[5..9].iter().for_each(|peer| members.set(peer, MemberState::Doubtful));
             assert!(members.is_complete(), "{goal:?}");
         }
     }
@@ -270,12 +272,12 @@ mod tests {
         let strangers = |peer: &Peer| [3, 6, 7, 8].map(|n: usize| all[n].id).contains(&peer.id);
         let mut members = Members::new(all.clone(), &all[11], Goal::Survey).with_strangers(strangers);
         assert_eq!(asked(&mut members), WIDTH);
-        members.set(&all[3], Standing::Overdue);
+        members.set(&all[3], MemberState::Overdue);
         assert_eq!([members.next(), members.next()], [Some(all[9]), None], "nobody has answered yet");
-        [0, 1, 2, 4, 5, 6, 9].into_iter().for_each(|n: usize| members.set(&all[n], Standing::Answered));
-        members.set(&all[3], Standing::Silent);
+        [0, 1, 2, 4, 5, 6, 9].into_iter().for_each(|n: usize| members.set(&all[n], MemberState::Answered));
+        members.set(&all[3], MemberState::Silent);
         assert_eq!([members.next(), members.next()], [Some(all[7]), None], "it stands before the one asked instead");
-        members.set(&all[7], Standing::Answered);
+        members.set(&all[7], MemberState::Answered);
         assert!(members.is_complete());
         let right = [&all[..3], &all[4..8]].concat();
         assert_eq!(members.found(|_| false).0, right);
@@ -286,10 +288,10 @@ mod tests {
         let all = peers(3);
         let mut members = Members::new(all.clone(), &all[0], Goal::Survey);
         assert_eq!(asked(&mut members), 2);
-        members.set(&all[1], Standing::Answered);
-        members.set(&all[2], Standing::Doubtful);
+        members.set(&all[1], MemberState::Answered);
+        members.set(&all[2], MemberState::Doubtful);
         assert!(!members.is_complete());
-        members.set(&all[2], Standing::Silent);
+        members.set(&all[2], MemberState::Silent);
         assert!(members.is_complete());
         assert_eq!(members.found(|_| false), (all[..2].to_vec(), vec![all[2]]));
     }
@@ -299,10 +301,10 @@ mod tests {
         let all = peers(9);
         let mut members = Members::new(all.clone(), &all[0], Goal::Holders);
         assert_eq!(asked(&mut members), WIDTH - 1);
-        all[1..6].iter().for_each(|peer| members.set(peer, Standing::Answered));
-        members.set(&all[6], Standing::Doubtful);
+        all[1..6].iter().for_each(|peer| members.set(peer, MemberState::Answered));
+        members.set(&all[6], MemberState::Doubtful);
         assert!(members.next().is_none() && !members.is_complete());
-        members.set(&all[6], Standing::Silent);
+        members.set(&all[6], MemberState::Silent);
         assert!(members.is_complete());
         assert_eq!(members.found(|_| false).0, all[..WIDTH]);
     }

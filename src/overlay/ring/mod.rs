@@ -67,18 +67,18 @@ use crate::wire::{Request, RequestKind, Response};
 use fingers::FingerCursor;
 use health::Vitals;
 use join::Membership;
-use leave::Farewell;
-use neighbours::{Neighbours, Place};
-use questions::Why;
+use leave::DepartureNews;
+use neighbours::{RingNeighbours, RingPosition};
+use questions::QuestionFor;
 use relay::Relay;
 use rounds::Rounds;
 use route::Search;
-use table::Table;
-use waiting::Waiting;
+use table::RingTable;
+use waiting::WaitingRequest;
 
 pub(super) use health::silence;
-pub use options::{Manners, RingOptions};
-pub use router::{Change, RingEffect, RouteNotice, RouteOutcome, Router};
+pub use options::{RingOptions, RingVariant};
+pub use router::{RingEffect, RouteNotice, RouteOutcome, Router, SuccessorChange};
 
 /// Peers in the successor list (Chord, ToN 2003, section IV-E3: about twice the logarithm of the network's size lets it
 /// survive half of all peers failing at once).
@@ -90,7 +90,7 @@ pub const MAX_ROUND: Duration = Duration::from_secs(5);
 
 /// A peer of a network that stores files pings its first successor this often: with the silence that makes a peer dead,
 /// and one ping of those that are told, a death is known within 10 s.
-pub const PULSE: Duration = Duration::from_secs(4);
+pub const SUCCESSOR_PING_EVERY: Duration = Duration::from_secs(4);
 
 /// What is done this long after it was due waited for this peer, which did not run: the others were not silent, it was
 /// deaf.
@@ -107,12 +107,12 @@ pub struct Ring {
     now: Time,
     /// When this peer went on after a stop.
     woken: Time,
-    table: Table,
+    table: RingTable,
     membership: Membership,
     /// Addresses to join through: those the user gave, then those remembered from the last run.
     bootstrap: Vec<SocketAddr>,
     /// Those of them at which another part of the ring may be found.
-    doors: Vec<join::Door>,
+    doors: Vec<join::RejoinAddress>,
     /// Peers that answered when this one tried to join last, and did not let it in.
     shut: Vec<Peer>,
     vitals: Vitals,
@@ -120,10 +120,10 @@ pub struct Ring {
     rounds: Rounds,
     cursor: FingerCursor,
     searches: BTreeMap<LookupId, Search>,
-    asked: BTreeMap<Tag, Why>,
+    asked: BTreeMap<Tag, QuestionFor>,
     next_tag: Tag,
     /// Neighbours that said goodbye, as long as it is uncertain whether they have left.
-    farewells: BTreeMap<Id, Farewell>,
+    departures: BTreeMap<Id, DepartureNews>,
     /// Addresses that have answered.
     proven: Recent<SocketAddr, (), { admission::MAX_PROVEN }>,
     /// Relayed requests that were seen lately: those sent again are told of once.
@@ -131,9 +131,9 @@ pub struct Ring {
     /// Whether anything came that comes over connections alone; that none do, once that is known.
     hears: Option<bool>,
     /// Requests whose next peer is still starting.
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<WaitingRequest>,
     /// Peers that answered, and enter the list once those before them have.
-    early: Vec<(Peer, Place)>,
+    early: Vec<(Peer, RingPosition)>,
 }
 
 impl Ring {
@@ -149,7 +149,7 @@ impl Ring {
             me,
             now: Time::ZERO,
             woken: Time::ZERO,
-            table: Table::new(me, &options),
+            table: RingTable::new(me, &options),
             membership: Membership::default(),
             bootstrap: Vec::new(),
             doors: Vec::new(),
@@ -161,7 +161,7 @@ impl Ring {
             searches: BTreeMap::new(),
             asked: BTreeMap::new(),
             next_tag: 0,
-            farewells: BTreeMap::new(),
+            departures: BTreeMap::new(),
             proven: Recent::default(),
             seen: VecDeque::new(),
             hears: None,
@@ -212,7 +212,7 @@ impl Ring {
     fn on_ring_request(&mut self, now: Time, from: &Incoming, request: &RingRequest, out: &mut Vec<Effect>) {
         match request {
             RingRequest::Ping { predecessors, successors, quiet } => {
-                self.on_ping(from, Neighbours { predecessors, successors }, *quiet, out);
+                self.on_ping(from, RingNeighbours { predecessors, successors }, *quiet, out);
             }
             RingRequest::Routed { route, what } => {
                 self.on_routed(now, from, Relay { magic: from.asker.magic, route: route.clone(), what: *what }, out);
@@ -226,11 +226,11 @@ impl Ring {
                 Self::respond(from, RingResponse::Noted { of: request.kind() }, out);
             }
             RingRequest::Quit { predecessors, successors } => {
-                self.on_goodbye(from, Neighbours { predecessors, successors }, out);
+                self.on_goodbye(from, RingNeighbours { predecessors, successors }, out);
                 Self::respond(from, RingResponse::Noted { of: request.kind() }, out);
             }
             RingRequest::Exit { predecessors } => {
-                self.on_goodbye(from, Neighbours { predecessors, successors: &[] }, out);
+                self.on_goodbye(from, RingNeighbours { predecessors, successors: &[] }, out);
                 Self::respond(from, RingResponse::Noted { of: request.kind() }, out);
             }
             RingRequest::Abrupt { peer } => {

@@ -6,14 +6,14 @@ use crate::wire::ring::{RingRequest, RingResponse};
 
 /// The neighbours that a peer knows, or tells of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Neighbours<'a> {
+pub(super) struct RingNeighbours<'a> {
     /// Peers before it, nearest first.
     pub(super) predecessors: &'a [Peer],
     /// Peers after it, nearest first.
     pub(super) successors: &'a [Peer],
 }
 
-impl<'a> Neighbours<'a> {
+impl<'a> RingNeighbours<'a> {
     /// Told by a peer that is in no ring yet, or to one that must not learn more.
     pub(super) const NONE: Self = Self { predecessors: &[], successors: &[] };
 
@@ -58,14 +58,14 @@ impl<'a> Neighbours<'a> {
 
 /// What is known of where a peer stands of which another one spoke.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Place {
+pub(super) struct RingPosition {
     /// Before us, with no peer between but those known.
     pub(super) before: bool,
     /// After us, with no peer between but those known.
     pub(super) after: bool,
 }
 
-impl Place {
+impl RingPosition {
     pub(super) const SOMEWHERE: Self = Self { before: false, after: false };
     pub(super) const BEFORE: Self = Self { before: true, after: false };
     pub(super) const AFTER: Self = Self { before: false, after: true };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{PULSE, SUCCESSORS};
+use super::{SUCCESSOR_PING_EVERY, SUCCESSORS};
 use crate::id::ID_BITS;
 use crate::peer::Peer;
 
@@ -28,13 +28,13 @@ pub struct RingOptions {
     pub given: Vec<Peer>,
     /// How this peer behaves where the paper and the assignment differ. (Records call it `announce_pings`.)
     #[serde(rename = "announce_pings")]
-    pub manners: Manners,
+    pub manners: RingVariant,
 }
 
 /// Two ways to behave where Chord's paper and the assignment differ.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(from = "bool", into = "bool")]
-pub enum Manners {
+pub enum RingVariant {
     /// As a network that stores files needs it; nobody watches the pings.
     #[default]
     Chord,
@@ -45,15 +45,15 @@ pub enum Manners {
     Classroom,
 }
 
-impl From<bool> for Manners {
+impl From<bool> for RingVariant {
     fn from(classroom: bool) -> Self {
         if classroom { Self::Classroom } else { Self::Chord }
     }
 }
 
-impl From<Manners> for bool {
-    fn from(manners: Manners) -> Self {
-        manners == Manners::Classroom
+impl From<RingVariant> for bool {
+    fn from(manners: RingVariant) -> Self {
+        manners == RingVariant::Classroom
     }
 }
 
@@ -62,12 +62,12 @@ impl Default for RingOptions {
         Self {
             bits: ID_BITS,
             fingers: true,
-            ping_interval: PULSE,
+            ping_interval: SUCCESSOR_PING_EVERY,
             successors: SUCCESSORS,
             predecessors: SUCCESSORS,
             guest: false,
             given: Vec::new(),
-            manners: Manners::Chord,
+            manners: RingVariant::Chord,
         }
     }
 }
@@ -75,7 +75,7 @@ impl Default for RingOptions {
 impl RingOptions {
     /// The classroom ring: ids 0 to 255, no shortcuts, the assignment's manners.
     pub fn classroom(ping_interval: Duration, given: Vec<Peer>) -> Self {
-        Self { bits: 8, fingers: false, ping_interval, given, manners: Manners::Classroom, ..Self::default() }
+        Self { bits: 8, fingers: false, ping_interval, given, manners: RingVariant::Classroom, ..Self::default() }
     }
 }
 
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn records_keep_the_manners_under_the_name_that_they_always_had() {
-        let classroom = RingOptions::classroom(PULSE, Vec::new());
+        let classroom = RingOptions::classroom(SUCCESSOR_PING_EVERY, Vec::new());
         let json = serde_json::to_value(&classroom).expect("options are plain");
         assert_eq!(json["announce_pings"], true);
         assert_eq!(serde_json::from_value::<RingOptions>(json).expect("they read back"), classroom);

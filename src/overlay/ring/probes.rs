@@ -1,6 +1,6 @@
 //! How many peers that were only spoken of are pinged at a time, and whose turn it is where many are.
 
-use crate::source::{Source, count, who_gives_way};
+use crate::source::{Subnet, count, who_gives_way};
 
 /// Peers that are pinged at a time because other peers spoke of them, or they for themselves.
 const MAX_PROBES: usize = 16;
@@ -10,7 +10,7 @@ const MAX_PROBES: usize = 16;
 const MAX_PROBES_SHARED: usize = 2 * MAX_PROBES;
 
 /// Whether one more peer from `source` may be probed, while those from the sources `out` are.
-pub(super) fn has_room(source: Source, out: impl Iterator<Item = Source>) -> bool {
+pub(super) fn has_room(source: Subnet, out: impl Iterator<Item = Subnet>) -> bool {
     let shares = count(out);
     let all: usize = shares.values().sum();
     let gives_way = || who_gives_way(source, shares.iter().map(|(other, count)| (*other, *count)));
@@ -23,12 +23,12 @@ mod tests {
 
     use super::*;
 
-    fn source(host: u8) -> Source {
-        Source::of(SocketAddr::from(([10, 0, 0, host], 1)))
+    fn source(host: u8) -> Subnet {
+        Subnet::of(SocketAddr::from(([10, 0, 0, host], 1)))
     }
 
     /// Fills the places as long as there is one for the host.
-    fn flood(out: &mut Vec<Source>, host: u8) -> usize {
+    fn flood(out: &mut Vec<Subnet>, host: u8) -> usize {
         let before = out.len();
         while has_room(source(host), out.iter().copied()) {
             out.push(source(host));
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn as_many_hosts_as_there_are_places_get_one_each_and_no_more() {
-        let mut out: Vec<Source> = (0..MAX_PROBES as u8).map(source).collect();
+        let mut out: Vec<Subnet> = (0..MAX_PROBES as u8).map(source).collect();
         assert_eq!(flood(&mut out, 200), 0);
     }
 

@@ -2,17 +2,17 @@
 
 use std::net::SocketAddr;
 
-use super::admission::Held;
-use super::claims::{Claim, Errand};
-use super::hop::Sent;
-use super::members::Standing;
-use super::neighbours::{Neighbours, Place};
+use super::admission::HeldRequest;
+use super::claims::{OwnFileRequest, Unverified};
+use super::hop::SentLookup;
+use super::members::MemberState;
+use super::neighbours::{RingNeighbours, RingPosition};
 use super::router::RouteOutcome;
-use super::stabilize::{Ping, Role};
-use super::{Manners, Ring};
+use super::stabilize::{Ping, PingReason};
+use super::{Ring, RingVariant};
 use crate::id::Id;
 use crate::overlay::twin::Suspect;
-use crate::overlay::{Effect, LookupId, Reason, Step, Tag, Target};
+use crate::overlay::{AskReason, Effect, LookupId, LookupStep, Tag, Target};
 use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -21,34 +21,34 @@ use crate::wire::{Request, Response};
 
 /// Why a question was asked: who gets its answer.
 #[derive(Clone, Debug)]
-pub(super) enum Why {
+pub(super) enum QuestionFor {
     /// Does a peer answer at this address, so that we can join through it?
     Hello,
     /// Let me in.
     Join,
     /// Is this peer where some requests say that their origin is?
-    Proof { origin: Peer, held: Vec<Held> },
+    Proof { origin: Peer, held: Vec<HeldRequest> },
     /// Is the peer there that a neighbour has let in, as that one, or somebody in its name, has said? In the classroom:
     /// does that neighbour say so itself?
     Update { by: Peer, joined: Option<Peer>, successors: Vec<Peer> },
     /// Has this neighbour left, as it, or somebody in its name, has said?
-    Farewell(Peer),
+    Departure(Peer),
     /// Is this peer alive, and who are its neighbours?
     Ping(Ping),
     /// Where does this search's key lead?
     Search(LookupId),
     /// Is the next hop there, to which this lookup was sent?
-    Hop { to: SocketAddr, sent: Sent },
+    Hop { to: SocketAddr, sent: SentLookup },
     /// Does this peer hold the search's block?
     Value { lookup: LookupId, peer: Peer },
     /// What does the peer answer that is responsible for this peer's own request?
-    Routed(Errand),
+    Routed(OwnFileRequest),
     /// Is this peer there, which stands nearer to the key than the one that answered?
-    Nearer { peer: Peer, claim: Box<Claim> },
+    Nearer { peer: Peer, claim: Box<Unverified> },
     /// Is the peer there that answered?
-    Answerer(Box<Claim>),
+    Answerer(Box<Unverified>),
     /// Is it also at the address that it gave? Its answer came from another one.
-    Elsewhere { owner: Peer, claim: Box<Claim> },
+    Elsewhere { owner: Peer, claim: Box<Unverified> },
     /// Who is the successor of this finger's start?
     Finger(usize),
     /// Is there a peer that has our id?
@@ -59,11 +59,13 @@ pub(super) enum Why {
     Tell,
 }
 
-impl Why {
+impl QuestionFor {
     /// The node's lookup that the question was asked for.
     pub(super) const fn lookup(&self) -> Option<LookupId> {
         match self {
-            Self::Search(lookup) | Self::Value { lookup, .. } | Self::Routed(Errand { lookup, .. }) => Some(*lookup),
+            Self::Search(lookup) | Self::Value { lookup, .. } | Self::Routed(OwnFileRequest { lookup, .. }) => {
+                Some(*lookup)
+            }
             Self::Nearer { claim, .. } | Self::Answerer(claim) | Self::Elsewhere { claim, .. } => claim.lookup(),
             _ => None,
         }
@@ -72,7 +74,7 @@ impl Why {
     /// The peer that is pinged because others spoke of it, or it for itself.
     pub(super) const fn probed(&self) -> Option<&Peer> {
         match self {
-            Self::Ping(Ping { peer, role: Role::Probe(_) | Role::Meet(_), .. })
+            Self::Ping(Ping { peer, role: PingReason::Probe(_) | PingReason::Meet(_), .. })
             | Self::Update { joined: Some(peer), .. } => Some(peer),
             _ => None,
         }
@@ -84,9 +86,11 @@ impl Why {
     }
 
     /// Where the peer `id` stands, if it is the one that is [probed](Self::probed).
-    pub(super) fn place_of(&mut self, id: &Id) -> Option<&mut Place> {
+    pub(super) fn place_of(&mut self, id: &Id) -> Option<&mut RingPosition> {
         match self {
-            Self::Ping(Ping { peer, role: Role::Probe(place) | Role::Meet(place), .. }) if peer.id == *id => {
+            Self::Ping(Ping { peer, role: PingReason::Probe(place) | PingReason::Meet(place), .. })
+                if peer.id == *id =>
+            {
                 Some(place)
             }
             _ => None,
@@ -96,10 +100,10 @@ impl Why {
 
 impl Ring {
     /// Asks a question of the ring's. A routed one is answered by the peer that it reaches.
-    pub(super) fn ask(&mut self, to: impl Into<Target>, request: RingRequest, why: Why, out: &mut Vec<Effect>) {
+    pub(super) fn ask(&mut self, to: impl Into<Target>, request: RingRequest, why: QuestionFor, out: &mut Vec<Effect>) {
         let tries = match why {
-            Why::Tell => patience::ONCE,
-            Why::Search(_) | Why::Join => patience::SEARCH,
+            QuestionFor::Tell => patience::ONCE,
+            QuestionFor::Search(_) | QuestionFor::Join => patience::SEARCH,
             _ => patience::QUESTION,
         };
         self.ask_plain(to.into(), Request::Ring(request), why, tries, out);
@@ -107,22 +111,29 @@ impl Ring {
 
     /// Asks who runs where a peer of our id may be. In the classroom's rings, ids are given out by hand.
     pub(super) fn ask_twin(&mut self, suspect: Option<Suspect>, out: &mut Vec<Effect>) {
-        if let Some(suspect) = suspect.filter(|_| self.options.manners == Manners::Chord) {
+        if let Some(suspect) = suspect.filter(|_| self.options.manners == RingVariant::Chord) {
             let to = Target { id: None, addr: suspect.addr };
-            self.ask_plain(to, Request::Ping, Why::Twin(suspect), patience::QUESTION, out);
+            self.ask_plain(to, Request::Ping, QuestionFor::Twin(suspect), patience::QUESTION, out);
         }
     }
 
     /// We were not let in: asks the peer at `addr`, which said so, who has our id.
     pub(super) fn ask_for_namesakes(&mut self, addr: SocketAddr, out: &mut Vec<Effect>) {
-        if self.options.manners == Manners::Chord {
+        if self.options.manners == RingVariant::Chord {
             let request = Request::FindNode { id: self.me.id };
-            self.ask_plain(Target { id: None, addr }, request, Why::Namesakes, patience::QUESTION, out);
+            self.ask_plain(Target { id: None, addr }, request, QuestionFor::Namesakes, patience::QUESTION, out);
         }
     }
 
     /// Asks as [`ask`](Self::ask) does, in whatever words.
-    pub(super) fn ask_plain(&mut self, to: Target, request: Request, why: Why, tries: u8, out: &mut Vec<Effect>) {
+    pub(super) fn ask_plain(
+        &mut self,
+        to: Target,
+        request: Request,
+        why: QuestionFor,
+        tries: u8,
+        out: &mut Vec<Effect>,
+    ) {
         let tag = self.next_tag;
         self.next_tag += 1;
         let step = self.step_of(&why);
@@ -131,24 +142,24 @@ impl Ring {
     }
 
     /// The step of the node's lookup that a question is.
-    fn step_of(&self, why: &Why) -> Option<Step> {
+    fn step_of(&self, why: &QuestionFor) -> Option<LookupStep> {
         let (lookup, reason) = match why {
-            Why::Hop { sent: Sent::Own(lookup), .. } => (*lookup, Reason::Beside),
-            Why::Search(lookup) => {
+            QuestionFor::Hop { sent: SentLookup::Own(lookup), .. } => (*lookup, AskReason::Beside),
+            QuestionFor::Search(lookup) => {
                 let again = self.searches.get(lookup).is_some_and(|search| search.tried.len() > 1);
-                (*lookup, if again { Reason::Repeat } else { Reason::Nearest })
+                (*lookup, if again { AskReason::Repeat } else { AskReason::Nearest })
             }
-            Why::Value { lookup, .. } => (*lookup, Reason::Wide),
-            why => (why.lookup()?, Reason::Proof),
+            QuestionFor::Value { lookup, .. } => (*lookup, AskReason::Wide),
+            why => (why.lookup()?, AskReason::Proof),
         };
-        Some(Step { lookup, reason })
+        Some(LookupStep { lookup, reason })
     }
 
     /// A question has its answer.
     pub(super) fn on_answer(
         &mut self,
         now: Time,
-        why: Why,
+        why: QuestionFor,
         (from, by): (SocketAddr, Option<Peer>),
         response: &Response,
         out: &mut Vec<Effect>,
@@ -158,10 +169,12 @@ impl Ring {
         }
         match (why, response) {
             (why, Response::Ring(response)) => self.on_ring_answer(now, why, (from, by), response, out),
-            (Why::Value { lookup, peer }, response) => self.on_value(lookup, peer, response.node().is_some(), out),
-            (Why::Twin(suspect), response) => self.twins.on_answer(&self.me, suspect, response.node(), out),
+            (QuestionFor::Value { lookup, peer }, response) => {
+                self.on_value(lookup, peer, response.node().is_some(), out)
+            }
+            (QuestionFor::Twin(suspect), response) => self.twins.on_answer(&self.me, suspect, response.node(), out),
             (why, Response::Node(peer)) => self.on_named(now, why, Peer::new(peer.id, from), out),
-            (Why::Namesakes, Response::Nodes(named)) => {
+            (QuestionFor::Namesakes, Response::Nodes(named)) => {
                 let suspect = self.twins.suspect(now, &self.me, named);
                 self.ask_twin(suspect, out);
             }
@@ -173,88 +186,90 @@ impl Ring {
     fn on_ring_answer(
         &mut self,
         now: Time,
-        why: Why,
+        why: QuestionFor,
         (from, by): (SocketAddr, Option<Peer>),
         response: &RingResponse,
         out: &mut Vec<Effect>,
     ) {
         match (why, response) {
-            (Why::Hello, RingResponse::Pong { peer, predecessors, successors }) => {
-                self.on_hello(now, Peer::new(peer.id, from), Neighbours { predecessors, successors }, out);
+            (QuestionFor::Hello, RingResponse::Pong { peer, predecessors, successors }) => {
+                self.on_hello(now, Peer::new(peer.id, from), RingNeighbours { predecessors, successors }, out);
             }
-            (Why::Join, response) => self.on_join_answer(now, from, response, out),
-            (Why::Ping(ping), RingResponse::Pong { peer, predecessors, successors }) => {
+            (QuestionFor::Join, response) => self.on_join_answer(now, from, response, out),
+            (QuestionFor::Ping(ping), RingResponse::Pong { peer, predecessors, successors }) => {
                 if peer.id == ping.peer.id {
-                    self.on_pong(now, ping, Neighbours { predecessors, successors }, out);
+                    self.on_pong(now, ping, RingNeighbours { predecessors, successors }, out);
                 } else {
                     // Another peer has that address now.
                     self.bury(now, ping.peer, out);
                 }
             }
-            (Why::Proof { origin, held }, RingResponse::Pong { peer, predecessors, successors }) => {
+            (QuestionFor::Proof { origin, held }, RingResponse::Pong { peer, predecessors, successors }) => {
                 if peer.id == origin.id && predecessors.is_empty() && successors.is_empty() {
                     self.on_proof(now, &origin, held, out);
                 }
             }
-            (Why::Search(lookup), RingResponse::Owner { peers, hops, .. }) => {
+            (QuestionFor::Search(lookup), RingResponse::Owner { peers, hops, .. }) => {
                 self.weigh_owner(now, (lookup, from), (peers, u32::from(*hops) + 1), out);
             }
-            (Why::Routed(errand), response) => self.weigh_holder(errand, (from, by), response.clone(), out),
-            (Why::Finger(number), RingResponse::Owner { peers, .. }) => self.weigh_finger(number, from, peers, out),
-            (Why::Farewell(known), RingResponse::Pong { peer, predecessors, successors }) => {
+            (QuestionFor::Routed(errand), response) => self.weigh_holder(errand, (from, by), response.clone(), out),
+            (QuestionFor::Finger(number), RingResponse::Owner { peers, .. }) => {
+                self.weigh_finger(number, from, peers, out)
+            }
+            (QuestionFor::Departure(known), RingResponse::Pong { peer, predecessors, successors }) => {
                 if peer.id == known.id && !(predecessors.is_empty() && successors.is_empty()) {
-                    self.on_farewell_refuted(&known);
+                    self.on_departure_refuted(&known);
                 } else {
                     self.on_departed(now, known, out);
                 }
             }
-            (Why::Update { by, joined, successors }, RingResponse::Pong { peer, successors: own, .. }) => {
+            (QuestionFor::Update { by, joined, successors }, RingResponse::Pong { peer, successors: own, .. }) => {
                 if peer.id == by.id {
                     self.on_update_confirmed(by, joined.or(successors.first().copied()), own, out);
                 }
             }
-            (Why::Value { lookup, peer }, _) => self.on_value(lookup, peer, false, out),
-            (Why::Twin(suspect), _) => self.twins.on_answer(&self.me, suspect, None, out),
+            (QuestionFor::Value { lookup, peer }, _) => self.on_value(lookup, peer, false, out),
+            (QuestionFor::Twin(suspect), _) => self.twins.on_answer(&self.me, suspect, None, out),
             (why, _) => self.on_other_answer(now, why, from, out),
         }
     }
 
     /// A question has an answer that does not answer it.
-    fn on_other_answer(&mut self, now: Time, why: Why, from: SocketAddr, out: &mut Vec<Effect>) {
+    fn on_other_answer(&mut self, now: Time, why: QuestionFor, from: SocketAddr, out: &mut Vec<Effect>) {
         match why {
-            Why::Search(lookup) => self.search_on(now, lookup, out),
-            Why::Routed(Errand { lookup, .. }) => Self::settled(lookup, RouteOutcome::Lost, out),
-            Why::Hello => self.on_no_hello(now, out),
-            Why::Join => self.on_no_way_in(now, out),
-            Why::Finger(_) => self.go_on_fixing_fingers(out),
-            Why::Ping(_) | Why::Hop { .. } | Why::Tell => {}
+            QuestionFor::Search(lookup) => self.search_on(now, lookup, out),
+            QuestionFor::Routed(OwnFileRequest { lookup, .. }) => Self::settled(lookup, RouteOutcome::Lost, out),
+            QuestionFor::Hello => self.on_no_hello(now, out),
+            QuestionFor::Join => self.on_no_way_in(now, out),
+            QuestionFor::Finger(_) => self.go_on_fixing_fingers(out),
+            QuestionFor::Ping(_) | QuestionFor::Hop { .. } | QuestionFor::Tell => {}
             why => self.on_no_answer(now, why, Target { id: None, addr: from }, out),
         }
     }
 
     /// The peer at the address that was asked, mostly to see who is there, has named itself.
-    fn on_named(&mut self, now: Time, why: Why, named: Peer, out: &mut Vec<Effect>) {
+    fn on_named(&mut self, now: Time, why: QuestionFor, named: Peer, out: &mut Vec<Effect>) {
         let id = named.id;
         match why {
-            Why::Hello => self.on_hello(now, named, Neighbours::NONE, out),
-            Why::Ping(ping) if id == ping.peer.id => self.on_pong(now, ping, Neighbours::NONE, out),
+            QuestionFor::Hello => self.on_hello(now, named, RingNeighbours::NONE, out),
+            QuestionFor::Ping(ping) if id == ping.peer.id => self.on_pong(now, ping, RingNeighbours::NONE, out),
             // Another peer has that address now.
-            Why::Ping(ping) => self.bury(now, ping.peer, out),
-            Why::Proof { origin, held } if id == origin.id => self.on_proof(now, &origin, held, out),
-            Why::Update { by, joined: Some(joined), successors } if id == joined.id => {
+            QuestionFor::Ping(ping) => self.bury(now, ping.peer, out),
+            QuestionFor::Proof { origin, held } if id == origin.id => self.on_proof(now, &origin, held, out),
+            QuestionFor::Update { by, joined: Some(joined), successors } if id == joined.id => {
                 self.take_in(joined, false, out);
                 self.on_updated(by, &successors, out);
             }
-            Why::Farewell(peer) if id == peer.id => self.on_farewell_refuted(&peer),
+            QuestionFor::Departure(peer) if id == peer.id => self.on_departure_refuted(&peer),
             // Another one has that address now.
-            Why::Farewell(peer) => drop(self.on_departed(now, peer, out)),
-            Why::Nearer { peer, claim } if id == peer.id => self.ask_instead(now, peer, *claim, out),
-            Why::Nearer { claim, .. } => self.believe(*claim, out),
-            Why::Answerer(claim) if claim.is_by(id) => self.believe(*claim, out),
-            Why::Answerer(claim) => self.disbelieve(now, *claim, out),
-            Why::Elsewhere { owner, claim } if id == owner.id => self.believe(claim.at(owner), out),
-            Why::Elsewhere { claim, .. } => self.believe(*claim, out),
-            Why::Proof { .. } | Why::Update { .. } | Why::Namesakes => {}
+            QuestionFor::Departure(peer) => drop(self.on_departed(now, peer, out)),
+            QuestionFor::Nearer { peer, claim } if id == peer.id => self.ask_instead(now, peer, *claim, out),
+            QuestionFor::Nearer { claim, .. } => self.believe(*claim, out),
+            QuestionFor::Answerer(claim) if claim.is_by(id) => self.believe(*claim, out),
+            QuestionFor::Answerer(claim) => self.disbelieve(now, *claim, out),
+            QuestionFor::Elsewhere { owner, claim } if id == owner.id => self.believe(claim.at(owner), out),
+            QuestionFor::Elsewhere { claim, .. } => self.believe(*claim, out),
+            QuestionFor::Proof { .. } | QuestionFor::Update { .. } | QuestionFor::Namesakes => {}
             why => self.on_other_answer(now, why, named.addr, out),
         }
     }
@@ -262,20 +277,20 @@ impl Ring {
     /// The answer to a question is late: what waits for it goes on without, and it counts all the same.
     pub(super) fn on_late(&mut self, now: Time, tag: Tag, doubtful: bool, out: &mut Vec<Effect>) {
         match self.asked.get(&tag) {
-            Some(Why::Hop { to, sent }) if doubtful => {
+            Some(QuestionFor::Hop { to, sent }) if doubtful => {
                 let (to, sent) = (*to, sent.clone());
-                self.asked.insert(tag, Why::Tell);
+                self.asked.insert(tag, QuestionFor::Tell);
                 self.on_silent_hop(now, to, sent, out);
             }
-            Some(&Why::Search(lookup)) => self.mind_late(now, lookup, tag, out),
-            Some(Why::Nearer { peer, .. }) if doubtful => {
+            Some(&QuestionFor::Search(lookup)) => self.mind_late(now, lookup, tag, out),
+            Some(QuestionFor::Nearer { peer, .. }) if doubtful => {
                 let to = Target::from(*peer);
                 if let Some(why) = self.asked.remove(&tag) {
                     self.on_no_answer(now, why, to, out);
                 }
             }
-            Some(&Why::Value { lookup, peer }) => {
-                let how = if doubtful { Standing::Doubtful } else { Standing::Overdue };
+            Some(&QuestionFor::Value { lookup, peer }) => {
+                let how = if doubtful { MemberState::Doubtful } else { MemberState::Overdue };
                 self.on_no_value(lookup, peer, how, out);
             }
             _ => {}
@@ -283,39 +298,43 @@ impl Ring {
     }
 
     /// A question has no answer, however often it was asked.
-    pub(super) fn on_no_answer(&mut self, now: Time, why: Why, to: Target, out: &mut Vec<Effect>) {
-        if !matches!(why, Why::Ping(_) | Why::Farewell(_))
+    pub(super) fn on_no_answer(&mut self, now: Time, why: QuestionFor, to: Target, out: &mut Vec<Effect>) {
+        if !matches!(why, QuestionFor::Ping(_) | QuestionFor::Departure(_))
             && let Some(peer) = self.table.at(&to.addr)
         {
             self.check_on(peer, out);
         }
         match why {
-            Why::Hello => self.on_no_hello(now, out),
-            Why::Join => self.on_no_way_in(now, out),
-            Why::Farewell(peer) => {
+            QuestionFor::Hello => self.on_no_hello(now, out),
+            QuestionFor::Join => self.on_no_way_in(now, out),
+            QuestionFor::Departure(peer) => {
                 self.on_departed(now, peer, out);
             }
-            Why::Ping(ping) => self.on_missed(now, ping, out),
-            Why::Search(lookup) => {
+            QuestionFor::Ping(ping) => self.on_missed(now, ping, out),
+            QuestionFor::Search(lookup) => {
                 self.mind_silence(lookup);
                 self.search_on(now, lookup, out);
             }
-            Why::Hop { to, sent } => self.on_silent_hop(now, to, sent, out),
-            Why::Value { lookup, peer } => self.on_no_value(lookup, peer, Standing::Silent, out),
-            Why::Nearer { peer, claim } => {
+            QuestionFor::Hop { to, sent } => self.on_silent_hop(now, to, sent, out),
+            QuestionFor::Value { lookup, peer } => self.on_no_value(lookup, peer, MemberState::Silent, out),
+            QuestionFor::Nearer { peer, claim } => {
                 self.vitals.doubt(&peer.id);
                 self.believe(*claim, out);
             }
-            Why::Answerer(claim) => self.disbelieve(now, *claim, out),
-            Why::Elsewhere { claim, .. } => self.believe(*claim, out),
-            Why::Routed(Errand { lookup, what, mut tried, .. }) => {
+            QuestionFor::Answerer(claim) => self.disbelieve(now, *claim, out),
+            QuestionFor::Elsewhere { claim, .. } => self.believe(*claim, out),
+            QuestionFor::Routed(OwnFileRequest { lookup, what, mut tried, .. }) => {
                 if !self.wait_with_own(now, to.addr, lookup, what) {
                     tried.push(to.addr);
                     self.send_again(now, lookup, what, tried, out);
                 }
             }
-            Why::Finger(_) => self.go_on_fixing_fingers(out),
-            Why::Proof { .. } | Why::Update { .. } | Why::Twin(_) | Why::Namesakes | Why::Tell => {}
+            QuestionFor::Finger(_) => self.go_on_fixing_fingers(out),
+            QuestionFor::Proof { .. }
+            | QuestionFor::Update { .. }
+            | QuestionFor::Twin(_)
+            | QuestionFor::Namesakes
+            | QuestionFor::Tell => {}
         }
     }
 }

@@ -8,7 +8,7 @@
 use std::net::SocketAddr;
 
 use super::Ring;
-use super::hop::Sent;
+use super::hop::SentLookup;
 use super::router::{RingEffect, RouteNotice};
 use super::table::Hop;
 use crate::id::Id;
@@ -151,7 +151,7 @@ impl Ring {
                 // Upkeep can wait, unless it had to be sent again. Who takes this peer for the owner may have found
                 // that one silent.
                 if matches!(what, Routed::Lookup { .. }) && !(is_quiet && first_time) {
-                    self.mind_hop(now, to, Sent::Relayed(relay), !first_time || is_last, out);
+                    self.mind_hop(now, to, SentLookup::Relayed(relay), !first_time || is_last, out);
                 }
             }
             Hop::Nowhere => relay.refuse("no way leads to the key from here", out),

@@ -9,8 +9,8 @@
 use std::time::Duration;
 
 use super::router::RouteNotice;
-use super::stabilize::{Role, Telling};
-use super::{MAX_ROUND, Manners, Ring};
+use super::stabilize::{PingReason, TellingExtent};
+use super::{MAX_ROUND, Ring, RingVariant};
 use crate::overlay::Effect;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -65,13 +65,13 @@ impl Rounds {
 
     /// Begins a round. Whether it renews a finger, as each does while the table changes; whether it does all that a
     /// round can do; and what those are told that it pings.
-    fn begin(&mut self, changes: u64) -> (bool, bool, Telling) {
+    fn begin(&mut self, changes: u64) -> (bool, bool, TellingExtent) {
         self.calm = if changes == self.changes { self.calm.saturating_add(1) } else { 0 };
         self.changes = changes;
         self.count = self.count.wrapping_add(1);
         let seldom = self.count.is_multiple_of(SELDOM);
         let full = self.count <= SETTLING || seldom;
-        (self.calm < CALM || full, full, if seldom { Telling::All } else { Telling::Nearest })
+        (self.calm < CALM || full, full, if seldom { TellingExtent::All } else { TellingExtent::Nearest })
     }
 }
 
@@ -102,13 +102,13 @@ impl Ring {
         let length = self.round_length();
         self.rounds.next = Some(now + length);
         self.vitals.forget_old(now, &self.table);
-        let loud = self.options.manners == Manners::Classroom && self.rounds.next_announced <= now;
+        let loud = self.options.manners == RingVariant::Classroom && self.rounds.next_announced <= now;
         if loud {
             self.bury_silent(now, out);
         }
-        let classroom = self.options.manners == Manners::Classroom;
+        let classroom = self.options.manners == RingVariant::Classroom;
         let (renews, full, telling) = self.rounds.begin(self.table.changes());
-        let (full, telling) = if classroom { (true, Telling::All) } else { (full, telling) };
+        let (full, telling) = if classroom { (true, TellingExtent::All) } else { (full, telling) };
         let mut watched = self.table.watched().to_vec();
         watched.truncate(if full { watched.len() } else { 1 });
         if loud {
@@ -119,7 +119,7 @@ impl Ring {
         }
         for &peer in &watched {
             if loud && !self.vitals.is_awaited(&peer.id) || !self.is_pinging(&peer.id) {
-                self.ping(peer, Role::Stabilize(telling), loud, out);
+                self.ping(peer, PingReason::Stabilize(telling), loud, out);
             }
             if loud {
                 self.vitals.count_ping(&peer.id);
@@ -150,7 +150,8 @@ impl Ring {
     pub(super) fn next_due(&self) -> Option<Time> {
         let before = self.table.predecessors().first().filter(|before| !self.is_pinging(&before.id));
         let quiet = before.and_then(|before| self.vitals.quiet_since(&before.id));
-        let overdue = quiet.filter(|_| self.options.manners == Manners::Chord).map(|at| at + self.patience_before());
+        let overdue =
+            quiet.filter(|_| self.options.manners == RingVariant::Chord).map(|at| at + self.patience_before());
         self.rounds.next.map(|next| overdue.map_or(next, |overdue| overdue.min(next)))
     }
 
@@ -165,7 +166,7 @@ impl Ring {
 
     /// The predecessor may be silent for so long: it pings this peer once a round.
     fn patience_before(&self) -> Duration {
-        let grace = if self.options.manners == Manners::Chord { GRACE } else { Duration::ZERO };
+        let grace = if self.options.manners == RingVariant::Chord { GRACE } else { Duration::ZERO };
         self.round_length() + grace
     }
 

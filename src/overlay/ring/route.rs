@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
-use super::claims::Errand;
-use super::hop::Sent;
+use super::claims::OwnFileRequest;
+use super::hop::SentLookup;
 use super::members::Members;
 use super::router::{RingEffect, RouteNotice, RouteOutcome};
 use super::table::Hop;
-use super::{MAX_ROUND, Ring, Why};
+use super::{MAX_ROUND, QuestionFor, Ring};
 use crate::config::{MAX_TIMEOUT, WIDTH};
 use crate::id::{Id, Key};
 use crate::overlay::{Effect, Goal, LookupId, Tag};
@@ -51,7 +51,7 @@ impl Ring {
         let waited_for = |id: LookupId| {
             self.asked
                 .values()
-                .any(|why| matches!(why, Why::Search(_) | Why::Value { .. } | Why::Nearer { .. } if why.lookup() == Some(id)))
+                .any(|why| matches!(why, QuestionFor::Search(_) | QuestionFor::Value { .. } | QuestionFor::Nearer { .. } if why.lookup() == Some(id)))
         };
         match self.searches.keys().find(|id| !waited_for(**id) && !self.membership.is_pending()) {
             Some(id) => Err(format!("lookup {id} waits for nothing")),
@@ -98,8 +98,8 @@ impl Ring {
                     search.goes(to, self.next_tag);
                 }
                 let request = self.routed(what, hop, false);
-                self.ask(to, request, Why::Search(lookup), out);
-                self.mind_hop(now, to, Sent::Own(lookup), again, out);
+                self.ask(to, request, QuestionFor::Search(lookup), out);
+                self.mind_hop(now, to, SentLookup::Own(lookup), again, out);
             }
             // The last ways may yet lead there.
             Hop::Nowhere if self.is_on_its_way(lookup) => {}
@@ -131,9 +131,9 @@ impl Ring {
     }
 
     fn is_on_its_way(&self, lookup: LookupId) -> bool {
-        self.asked
-            .values()
-            .any(|why| matches!(why, Why::Search(_) | Why::Nearer { .. } if why.lookup() == Some(lookup)))
+        self.asked.values().any(
+            |why| matches!(why, QuestionFor::Search(_) | QuestionFor::Nearer { .. } if why.lookup() == Some(lookup)),
+        )
     }
 
     pub(super) fn routed(&self, what: Routed, hop: Hop, quiet: bool) -> RingRequest {
@@ -153,7 +153,7 @@ impl Ring {
         let mut set: Vec<Peer> = Vec::with_capacity(named.len() + WIDTH);
         for peer in named.iter().chain(self.table.clockwise(&key).take(WIDTH)) {
             let fresh = !set.iter().any(|other| other.id == peer.id);
-            if fresh && !self.vitals.is_dead(peer) && !self.farewells.contains_key(&peer.id) {
+            if fresh && !self.vitals.is_dead(peer) && !self.departures.contains_key(&peer.id) {
                 set.push(*peer);
             }
         }
@@ -211,18 +211,18 @@ impl Ring {
             Hop::Mine => Self::settled(lookup, RouteOutcome::Here, out),
             Hop::Last(to) | Hop::Via(to) if tried.len() < MAX_WAYS => {
                 tried.retain(|addr| *addr != to.addr);
-                self.send_to(now, hop, Errand { lookup, what, to: to.addr, tried }, out);
+                self.send_to(now, hop, OwnFileRequest { lookup, what, to: to.addr, tried }, out);
             }
             _ => Self::settled(lookup, RouteOutcome::Lost, out),
         }
     }
 
     /// Sends it over this hop.
-    pub(super) fn send_to(&mut self, now: Time, hop: Hop, errand: Errand, out: &mut Vec<Effect>) {
+    pub(super) fn send_to(&mut self, now: Time, hop: Hop, errand: OwnFileRequest, out: &mut Vec<Effect>) {
         let (Hop::Last(to) | Hop::Via(to)) = hop else { return };
         let request = Request::Ring(self.routed(errand.what, hop, false));
         let tries = self.tries_of_own(now);
-        let why = Why::Routed(Errand { to: to.addr, ..errand });
+        let why = QuestionFor::Routed(OwnFileRequest { to: to.addr, ..errand });
         self.ask_plain(to.into(), request, why, tries, out);
     }
 
@@ -242,10 +242,11 @@ impl Ring {
 
     /// A peer is dead: what this peer sent over it goes another way at once.
     pub(super) fn send_around(&mut self, now: Time, gone: SocketAddr, out: &mut Vec<Effect>) {
-        let sent_there = |why: &Why| matches!(why, Why::Routed(Errand { to, .. }) if *to == gone);
+        let sent_there =
+            |why: &QuestionFor| matches!(why, QuestionFor::Routed(OwnFileRequest { to, .. }) if *to == gone);
         let tags: Vec<_> = self.asked.iter().filter(|(_, why)| sent_there(why)).map(|(tag, _)| *tag).collect();
         for tag in tags {
-            if let Some(Why::Routed(Errand { lookup, what, mut tried, .. })) = self.asked.remove(&tag) {
+            if let Some(QuestionFor::Routed(OwnFileRequest { lookup, what, mut tried, .. })) = self.asked.remove(&tag) {
                 tried.push(gone);
                 self.send_again(now, lookup, what, tried, out);
             }

@@ -91,7 +91,7 @@ pub enum RouteNotice {
     /// This peer's successors are other ones now, or were confirmed by the event that `why` names.
     Successors {
         /// The event.
-        why: Change,
+        why: SuccessorChange,
         /// All successors, nearest first.
         successors: Vec<Peer>,
     },
@@ -110,7 +110,7 @@ pub enum RouteNotice {
 /// Why successors changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
-pub enum Change {
+pub enum SuccessorChange {
     /// The user named them at the start.
     Given,
     /// This peer was let into the ring.

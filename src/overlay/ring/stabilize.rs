@@ -1,13 +1,13 @@
 //! What keeps the lists right: pings, and the news they bring (Chord's stabilize and notify, ToN 2003, section IV-E1).
 
-use super::neighbours::{Neighbours, Place};
-use super::router::{Change, RouteNotice};
-use super::{Manners, Ring, Why, probes};
+use super::neighbours::{RingNeighbours, RingPosition};
+use super::router::{RouteNotice, SuccessorChange};
+use super::{QuestionFor, Ring, RingVariant, probes};
 use crate::id::Id;
 use crate::overlay::{Effect, Incoming};
 use crate::patience;
 use crate::peer::Peer;
-use crate::source::{Reach, Source};
+use crate::source::{AddressScope, Subnet};
 use crate::time::Time;
 use crate::wire::{Request, Via};
 
@@ -27,7 +27,7 @@ pub(super) struct Ping {
     /// The peer that is pinged.
     pub(super) peer: Peer,
     /// Why it is pinged.
-    pub(super) role: Role,
+    pub(super) role: PingReason,
     /// Whether the user's interval asked for this ping, so that its answer is told.
     pub(super) loud: bool,
     /// When it was sent.
@@ -36,17 +36,17 @@ pub(super) struct Ping {
 
 /// Why a peer is pinged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Role {
+pub(super) enum PingReason {
     /// It is in the table, and is told our neighbours as it tells its own. Missed, that ping is not repeated (outside
     /// the classroom): with its lists it is up to five times as long as a bare one, and what goes to the dead is
     /// repeated most.
-    Stabilize(Telling),
+    Stabilize(TellingExtent),
     /// It is in the table: is it alive?
     Check,
     /// Another peer spoke of it: is it there?
-    Probe(Place),
+    Probe(RingPosition),
     /// It spoke for itself, and has yet to show that it receives.
-    Meet(Place),
+    Meet(RingPosition),
     /// It died: is it back?
     Lost,
 }
@@ -54,7 +54,7 @@ pub(super) enum Role {
 /// How many neighbours a peer tells. Lists are most of what a ring at rest sends, and of what one sends in which peers
 /// come and go; news of deaths and of newcomers does not wait for them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Telling {
+pub(super) enum TellingExtent {
     /// As many as fit a datagram. Who is told so many tells as many.
     All,
     /// The nearest.
@@ -63,72 +63,72 @@ pub(super) enum Telling {
 
 impl Ring {
     /// Pings a peer.
-    pub(super) fn ping(&mut self, peer: Peer, role: Role, loud: bool, out: &mut Vec<Effect>) {
-        let chord = self.options.manners == Manners::Chord;
+    pub(super) fn ping(&mut self, peer: Peer, role: PingReason, loud: bool, out: &mut Vec<Effect>) {
+        let chord = self.options.manners == RingVariant::Chord;
         let request = match role {
             // As short as can be.
-            Role::Meet(_) => Request::Ring(Neighbours::NONE.ping(true)),
-            Role::Check | Role::Probe(_) | Role::Lost if chord => Request::Ping,
-            Role::Stabilize(telling) => Request::Ring(self.neighbours_for(&peer, true, telling).ping(!loud)),
-            _ => Request::Ring(self.neighbours_for(&peer, true, Telling::All).ping(!loud)),
+            PingReason::Meet(_) => Request::Ring(RingNeighbours::NONE.ping(true)),
+            PingReason::Check | PingReason::Probe(_) | PingReason::Lost if chord => Request::Ping,
+            PingReason::Stabilize(telling) => Request::Ring(self.neighbours_for(&peer, true, telling).ping(!loud)),
+            _ => Request::Ring(self.neighbours_for(&peer, true, TellingExtent::All).ping(!loud)),
         };
         let once = match role {
-            Role::Meet(_) => true,
-            Role::Stabilize(_) | Role::Lost => chord,
-            Role::Check => chord && self.vitals.told(&peer.id).is_some(),
-            Role::Probe(_) => false,
+            PingReason::Meet(_) => true,
+            PingReason::Stabilize(_) | PingReason::Lost => chord,
+            PingReason::Check => chord && self.vitals.told(&peer.id).is_some(),
+            PingReason::Probe(_) => false,
         };
         let once = once || self.vitals.is_awaited(&peer.id);
         let tries = if once { patience::ONCE } else { patience::QUESTION };
-        let why = Why::Ping(Ping { peer, role, loud, sent: self.now });
+        let why = QuestionFor::Ping(Ping { peer, role, loud, sent: self.now });
         self.ask_plain(peer.into(), request, why, tries, out);
     }
 
     /// Pings a peer of the table, unless that is going on already.
     pub(super) fn check_on(&mut self, peer: Peer, out: &mut Vec<Effect>) {
         if !self.is_pinging(&peer.id) {
-            self.ping(peer, Role::Check, false, out);
+            self.ping(peer, PingReason::Check, false, out);
         }
     }
 
     /// Lets a peer of the table know our neighbours, unless it hears of them just now. (In the classroom every ping
     /// tells them.)
-    pub(super) fn greet(&mut self, peer: Peer, telling: Telling, out: &mut Vec<Effect>) {
-        let any = self.options.manners == Manners::Classroom;
-        let tells = |role| role == Role::Stabilize(Telling::All) || role == Role::Stabilize(telling);
+    pub(super) fn greet(&mut self, peer: Peer, telling: TellingExtent, out: &mut Vec<Effect>) {
+        let any = self.options.manners == RingVariant::Classroom;
+        let tells = |role| role == PingReason::Stabilize(TellingExtent::All) || role == PingReason::Stabilize(telling);
         let greets = |ping: &Ping| ping.peer.id == peer.id && (any || tells(ping.role));
-        let greets = |why: &Why| matches!(why, Why::Ping(ping) if greets(ping));
+        let greets = |why: &QuestionFor| matches!(why, QuestionFor::Ping(ping) if greets(ping));
         if !self.asked.values().any(greets) {
-            self.ping(peer, Role::Stabilize(telling), false, out);
+            self.ping(peer, PingReason::Stabilize(telling), false, out);
         }
     }
 
     /// Lets the first successors know at once that we take them for such.
     pub(super) fn greet_successors(&mut self, out: &mut Vec<Effect>) {
         for peer in self.table.watched().to_vec() {
-            self.greet(peer, Telling::All, out);
+            self.greet(peer, TellingExtent::All, out);
         }
     }
 
     /// What those are told that are new to our lists. In the classroom every ping tells all.
-    pub(super) fn telling_newcomers(&self) -> Telling {
-        if self.options.manners == Manners::Classroom { Telling::All } else { Telling::Nearest }
+    pub(super) fn telling_newcomers(&self) -> TellingExtent {
+        if self.options.manners == RingVariant::Classroom { TellingExtent::All } else { TellingExtent::Nearest }
     }
 
     pub(super) fn is_pinging(&self, id: &Id) -> bool {
-        self.asked.values().any(|why| matches!(why, Why::Ping(ping) if ping.peer.id == *id))
+        self.asked.values().any(|why| matches!(why, QuestionFor::Ping(ping) if ping.peer.id == *id))
     }
 
     /// Which neighbours `peer` is told: more of those it needs, which for a successor of ours stand before us, for a
     /// predecessor after us. All of both would not fit a datagram.
-    pub(super) fn neighbours_for(&self, peer: &Peer, asking: bool, telling: Telling) -> Neighbours<'_> {
+    pub(super) fn neighbours_for(&self, peer: &Peer, asking: bool, telling: TellingExtent) -> RingNeighbours<'_> {
         let all = self.table.neighbours();
         let ahead = all.ahead(&peer.id).unwrap_or(usize::MAX);
         let behind = all.behind(&peer.id).unwrap_or(usize::MAX);
         let after_us = if ahead == behind { asking } else { ahead < behind };
         let besides = if let usize::MAX = ahead.min(behind) { 2 } else { ahead.min(behind) + 1 }.min(TOLD_BESIDES);
         // Who tells fewer than fit is told fewer.
-        let others = if telling == Telling::All { TOLD - besides } else { NEAREST.min(TOLD - 1 - besides) };
+        let others = if telling == TellingExtent::All { TOLD - besides } else { NEAREST.min(TOLD - 1 - besides) };
         if after_us { all.first(others, besides) } else { all.first(besides, others) }
     }
 
@@ -142,25 +142,25 @@ impl Ring {
         if self.table.get(&peer.id) == Some(peer) {
             self.vitals.spoke(now, &peer.id);
         } else if self.vitals.is_dead(&peer) || self.vitals.is_lost(&peer) {
-            self.weigh(peer, Place::SOMEWHERE, true, out);
+            self.weigh(peer, RingPosition::SOMEWHERE, true, out);
         }
     }
 
     /// A ping came: stabilize and notify of a peer that takes us for a successor, perhaps.
-    pub(super) fn on_ping(&mut self, from: &Incoming, told: Neighbours<'_>, quiet: bool, out: &mut Vec<Effect>) {
+    pub(super) fn on_ping(&mut self, from: &Incoming, told: RingNeighbours<'_>, quiet: bool, out: &mut Vec<Effect>) {
         if self.has_left() {
             return; // An answer would bring this peer back into the lists of others.
         }
         let sender = from.sender.map(|sender| Peer::new(sender.peer.id, from.asker.addr));
         let tells_all = told.predecessors.len() + told.successors.len() >= TOLD;
-        let is_asked_all = tells_all || self.options.manners == Manners::Classroom;
+        let is_asked_all = tells_all || self.options.manners == RingVariant::Classroom;
         let is_guest = from.sender.is_none_or(|sender| sender.guest);
-        let telling = if is_asked_all || is_guest { Telling::All } else { Telling::Nearest };
+        let telling = if is_asked_all || is_guest { TellingExtent::All } else { TellingExtent::Nearest };
         let pong = self.neighbours_for(&sender.unwrap_or(self.me), false, telling).pong(self.me);
         Self::respond(from, pong, out);
         let leaving = from.sender.is_some_and(|sender| sender.leaving);
         let Some(sender) = Self::member(from).filter(|_| !leaving && !self.options.guest) else { return };
-        if !quiet && self.options.manners == Manners::Classroom && self.may_be(&sender, from) {
+        if !quiet && self.options.manners == RingVariant::Classroom && self.may_be(&sender, from) {
             Self::notice(RouteNotice::PingReceived { from: sender }, out);
         }
         // A ping without neighbours comes from a peer outside the ring: it enters by its join. This one, if it is not
@@ -169,7 +169,7 @@ impl Ring {
         if told.is_empty() || self.membership.is_pending() {
             return;
         }
-        let place = Place { before: told.ahead(&self.me.id).is_some(), after: false };
+        let place = RingPosition { before: told.ahead(&self.me.id).is_some(), after: false };
         if !from.asker.is_validated() || self.vitals.is_dead(&sender) {
             // It has yet to show that it receives, and is pinged wherever it stands: from then on it gets full answers.
             // It tells its neighbours again when it answers.
@@ -191,35 +191,35 @@ impl Ring {
     }
 
     /// The peer `teller` told its neighbours; we may be one of them.
-    fn hear_neighbours(&mut self, teller: Peer, told: Neighbours<'_>, out: &mut Vec<Effect>) {
+    fn hear_neighbours(&mut self, teller: Peer, told: RingNeighbours<'_>, out: &mut Vec<Effect>) {
         self.correct(teller, told, out);
-        let may_name = |(_, peer): &(usize, &Peer)| Reach::may_name(&teller.addr, &peer.addr);
+        let may_name = |(_, peer): &(usize, &Peer)| AddressScope::may_name(&teller.addr, &peer.addr);
         let (ahead, behind) = (told.ahead(&self.me.id), told.behind(&self.me.id));
         let before_us = ahead.is_some() || self.table.predecessors().contains(&teller);
         let after_us = self.table.successors().contains(&teller);
         for (at, &peer) in told.successors.iter().enumerate().filter(may_name) {
             let before = ahead.is_some_and(|us| at < us);
-            self.consider(peer, Place { before, after: after_us || ahead.is_some_and(|us| at > us) }, out);
+            self.consider(peer, RingPosition { before, after: after_us || ahead.is_some_and(|us| at > us) }, out);
         }
         // Predecessors are learned one by one, so their list may skip peers: it does not say that one follows us.
         for (at, &peer) in told.predecessors.iter().enumerate().filter(may_name) {
             let before = before_us || behind.is_some_and(|us| at > us);
-            self.consider(peer, Place { before, after: false }, out);
+            self.consider(peer, RingPosition { before, after: false }, out);
         }
     }
 
     /// A ping of ours was answered.
-    pub(super) fn on_pong(&mut self, now: Time, ping: Ping, told: Neighbours<'_>, out: &mut Vec<Effect>) {
+    pub(super) fn on_pong(&mut self, now: Time, ping: Ping, told: RingNeighbours<'_>, out: &mut Vec<Effect>) {
         let Ping { peer, role, loud, .. } = ping;
         self.vitals.back(&peer);
         self.vitals.alive(now, &peer.id);
         if loud {
             Self::notice(RouteNotice::PingAnswered { by: peer }, out);
         }
-        let is_bare = matches!(role, Role::Probe(_)) && self.options.manners == Manners::Chord;
+        let is_bare = matches!(role, PingReason::Probe(_)) && self.options.manners == RingVariant::Chord;
         match role {
-            Role::Stabilize(_) | Role::Check => {}
-            Role::Probe(place) | Role::Meet(place) => {
+            PingReason::Stabilize(_) | PingReason::Check => {}
+            PingReason::Probe(place) | PingReason::Meet(place) => {
                 // Who spoke for itself knows us.
                 if self.enter(peer, place, out) && is_bare {
                     self.greet(peer, self.telling_newcomers(), out);
@@ -228,8 +228,8 @@ impl Ring {
                     self.enter_early(out);
                 }
             }
-            Role::Lost => {
-                self.enter(peer, Place::SOMEWHERE, out);
+            PingReason::Lost => {
+                self.enter(peer, RingPosition::SOMEWHERE, out);
                 self.ask_to_join(peer, true, out);
             }
         }
@@ -237,11 +237,11 @@ impl Ring {
     }
 
     /// Another peer spoke of `peer`. If it has a place in the lists, it is pinged, and enters when it answers.
-    pub(super) fn consider(&mut self, peer: Peer, place: Place, out: &mut Vec<Effect>) {
+    pub(super) fn consider(&mut self, peer: Peer, place: RingPosition, out: &mut Vec<Effect>) {
         self.weigh(peer, place, false, out);
     }
 
-    fn weigh(&mut self, peer: Peer, place: Place, stranger: bool, out: &mut Vec<Effect>) {
+    fn weigh(&mut self, peer: Peer, place: RingPosition, stranger: bool, out: &mut Vec<Effect>) {
         let suspect = self.twins.suspect(self.now, &self.me, &[peer]);
         self.ask_twin(suspect, out);
         if !self.is_fit(&peer) || self.vitals.is_dead(&peer) && !stranger || self.options.guest {
@@ -261,9 +261,9 @@ impl Ring {
                 let is_probed = place_out.map(|known| known.merge(place)).is_some();
                 if stranger && room && !self.is_met(&peer.id) {
                     // It may be probed since others spoke of it, in vain: it was not up yet, or datagrams are lost.
-                    self.ping(peer, Role::Meet(place), false, out);
+                    self.ping(peer, PingReason::Meet(place), false, out);
                 } else if !stranger && room && !is_probed && !self.is_pinging(&peer.id) {
-                    self.ping(peer, Role::Probe(place), false, out);
+                    self.ping(peer, PingReason::Probe(place), false, out);
                 }
             }
         }
@@ -271,19 +271,19 @@ impl Ring {
 
     /// Whether a peer that was only spoken of may be pinged now.
     pub(super) fn has_room_to_probe(&self, peer: &Peer) -> bool {
-        let probed = self.asked.values().filter_map(Why::probed).map(|other| Source::of(other.addr));
-        probes::has_room(Source::of(peer.addr), probed)
+        let probed = self.asked.values().filter_map(QuestionFor::probed).map(|other| Subnet::of(other.addr));
+        probes::has_room(Subnet::of(peer.addr), probed)
     }
 
     fn is_met(&self, id: &Id) -> bool {
-        let meets = |why: &Why| matches!(why, Why::Ping(Ping { peer, role: Role::Meet(_), .. }) if peer.id == *id);
+        let meets = |why: &QuestionFor| matches!(why, QuestionFor::Ping(Ping { peer, role: PingReason::Meet(_), .. }) if peer.id == *id);
         self.asked.values().any(meets)
     }
 
     /// Puts a peer that answered us into the lists. One behind the last successor waits for those between the two that
     /// have yet to answer: the list may be short, but skips no peer of which we know (Zave, TSE 2017). Whether it was
     /// in none of them.
-    fn enter(&mut self, peer: Peer, place: Place, out: &mut Vec<Effect>) -> bool {
+    fn enter(&mut self, peer: Peer, place: RingPosition, out: &mut Vec<Effect>) -> bool {
         if let Some(known) = self.table.get(&peer.id).filter(|known| known.addr != peer.addr) {
             self.check_on(known, out);
             return false;
@@ -301,13 +301,13 @@ impl Ring {
             out.push(Effect::PeerUp(peer));
         }
         if ahead {
-            self.tell_successors(Change::Stabilized, out);
+            self.tell_successors(SuccessorChange::Stabilized, out);
         }
         if behind {
             self.tell_predecessors(out);
         }
         if ahead && self.table.watched().contains(&peer) {
-            self.greet(peer, Telling::All, out);
+            self.greet(peer, TellingExtent::All, out);
         }
         new
     }
@@ -316,7 +316,7 @@ impl Ring {
     fn is_one_awaited_before(&self, id: &Id) -> bool {
         let last = self.table.successors().last().map_or(self.me.id, |last| last.id);
         let between = |peer: &Peer| peer.id.is_strictly_between(&last, id);
-        self.asked.values().filter_map(Why::probed).any(between)
+        self.asked.values().filter_map(QuestionFor::probed).any(between)
     }
 
     /// The list has reached a peer that others waited for: they enter.
@@ -330,7 +330,7 @@ impl Ring {
         }
     }
 
-    pub(super) fn tell_successors(&self, why: Change, out: &mut Vec<Effect>) {
+    pub(super) fn tell_successors(&self, why: SuccessorChange, out: &mut Vec<Effect>) {
         Self::notice(RouteNotice::Successors { why, successors: self.table.successors().to_vec() }, out);
     }
 

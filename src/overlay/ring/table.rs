@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::neighbours::Neighbours;
+use super::neighbours::RingNeighbours;
 use super::{NEIGHBOURS_WATCHED, RingOptions};
 use crate::id::Id;
 use crate::overlay::TableRow;
 use crate::peer::Peer;
 
 /// What a peer knows of the ring. No peer stands twice in a list, and this one in none.
-pub(super) struct Table {
+pub(super) struct RingTable {
     me: Peer,
     /// Nearest first, clockwise; at most `max_successors`.
     successors: Vec<Peer>,
@@ -43,7 +43,7 @@ pub(super) enum Hop {
     Nowhere,
 }
 
-impl Table {
+impl RingTable {
     pub(super) fn new(me: Peer, options: &RingOptions) -> Self {
         Self {
             me,
@@ -73,8 +73,8 @@ impl Table {
         self.successors.iter().chain(behind).take(self.max_successors).copied().collect()
     }
 
-    pub(super) fn neighbours(&self) -> Neighbours<'_> {
-        Neighbours { predecessors: &self.predecessors, successors: &self.successors }
+    pub(super) fn neighbours(&self) -> RingNeighbours<'_> {
+        RingNeighbours { predecessors: &self.predecessors, successors: &self.successors }
     }
 
     /// The first successors, whose death must be noticed soon.
@@ -353,10 +353,10 @@ mod tests {
     #[test]
     fn a_peer_that_knows_others_follows_one_of_them_in_whatever_way_it_came_to_know_them() {
         let peer = |n: u16| Peer::new(Id::from_u64(n.into()), ([127, 0, 0, 1], n).into());
-        let learn: [fn(&mut Table, Peer); 2] =
+        let learn: [fn(&mut RingTable, Peer); 2] =
             [|table, it| table.set_finger(9, it), |table, it| _ = table.add_predecessor(it)];
         for learn in learn {
-            let mut table = Table::new(peer(10), &RingOptions::default());
+            let mut table = RingTable::new(peer(10), &RingOptions::default());
             learn(&mut table, peer(30));
             assert_eq!((table.successors(), table.check()), (&[peer(30)][..], Ok(())));
             learn(&mut table, peer(8));
@@ -368,7 +368,7 @@ mod tests {
     #[test]
     fn behind_the_last_successor_of_a_list_that_is_not_full_the_predecessors_follow() {
         let peer = |n: u16| Peer::new(Id::from_u64(n.into()), ([127, 0, 0, 1], n).into());
-        let mut table = Table::new(peer(10), &RingOptions::default());
+        let mut table = RingTable::new(peer(10), &RingOptions::default());
         assert!([20, 30].into_iter().all(|n| table.add_successor(peer(n), true)));
         assert!([9, 8, 30].into_iter().all(|n| table.add_predecessor(peer(n))));
         assert_eq!(table.followers(), [20, 30, 8, 9].map(peer));

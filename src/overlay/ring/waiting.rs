@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::relay::Relay;
-use super::{Manners, Ring};
+use super::{Ring, RingVariant};
 use crate::overlay::{Effect, LookupId};
 use crate::peer::Peer;
 use crate::time::Time;
@@ -24,7 +24,7 @@ const MAX_WAITING: usize = 256;
 const UNASKED: Duration = Duration::from_secs(3);
 
 /// A request that waits.
-pub(super) struct Waiting {
+pub(super) struct WaitingRequest {
     /// The peer it waits for: the next on its way, or this peer itself, which is not in the ring yet.
     peer: Peer,
     since: Time,
@@ -67,9 +67,9 @@ impl Ring {
     /// In the classroom, where every line is compared, each `join` does: elsewhere peers may start by naming one
     /// another. And a `join` waits until it is known whether a neighbour has left that said goodbye.
     pub(super) fn wait_to_be_in(&mut self, now: Time, relay: &Relay) -> bool {
-        let is_early = self.options.manners == Manners::Classroom || relay.route.hops > 0;
+        let is_early = self.options.manners == RingVariant::Classroom || relay.route.hops > 0;
         let is_out = is_early && self.membership.is_pending();
-        let waits = relay.what == Routed::Join && (is_out || !self.farewells.is_empty() && !self.has_left());
+        let waits = relay.what == Routed::Join && (is_out || !self.departures.is_empty() && !self.has_left());
         if waits {
             self.put_off(now, self.me, Deferred::Relayed(relay.clone()));
         }
@@ -86,13 +86,13 @@ impl Ring {
 
     fn put_off(&mut self, now: Time, peer: Peer, request: Deferred) {
         self.waiting.retain(|other| !other.request.is_same(&request));
-        let relayed = |one: &Waiting| matches!(one.request, Deferred::Relayed(_));
+        let relayed = |one: &WaitingRequest| matches!(one.request, Deferred::Relayed(_));
         if self.waiting.len() >= MAX_WAITING
             && let Some(oldest) = self.waiting.iter().position(relayed)
         {
             self.waiting.remove(oldest);
         }
-        self.waiting.push_back(Waiting { peer, since: now, request });
+        self.waiting.push_back(WaitingRequest { peer, since: now, request });
     }
 
     /// Sends on what need not wait any longer.
@@ -102,11 +102,11 @@ impl Ring {
         }
         self.waiting.retain(|one| matches!(one.request, Deferred::Own { .. }) || now.since(one.since) < UNASKED);
         let all = std::mem::take(&mut self.waiting).into_iter();
-        let changes = self.membership.is_pending() || !self.farewells.is_empty();
-        let waits = |one: &Waiting| one.peer == self.me && changes || self.vitals.is_awaited(&one.peer.id);
+        let changes = self.membership.is_pending() || !self.departures.is_empty();
+        let waits = |one: &WaitingRequest| one.peer == self.me && changes || self.vitals.is_awaited(&one.peer.id);
         let (still, ready): (VecDeque<_>, VecDeque<_>) = all.partition(waits);
         self.waiting = still;
-        for Waiting { request, .. } in ready {
+        for WaitingRequest { request, .. } in ready {
             match request {
                 Deferred::Own { lookup, what } => self.send_again(now, lookup, what, Vec::new(), out),
                 Deferred::Relayed(relay) => {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::super::channels::{Bound, Full};
 use super::*;
 
-impl Row {
+impl RoleRow {
     fn title(&self) -> String {
         format!("{}{}", self.name, if self.many { "-N" } else { "" })
     }
@@ -35,7 +35,7 @@ fn table() -> String {
     let mut text =
         "| thread | file | waits for | may block in | owns | its panic |\n|---|---|---|---|---|---|\n".to_owned();
     for row in &TABLE {
-        let Row { file, waits_for, blocks_in, owns, panic, .. } = row;
+        let RoleRow { file, waits_for, blocks_in, owns, panic, .. } = row;
         let file = if file.ends_with(".rs") { format!("`{file}`") } else { (*file).to_owned() };
         let panic = match panic {
             Panic::EndsThePeer => "ends the peer",
@@ -120,7 +120,7 @@ fn the_file_of_each_role_is_there() {
 
 #[test]
 fn the_node_waits_for_no_other_thread_and_no_circle_of_waiting_sends_can_form() {
-    let waits = |from: &Row| {
+    let waits = |from: &RoleRow| {
         let waiting = from.gives.iter().filter(|(_, channel)| matches!(channel.full, Full::Waits(_)));
         waiting.flat_map(|(_, channel)| channel.to).collect::<Vec<_>>()
     };

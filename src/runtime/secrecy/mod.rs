@@ -29,7 +29,7 @@ use thiserror::Error;
 use crate::locks::{self, Ranked};
 use crate::recent::Recent;
 use crate::runtime::sockets::canonical;
-use crate::seal::{KeyError, Keys, NetworkKey, Stamp};
+use crate::seal::{DatagramStamp, KeyError, Keys, NetworkKey};
 
 pub(super) use self::stream::Stream;
 
@@ -170,7 +170,7 @@ impl Keyring {
     }
 
     /// Opens a datagram with any of the keys in force.
-    pub(super) fn open(&self, datagram: &[u8], text: &mut Vec<u8>) -> Option<(Stamp, NetworkKey)> {
+    pub(super) fn open(&self, datagram: &[u8], text: &mut Vec<u8>) -> Option<(DatagramStamp, NetworkKey)> {
         self.keys().open(datagram, text)
     }
 

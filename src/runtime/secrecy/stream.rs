@@ -18,7 +18,7 @@ use std::time::Duration;
 use snow::{Builder, HandshakeState, TransportState};
 
 use super::Keyring;
-use crate::runtime::bounded_lines::Until;
+use crate::runtime::bounded_lines::UntilDeadline;
 use crate::runtime::clock::Clock;
 use crate::seal::{CONTEXT, NetworkKey};
 
@@ -118,7 +118,7 @@ impl Stream {
 
     fn receive(&self, message: &mut [u8], limit: Duration) -> io::Result<()> {
         let clock = Clock::start();
-        Until::new(self, clock, clock.now() + limit).read_exact(message)
+        UntilDeadline::new(self, clock, clock.now() + limit).read_exact(message)
     }
 
     fn sealed(self, noise: HandshakeState) -> io::Result<Self> {

@@ -29,11 +29,11 @@ pub(crate) use origin::Origin;
 pub use outlet::Outlet;
 pub use spool::Spooled;
 
-use self::origin::{Hashed, Opened};
+use self::origin::{Hashed, OpenedFile};
 use super::temporary::WorkFolder;
 use super::{Handle, Session, stopwatch};
 use crate::file::Manifest;
-use crate::file::tree::{Step, TreeWalk};
+use crate::file::tree::{Stop, TreeWalk};
 use crate::id::Key;
 use crate::node::{Answer, Command, Failure, FailureKind, Notice, Progress};
 
@@ -200,7 +200,7 @@ impl Session {
         show: &mut dyn FnMut(&Progress),
     ) -> Result<Answer, Failure> {
         let call = Call::begin(self.clone(), limit);
-        let Opened { walk, size, sha256, complete, vouched } = origin.open(&call)?;
+        let OpenedFile { walk, size, sha256, complete, vouched } = origin.open(&call)?;
         let part = range.start.min(size)..range.end.min(size);
         show(&Progress::Begun { bytes: part.end.saturating_sub(part.start) });
         let folder = WorkFolder::make().map_err(|error| trouble("make a temporary folder", &error))?;
@@ -295,14 +295,14 @@ struct Arriving {
     /// The bytes of the file that are wanted.
     part: Range<u64>,
     /// In the file's order.
-    coming: VecDeque<Coming>,
+    coming: VecDeque<StreamedBlock>,
     /// The peers that sent blocks.
     holders: BTreeSet<SocketAddr>,
     folder: WorkFolder,
 }
 
 /// A block that is under way.
-struct Coming {
+struct StreamedBlock {
     notices: Receiver<Notice>,
     /// Where its bytes come to.
     file: PathBuf,
@@ -314,7 +314,7 @@ impl Arriving {
     /// Waits for the next block, and writes it: how many bytes. None at the end.
     fn next(&mut self, to: &mut dyn Write, show: &mut dyn FnMut(&Progress)) -> Result<Option<u64>, Failure> {
         self.ask_ahead()?;
-        let Some(Coming { notices, file, wanted }) = self.coming.front() else { return Ok(None) };
+        let Some(StreamedBlock { notices, file, wanted }) = self.coming.front() else { return Ok(None) };
         let mut retried = |progress: &Progress| {
             if matches!(progress, Progress::Retried { .. }) {
                 show(progress);
@@ -339,13 +339,13 @@ impl Arriving {
     fn ask_ahead(&mut self) -> Result<(), Failure> {
         while self.coming.len() < WINDOW {
             match self.walk.next_step() {
-                Step::Slot { key, size, offset } => {
+                Stop::Slot { key, size, offset } => {
                     let file = self.folder.path().join(offset.to_string());
                     let wanted = self.part.start.saturating_sub(offset)..(self.part.end - offset).min(size.into());
                     let notices = self.call.session.submit(Command::RetrieveBlock { key, size, dest: file.clone() });
-                    self.coming.push_back(Coming { notices, file, wanted });
+                    self.coming.push_back(StreamedBlock { notices, file, wanted });
                 }
-                Step::Need { key } => {
+                Stop::Need { key } => {
                     let (manifest, _) = self.call.manifest(key)?;
                     let wrong = |what: String| {
                         let reason = format!("the file's manifest is wrong: {what}");
@@ -355,7 +355,7 @@ impl Arriving {
                     let supplied = self.walk.supply(manifest.ok_or_else(bare)?);
                     supplied.map_err(|error| wrong(error.to_string()))?;
                 }
-                Step::Wait | Step::Done => break,
+                Stop::Wait | Stop::Done => break,
             }
         }
         Ok(())

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use sha2::{Digest, Sha256};
 
 use super::Call;
-use crate::file::local::Listed;
+use crate::file::local::ManifestContent;
 use crate::file::tree::TreeWalk;
-use crate::file::{Entry, Manifest};
+use crate::file::{Manifest, ManifestEntry};
 use crate::id::{Id, Key};
 use crate::node::{Failure, FailureKind};
 
@@ -16,11 +16,11 @@ pub(crate) enum Origin {
     /// The file of this key.
     Key(Key),
     /// The file whose blocks a local manifest lists.
-    Listed(Listed),
+    Listed(ManifestContent),
 }
 
 /// A file of which no block has come yet.
-pub(super) struct Opened {
+pub(super) struct OpenedFile {
     pub(super) walk: TreeWalk,
     /// Its bytes.
     pub(super) size: u64,
@@ -33,12 +33,12 @@ pub(super) struct Opened {
 
 impl Origin {
     /// Finds out what the file is made of.
-    pub(super) fn open(self, call: &Call) -> Result<Opened, Failure> {
+    pub(super) fn open(self, call: &Call) -> Result<OpenedFile, Failure> {
         let key = match self {
             Self::Key(key) => key,
-            Self::Listed(Listed { entries, sha256 }) => {
+            Self::Listed(ManifestContent { entries, sha256 }) => {
                 let (size, complete) = (entries.iter().map(|entry| entry.size).sum(), sha256.is_some());
-                return Ok(Opened { walk: TreeWalk::flat(entries), size, sha256, complete, vouched: false });
+                return Ok(OpenedFile { walk: TreeWalk::flat(entries), size, sha256, complete, vouched: false });
             }
         };
         let (manifest, size) = call.manifest(key)?;
@@ -50,9 +50,9 @@ impl Origin {
             }
             Some(root) => TreeWalk::new(root),
             None if size == 0 => TreeWalk::flat(Vec::new()),
-            None => TreeWalk::flat(vec![Entry { key, size }]),
+            None => TreeWalk::flat(vec![ManifestEntry { key, size }]),
         };
-        Ok(Opened { walk, size, sha256, complete: true, vouched: true })
+        Ok(OpenedFile { walk, size, sha256, complete: true, vouched: true })
     }
 }
 

@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::runtime::Session;
 
 /// Milliseconds after which it is noticed that the session was told to end while the pipe is full.
-const PAUSE: u16 = 100;
+const NOTICED_AFTER_MS: u16 = 100;
 
 /// A pipe that another process of this user's reads. A write waits for its reader, until the session is told to end.
 pub struct Outlet {
@@ -44,7 +44,10 @@ impl Write for Outlet {
             }
             match self.pipe.write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    poll(&mut [PollFd::new(self.pipe.as_fd(), PollFlags::POLLOUT)], PollTimeout::from(PAUSE))?;
+                    poll(
+                        &mut [PollFd::new(self.pipe.as_fd(), PollFlags::POLLOUT)],
+                        PollTimeout::from(NOTICED_AFTER_MS),
+                    )?;
                 }
                 written => return written,
             }

@@ -13,7 +13,7 @@ use crate::id::Id;
 use crate::network::NetworkName;
 use crate::overlay::OverlayKind;
 use crate::peer::Peer;
-use crate::runtime::bounded_lines::{BoundedLines, Line, Until, is_timeout, uninterrupted};
+use crate::runtime::bounded_lines::{BoundedLines, StreamLine, UntilDeadline, is_timeout, uninterrupted};
 use crate::runtime::clock::Clock;
 use crate::runtime::secrecy::{Keyring, Stream};
 use crate::runtime::sockets;
@@ -22,13 +22,13 @@ use crate::wire::ring::{RingRequest, RingResponse};
 use crate::wire::{Body, Dialect, MAX_CONTROL_LINE, MAX_DATAGRAM_RECEIVED, Message, Request, Response, Sender};
 
 /// An answer may take this long.
-pub(super) const PATIENCE: Duration = Duration::from_millis(500);
+pub(super) const ANSWER_LIMIT: Duration = Duration::from_millis(500);
 
 /// Times that a datagram is sent at most.
 pub(super) const TRIES: u32 = 3;
 
 /// Places near which each Kademlia peer is asked whom it knows: itself, and as many halves, quarters, … of the space.
-const PLACES: usize = 8;
+const ASKED_PLACES: usize = 8;
 
 /// A guest of the network, which asks as `id`.
 #[derive(Clone)]
@@ -41,7 +41,7 @@ pub(super) struct Guest {
 }
 
 /// A question that goes out by a datagram.
-struct Question {
+struct SurveyQuestion {
     to: SocketAddr,
     dialect: Dialect,
     request: Request,
@@ -55,7 +55,7 @@ const UNSEALED: &[u8] = b"something that is not sealed under the network key";
 
 /// What came on questions.
 #[derive(Default)]
-struct Answers {
+struct SurveyAnswers {
     /// By the questions' places.
     right: BTreeMap<usize, Response>,
     /// From where something came that is no message of a peer's, and how it begins.
@@ -63,7 +63,7 @@ struct Answers {
 }
 
 /// Who answers a ping.
-pub(super) enum Found {
+pub(super) enum PingAnswer {
     Peer(Peer, OverlayKind),
     /// Something that is no peer, and how what it says begins.
     Strange(SocketAddr, String),
@@ -73,14 +73,14 @@ pub(super) enum Found {
 impl Guest {
     /// Which peer answers first at one of `targets`, and of which of `overlays` it is. `magic` names the questions; the
     /// numbers that follow do as well.
-    pub(super) fn find(&self, targets: &[SocketAddr], overlays: &[OverlayKind], magic: u64) -> io::Result<Found> {
+    pub(super) fn find(&self, targets: &[SocketAddr], overlays: &[OverlayKind], magic: u64) -> io::Result<PingAnswer> {
         let ways: Vec<_> = targets.iter().flat_map(|&to| overlays.iter().map(move |&of| (to, of))).collect();
-        let pings = ways.iter().map(|&(to, of)| Question { to, dialect: of.dialect(), request: Request::Ping });
-        let Answers { right, strange } = self.exchange(&pings.collect::<Vec<_>>(), 1, magic)?;
+        let pings = ways.iter().map(|&(to, of)| SurveyQuestion { to, dialect: of.dialect(), request: Request::Ping });
+        let SurveyAnswers { right, strange } = self.exchange(&pings.collect::<Vec<_>>(), 1, magic)?;
         let mut peers = right.into_iter().filter_map(|(at, answer)| {
-            answer.node().map(|peer| Found::Peer(Peer::new(peer.id, ways[at].0), ways[at].1))
+            answer.node().map(|peer| PingAnswer::Peer(Peer::new(peer.id, ways[at].0), ways[at].1))
         });
-        let strange = strange.map_or(Found::Nobody, |(addr, said)| Found::Strange(addr, said));
+        let strange = strange.map_or(PingAnswer::Nobody, |(addr, said)| PingAnswer::Strange(addr, said));
         Ok(peers.next().unwrap_or(strange))
     }
 
@@ -94,10 +94,10 @@ impl Guest {
 
     /// Asks a peer who it is, and then whom it knows.
     fn ask_kademlia(&self, addr: SocketAddr, magic: u64) -> io::Result<Option<Surveyed>> {
-        let Found::Peer(peer, _) = self.find(&[addr], &[OverlayKind::Kademlia], magic)? else { return Ok(None) };
-        let places = std::iter::once(peer.id).chain((0..PLACES).map(|bit| peer.id.flip_bit(bit)));
-        let question = |id| Question { to: addr, dialect: Dialect::Kademlia, request: Request::FindNode { id } };
-        let questions: Vec<Question> = places.map(question).collect();
+        let PingAnswer::Peer(peer, _) = self.find(&[addr], &[OverlayKind::Kademlia], magic)? else { return Ok(None) };
+        let places = std::iter::once(peer.id).chain((0..ASKED_PLACES).map(|bit| peer.id.flip_bit(bit)));
+        let question = |id| SurveyQuestion { to: addr, dialect: Dialect::Kademlia, request: Request::FindNode { id } };
+        let questions: Vec<SurveyQuestion> = places.map(question).collect();
         let answers = self.exchange(&questions, questions.len(), magic + 1)?;
         let mut surveyed = Surveyed::new(peer, true);
         for answer in answers.right.into_values() {
@@ -114,21 +114,22 @@ impl Guest {
             SocketAddr::V4(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)),
             SocketAddr::V6(_) => TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)),
         }?;
-        SockRef::from(&listener).set_read_timeout(Some(PATIENCE))?;
-        let dial = || TcpStream::connect_timeout(&addr, PATIENCE).map(Arc::new);
-        let stream = Stream::open(addr, self.keys.as_deref(), PATIENCE, dial)?;
+        SockRef::from(&listener).set_read_timeout(Some(ANSWER_LIMIT))?;
+        let dial = || TcpStream::connect_timeout(&addr, ANSWER_LIMIT).map(Arc::new);
+        let stream = Stream::open(addr, self.keys.as_deref(), ANSWER_LIMIT, dial)?;
         let here = sockets::at_port(stream.tcp().local_addr()?, listener.local_addr()?.port());
         let ping = RingRequest::Ping { predecessors: Vec::new(), successors: Vec::new(), quiet: true };
         (&stream).write_all(&self.text(here, addr, Dialect::Ring, Request::Ring(ping), magic))?;
         let clock = Clock::start();
-        let limit = clock.now() + PATIENCE;
+        let limit = clock.now() + ANSWER_LIMIT;
         // Anybody may connect; who says something else is not the one that was asked.
         while clock.now() < limit {
             let (answering, _) = listener.accept()?;
             let answering = Arc::new(answering);
-            let Ok(answering) = Stream::accept(answering, self.keys.as_deref(), PATIENCE) else { continue };
-            let line = BoundedLines::default().next(Until::new(&answering, clock, limit), |_| MAX_CONTROL_LINE)?;
-            let Line::Text(line) = line else { continue };
+            let Ok(answering) = Stream::accept(answering, self.keys.as_deref(), ANSWER_LIMIT) else { continue };
+            let line =
+                BoundedLines::default().next(UntilDeadline::new(&answering, clock, limit), |_| MAX_CONTROL_LINE)?;
+            let StreamLine::Text(line) = line else { continue };
             if let Some((Response::Ring(RingResponse::Pong { peer, predecessors, successors }), _)) =
                 answer(Dialect::Ring, &line).filter(|(_, of)| *of == magic)
             {
@@ -142,15 +143,15 @@ impl Guest {
 
     /// Asks `questions` by datagrams until `enough` of them are answered; those without an answer are asked again. The
     /// answers come by the questions' places.
-    fn exchange(&self, questions: &[Question], enough: usize, magic: u64) -> io::Result<Answers> {
+    fn exchange(&self, questions: &[SurveyQuestion], enough: usize, magic: u64) -> io::Result<SurveyAnswers> {
         let socket = sockets::bind_udp(self.any)?;
         let (bound, clock) = (socket.local_addr()?, Clock::start());
         let here = sockets::advertised(bound, questions.iter().map(|question| question.to));
-        let mut answers = Answers::default();
+        let mut answers = SurveyAnswers::default();
         for round in 1..=TRIES {
             let open = questions.iter().zip(magic..).enumerate().filter(|(at, _)| !answers.right.contains_key(at));
             let sent = open.flat_map(|(_, (question, magic))| {
-                let &Question { to, dialect, ref request } = question;
+                let &SurveyQuestion { to, dialect, ref request } = question;
                 let mut text = self.text(here, to, dialect, request.clone(), magic);
                 let again = self.keys.as_ref().map(|keyring| keyring.seal(to, &mut text)).unwrap_or_default();
                 let to = if sockets::is_dual(bound) { sockets::mapped(to) } else { to };
@@ -160,7 +161,7 @@ impl Guest {
             if let Some(closed) = sent.reduce(|one, other| one.or(other)) {
                 closed?;
             }
-            let limit = Time::ZERO + PATIENCE * round;
+            let limit = Time::ZERO + ANSWER_LIMIT * round;
             while answers.right.len() < enough
                 && let Some((from, text)) = self.receive(&socket, limit - clock.now())?
             {

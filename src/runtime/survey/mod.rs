@@ -9,7 +9,7 @@
 //! have ended when the survey has.
 
 mod ask;
-mod crowd;
+mod heard_peers;
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,8 +23,8 @@ use rand::rngs::{StdRng, SysRng};
 use rand::{RngExt, SeedableRng, TryRng};
 use serde::Serialize;
 
-use ask::{Found, Guest};
-use crowd::Crowd;
+use ask::{Guest, PingAnswer};
+use heard_peers::HeardPeers;
 
 use super::clock::Clock;
 use super::secrecy::Keyring;
@@ -94,12 +94,12 @@ impl Surveyor {
         let guest = Guest { id: Id::random(&mut rng), any: sockets::every_address(), network, keys };
         let overlays = overlay.map_or(vec![OverlayKind::Kademlia, OverlayKind::Ring], |overlay| vec![overlay]);
         match guest.find(&targets, &overlays, magic(&mut rng))? {
-            Found::Peer(target, overlay) => Ok(Self { guest, rng, target, overlay }),
-            Found::Strange(addr, said) => {
+            PingAnswer::Peer(target, overlay) => Ok(Self { guest, rng, target, overlay }),
+            PingAnswer::Strange(addr, said) => {
                 let reason = format!("something answers at {addr}, but: it is no peer, and says {said:?}");
                 Err(io::Error::new(io::ErrorKind::InvalidData, reason))
             }
-            Found::Nobody => {
+            PingAnswer::Nobody => {
                 let names: Vec<String> = targets.iter().map(SocketAddr::to_string).collect();
                 let names = names.join(", ");
                 let bind = on_which_bind(&targets);
@@ -126,7 +126,7 @@ impl Surveyor {
     /// # Errors
     /// The system starts not even one thread. That nobody answers is none.
     pub fn survey(&mut self, seeds: &[SocketAddr]) -> io::Result<Vec<Surveyed>> {
-        let (clock, mut crowd) = (Clock::start(), Crowd::default());
+        let (clock, mut crowd) = (Clock::start(), HeardPeers::default());
         seeds.iter().for_each(|addr| crowd.meet(*addr));
         let (guest, overlay) = (self.guest.clone(), self.overlay);
         let guest = &guest;
@@ -197,7 +197,7 @@ mod tests {
             let took = stopwatch();
             let found = surveyor.survey(&seeds).expect("threads can be had");
             assert_eq!(found.iter().map(|of| (of.peer, of.answered)).collect::<Vec<_>>(), [(living.me(), true)]);
-            let one = ask::PATIENCE * ask::TRIES;
+            let one = ask::ANSWER_LIMIT * ask::TRIES;
             assert!(took() < 4 * one, "{:?} for {SILENT} that are silent for {one:?} each", took());
         }
     }

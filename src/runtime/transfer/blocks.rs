@@ -10,7 +10,7 @@ use super::buffer::{Buffer, cuts};
 use super::cancel::Cancel;
 use super::files_out::Writing;
 use super::{Workbench, failed, io_failed};
-use crate::file::Entry;
+use crate::file::ManifestEntry;
 use crate::id::{Id, Key};
 use crate::lease::Note;
 use crate::node::Event;
@@ -94,7 +94,7 @@ impl Workbench {
         let size = self.bring(&key, None, Holder::Peer(from), cancel, buffer)?;
         let bytes: Arc<[u8]> = buffer.pieces(size).collect::<Vec<_>>().concat().into();
         self.shared.ledger.offer_unless(cancel, put, key, bytes)?;
-        Ok(Outcome::Read { entry: Entry { key, size: size as u64 } })
+        Ok(Outcome::Read { entry: ManifestEntry { key, size: size as u64 } })
     }
 
     /// Pulls a block from another peer into the own store.

@@ -10,21 +10,21 @@ use crate::node::job::{JobError, JobErrorKind, JobId};
 
 /// The jobs that are out.
 #[derive(Default)]
-pub(super) struct Jobs {
-    out: HashMap<JobId, Out>,
+pub(super) struct JobsOut {
+    out: HashMap<JobId, JobOut>,
     /// The peer ends: no job waits for another peer.
     alone: bool,
 }
 
 #[derive(Default)]
-struct Out {
+struct JobOut {
     cancelled: bool,
     waiting_on: Option<Arc<TcpStream>>,
 }
 
-impl Jobs {
+impl JobsOut {
     pub(super) fn begin(&mut self, job: JobId) {
-        self.out.insert(job, Out::default());
+        self.out.insert(job, JobOut::default());
     }
 
     /// The connection that it waited on, if it still did.

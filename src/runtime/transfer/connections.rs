@@ -27,7 +27,7 @@ use crate::locks::{self, Ranked};
 use crate::node::Event;
 use crate::node::job::{JobError, JobErrorKind};
 use crate::recent::Recent;
-use crate::runtime::bounded_lines::{BoundedLines, Until, is_timeout};
+use crate::runtime::bounded_lines::{BoundedLines, UntilDeadline, is_timeout};
 use crate::runtime::clock::Clock;
 use crate::runtime::post::Post;
 use crate::runtime::secrecy::{Keyring, Stream};
@@ -62,7 +62,7 @@ const MAX_NARROW: usize = 256;
 const NARROW_FOR: Duration = Duration::from_secs(3600);
 
 /// An idle connection.
-struct Kept {
+struct IdleConnection {
     to: SocketAddr,
     stream: Stream,
     /// When it was last used.
@@ -71,8 +71,8 @@ struct Kept {
 
 /// What is known of the ways to others.
 #[derive(Default)]
-struct Known {
-    kept: VecDeque<Kept>,
+struct KnownWays {
+    kept: VecDeque<IdleConnection>,
     /// Hosts whose long packets do not come, and since when that is known.
     narrow: Recent<IpAddr, Time, MAX_NARROW>,
     /// Whether that was told of any.
@@ -82,7 +82,7 @@ struct Known {
 /// Idle connections that are kept, the one that was used last at the end. Where one more finds no room, the first goes:
 /// however many addresses have blocks pulled from them, no more descriptors are taken.
 pub(crate) struct Connections {
-    known: Ranked<Known>,
+    known: Ranked<KnownWays>,
     most: usize,
     /// Bytes of blocks received by way of any. It stands alone (`Relaxed`).
     received: AtomicU64,
@@ -95,7 +95,7 @@ impl Connections {
     /// None yet, and never more than `most`: of a peer that speaks from this address, if it is but one, under these
     /// keys.
     pub(in crate::runtime) fn new(most: usize, source: Option<IpAddr>, keys: Option<Arc<Keyring>>) -> Self {
-        let known = Ranked::new(&locks::CONNECTIONS, Known::default());
+        let known = Ranked::new(&locks::CONNECTIONS, KnownWays::default());
         Self { known, most, received: AtomicU64::default(), source, keys }
     }
 
@@ -145,7 +145,7 @@ impl Connections {
         expected: Option<u32>,
         cancel: &Cancel,
         events: &Post,
-    ) -> Result<Reply<'_>, JobError> {
+    ) -> Result<IncomingBlock<'_>, JobError> {
         let begin = clock.now();
         let mut kept = self.take(from, begin);
         loop {
@@ -163,8 +163,8 @@ impl Connections {
                 Ok((line, lines)) => {
                     let size = read_size(&line, from, expected)?;
                     let left = size as usize;
-                    let (connections, waits) = (self, Waits(cancel.clone()));
-                    return Ok(Reply { connections, clock, from, stream, lines, size, left, begin, waits });
+                    let (connections, waits) = (self, ConnectionWait(cancel.clone()));
+                    return Ok(IncomingBlock { connections, clock, from, stream, lines, size, left, begin, waits });
                 }
                 Err(error) if reused && !is_timeout(&error) => cancel.check()?,
                 Err(error) => {
@@ -189,7 +189,7 @@ impl Connections {
         if kept.len() >= self.most {
             kept.pop_front();
         }
-        kept.push_back(Kept { to, stream, used });
+        kept.push_back(IdleConnection { to, stream, used });
     }
 
     /// Closes connections that were not used for long.
@@ -213,13 +213,13 @@ pub(super) fn reply_in_time(
     longest: usize,
     clock: Clock,
 ) -> io::Result<String> {
-    let line = lines.reply(Until::new(stream, clock, clock.now() + SILENCE_LIMIT), longest)?;
+    let line = lines.reply(UntilDeadline::new(stream, clock, clock.now() + SILENCE_LIMIT), longest)?;
     stream.tcp().set_read_timeout(Some(SILENCE_LIMIT))?;
     Ok(line)
 }
 
 /// A block that is being received.
-pub(super) struct Reply<'a> {
+pub(super) struct IncomingBlock<'a> {
     connections: &'a Connections,
     clock: Clock,
     from: SocketAddr,
@@ -229,19 +229,19 @@ pub(super) struct Reply<'a> {
     size: u32,
     left: usize,
     begin: Time,
-    waits: Waits,
+    waits: ConnectionWait,
 }
 
 /// A job that waits on a connection, until this is dropped.
-struct Waits(Cancel);
+struct ConnectionWait(Cancel);
 
-impl Drop for Waits {
+impl Drop for ConnectionWait {
     fn drop(&mut self) {
         let _ = self.0.wait_on(None);
     }
 }
 
-impl Reply<'_> {
+impl IncomingBlock<'_> {
     /// Bytes of the block, as the peer says.
     pub(super) fn size(&self) -> u32 {
         self.size

@@ -12,22 +12,22 @@ use tempfile::NamedTempFile;
 
 use super::cancel::Cancel;
 use super::ledger::Ledger;
-use super::place::Place;
+use super::place::Destination;
 use super::{cannot_write, changed, failed, folder_of, io_failed};
 use crate::config::MAX_BLOCK_SIZE;
-use crate::file::{Entry, Form, LocalManifest};
+use crate::file::{LocalManifest, ManifestEntry, ManifestForm};
 use crate::id::{Id, Key};
 use crate::node::job::{JobError, JobErrorKind, Outcome, PutId};
 use crate::runtime::offers::Offered;
 
 /// The files being read. A reader travels with the one job that reads: none is here meanwhile.
 #[derive(Default)]
-pub(super) struct Readers(HashMap<PutId, Option<Reader>>);
+pub(super) struct Readers(HashMap<PutId, Option<FileReader>>);
 
 /// How jobs get at the files being read.
-pub(super) struct Reading<'a>(pub(super) &'a Ledger);
+pub(super) struct ReadingFiles<'a>(pub(super) &'a Ledger);
 
-pub(super) struct Reader {
+pub(super) struct FileReader {
     file: Arc<File>,
     path: PathBuf,
     at_start: Metadata,
@@ -39,17 +39,17 @@ pub(super) struct Reader {
 /// The local manifest, under a temporary name.
 struct Draft {
     file: NamedTempFile,
-    form: Form,
-    place: Place,
+    form: ManifestForm,
+    place: Destination,
 }
 
 impl Readers {
-    pub(super) fn forget(&mut self, put: PutId) -> Option<Reader> {
+    pub(super) fn forget(&mut self, put: PutId) -> Option<FileReader> {
         self.0.remove(&put).flatten()
     }
 }
 
-impl Reading<'_> {
+impl ReadingFiles<'_> {
     /// Reads, hashes and offers the next block; the first time, opens the file.
     pub(super) fn next(
         &self,
@@ -76,9 +76,8 @@ impl Reading<'_> {
         let mut reader = match self.0.with(|books| books.readers.0.insert(put, None)) {
             Some(Some(reader)) => reader,
             Some(None) => return Err(failed(JobErrorKind::Io, "by a fault of kadring, the file's reader is gone")),
-            None => {
-                Reader::open(path, manifest).inspect_err(|_| drop(self.0.with(|books| books.readers.forget(put))))?
-            }
+            None => FileReader::open(path, manifest)
+                .inspect_err(|_| drop(self.0.with(|books| books.readers.forget(put))))?,
         };
         let mut offered = None;
         let outcome = reader.next(piece, &mut offered);
@@ -91,9 +90,9 @@ impl Reading<'_> {
     fn put_back(
         &self,
         put: PutId,
-        reader: Reader,
+        reader: FileReader,
         read: Option<(Key, Offered)>,
-    ) -> Option<(Reader, Option<(Key, Offered)>)> {
+    ) -> Option<(FileReader, Option<(Key, Offered)>)> {
         self.0.with(|books| {
             let Some(place) = books.readers.0.get_mut(&put) else { return Some((reader, read)) };
             *place = Some(reader);
@@ -113,7 +112,7 @@ impl Reading<'_> {
     }
 }
 
-impl Reader {
+impl FileReader {
     fn open(path: &Path, manifest: Option<&LocalManifest>) -> Result<Self, JobError> {
         let cannot = |error: std::io::Error| io_failed(&format!("read '{}'", path.display()), &error);
         // Looked at before it is opened: opening a pipe would wait for its writer.
@@ -147,7 +146,7 @@ impl Reader {
             }
             return Ok(Outcome::End { size: self.offset, sha256 });
         }
-        let entry = Entry { key, size: size as u64 };
+        let entry = ManifestEntry { key, size: size as u64 };
         let block = Offered::Slice { file: Arc::clone(&self.file), offset: self.offset, size: size as u32 };
         *offered = Some((entry.key, block));
         self.offset += size as u64;
@@ -206,7 +205,7 @@ impl Draft {
     /// Of the file `of`, which gives `size` bytes.
     fn begin(manifest: &LocalManifest, of: &Metadata, size: u64) -> Result<Self, JobError> {
         let LocalManifest { path, form } = manifest;
-        let place = Place::of(path)?;
+        let place = Destination::of(path)?;
         place.check_for_manifest(of)?;
         place.check_folder()?;
         // Like any file that the user makes: as many may read it as the user lets.
@@ -219,7 +218,7 @@ impl Draft {
         Ok(draft)
     }
 
-    fn add(&mut self, entry: &Entry) -> Result<(), JobError> {
+    fn add(&mut self, entry: &ManifestEntry) -> Result<(), JobError> {
         self.write(&self.form.entry(entry))
     }
 
@@ -256,7 +255,7 @@ mod tests {
         let path = Path::new("/proc/self/stat");
         let (ledger, mut piece) = (Arc::new(Ledger::default()), [0; 1000]);
         let cancel = begun(&ledger);
-        let mut next = || Reading(&ledger).next(1, path, None, &cancel, &mut piece).expect("readable");
+        let mut next = || ReadingFiles(&ledger).next(1, path, None, &cancel, &mut piece).expect("readable");
         let Outcome::Read { entry } = next() else { panic!("it gives bytes") };
         assert!(entry.size > 0 && std::fs::metadata(path).expect("there").len() == 0);
         assert!(matches!(next(), Outcome::End { size, .. } if size == entry.size));
@@ -270,7 +269,7 @@ mod tests {
         std::fs::write(&path, vec![7; MAX_BLOCK_SIZE as usize + 1]).expect("writable");
         let (ledger, mut piece) = (Arc::new(Ledger::default()), [0; 1000]);
         let cancel = begun(&ledger);
-        let mut next = || Reading(&ledger).next(1, &path, None, &cancel, &mut piece).expect("readable");
+        let mut next = || ReadingFiles(&ledger).next(1, &path, None, &cancel, &mut piece).expect("readable");
         let (Outcome::Read { entry: first }, Outcome::Read { entry: second }) = (next(), next()) else {
             panic!("two blocks");
         };
@@ -285,7 +284,7 @@ mod tests {
             drop(books.readers.forget(1));
         });
         let block = Offered::Bytes(Arc::from([7]));
-        assert!(Reading(&ledger).put_back(1, reader, Some((second.key, block))).is_some());
+        assert!(ReadingFiles(&ledger).put_back(1, reader, Some((second.key, block))).is_some());
         assert!(ledger.offered(&second.key).is_none());
     }
 
@@ -296,7 +295,7 @@ mod tests {
         // Its store was cancelled, and nothing was here to be dropped.
         ledger.cancel(1);
         ledger.forget_put(1);
-        let error = Reading(&ledger).next(1, path, None, &cancel, &mut [0; 1000]).expect_err("it was cancelled");
+        let error = ReadingFiles(&ledger).next(1, path, None, &cancel, &mut [0; 1000]).expect_err("it was cancelled");
         assert_eq!(error.kind, JobErrorKind::Cancelled);
         assert!(ledger.with(|books| books.readers.0.is_empty()), "nobody would ever close it");
     }

@@ -2,7 +2,7 @@
 //!
 //! Others may be able to write to the folder. So the temporary file is made by us alone, or it is one that an earlier
 //! run of the same user left, which nobody else may write to: see [`is_ours`]. It is verified and renamed as one and
-//! the same file: see [`Part::finish`].
+//! the same file: see [`PartialFile::finish`].
 
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
@@ -17,7 +17,7 @@ use tempfile::TempPath;
 
 use super::cancel::Cancel;
 use super::ledger::Ledger;
-use super::place::{Place, is_ours_alone, is_same, temporary_names};
+use super::place::{Destination, is_ours_alone, is_same, temporary_names};
 use super::{cannot_write, cuts, failed, folder_of, io_failed};
 use crate::id::{Id, Key};
 use crate::node::job::{GetId, JobError, JobErrorKind, Outcome, Slot};
@@ -26,7 +26,7 @@ use crate::store::{free, hash_all};
 
 /// What to do about a file that stands at the destination.
 #[derive(Clone, Copy)]
-pub(super) struct Standing {
+pub(super) struct AtDest {
     /// Compare it first, if it has the right size.
     pub(super) compare: bool,
     /// It may be replaced.
@@ -35,21 +35,21 @@ pub(super) struct Standing {
 
 /// The files being written, each by several jobs at a time.
 #[derive(Default)]
-pub(super) struct Writers(HashMap<GetId, Arc<Part>>);
+pub(super) struct Writers(HashMap<GetId, Arc<PartialFile>>);
 
 /// How jobs get at the files being written.
 pub(super) struct Writing<'a>(pub(super) &'a Ledger);
 
 /// A file under its temporary name; or one that stands at the destination and is compared.
-pub(super) struct Part {
+pub(super) struct PartialFile {
     file: File,
     path: PathBuf,
-    place: Place,
+    place: Destination,
     replace: bool,
 }
 
 impl Writers {
-    pub(super) fn forget(&mut self, get: GetId) -> Option<Arc<Part>> {
+    pub(super) fn forget(&mut self, get: GetId) -> Option<Arc<PartialFile>> {
         self.0.remove(&get)
     }
 }
@@ -62,25 +62,25 @@ impl Writing<'_> {
         cancel: &Cancel,
         get: GetId,
         (dest, root, size): (&Path, &Id, u64),
-        standing: Standing,
+        standing: AtDest,
     ) -> Result<Outcome, JobError> {
         let opened = self.open(get, dest, root, size, standing);
         cancel.check().inspect_err(|_| self.0.forget_get(get))?;
         opened
     }
 
-    fn open(&self, get: GetId, dest: &Path, root: &Id, size: u64, standing: Standing) -> Result<Outcome, JobError> {
-        let place = Place::of(dest)?;
+    fn open(&self, get: GetId, dest: &Path, root: &Id, size: u64, standing: AtDest) -> Result<Outcome, JobError> {
+        let place = Destination::of(dest)?;
         if standing.compare
             && place.there.as_ref().is_some_and(|there| there.len() == size)
             && let Ok(file) = File::open(&place.path)
         {
             let path = place.path.clone();
-            self.enter(get, Part { file, path, place, replace: false });
+            self.enter(get, PartialFile { file, path, place, replace: false });
             return Ok(Outcome::Standing);
         }
         place.check_free(standing.replace)?;
-        let (part, resumed) = Part::open(place, root, size, standing.replace)?;
+        let (part, resumed) = PartialFile::open(place, root, size, standing.replace)?;
         self.enter(get, part);
         Ok(Outcome::Opened { resumed })
     }
@@ -130,18 +130,18 @@ impl Writing<'_> {
         Ok(Outcome::Done)
     }
 
-    fn enter(&self, get: GetId, part: Part) {
+    fn enter(&self, get: GetId, part: PartialFile) {
         drop(self.0.with(|books| books.writers.0.insert(get, Arc::new(part))));
     }
 
-    fn part(&self, get: GetId) -> Result<Arc<Part>, JobError> {
+    fn part(&self, get: GetId) -> Result<Arc<PartialFile>, JobError> {
         let part = self.0.with(|books| books.writers.0.get(&get).cloned());
         part.ok_or_else(|| failed(JobErrorKind::Cancelled, "the file is not being written any more"))
     }
 }
 
-impl Part {
-    fn open(place: Place, root: &Id, size: u64, replace: bool) -> Result<(Self, bool), JobError> {
+impl PartialFile {
+    fn open(place: Destination, root: &Id, size: u64, replace: bool) -> Result<(Self, bool), JobError> {
         let cannot = |error: &io::Error| cannot_write(&place.path, error);
         let mut names = temporary_names(&place.path, root);
         let (file, path) = loop {
@@ -241,15 +241,15 @@ mod tests {
     use super::*;
 
     const SIZE: u64 = 5;
-    const KEEP: Standing = Standing { compare: false, replace: false };
-    const FORCE: Standing = Standing { compare: false, replace: true };
+    const KEEP: AtDest = AtDest { compare: false, replace: false };
+    const FORCE: AtDest = AtDest { compare: false, replace: true };
 
     fn folder() -> tempfile::TempDir {
         tempfile::tempdir().unwrap()
     }
 
     /// Retrieves the file "bytes" to `dest`.
-    fn bring(dest: &Path, standing: Standing) -> Result<(), JobError> {
+    fn bring(dest: &Path, standing: AtDest) -> Result<(), JobError> {
         let (ledger, key) = (Ledger::default(), Id::of(b"bytes"));
         let writing = Writing(&ledger);
         writing.open(1, dest, &key, SIZE, standing)?;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::cancel::{Cancel, Jobs};
+use super::cancel::{Cancel, JobsOut};
 use super::files_in::Readers;
 use super::files_out::Writers;
 use crate::config::DELIVERED_MEMORY;
@@ -28,14 +28,14 @@ pub(super) struct Books {
     pub(super) offers: Offers,
     pub(super) readers: Readers,
     pub(super) writers: Writers,
-    pub(super) jobs: Jobs,
+    pub(super) jobs: JobsOut,
     /// Blocks that others asked for, and those that were sent to them.
-    pulls: Pulls,
+    pulls: OthersPulls,
 }
 
 /// What others pull: each block's key, and the host that its connection led to.
 #[derive(Default)]
-pub(crate) struct Pulls {
+pub(crate) struct OthersPulls {
     pub(crate) asked: Vec<(Key, IpAddr)>,
     pub(crate) delivered: Vec<(Key, IpAddr)>,
 }
@@ -76,9 +76,9 @@ impl Ledger {
     }
 
     /// What others pulled since it was last asked.
-    pub(crate) fn take_pulls(&self) -> Pulls {
+    pub(crate) fn take_pulls(&self) -> OthersPulls {
         if !self.has_pulls.load(Ordering::Acquire) {
-            return Pulls::default();
+            return OthersPulls::default();
         }
         self.has_pulls.store(false, Ordering::Release);
         self.with(|books| std::mem::take(&mut books.pulls))

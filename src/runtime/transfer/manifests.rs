@@ -6,7 +6,7 @@ use std::path::Path;
 use super::buffer::Buffer;
 use super::{failed, io_failed};
 use crate::file::Manifest;
-use crate::file::local::{self, Listed};
+use crate::file::local::{self, ManifestContent};
 use crate::id::{Id, Key};
 use crate::node::job::{JobError, JobErrorKind, Outcome};
 use crate::whole_file;
@@ -27,12 +27,12 @@ pub(super) fn unpack(key: &Key, buffer: &Buffer, size: usize) -> Result<Outcome,
 }
 
 /// What a local manifest lists, as an outcome.
-pub(super) fn listed((Listed { entries, sha256 }, root): (Listed, Id)) -> Outcome {
+pub(super) fn listed((ManifestContent { entries, sha256 }, root): (ManifestContent, Id)) -> Outcome {
     Outcome::Manifest { entries, root, sha256 }
 }
 
 /// Reads a local manifest. Returns what it lists, and the SHA-256 of its text.
-pub(crate) fn read_manifest(path: &Path) -> Result<(Listed, Id), JobError> {
+pub(crate) fn read_manifest(path: &Path) -> Result<(ManifestContent, Id), JobError> {
     let cannot = |error: io::Error| io_failed(&format!("read the manifest file '{}'", path.display()), &error);
     let there = std::fs::metadata(path).map_err(cannot)?;
     if !there.is_file() {

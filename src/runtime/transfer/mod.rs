@@ -25,14 +25,14 @@ use std::time::Duration;
 
 pub(super) use connections::Connections;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-pub(super) use ledger::{Ledger, Pulls};
+pub(super) use ledger::{Ledger, OthersPulls};
 pub(crate) use manifests::read_manifest;
 pub(crate) use place::{is_ours_alone, put_whole, temporary_names};
 
 use self::buffer::{Buffer, cuts};
 use self::cancel::Cancel;
-use self::files_in::Reading;
-use self::files_out::{Standing, Writing};
+use self::files_in::ReadingFiles;
+use self::files_out::{AtDest, Writing};
 use self::manifests::{listed, unpack};
 use super::channels::{Gauged, JOBS};
 use super::look;
@@ -49,15 +49,15 @@ use crate::store::{StoreError, StoreErrorKind};
 const IDLE: Duration = Duration::from_secs(5);
 
 /// A job on its way to a worker.
-pub(super) struct Order {
+pub(super) struct Assignment {
     pub(super) job: JobId,
     pub(super) work: Job,
 }
 
 /// The workers.
 pub(super) struct Pool {
-    orders: Sender<Order>,
-    inbox: Receiver<Order>,
+    orders: Sender<Assignment>,
+    inbox: Receiver<Assignment>,
     /// Workers that wait, less orders that wait: below zero, more workers are needed. Each change reads and writes this
     /// one number in one step, so all threads see the changes in one order (`SeqCst` only says so plainly: orders
     /// themselves go through the channel).
@@ -77,7 +77,7 @@ impl Pool {
 
     /// Gives a job to a worker, or says why there is none for it. The node has no more jobs out than the channel has
     /// room for, so this does not wait.
-    pub(super) fn start(&mut self, order: Order) -> Result<(), (JobId, JobError)> {
+    pub(super) fn start(&mut self, order: Assignment) -> Result<(), (JobId, JobError)> {
         self.bench.shared.ledger.begin(order.job);
         if let Err(refused) = self.orders.try_send(order) {
             return Err(self.refuse(refused.into_inner(), "more is going on at once than this peer allows".to_owned()));
@@ -97,7 +97,7 @@ impl Pool {
         Ok(())
     }
 
-    fn refuse(&self, order: Order, reason: String) -> (JobId, JobError) {
+    fn refuse(&self, order: Assignment, reason: String) -> (JobId, JobError) {
         self.bench.shared.ledger.end(order.job);
         (order.job, failed(JobErrorKind::Io, reason))
     }
@@ -134,14 +134,14 @@ struct Workbench {
 }
 
 impl Workbench {
-    fn work(&self, inbox: &Receiver<Order>, idle: &AtomicIsize) {
+    fn work(&self, inbox: &Receiver<Assignment>, idle: &AtomicIsize) {
         let mut buffer = Buffer::default();
         loop {
             let order = next_order(inbox, idle);
             // Connections are kept no longer than a worker without work, so the last worker to end closes the last one.
             let begin = self.shared.clock.gauged(gauges::since());
             self.shared.connections.close_stale(begin);
-            let Some(Order { job, work }) = order else { return };
+            let Some(Assignment { job, work }) = order else { return };
             let cancel = self.shared.ledger.of(job);
             Gauged::Jobs.note(inbox.len());
             gauges::name(look::at(&work));
@@ -159,7 +159,7 @@ impl Workbench {
     fn perform(&self, work: Job, cancel: &Cancel, buffer: &mut Buffer) -> Result<Outcome, JobError> {
         cancel.check()?;
         let shared = &*self.shared;
-        let (reading, writing) = (Reading(&shared.ledger), Writing(&shared.ledger));
+        let (reading, writing) = (ReadingFiles(&shared.ledger), Writing(&shared.ledger));
         match work {
             Job::ReadNext { put, path, manifest } => {
                 fault::point(Role::Transfer);
@@ -177,7 +177,7 @@ impl Workbench {
                 self.pull((&key, size), &laid(key, leases), from, cancel, buffer.piece())
             }
             Job::Open { get, dest, root, size, compare, replace, only } => {
-                let opened = writing.open_unless(cancel, get, (&dest, &root, size), Standing { compare, replace })?;
+                let opened = writing.open_unless(cancel, get, (&dest, &root, size), AtDest { compare, replace })?;
                 self.write_only(get, only, opened, buffer)
             }
             Job::Check { get, slot } => writing.check(get, &slot, buffer.piece()),
@@ -218,7 +218,7 @@ impl Workbench {
 }
 
 /// Waits for an order; none once there is nothing to do any more.
-fn next_order(inbox: &Receiver<Order>, idle: &AtomicIsize) -> Option<Order> {
+fn next_order(inbox: &Receiver<Assignment>, idle: &AtomicIsize) -> Option<Assignment> {
     loop {
         match gauges::wait(|| inbox.recv_timeout(IDLE)) {
             Ok(order) => return Some(order),

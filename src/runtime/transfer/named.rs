@@ -23,13 +23,13 @@ use crate::id::Id;
 use crate::name::FileName;
 use crate::node::job::{JobError, JobErrorKind, NamedJob, NamedOutcome, Resolution, Version, resolve};
 use crate::runtime::bounded_lines::{BoundedLines, is_timeout};
-use crate::runtime::named::{Asked, Folder, PART, ask, time_of, version_of};
+use crate::runtime::named::{FileRequest, PART, WorkingFolder, ask, time_of, version_of};
 use crate::runtime::secrecy::Stream;
 use crate::store::hash_all;
 use crate::wire::MAX_REQUEST_LINE;
 
 /// A file that is on its way here.
-struct Incoming<'a> {
+struct IncomingFile<'a> {
     bench: &'a Workbench,
     stream: Stream,
     from: SocketAddr,
@@ -41,7 +41,7 @@ struct Incoming<'a> {
 }
 
 /// A file that came, under its temporary name.
-struct Arrived {
+struct ArrivedFile {
     temporary: NamedTempFile,
     sha256: Id,
 }
@@ -63,7 +63,7 @@ impl Workbench {
 
     fn named_in(
         &self,
-        folder: &Folder,
+        folder: &WorkingFolder,
         job: NamedJob,
         cancel: &Cancel,
         piece: &mut [u8],
@@ -84,14 +84,14 @@ impl Workbench {
             NamedJob::Touch { file } => touch(folder, file).map_err(|error| cannot_write(&folder.place(file), &error)),
             NamedJob::Keep { file, from, offered, ours, replace } => {
                 let here = folder.find(file).map_err(cannot("look for", &folder.place(file)))?;
-                let wish = Wish { file, from, offered, ours, replace, here };
+                let wish = KeepRequest { file, from, offered, ours, replace, here };
                 self.keep_named(folder, &wish, cancel, piece)
             }
             NamedJob::Receive { file, from, port } => {
-                let incoming = self.request_named(Asked { file, port: Some(port) }, from, cancel)?;
+                let incoming = self.request_named(FileRequest { file, port: Some(port) }, from, cancel)?;
                 folder.check_room(file, incoming.version.size)?;
                 let (size, dest) = (incoming.version.size, folder.received(file));
-                let Arrived { temporary, sha256 } = incoming.receive(folder, piece)?;
+                let ArrivedFile { temporary, sha256 } = incoming.receive(folder, piece)?;
                 temporary.persist(&dest).map_err(|error| cannot_write(&dest, &error.error))?;
                 Ok(NamedOutcome::Received { size, sha256 })
             }
@@ -101,17 +101,17 @@ impl Workbench {
     /// Has a file here as another peer has it, unless what is here must stay.
     fn keep_named(
         &self,
-        folder: &Folder,
-        wish: &Wish,
+        folder: &WorkingFolder,
+        wish: &KeepRequest,
         cancel: &Cancel,
         piece: &mut [u8],
     ) -> Result<NamedOutcome, JobError> {
-        let &Wish { file, from, here, .. } = wish;
+        let &KeepRequest { file, from, here, .. } = wish;
         if let (Some(version), Resolution::Stays) = (here, wish.resolution(wish.offered)) {
             wish.tell_of_two(wish.offered, true);
             return Ok(NamedOutcome::Kept { version, written: false });
         }
-        let incoming = self.request_named(Asked { file, port: None }, from, cancel)?;
+        let incoming = self.request_named(FileRequest { file, port: None }, from, cancel)?;
         let version = incoming.version;
         let resolution = wish.resolution(Some(version));
         match (here, resolution) {
@@ -124,7 +124,7 @@ impl Workbench {
         }
         folder.check_announced(file, version)?;
         let _share = folder.share(file, version.size, from).map_err(|reason| failed(JobErrorKind::Full, reason))?;
-        let Arrived { temporary, sha256 } = incoming.receive(folder, piece)?;
+        let ArrivedFile { temporary, sha256 } = incoming.receive(folder, piece)?;
         let dest = folder.place(file);
         let cannot = |error: &io::Error| cannot_write(&dest, error);
         if let Some(here) = here.filter(|here| resolution == Resolution::Compared || *here == version) {
@@ -160,7 +160,12 @@ impl Workbench {
     }
 
     /// Asks a peer for a file and reads the first line of its answer.
-    fn request_named(&self, asked: Asked, from: SocketAddr, cancel: &Cancel) -> Result<Incoming<'_>, JobError> {
+    fn request_named(
+        &self,
+        asked: FileRequest,
+        from: SocketAddr,
+        cancel: &Cancel,
+    ) -> Result<IncomingFile<'_>, JobError> {
         let stream = self.shared.connections.connect(self.shared.clock, from, cancel)?;
         let mut lines = BoundedLines::default();
         let clock = self.shared.clock;
@@ -179,12 +184,12 @@ impl Workbench {
             ));
         };
         let version = Version { size, modified };
-        Ok(Incoming { bench: self, stream, from, file: asked.file, version, lines, cancel: cancel.clone() })
+        Ok(IncomingFile { bench: self, stream, from, file: asked.file, version, lines, cancel: cancel.clone() })
     }
 }
 
 /// What a [`NamedJob::Keep`] is about, and what is here.
-struct Wish {
+struct KeepRequest {
     file: FileName,
     from: SocketAddr,
     offered: Option<Version>,
@@ -193,7 +198,7 @@ struct Wish {
     here: Option<Version>,
 }
 
-impl Wish {
+impl KeepRequest {
     /// Two versions of a file met that were stored apart, as on both sides of a cut: one of them goes, and whoever
     /// reads this log hears which. That a user's store takes the place of what was there is as it should be.
     fn tell_of_two(&self, theirs: Option<Version>, ours_stays: bool) {
@@ -220,9 +225,9 @@ impl Wish {
     }
 }
 
-impl Incoming<'_> {
+impl IncomingFile<'_> {
     /// Receives the file under a temporary name in `folder`, and compares its hash with the one announced.
-    fn receive(mut self, folder: &Folder, piece: &mut [u8]) -> Result<Arrived, JobError> {
+    fn receive(mut self, folder: &WorkingFolder, piece: &mut [u8]) -> Result<ArrivedFile, JobError> {
         let place = folder.place(self.file);
         let cannot = |error: &io::Error| cannot_write(&place, error);
         let prefix = format!(".{}.pdf.", self.file);
@@ -257,7 +262,7 @@ impl Incoming<'_> {
             let reason = format!("peer {} sent other bytes of file {} than it announced", self.from, self.file);
             return Err(failed(JobErrorKind::Corrupt, reason));
         }
-        Ok(Arrived { temporary, sha256 })
+        Ok(ArrivedFile { temporary, sha256 })
     }
 
     /// Some of the `left` bytes. Where none come, the file is asked for again, by whoever wants it.
@@ -279,7 +284,7 @@ impl Incoming<'_> {
     }
 }
 
-impl Drop for Incoming<'_> {
+impl Drop for IncomingFile<'_> {
     fn drop(&mut self) {
         let _ = self.cancel.wait_on(None);
     }
@@ -291,7 +296,7 @@ fn another(file: FileName) -> JobError {
 }
 
 /// Makes an empty file, older than any other, unless there is one.
-fn touch(folder: &Folder, file: FileName) -> io::Result<NamedOutcome> {
+fn touch(folder: &WorkingFolder, file: FileName) -> io::Result<NamedOutcome> {
     if let Some(version) = folder.find(file)? {
         return Ok(NamedOutcome::Kept { version, written: false });
     }
@@ -316,7 +321,7 @@ mod tests {
         let file = "4103".parse().expect("a name");
         let wish = |here, replace| {
             let from = ([10, 0, 0, 1], 12_000).into();
-            Wish { file, from, offered: None, ours: Some(here), replace, here: Some(here) }
+            KeepRequest { file, from, offered: None, ours: Some(here), replace, here: Some(here) }
         };
         let told = wish(new, false).two(Some(old), true).expect("the one here stays");
         assert!(

@@ -25,14 +25,14 @@ const NAMES: usize = 8;
 const LONGEST_NAME: usize = 200;
 
 /// A place for a file.
-pub(super) struct Place {
+pub(super) struct Destination {
     /// Its name; where that was a link, what the link leads to.
     pub(super) path: PathBuf,
     /// The regular file that stands there.
     pub(super) there: Option<Metadata>,
 }
 
-impl Place {
+impl Destination {
     /// Looks at what stands at `path`. Only a regular file that may be written, or nothing, leaves room for another: a
     /// rename onto a device or a pipe would put a file in its place for everybody.
     ///
@@ -130,12 +130,12 @@ impl Place {
     }
 }
 
-/// Puts a small file in its place, unless another stands there: see [`Place`]. Whether it stood there before.
+/// Puts a small file in its place, unless another stands there: see [`Destination`]. Whether it stood there before.
 ///
 /// # Errors
 /// Another stands there that may not be replaced, or what the system refuses.
 pub(crate) fn put_whole(dest: &Path, bytes: &[u8], sha256: &Id, replace: bool) -> Result<bool, JobError> {
-    let place = Place::of(dest)?;
+    let place = Destination::of(dest)?;
     let same = |there: &Metadata| {
         there.len() == bytes.len() as u64
             && File::open(&place.path).and_then(|file| hash_all(&file)).is_ok_and(|hash| hash == *sha256)

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 /// Addresses of others that are remembered: at least so many, and at most twice as many.
-const MEMORY: usize = 4096;
+const ASKERS_KEPT: usize = 4096;
 
 /// Where each other peer spoke to this one last.
 #[derive(Default)]
@@ -22,7 +22,7 @@ pub(super) struct AskedAt {
 impl AskedAt {
     /// Something came from `from` to our address `at`.
     pub(super) fn heard(&mut self, from: SocketAddr, at: IpAddr) {
-        if self.young.insert(from, at).is_none() && self.young.len() > MEMORY {
+        if self.young.insert(from, at).is_none() && self.young.len() > ASKERS_KEPT {
             self.old = std::mem::take(&mut self.young);
         }
     }
@@ -58,8 +58,8 @@ mod tests {
         assert_eq!((asked_at.source(&addr(0)), asked_at.source(&addr(1))), (Some(there), None));
         for n in 1..200_000 {
             asked_at.heard(addr(n), here);
-            assert!(asked_at.young.len() + asked_at.old.len() <= 2 * MEMORY + 2);
-            assert_eq!(asked_at.source(&addr(n.saturating_sub(MEMORY / 2).max(1))), Some(here));
+            assert!(asked_at.young.len() + asked_at.old.len() <= 2 * ASKERS_KEPT + 2);
+            assert_eq!(asked_at.source(&addr(n.saturating_sub(ASKERS_KEPT / 2).max(1))), Some(here));
         }
         assert_eq!(asked_at.source(&addr(0)), None, "it made room");
         asked_at.forget(&addr(199_999));

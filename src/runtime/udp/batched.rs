@@ -19,7 +19,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg, sendmsg};
 
 use super::packet_info::{self, LeavesFrom};
-use super::{Arrived, BATCH, Leaving, Receive, Send};
+use super::{ArrivedDatagram, BATCH, LeavingDatagram, Receive, Send};
 use crate::config::{PADDED_MIN, PADDING};
 use crate::runtime::sockets::{canonical, is_dual, mapped};
 use crate::wire::MAX_DATAGRAM_RECEIVED;
@@ -37,14 +37,14 @@ const FLAGS: MsgFlags = MsgFlags::MSG_DONTWAIT;
 const ROOM: usize = MAX_DATAGRAM_RECEIVED + 1;
 
 /// Receives all that is there.
-pub(super) struct Receiver {
+pub(super) struct DatagramReceiver {
     socket: Arc<UdpSocket>,
     /// Of one run of zeros the system gives only those pages that a datagram reaches; an idle peer needs few.
     room: Vec<u8>,
     headers: MultiHeaders<SockaddrStorage>,
 }
 
-impl Receiver {
+impl DatagramReceiver {
     pub(super) fn new(socket: Arc<UdpSocket>) -> Self {
         let several = socket.local_addr().is_ok_and(|bound| bound.ip().is_unspecified());
         let headers = MultiHeaders::preallocate(BATCH, several.then(packet_info::room));
@@ -52,8 +52,8 @@ impl Receiver {
     }
 }
 
-impl Receive for Receiver {
-    fn receive(&mut self, take: &mut dyn FnMut(Arrived<'_>)) -> io::Result<()> {
+impl Receive for DatagramReceiver {
+    fn receive(&mut self, take: &mut dyn FnMut(ArrivedDatagram<'_>)) -> io::Result<()> {
         let mut came = [(0_usize, None, None); BATCH];
         let mut count = 0;
         let (buffers, _) = self.room.as_chunks_mut::<ROOM>();
@@ -66,7 +66,7 @@ impl Receive for Receiver {
         }
         for (buffer, &(len, from, at)) in buffers.iter().zip(&came[..count]) {
             if let Some(from) = from {
-                take(Arrived { from, at, bytes: &buffer[..len] });
+                take(ArrivedDatagram { from, at, bytes: &buffer[..len] });
             }
         }
         Ok(())
@@ -82,7 +82,7 @@ fn to_std(address: &SockaddrStorage) -> Option<SocketAddr> {
 }
 
 /// Sends as many as it can together.
-pub(super) struct Sender {
+pub(super) struct DatagramSender {
     socket: Arc<UdpSocket>,
     /// The socket serves both families.
     dual: bool,
@@ -96,7 +96,7 @@ pub(super) struct Sender {
     takes_runs: bool,
 }
 
-impl Sender {
+impl DatagramSender {
     pub(super) fn new(socket: Arc<UdpSocket>, sealed: bool) -> Self {
         let bound = socket.local_addr().ok();
         let several = bound.is_some_and(|bound| bound.ip().is_unspecified());
@@ -112,7 +112,7 @@ impl Sender {
     }
 
     /// The next datagrams in `range` that can leave as one; none: an empty range at its end.
-    fn next_run(&self, datagrams: &[Leaving], range: Range<usize>, pads: bool) -> Range<usize> {
+    fn next_run(&self, datagrams: &[LeavingDatagram], range: Range<usize>, pads: bool) -> Range<usize> {
         let end = range.end;
         let mut runs = range.filter(|_| self.takes_runs).map(|first| first..run_end(datagrams, first, pads));
         runs.find(|run| run.len() >= RUN_MIN).unwrap_or(end..end)
@@ -120,7 +120,7 @@ impl Sender {
 
     /// Sends datagrams as they are, with one call for each stretch that leaves from one address, if the system takes
     /// all.
-    fn send_each(&mut self, datagrams: &mut [Leaving], mut range: Range<usize>) {
+    fn send_each(&mut self, datagrams: &mut [LeavingDatagram], mut range: Range<usize>) {
         while !range.is_empty() {
             let from = datagrams[range.start].from;
             let end = range.clone().find(|&at| datagrams[at].from != from).unwrap_or(range.end);
@@ -137,7 +137,12 @@ impl Sender {
         }
     }
 
-    fn send_from(&mut self, from: Option<IpAddr>, datagrams: &[Leaving], range: Range<usize>) -> nix::Result<usize> {
+    fn send_from(
+        &mut self,
+        from: Option<IpAddr>,
+        datagrams: &[LeavingDatagram],
+        range: Range<usize>,
+    ) -> nix::Result<usize> {
         let slices: Vec<_> = datagrams[range.clone()].iter().map(|leaving| [IoSlice::new(&leaving.text)]).collect();
         let (socket, to) = (self.socket.as_raw_fd(), &self.to[range]);
         if let (Some(from), Some(headers)) = (from, &mut self.choice) {
@@ -148,7 +153,7 @@ impl Sender {
     }
 
     /// Sends datagrams as one that the system cuts.
-    fn send_run(&mut self, datagrams: &mut [Leaving], run: Range<usize>) {
+    fn send_run(&mut self, datagrams: &mut [LeavingDatagram], run: Range<usize>) {
         if run.is_empty() {
             return;
         }
@@ -171,14 +176,14 @@ impl Sender {
 }
 
 /// Makes all as long as the longest; returns its length.
-fn pad(datagrams: &mut [Leaving]) -> usize {
+fn pad(datagrams: &mut [LeavingDatagram]) -> usize {
     let longest = datagrams.iter().map(|leaving| leaving.text.len()).max().unwrap_or(0);
     datagrams.iter_mut().for_each(|leaving| leaving.text.resize(longest, b' '));
     longest
 }
 
-impl Send for Sender {
-    fn level(&mut self, datagrams: &mut [Leaving]) {
+impl Send for DatagramSender {
+    fn level(&mut self, datagrams: &mut [LeavingDatagram]) {
         let mut rest = 0..datagrams.len();
         while !rest.is_empty() {
             let run = self.next_run(datagrams, rest.clone(), true);
@@ -187,10 +192,12 @@ impl Send for Sender {
         }
     }
 
-    fn send(&mut self, datagrams: &mut [Leaving]) {
+    fn send(&mut self, datagrams: &mut [LeavingDatagram]) {
         let dual = self.dual;
         self.to.clear();
-        self.to.extend(datagrams.iter().map(|&Leaving { to, .. }| Some(if dual { mapped(to) } else { to }.into())));
+        self.to.extend(
+            datagrams.iter().map(|&LeavingDatagram { to, .. }| Some(if dual { mapped(to) } else { to }.into())),
+        );
         let mut rest = 0..datagrams.len();
         while !rest.is_empty() {
             let run = self.next_run(datagrams, rest.clone(), !self.sealed);
@@ -202,9 +209,9 @@ impl Send for Sender {
 }
 
 /// Where the datagrams end that go to where `first` goes and are as long, or long enough to be made so.
-fn run_end(datagrams: &[Leaving], first: usize, pads: bool) -> usize {
+fn run_end(datagrams: &[LeavingDatagram], first: usize, pads: bool) -> usize {
     let (mut shortest, mut longest) = (usize::MAX, 0);
-    let fits = |(before, leaving): &(usize, &Leaving)| {
+    let fits = |(before, leaving): &(usize, &LeavingDatagram)| {
         let len = leaving.text.len();
         (shortest, longest) = (shortest.min(len), longest.max(len));
         let padding = if shortest < PADDED_MIN || !pads { 0 } else { PADDING };
@@ -227,7 +234,7 @@ mod tests {
 
     fn through_batches(takes_runs: bool, texts: &[String]) -> [Vec<String>; 2] {
         let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").expect("a socket"));
-        let mut sender = Sender { takes_runs, ..Sender::new(socket, false) };
+        let mut sender = DatagramSender { takes_runs, ..DatagramSender::new(socket, false) };
         let got = through(&mut sender, texts);
         assert_eq!(sender.takes_runs, takes_runs, "the system refused a run");
         got
@@ -268,12 +275,17 @@ mod tests {
         let receiver = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         receiver.set_read_timeout(Some(std::time::Duration::from_secs(10))).expect("a timeout");
         let to = receiver.local_addr().expect("an address");
-        let mut sender = Sender::new(Arc::new(UdpSocket::bind("0.0.0.0:0").expect("a socket")), false);
+        let mut sender = DatagramSender::new(Arc::new(UdpSocket::bind("0.0.0.0:0").expect("a socket")), false);
         // A run, and one alone.
         for count in [5, 1] {
-            let leaving =
-                || Leaving { to, from: Some([192, 0, 2, 1].into()), text: b"text".to_vec(), asks: None, no_way: false };
-            let mut datagrams: Vec<Leaving> = std::iter::repeat_with(leaving).take(count).collect();
+            let leaving = || LeavingDatagram {
+                to,
+                from: Some([192, 0, 2, 1].into()),
+                text: b"text".to_vec(),
+                asks: None,
+                no_way: false,
+            };
+            let mut datagrams: Vec<LeavingDatagram> = std::iter::repeat_with(leaving).take(count).collect();
             sender.send(&mut datagrams);
             assert!(datagrams.iter().all(|leaving| leaving.from.is_none()), "nothing leaves from there");
             for _ in 0..count {

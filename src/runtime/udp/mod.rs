@@ -26,8 +26,8 @@ use super::channels::Gauged;
 use super::clock::Clock;
 use super::secrecy::Keyring;
 use super::{Role, fault, sockets, twins};
-use crate::gauges::{self, Doing};
-use crate::seal::Seen;
+use crate::gauges::{self, Activity};
+use crate::seal::SeenDatagrams;
 use crate::time::Time;
 use crate::wire::{Dialect, MAX_DATAGRAM_RECEIVED, Malformed, Message};
 
@@ -40,21 +40,21 @@ const BATCH: usize = 64;
 /// How datagrams come.
 trait Receive {
     /// Waits for at least one, and gives what came to `take`.
-    fn receive(&mut self, take: &mut dyn FnMut(Arrived<'_>)) -> io::Result<()>;
+    fn receive(&mut self, take: &mut dyn FnMut(ArrivedDatagram<'_>)) -> io::Result<()>;
 }
 
 /// How datagrams leave.
 trait Send {
     /// Makes those of one length that can leave as one only then. It is done to texts, before they are sealed.
-    fn level(&mut self, _datagrams: &mut [Leaving]) {}
+    fn level(&mut self, _datagrams: &mut [LeavingDatagram]) {}
 
     /// Sends them, and waits for nothing: what the system refuses is lost, as datagrams may be. Where that is because
     /// this machine has no way there, the datagram tells.
-    fn send(&mut self, datagrams: &mut [Leaving]);
+    fn send(&mut self, datagrams: &mut [LeavingDatagram]);
 }
 
 /// A datagram as it comes.
-struct Arrived<'a> {
+struct ArrivedDatagram<'a> {
     from: SocketAddr,
     /// The address of ours that it came to, where the socket has several and the system tells.
     at: Option<IpAddr>,
@@ -63,7 +63,7 @@ struct Arrived<'a> {
 
 /// A datagram as it leaves.
 #[derive(Clone)]
-struct Leaving {
+struct LeavingDatagram {
     to: SocketAddr,
     /// The address of ours that it shall leave from; none: the system chooses. So it does where that address is ours no
     /// longer, and this is none then.
@@ -75,7 +75,7 @@ struct Leaving {
     no_way: bool,
 }
 
-impl Leaving {
+impl LeavingDatagram {
     /// The system refused it.
     fn refused(&mut self, error: Errno) {
         log::debug!("a datagram to {} was refused: {error}", self.to);
@@ -87,10 +87,10 @@ impl Leaving {
 fn receiver(socket: Arc<UdpSocket>) -> Box<dyn Receive> {
     #[cfg(target_os = "linux")]
     if !twins::plain() {
-        return Box::new(batched::Receiver::new(socket));
+        return Box::new(batched::DatagramReceiver::new(socket));
     }
     debug_assert!(twins::plain(), "it is all that other systems have");
-    Box::new(plain::Receiver::new(socket))
+    Box::new(plain::DatagramReceiver::new(socket))
 }
 
 /// Sealed datagrams are sent as they are, to the byte.
@@ -98,9 +98,9 @@ fn receiver(socket: Arc<UdpSocket>) -> Box<dyn Receive> {
 fn sender(socket: Arc<UdpSocket>, sealed: bool) -> Box<dyn Send> {
     #[cfg(target_os = "linux")]
     if !twins::plain() {
-        return Box::new(batched::Sender::new(socket, sealed));
+        return Box::new(batched::DatagramSender::new(socket, sealed));
     }
-    Box::new(plain::Sender::new(socket))
+    Box::new(plain::DatagramSender::new(socket))
 }
 
 /// A datagram that came.
@@ -132,15 +132,21 @@ pub(super) struct Inbox {
 }
 
 /// Receives until the peer stops.
-pub(super) fn run(stopping: &AtomicBool, clock: Clock, socket: Arc<UdpSocket>, mut reader: Reader, inbox: &Inbox) {
+pub(super) fn run(
+    stopping: &AtomicBool,
+    clock: Clock,
+    socket: Arc<UdpSocket>,
+    mut reader: DatagramReader,
+    inbox: &Inbox,
+) {
     let mut receiver = receiver(socket);
     let mut dropped = 0;
     while !stopping.load(Ordering::Relaxed) {
         let mut datagrams = inbox.spent.try_recv().unwrap_or_default();
-        gauges::at(Doing::Waits);
+        gauges::at(Activity::Waits);
         let mut arrived_at = None;
         let received = receiver.receive(&mut |arrived| {
-            arrived_at = arrived_at.or_else(|| gauges::came(Doing::Datagrams));
+            arrived_at = arrived_at.or_else(|| gauges::came(Activity::Datagrams));
             datagrams.extend(reader.read(&arrived));
         });
         if let Err(error) = received {
@@ -163,23 +169,23 @@ pub(super) fn run(stopping: &AtomicBool, clock: Clock, socket: Arc<UdpSocket>, m
 }
 
 /// What understands datagrams.
-pub(super) struct Reader {
+pub(super) struct DatagramReader {
     dialect: Dialect,
     keys: Option<Arc<Keyring>>,
-    seen: Seen,
+    seen: SeenDatagrams,
     text: Vec<u8>,
 }
 
-impl Reader {
+impl DatagramReader {
     /// Of those in this dialect, sealed under these keys, if any.
     pub(super) fn new(dialect: Dialect, keys: Option<Arc<Keyring>>) -> Self {
-        Self { dialect, keys, seen: Seen::default(), text: Vec::new() }
+        Self { dialect, keys, seen: SeenDatagrams::default(), text: Vec::new() }
     }
 
     /// What a datagram says; none if nobody can be told anything about it. What was sealed under no key of ours, or
     /// came before, is none.
-    fn read(&mut self, arrived: &Arrived<'_>) -> Option<Datagram> {
-        let &Arrived { from, at, bytes } = arrived;
+    fn read(&mut self, arrived: &ArrivedDatagram<'_>) -> Option<Datagram> {
+        let &ArrivedDatagram { from, at, bytes } = arrived;
         if bytes.len() > MAX_DATAGRAM_RECEIVED || from.port() == 0 {
             return None;
         }
@@ -189,12 +195,12 @@ impl Reader {
             return None;
         }
         keys.heard(from, key);
-        read(&Arrived { from, at, bytes: &self.text }, self.dialect)
+        read(&ArrivedDatagram { from, at, bytes: &self.text }, self.dialect)
     }
 }
 
-fn read(arrived: &Arrived<'_>, dialect: Dialect) -> Option<Datagram> {
-    let &Arrived { from, at, bytes } = arrived;
+fn read(arrived: &ArrivedDatagram<'_>, dialect: Dialect) -> Option<Datagram> {
+    let &ArrivedDatagram { from, at, bytes } = arrived;
     let message = match dialect.decode(bytes) {
         Ok(message) => Ok(message),
         Err(Malformed { magic: None, .. }) => {
@@ -210,7 +216,7 @@ fn read(arrived: &Arrived<'_>, dialect: Dialect) -> Option<Datagram> {
 pub(super) struct Outgoing {
     sender: Box<dyn Send>,
     /// Of the datagrams here, so many wait. The others keep room for a text.
-    leaving: Vec<Leaving>,
+    leaving: Vec<LeavingDatagram>,
     count: usize,
     keys: Option<Arc<Keyring>>,
     /// The one address that the socket is bound to, if it is one.
@@ -219,7 +225,7 @@ pub(super) struct Outgoing {
     /// Requests that did not leave, for this machine has no way there.
     unsent: Vec<(SocketAddr, u64)>,
     #[cfg(debug_assertions)]
-    weather: Option<weather::Weather>,
+    weather: Option<weather::DatagramWeather>,
 }
 
 impl Outgoing {
@@ -235,7 +241,7 @@ impl Outgoing {
             asked_at: AskedAt::default(),
             unsent: Vec::new(),
             #[cfg(debug_assertions)]
-            weather: weather::Weather::of_environment(),
+            weather: weather::DatagramWeather::of_environment(),
         }
     }
 
@@ -249,7 +255,7 @@ impl Outgoing {
     pub(super) fn push(&mut self, to: SocketAddr, asks: Option<u64>, limit: usize, write: impl FnOnce(&mut Vec<u8>)) {
         let from = self.asked_at.source(&to);
         if self.count == self.leaving.len() {
-            self.leaving.push(Leaving { to, from, text: Vec::new(), asks, no_way: false });
+            self.leaving.push(LeavingDatagram { to, from, text: Vec::new(), asks, no_way: false });
         }
         let leaving = &mut self.leaving[self.count];
         (leaving.to, leaving.from, leaving.asks, leaving.no_way) = (to, from, asks, false);
@@ -274,9 +280,15 @@ impl Outgoing {
         let mut again = Vec::new();
         if let Some(keyring) = &self.keys {
             self.sender.level(leaving);
-            for Leaving { to, from, text, .. } in leaving.iter_mut() {
+            for LeavingDatagram { to, from, text, .. } in leaving.iter_mut() {
                 let sealed = keyring.seal(*to, text).into_iter();
-                again.extend(sealed.map(|text| Leaving { to: *to, from: *from, text, asks: None, no_way: false }));
+                again.extend(sealed.map(|text| LeavingDatagram {
+                    to: *to,
+                    from: *from,
+                    text,
+                    asks: None,
+                    no_way: false,
+                }));
             }
         }
         #[cfg(debug_assertions)]
@@ -319,7 +331,7 @@ mod tests {
     /// Sends `texts` to two sockets in turns of a few each, and returns what each of them got.
     pub(super) fn through(sender: &mut dyn Send, texts: &[String]) -> [Vec<String>; 2] {
         let receivers = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").expect("a socket"));
-        let leaving = |(index, text): (usize, &String)| Leaving {
+        let leaving = |(index, text): (usize, &String)| LeavingDatagram {
             to: receivers[index / 7 % 2].local_addr().expect("an address"),
             from: None,
             text: text.clone().into_bytes(),
@@ -343,7 +355,7 @@ mod tests {
         let texts: Vec<String> = (0..60).map(|n| "x".repeat(1 + n * 19)).collect();
         for bound in ["127.0.0.1:0", "0.0.0.0:0"] {
             let socket = Arc::new(UdpSocket::bind(bound).expect("a socket"));
-            let got = through(&mut plain::Sender::new(socket), &texts);
+            let got = through(&mut plain::DatagramSender::new(socket), &texts);
             for (which, got) in got.iter().enumerate() {
                 let sent: Vec<&String> =
                     texts.iter().enumerate().filter(|(n, _)| n / 7 % 2 == which).map(|(_, text)| text).collect();
@@ -356,14 +368,16 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn a_datagram_that_this_machine_has_no_way_for_tells() {
         type Make = fn(Arc<UdpSocket>) -> Box<dyn Send>;
-        let ways: [Make; 2] =
-            [|socket| Box::new(plain::Sender::new(socket)), |socket| Box::new(batched::Sender::new(socket, false))];
+        let ways: [Make; 2] = [
+            |socket| Box::new(plain::DatagramSender::new(socket)),
+            |socket| Box::new(batched::DatagramSender::new(socket, false)),
+        ];
         for way in ways {
             let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").expect("a socket"));
             // The second is of the other family.
             let here = socket.local_addr().expect("bound");
             let to = [here, "[::1]:7000".parse().expect("one"), here];
-            let leaving = |to| Leaving { to, from: None, text: b"text".to_vec(), asks: Some(7), no_way: false };
+            let leaving = |to| LeavingDatagram { to, from: None, text: b"text".to_vec(), asks: Some(7), no_way: false };
             let mut datagrams = to.map(leaving);
             way(socket).send(&mut datagrams);
             assert_eq!(datagrams.map(|leaving| leaving.no_way), [false, true, false]);
@@ -374,9 +388,9 @@ mod tests {
     fn both_ways_receive_the_same() {
         type Make = fn(Arc<UdpSocket>) -> Box<dyn Receive>;
         let ways: &[Make] = &[
-            |socket| Box::new(plain::Receiver::new(socket)),
+            |socket| Box::new(plain::DatagramReceiver::new(socket)),
             #[cfg(target_os = "linux")]
-            |socket| Box::new(batched::Receiver::new(socket)),
+            |socket| Box::new(batched::DatagramReceiver::new(socket)),
         ];
         for way in ways {
             let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").expect("a socket"));
@@ -387,7 +401,7 @@ mod tests {
             }
             let (mut receiver, mut got) = (way(socket), Vec::new());
             while got.len() < texts.len() {
-                let take = &mut |arrived: Arrived<'_>| got.push((arrived.from, arrived.bytes.to_vec()));
+                let take = &mut |arrived: ArrivedDatagram<'_>| got.push((arrived.from, arrived.bytes.to_vec()));
                 receiver.receive(take).expect("they are there");
             }
             let sent: Vec<_> = texts.into_iter().map(|text| (from.local_addr().expect("bound"), text)).collect();
@@ -403,7 +417,7 @@ mod tests {
         let (batches, arriving) = crossbeam_channel::bounded(0);
         let (_spent, spent) = crossbeam_channel::bounded(1);
         let run = std::thread::spawn(move || {
-            let reader = Reader::new(Dialect::Kademlia, None);
+            let reader = DatagramReader::new(Dialect::Kademlia, None);
             run(&AtomicBool::new(false), Clock::start(), socket, reader, &Inbox { batches, spent });
         });
         let ping =
@@ -435,7 +449,7 @@ mod tests {
         struct Notes(Arc<parking_lot::Mutex<Vec<Option<IpAddr>>>>);
 
         impl Send for Notes {
-            fn send(&mut self, datagrams: &mut [Leaving]) {
+            fn send(&mut self, datagrams: &mut [LeavingDatagram]) {
                 for leaving in datagrams {
                     self.0.lock().push(leaving.from);
                     leaving.from = leaving.from.filter(IpAddr::is_loopback);

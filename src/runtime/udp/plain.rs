@@ -7,46 +7,46 @@ use std::sync::Arc;
 
 use nix::sys::socket::{MsgFlags, SockaddrStorage, sendto};
 
-use super::{Arrived, Leaving, Receive, Send};
+use super::{ArrivedDatagram, LeavingDatagram, Receive, Send};
 use crate::runtime::sockets::{canonical, is_dual, mapped};
 use crate::wire::MAX_DATAGRAM_RECEIVED;
 
 /// Receives one datagram at a time.
-pub(super) struct Receiver {
+pub(super) struct DatagramReceiver {
     socket: Arc<UdpSocket>,
     room: Box<[u8]>,
 }
 
-impl Receiver {
+impl DatagramReceiver {
     pub(super) fn new(socket: Arc<UdpSocket>) -> Self {
         // One byte more than allowed shows which datagrams are too long.
         Self { socket, room: vec![0; MAX_DATAGRAM_RECEIVED + 1].into() }
     }
 }
 
-impl Receive for Receiver {
-    fn receive(&mut self, take: &mut dyn FnMut(Arrived<'_>)) -> io::Result<()> {
+impl Receive for DatagramReceiver {
+    fn receive(&mut self, take: &mut dyn FnMut(ArrivedDatagram<'_>)) -> io::Result<()> {
         let (count, from) = self.socket.recv_from(&mut self.room)?;
-        take(Arrived { from: canonical(from), at: None, bytes: &self.room[..count] });
+        take(ArrivedDatagram { from: canonical(from), at: None, bytes: &self.room[..count] });
         Ok(())
     }
 }
 
 /// Sends one datagram at a time.
-pub(super) struct Sender {
+pub(super) struct DatagramSender {
     socket: Arc<UdpSocket>,
     dual: bool,
 }
 
-impl Sender {
+impl DatagramSender {
     pub(super) fn new(socket: Arc<UdpSocket>) -> Self {
         let dual = socket.local_addr().is_ok_and(is_dual);
         Self { socket, dual }
     }
 }
 
-impl Send for Sender {
-    fn send(&mut self, datagrams: &mut [Leaving]) {
+impl Send for DatagramSender {
+    fn send(&mut self, datagrams: &mut [LeavingDatagram]) {
         for leaving in datagrams {
             let to = if self.dual { mapped(leaving.to) } else { leaving.to };
             // A full buffer is loss.

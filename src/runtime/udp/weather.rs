@@ -6,18 +6,18 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, make_rng};
 
-use super::Leaving;
+use super::LeavingDatagram;
 
 /// What becomes of datagrams.
-pub(super) struct Weather {
+pub(super) struct DatagramWeather {
     /// Of a hundred, so many are lost, leave twice, leave late.
     percent: [u32; 3],
     /// What leaves after the next ones.
-    late: Vec<Leaving>,
+    late: Vec<LeavingDatagram>,
     rng: StdRng,
 }
 
-impl Weather {
+impl DatagramWeather {
     /// The weather that the environment asks for, if it does.
     ///
     /// # Panics
@@ -30,7 +30,7 @@ impl Weather {
     }
 
     /// What is to leave now where these would.
-    pub(super) fn through(&mut self, leaving: &[Leaving]) -> Vec<Leaving> {
+    pub(super) fn through(&mut self, leaving: &[LeavingDatagram]) -> Vec<LeavingDatagram> {
         let [lost, doubled, late] = self.percent;
         let (mut now, mut later) = (Vec::new(), Vec::new());
         for datagram in leaving {

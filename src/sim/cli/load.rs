@@ -7,15 +7,15 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use indicatif::ProgressBar;
 
-use super::summary::{Cost, mean_hops, percent, percentile, summary};
-use super::{CliError, Stopwatch, Verdict, style, write_file};
+use super::summary::{RunCost, mean_hops, percent, percentile, summary};
+use super::{CliError, RunVerdict, Stopwatch, style, write_file};
 use crate::node::Purpose;
 use crate::overlay::OverlayKind;
 use crate::sim::args::SimArgs;
-use crate::sim::load::{Found, LoadPlan, LoadReport, Slice, Stage};
+use crate::sim::load::{LoadPlan, LoadReport, LoadStage, LookupResult, Slice};
 use crate::sim::memory;
 use crate::sim::plot::{Plot, Series};
-use crate::sim::table::Table;
+use crate::sim::table::TextTable;
 
 /// Steps of the progress bar.
 const STEPS: u64 = 1000;
@@ -25,22 +25,22 @@ pub(super) fn run(
     plan: &LoadPlan,
     out: &mut dyn Write,
     stopwatch: Stopwatch<'_>,
-) -> Result<Verdict, CliError> {
+) -> Result<RunVerdict, CliError> {
     check_memory(plan, out)?;
     let bar = ProgressBar::new(STEPS).with_style(style("{msg:12} {wide_bar} {percent} %, {eta} left"));
     let before = memory::occupied();
     let (start, grown) = (stopwatch(), Cell::new((Duration::ZERO, None)));
     let report = plan.run(|stage| match stage {
-        Stage::Growing(count, all) if count.is_multiple_of(all.div_ceil(100)) => {
+        LoadStage::Growing(count, all) if count.is_multiple_of(all.div_ceil(100)) => {
             bar.set_message("growing");
             bar.set_position(count as u64 * STEPS / all as u64);
         }
-        Stage::Growing(..) => {}
-        Stage::Grown => {
+        LoadStage::Growing(..) => {}
+        LoadStage::Grown => {
             grown.set((stopwatch(), memory::occupied()));
             bar.reset();
         }
-        Stage::Running(passed, all) => {
+        LoadStage::Running(passed, all) => {
             bar.set_message("running");
             bar.set_position((passed.as_secs_f64() / all.as_secs_f64() * STEPS as f64) as u64);
         }
@@ -48,7 +48,7 @@ pub(super) fn run(
     bar.finish_and_clear();
     let (stood, then) = grown.get();
     let more = |now: Option<u64>| Some(now?.saturating_sub(before?));
-    let cost = Cost {
+    let cost = RunCost {
         grown: stood.saturating_sub(start),
         ran: stopwatch().saturating_sub(stood),
         memory: more(then).zip(more(memory::occupied())),
@@ -61,7 +61,7 @@ pub(super) fn run(
     if let Some(path) = &args.svg {
         write_file(path, &plot(plan, &report).svg())?;
     }
-    Ok(Verdict::Passed)
+    Ok(RunVerdict::Passed)
 }
 
 /// Writes how much memory the run will take; it is an error if less is available.
@@ -79,8 +79,8 @@ fn check_memory(plan: &LoadPlan, out: &mut dyn Write) -> Result<(), CliError> {
     }
 }
 
-fn slices(report: &LoadReport) -> Table {
-    let mut table = Table::new([
+fn slices(report: &LoadReport) -> TextTable {
+    let mut table = TextTable::new([
         "second",
         "alive",
         "lookups",
@@ -121,7 +121,7 @@ fn slices(report: &LoadReport) -> Table {
 }
 
 fn plot(plan: &LoadPlan, report: &LoadReport) -> Plot {
-    let line = |name: &str, right: fn(&Found) -> bool| {
+    let line = |name: &str, right: fn(&LookupResult) -> bool| {
         let point = |slice: &Slice| {
             let asked = slice.found.len() + slice.unanswered;
             (slice.begins.as_secs_f64(), percent(slice.found.iter().filter(|found| right(found)).count(), asked))

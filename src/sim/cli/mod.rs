@@ -20,14 +20,14 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use thiserror::Error;
 
-use super::args::{ReplayArgs, ReproArgs, SimArgs, TraceArgs, Wanted};
+use super::args::{ReplayArgs, ReproArgs, RunKind, SimArgs, TraceArgs};
 use super::moments::columns::Style;
 use super::moments::reader::RecordError;
 use super::replay::replay_peer;
 use super::shrink::shrink;
 use super::storm::{StormPlan, StormReport};
 use super::trace::Trace;
-use super::world::{Recorded, Violation};
+use super::world::{RecordedItem, Violation};
 use crate::time::Time;
 
 /// Real time that has passed since a fixed moment.
@@ -35,7 +35,7 @@ pub type Stopwatch<'a> = &'a dyn Fn() -> Duration;
 
 /// The result of a run that took place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
+pub enum RunVerdict {
     /// All checks passed.
     Passed,
     /// A check failed; the output says which.
@@ -89,13 +89,13 @@ pub enum CliError {
 ///
 /// # Errors
 /// Why the run could not take place.
-pub fn sim(args: &SimArgs, out: &mut dyn Write, stopwatch: Stopwatch<'_>) -> Result<Verdict, CliError> {
+pub fn sim(args: &SimArgs, out: &mut dyn Write, stopwatch: Stopwatch<'_>) -> Result<RunVerdict, CliError> {
     match args.plan().map_err(CliError::Usage)? {
-        Wanted::Load(plan) => load::run(args, &plan, out, stopwatch),
-        Wanted::Saboteurs => sabotage::list(out),
-        Wanted::Sabotage(saboteur, plan) => sabotage::run(args, saboteur, &plan, out),
-        Wanted::Storm(plan) if args.soak => soak(args, &plan, out),
-        Wanted::Storm(plan) => storm(args, &plan, out),
+        RunKind::Load(plan) => load::run(args, &plan, out, stopwatch),
+        RunKind::Saboteurs => sabotage::list(out),
+        RunKind::Sabotage(saboteur, plan) => sabotage::run(args, saboteur, &plan, out),
+        RunKind::Storm(plan) if args.soak => soak(args, &plan, out),
+        RunKind::Storm(plan) => storm(args, &plan, out),
     }
 }
 
@@ -103,7 +103,7 @@ pub fn sim(args: &SimArgs, out: &mut dyn Write, stopwatch: Stopwatch<'_>) -> Res
 ///
 /// # Errors
 /// Why the run could not take place.
-pub fn repro(args: &ReproArgs, out: &mut dyn Write, stopwatch: Stopwatch<'_>) -> Result<Verdict, CliError> {
+pub fn repro(args: &ReproArgs, out: &mut dyn Write, stopwatch: Stopwatch<'_>) -> Result<RunVerdict, CliError> {
     repro::run(args, out, stopwatch)
 }
 
@@ -111,7 +111,7 @@ pub fn repro(args: &ReproArgs, out: &mut dyn Write, stopwatch: Stopwatch<'_>) ->
 ///
 /// # Errors
 /// Why the run could not take place.
-pub fn replay_file(args: &ReplayArgs, out: &mut dyn Write) -> Result<Verdict, CliError> {
+pub fn replay_file(args: &ReplayArgs, out: &mut dyn Write) -> Result<RunVerdict, CliError> {
     let path = &args.file;
     let file = File::open(path).map_err(in_file(path))?;
     let replayed = replay_peer(BufReader::new(file), args.peer).map_err(in_record(path))?;
@@ -128,7 +128,7 @@ pub fn replay_file(args: &ReplayArgs, out: &mut dyn Write) -> Result<Verdict, Cl
     }
     let Some(difference) = replayed.difference else {
         writeln!(out, "the same actions, every one")?;
-        return Ok(Verdict::Passed);
+        return Ok(RunVerdict::Passed);
     };
     let peer = difference.peer.map_or(String::new(), |peer| format!("peer {peer}, "));
     writeln!(out, "{peer}line {}, at {} s: action {} differs", difference.line, difference.at, difference.nth)?;
@@ -136,18 +136,18 @@ pub fn replay_file(args: &ReplayArgs, out: &mut dyn Write) -> Result<Verdict, Cl
     writeln!(out, "  event     {}", serde_json::to_string(&difference.event).unwrap_or_else(|e| e.to_string()))?;
     writeln!(out, "  recorded  {}", difference.recorded.as_ref().map_or("nothing more".to_owned(), json))?;
     writeln!(out, "  replayed  {}", difference.replayed.as_ref().map_or("nothing more".to_owned(), json))?;
-    Ok(Verdict::Failed)
+    Ok(RunVerdict::Failed)
 }
 
 /// `kadring trace`, for a terminal of this width, in colour or not.
 ///
 /// # Errors
 /// Why nothing can be shown.
-pub fn trace(args: &TraceArgs, style: Style, out: &mut dyn Write) -> Result<Verdict, CliError> {
+pub fn trace(args: &TraceArgs, style: Style, out: &mut dyn Write) -> Result<RunVerdict, CliError> {
     trace::run(args, style, out)
 }
 
-fn storm(args: &SimArgs, plan: &StormPlan, out: &mut dyn Write) -> Result<Verdict, CliError> {
+fn storm(args: &SimArgs, plan: &StormPlan, out: &mut dyn Write) -> Result<RunVerdict, CliError> {
     let trace = match &args.trace {
         Some(path) => Trace::to_file(File::create(path).map_err(in_file(path))?),
         None => Trace::digest_only(),
@@ -160,7 +160,7 @@ fn storm(args: &SimArgs, plan: &StormPlan, out: &mut dyn Write) -> Result<Verdic
     match ended {
         Ok(report) => {
             writeln!(out, "{report}")?;
-            Ok(Verdict::Passed)
+            Ok(RunVerdict::Passed)
         }
         Err(violation) => tell_failure(args, plan, &violation, out),
     }
@@ -176,7 +176,7 @@ fn recorded(args: &SimArgs, plan: &StormPlan, trace: Trace) -> Result<Result<Sto
     };
     let file = Rc::new(RefCell::new((BufWriter::new(opened.map_err(in_file(first))?), Ok(()))));
     let lines = Rc::clone(&file);
-    let write = move |recorded: Recorded<'_>| {
+    let write = move |recorded: RecordedItem<'_>| {
         let (file, written) = &mut *lines.borrow_mut();
         if let (Some(line), Ok(())) = (recorded.line(), &written) {
             *written = file.write_all(line.as_bytes());
@@ -192,7 +192,7 @@ fn recorded(args: &SimArgs, plan: &StormPlan, trace: Trace) -> Result<Result<Sto
 }
 
 /// Runs one storm after another, until one fails.
-fn soak(args: &SimArgs, first: &StormPlan, out: &mut dyn Write) -> Result<Verdict, CliError> {
+fn soak(args: &SimArgs, first: &StormPlan, out: &mut dyn Write) -> Result<RunVerdict, CliError> {
     let bar = ProgressBar::new_spinner().with_style(style("{spinner} {msg}"));
     for seed in first.seed.. {
         bar.set_message(format!("storm {seed}"));
@@ -207,7 +207,7 @@ fn soak(args: &SimArgs, first: &StormPlan, out: &mut dyn Write) -> Result<Verdic
             }
         }
     }
-    Ok(Verdict::Passed)
+    Ok(RunVerdict::Passed)
 }
 
 fn tell_schedule(plan: &StormPlan, out: &mut dyn Write) -> io::Result<()> {
@@ -225,7 +225,7 @@ fn tell_failure(
     plan: &StormPlan,
     violation: &Violation,
     out: &mut dyn Write,
-) -> Result<Verdict, CliError> {
+) -> Result<RunVerdict, CliError> {
     writeln!(out, "FAILED {violation}\nto run it again: {plan}")?;
     if args.shrink {
         let bar = ProgressBar::new_spinner().with_style(style("{spinner} shrinking: {msg}"));
@@ -242,7 +242,7 @@ fn tell_failure(
             writeln!(out, "FAILED {violation}")?;
         }
     }
-    Ok(Verdict::Failed)
+    Ok(RunVerdict::Failed)
 }
 
 fn style(template: &str) -> ProgressStyle {

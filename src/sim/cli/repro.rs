@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 
-use super::{CliError, Stopwatch, Verdict, in_file, style, write_file};
+use super::{CliError, RunVerdict, Stopwatch, in_file, style, write_file};
 use crate::sim::args::ReproArgs;
 use crate::sim::plot::{Plot, Series};
 use crate::sim::repro::{EXPERIMENTS, Experiment, Finding, Setup, find};
-use crate::sim::table::Table;
+use crate::sim::table::TextTable;
 
-pub(super) fn run(args: &ReproArgs, out: &mut dyn Write, stopwatch: Stopwatch<'_>) -> Result<Verdict, CliError> {
+pub(super) fn run(args: &ReproArgs, out: &mut dyn Write, stopwatch: Stopwatch<'_>) -> Result<RunVerdict, CliError> {
     let wanted: Vec<&Experiment> = match args.experiment.as_str() {
         "list" => return list(out),
         "all" => EXPERIMENTS.iter().collect(),
@@ -38,7 +38,7 @@ pub(super) fn run(args: &ReproArgs, out: &mut dyn Write, stopwatch: Stopwatch<'_
         let took = stopwatch().saturating_sub(start);
         writeln!(out, "{}", summary(wanted.len(), values, &missed, took))?;
     }
-    Ok(if missed.is_empty() { Verdict::Passed } else { Verdict::Failed })
+    Ok(if missed.is_empty() { RunVerdict::Passed } else { RunVerdict::Failed })
 }
 
 /// What came of so many experiments with so many values; `missed` names those of which some values are wrong.
@@ -54,13 +54,13 @@ fn summary(experiments: usize, values: usize, missed: &[(&str, usize)], took: Du
     )
 }
 
-fn list(out: &mut dyn Write) -> Result<Verdict, CliError> {
-    let mut table = Table::new(["experiment", "what it measures"]);
+fn list(out: &mut dyn Write) -> Result<RunVerdict, CliError> {
+    let mut table = TextTable::new(["experiment", "what it measures"]);
     for experiment in EXPERIMENTS {
         table.row([experiment.name.to_owned(), experiment.title.to_owned()]);
     }
     write!(out, "{}", table.text())?;
-    Ok(Verdict::Passed)
+    Ok(RunVerdict::Passed)
 }
 
 fn conduct(
@@ -90,8 +90,8 @@ fn conduct(
     Ok(findings)
 }
 
-fn tabulate(findings: &[Finding]) -> Table {
-    let mut table = Table::new(["what", "paper", "ours", "tolerance", "verdict"]);
+fn tabulate(findings: &[Finding]) -> TextTable {
+    let mut table = TextTable::new(["what", "paper", "ours", "tolerance", "verdict"]);
     for finding in findings {
         table.row([
             finding.what.clone(),

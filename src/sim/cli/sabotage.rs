@@ -2,14 +2,14 @@
 
 use std::io::{self, Write};
 
-use super::{CliError, Verdict, recorded, tell_schedule};
+use super::{CliError, RunVerdict, recorded, tell_schedule};
 use crate::sim::args::SimArgs;
-use crate::sim::kept::Wrong;
+use crate::sim::kept::DriverFault;
 use crate::sim::moments::columns::cut;
 use crate::sim::moments::history::{Collection, History, Seen};
-use crate::sim::sabotage::{Found, SABOTEURS, Saboteur};
+use crate::sim::sabotage::{Caught, SABOTEURS, Saboteur};
 use crate::sim::storm::StormPlan;
-use crate::sim::table::Table;
+use crate::sim::table::TextTable;
 use crate::sim::trace::Trace;
 use crate::sim::world::Violation;
 use crate::time::Time;
@@ -23,13 +23,13 @@ const MOMENTS: usize = 8;
 const WIDTH: usize = 92;
 
 /// The table of all of them.
-pub(super) fn list(out: &mut dyn Write) -> Result<Verdict, CliError> {
-    let mut table = Table::new(["saboteur", "what the driver does wrong"]);
+pub(super) fn list(out: &mut dyn Write) -> Result<RunVerdict, CliError> {
+    let mut table = TextTable::new(["saboteur", "what the driver does wrong"]);
     for saboteur in &SABOTEURS {
         table.row([saboteur.name.to_owned(), saboteur.broken.to_owned()]);
     }
     write!(out, "{}", table.text())?;
-    Ok(Verdict::Passed)
+    Ok(RunVerdict::Passed)
 }
 
 /// Runs this storm, if the faults that strike are given, or else the storms from its seed on until one shows it.
@@ -38,25 +38,25 @@ pub(super) fn run(
     saboteur: &'static Saboteur,
     plan: &StormPlan,
     out: &mut dyn Write,
-) -> Result<Verdict, CliError> {
-    let Some(Found { plan, violation }) = find(args, saboteur, plan) else {
+) -> Result<RunVerdict, CliError> {
+    let Some(Caught { plan, violation }) = find(args, saboteur, plan) else {
         writeln!(out, "{}: no storm shows that {}", saboteur.name, saboteur.broken)?;
-        return Ok(Verdict::Failed);
+        return Ok(RunVerdict::Failed);
     };
     tell(saboteur, &plan, &violation, out)?;
     drop(recorded(args, &plan, Trace::off())?);
-    Ok(Verdict::Passed)
+    Ok(RunVerdict::Passed)
 }
 
 /// This storm, if the faults that strike are given, or else the first from its seed on that shows it, with no more
 /// faults than it takes; and what did not hold.
-pub(super) fn find(args: &SimArgs, saboteur: &'static Saboteur, plan: &StormPlan) -> Option<Found> {
+pub(super) fn find(args: &SimArgs, saboteur: &'static Saboteur, plan: &StormPlan) -> Option<Caught> {
     if plan.only.is_some() || !plan.choices.is_empty() {
         return saboteur.hunt([plan.clone()]);
     }
     let plans = (plan.seed..).take(SEEDS as usize).map(|seed| args.resized(saboteur.plan(seed)));
     let found = saboteur.hunt(plans)?;
-    Some(Found { plan: saboteur.shorten(&found.plan), ..found })
+    Some(Caught { plan: saboteur.shorten(&found.plan), ..found })
 }
 
 fn tell(saboteur: &Saboteur, plan: &StormPlan, first: &Violation, out: &mut dyn Write) -> Result<(), CliError> {
@@ -70,7 +70,7 @@ fn tell(saboteur: &Saboteur, plan: &StormPlan, first: &Violation, out: &mut dyn 
     writeln!(out, "happened   at {at} s, peer {slot}: {what}")?;
     let wrongs = wrongs(&kept.wrongs, slot);
     writeln!(out, "\nthe driver did this:")?;
-    for Wrong { at, slot, what, .. } in wrongs.iter().skip(wrongs.len().saturating_sub(WRONGS)) {
+    for DriverFault { at, slot, what, .. } in wrongs.iter().skip(wrongs.len().saturating_sub(WRONGS)) {
         writeln!(out, "  {:>14}  peer {slot:<3} {what}", at.to_string())?;
     }
     let mut collection = Collection::default();
@@ -86,8 +86,8 @@ fn tell(saboteur: &Saboteur, plan: &StormPlan, first: &Violation, out: &mut dyn 
 }
 
 /// What the driver did to the peer that came to harm, or else to any.
-fn wrongs(all: &[Wrong], slot: usize) -> Vec<&Wrong> {
-    let own: Vec<&Wrong> = all.iter().filter(|wrong| wrong.slot == slot).collect();
+fn wrongs(all: &[DriverFault], slot: usize) -> Vec<&DriverFault> {
+    let own: Vec<&DriverFault> = all.iter().filter(|wrong| wrong.slot == slot).collect();
     if own.is_empty() { all.iter().collect() } else { own }
 }
 
@@ -96,7 +96,7 @@ fn wrongs(all: &[Wrong], slot: usize) -> Vec<&Wrong> {
 fn tell_moments(
     history: &History,
     (at, slot): (Time, usize),
-    wrong: Option<&&Wrong>,
+    wrong: Option<&&DriverFault>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let last_of = |slot: usize, until: Time| {

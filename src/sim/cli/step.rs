@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io::{self, BufReader, Write};
 
 use super::trace::name;
-use super::{CliError, Verdict, in_file, in_record, sabotage};
-use crate::sim::args::{ReplayArgs, SimArgs, Wanted};
+use super::{CliError, RunVerdict, in_file, in_record, sabotage};
+use crate::sim::args::{ReplayArgs, RunKind, SimArgs};
 use crate::sim::moments::columns::Style;
-use crate::sim::stepping::{Flow, Stepper};
+use crate::sim::stepping::{StepFlow, Stepper};
 
 /// Gives the next line, having asked for it with a prompt where a person types; none at the end.
-pub type Lines<'a> = &'a mut dyn FnMut(&str) -> io::Result<Option<String>>;
+pub type NextLine<'a> = &'a mut dyn FnMut(&str) -> io::Result<Option<String>>;
 
 /// What `kadring replay --step` steps through, in colour or not.
 ///
@@ -29,9 +29,9 @@ pub fn of_record(args: &ReplayArgs, style: Style) -> Result<Stepper, CliError> {
 /// There is no such storm.
 pub fn of_storm(args: &SimArgs, style: Style) -> Result<Stepper, CliError> {
     let plan = match args.plan().map_err(CliError::Usage)? {
-        Wanted::Storm(plan) => plan,
-        Wanted::Sabotage(saboteur, plan) => sabotage::find(args, saboteur, &plan).map_or(plan, |found| found.plan),
-        Wanted::Load(_) | Wanted::Saboteurs => return Err(CliError::Usage("--step needs one storm".to_owned())),
+        RunKind::Storm(plan) => plan,
+        RunKind::Sabotage(saboteur, plan) => sabotage::find(args, saboteur, &plan).map_or(plan, |found| found.plan),
+        RunKind::Load(_) | RunKind::Saboteurs => return Err(CliError::Usage("--step needs one storm".to_owned())),
     };
     started(Stepper::of_storm(plan, style).map_err(in_record("the storm".as_ref()))?, args.at)
 }
@@ -45,19 +45,19 @@ fn started(mut stepper: Stepper, at: Option<usize>) -> Result<Stepper, CliError>
 ///
 /// # Errors
 /// The lines cannot be read, or the answers cannot be written.
-pub fn step(mut stepper: Stepper, lines: Lines<'_>, out: &mut dyn Write) -> Result<Verdict, CliError> {
+pub fn step(mut stepper: Stepper, lines: NextLine<'_>, out: &mut dyn Write) -> Result<RunVerdict, CliError> {
     stepper.greet(out)?;
     loop {
         let line = lines(&stepper.prompt()).map_err(CliError::Input)?;
         let flow = match line {
             Some(line) => stepper.obey(&line, out)?,
             None => {
-                stepper.farewell(out)?;
-                Flow::End
+                stepper.closing_note(out)?;
+                StepFlow::End
             }
         };
-        if flow == Flow::End {
-            return Ok(if stepper.is_faithful() { Verdict::Passed } else { Verdict::Failed });
+        if flow == StepFlow::End {
+            return Ok(if stepper.is_faithful() { RunVerdict::Passed } else { RunVerdict::Failed });
         }
         out.flush()?;
     }

@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 
 use crate::node::Purpose;
 use crate::sim::deaths::DeathReport;
-use crate::sim::load::{FILE_BYTES, FileReport, Found, LoadPlan, LoadReport};
+use crate::sim::load::{FILE_BYTES, FileReport, LoadPlan, LoadReport, LookupResult};
 use crate::sim::tally::Amount;
 
 /// A death is to be known after this time.
@@ -15,7 +15,7 @@ const PROMISED: Duration = Duration::from_secs(10);
 
 /// The real cost of a run.
 #[derive(Clone, Copy)]
-pub(super) struct Cost {
+pub(super) struct RunCost {
     /// Real time until the network was grown.
     pub(super) grown: Duration,
     /// Real time from then to the end.
@@ -35,19 +35,19 @@ pub(super) fn percentile(mut values: Vec<Duration>, share: f64) -> Duration {
     values.get(at.round() as usize).copied().unwrap_or_default()
 }
 
-pub(super) fn mean_hops<'a>(found: impl Iterator<Item = &'a Found>) -> f64 {
+pub(super) fn mean_hops<'a>(found: impl Iterator<Item = &'a LookupResult>) -> f64 {
     let (sum, count) = found.fold((0, 0), |(sum, count), found| (sum + found.hops, count + 1));
     if count == 0 { 0.0 } else { f64::from(sum) / f64::from(count) }
 }
 
 /// All lines.
-pub(super) fn summary(plan: &LoadPlan, report: &LoadReport, cost: Cost) -> String {
+pub(super) fn summary(plan: &LoadPlan, report: &LoadReport, cost: RunCost) -> String {
     let parts = [costs(plan, report, cost), lookups(report), traffic(plan, report), deaths(&report.deaths)];
     parts.concat() + &files(report.files)
 }
 
 /// What the run took of this machine.
-fn costs(plan: &LoadPlan, report: &LoadReport, cost: Cost) -> String {
+fn costs(plan: &LoadPlan, report: &LoadReport, cost: RunCost) -> String {
     let peers = plan.peers as f64;
     let events = report.counts.events;
     let micros = |time: Duration| time.as_secs_f64() * 1e6;
@@ -75,7 +75,7 @@ fn lookups(report: &LoadReport) -> String {
     if asked == 0 {
         return String::new();
     }
-    let share = |right: fn(&&Found) -> bool| percent(report.found().filter(right).count(), asked);
+    let share = |right: fn(&&LookupResult) -> bool| percent(report.found().filter(right).count(), asked);
     let took: Vec<Duration> = report.found().map(|found| found.took).collect();
     format!(
         "{asked} lookups: {:.2} % ended, {:.2} % found the nearest peer, {:.2} % all of the nearest; \

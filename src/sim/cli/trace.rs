@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{CliError, Verdict, in_file, in_record};
+use super::{CliError, RunVerdict, in_file, in_record};
 use crate::sim::args::TraceArgs;
 use crate::sim::moments::columns::{self, Style};
 use crate::sim::moments::diff::{self, Side};
@@ -15,7 +15,7 @@ use crate::sim::moments::{chrome, page, picture};
 /// Writes a drawing to a file.
 type Draw<'a> = &'a dyn Fn(&mut dyn Write) -> io::Result<()>;
 
-pub(super) fn run(args: &TraceArgs, style: Style, out: &mut dyn Write) -> Result<Verdict, CliError> {
+pub(super) fn run(args: &TraceArgs, style: Style, out: &mut dyn Write) -> Result<RunVerdict, CliError> {
     let (history, mut complaints) = read(&args.files)?;
     if !args.diff.is_empty() {
         let (other, further) = read(&args.diff)?;
@@ -28,7 +28,7 @@ pub(super) fn run(args: &TraceArgs, style: Style, out: &mut dyn Write) -> Result
         writeln!(out, "{complaint}")?;
     }
     out.flush()?;
-    Ok(Verdict::Passed)
+    Ok(RunVerdict::Passed)
 }
 
 /// Who asks for what is not there is told what is wrong with the records: it may be in what is missing.

@@ -13,7 +13,7 @@ use crate::sim::world::World;
 
 /// The files of a run.
 #[derive(Default)]
-pub(super) struct Files {
+pub(super) struct LoadFiles {
     /// Those that are being stored, by the peer and its user's command: the key of the only block of bytes.
     storing: BTreeMap<(usize, CommandId), Key>,
     /// The blocks of those that were stored.
@@ -21,7 +21,7 @@ pub(super) struct Files {
     failed: usize,
 }
 
-impl Files {
+impl LoadFiles {
     /// The peer is gone, and with it what its user wanted.
     pub(super) fn forget(&mut self, slot: usize) {
         self.storing.retain(|(user, _), _| *user != slot);

@@ -8,8 +8,8 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::files::Files;
-use super::{Found, LoadPlan, LoadReport, SLICES, Slice, Stage};
+use super::files::LoadFiles;
+use super::{LoadPlan, LoadReport, LoadStage, LookupResult, SLICES, Slice};
 use crate::config::WIDTH;
 use crate::id::{Id, Key};
 use crate::node::{Answer, Command, CommandId, Notice};
@@ -19,8 +19,8 @@ use crate::sim::grown::populate;
 use crate::sim::kind;
 use crate::sim::lifetimes::Lifetimes;
 use crate::sim::network::slot as slot_of;
-use crate::sim::queue::Queue;
-use crate::sim::tally::Tally;
+use crate::sim::queue::EventQueue;
+use crate::sim::tally::PurposeTally;
 use crate::sim::truth::Directory;
 use crate::sim::world::{Rules, Violation, World};
 use crate::time::Time;
@@ -52,33 +52,33 @@ enum LoadStep {
 }
 
 /// What a peer announces.
-enum News {
+enum PeerNews {
     Joined,
     Dead(Peer),
 }
 
 /// What was announced by whom, and when.
-type Heard = Rc<RefCell<Vec<(Time, usize, News)>>>;
+type Heard = Rc<RefCell<Vec<(Time, usize, PeerNews)>>>;
 
 pub(super) struct LoadRun<'a> {
     plan: &'a LoadPlan,
     pub(super) world: World,
     directory: Directory,
     pub(super) rng: StdRng,
-    agenda: Queue<LoadStep>,
+    agenda: EventQueue<LoadStep>,
     open: BTreeMap<(usize, CommandId), Time>,
     slow: BTreeSet<usize>,
     /// Peers that have not announced yet that they have joined: lookups may miss them.
     joining: BTreeSet<usize>,
     heard: Heard,
     deaths: Deaths,
-    pub(super) files: Files,
+    pub(super) files: LoadFiles,
     slices: Vec<Slice>,
 }
 
 impl<'a> LoadRun<'a> {
     /// A grown network, and all that will happen in it.
-    pub(super) fn new(plan: &'a LoadPlan, progress: &mut impl FnMut(Stage)) -> Self {
+    pub(super) fn new(plan: &'a LoadPlan, progress: &mut impl FnMut(LoadStage)) -> Self {
         let shape = plan.shape;
         let mut rules =
             Rules::new(plan.seed, Box::new(move |me, config, seed| shape.kind.build(me, seed, config.guest)));
@@ -86,13 +86,14 @@ impl<'a> LoadRun<'a> {
         rules.config.replicas = plan.replicas;
         rules.checked = plan.peers <= CHECKED_PEERS;
         let mut world = World::new(rules);
-        let directory = populate(&mut world, &shape, plan.peers, |count| progress(Stage::Growing(count, plan.peers)));
-        progress(Stage::Grown);
+        let directory =
+            populate(&mut world, &shape, plan.peers, |count| progress(LoadStage::Growing(count, plan.peers)));
+        progress(LoadStage::Grown);
         let heard = Heard::default();
         let ear = Rc::clone(&heard);
         world.watch(Box::new(move |at, by, notice| match notice {
-            Notice::Joined { .. } => ear.borrow_mut().push((at, by, News::Joined)),
-            Notice::PeerDown { peer } => ear.borrow_mut().push((at, by, News::Dead(*peer))),
+            Notice::Joined { .. } => ear.borrow_mut().push((at, by, PeerNews::Joined)),
+            Notice::PeerDown { peer } => ear.borrow_mut().push((at, by, PeerNews::Dead(*peer))),
             _ => {}
         }));
         let mut run = Self {
@@ -100,13 +101,13 @@ impl<'a> LoadRun<'a> {
             world,
             directory,
             rng: StdRng::seed_from_u64(plan.seed ^ 0xf1e1d),
-            agenda: Queue::new(),
+            agenda: EventQueue::new(),
             open: BTreeMap::new(),
             slow: BTreeSet::new(),
             joining: BTreeSet::new(),
             heard,
             deaths: Deaths::default(),
-            files: Files::default(),
+            files: LoadFiles::default(),
             slices: Vec::new(),
         };
         run.plan_agenda();
@@ -170,9 +171,9 @@ impl<'a> LoadRun<'a> {
         }
     }
 
-    pub(super) fn run(mut self, progress: &mut impl FnMut(Stage)) -> Result<LoadReport, Violation> {
+    pub(super) fn run(mut self, progress: &mut impl FnMut(LoadStage)) -> Result<LoadReport, Violation> {
         let lasts = self.plan.lasts;
-        let mut before = Tally::default();
+        let mut before = PurposeTally::default();
         for nth in 0..SLICES as u32 {
             let begins = lasts * nth / SLICES as u32;
             self.slices.push(Slice { begins, ..Slice::default() });
@@ -192,7 +193,7 @@ impl<'a> LoadRun<'a> {
                 slice.alive = self.directory.peers().len();
             }
             before = sent;
-            progress(Stage::Running(end.since(Time::ZERO), lasts));
+            progress(LoadStage::Running(end.since(Time::ZERO), lasts));
         }
         let (world, mut deaths) = (&self.world, std::mem::take(&mut self.deaths));
         deaths.excuse_those_who_forgot(|by, whom| self.knows(by, &world.peer(whom)));
@@ -323,8 +324,8 @@ impl<'a> LoadRun<'a> {
     fn hear(&mut self) {
         for (at, by, news) in self.heard.take() {
             match news {
-                News::Joined => drop(self.joining.remove(&by)),
-                News::Dead(peer) => {
+                PeerNews::Joined => drop(self.joining.remove(&by)),
+                PeerNews::Dead(peer) => {
                     if let Some(whom) = slot_of(peer.addr).filter(|&slot| self.world.peer(slot) == peer) {
                         self.deaths.on_declared(at, by, whom, self.world.is_up(whom));
                     }
@@ -355,7 +356,7 @@ impl<'a> LoadRun<'a> {
             };
             let truth = self.truth(&key, &peers);
             let (nearest, all) = (peers.first() == truth.first(), peers == truth);
-            self.slices[slice].found.push(Found { asked, took, hops, nearest, all });
+            self.slices[slice].found.push(LookupResult { asked, took, hops, nearest, all });
         }
     }
 

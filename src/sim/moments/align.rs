@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 /// Clocks of one machine, told apart by no more than this, are left as they are, in microseconds.
-const GOOD: i64 = 500;
+const CLOCK_ERROR: i64 = 500;
 
 /// How much later the times of each life are to be taken, in microseconds. `least` tells for two lives, by their
 /// numbers, the least time that a message from the first to the second seems to take. The first life stays as it is
@@ -42,7 +42,7 @@ fn between(there: Option<i64>, back: Option<i64>) -> i64 {
     match (there, back) {
         (Some(there), Some(back)) => {
             let apart = (back - there) / 2;
-            if there >= 0 && back >= 0 && apart.abs() <= GOOD { 0 } else { apart }
+            if there >= 0 && back >= 0 && apart.abs() <= CLOCK_ERROR { 0 } else { apart }
         }
         (Some(there), None) => (-there).max(0),
         (None, Some(back)) => back.min(0),

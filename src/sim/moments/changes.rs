@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use super::history::{Cause, History, Seen};
+use super::history::{CameOf, History, Seen};
 use crate::id::Key;
 use crate::name::FileName;
 use crate::node::job::{Job, NamedJob, NamedOutcome, Outcome};
@@ -16,7 +16,7 @@ use crate::peer::Peer;
 /// Something that a peer knows from a moment on.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
-pub enum Change {
+pub enum KnownChange {
     /// The peer runs, and keeps this.
     Starts {
         /// The blocks that it found in its store.
@@ -57,7 +57,7 @@ pub enum Change {
 const SILENCE: i64 = 1_000_000;
 
 /// Files that jobs are about.
-type Files = BTreeMap<(usize, u64), FileName>;
+type JobFiles = BTreeMap<(usize, u64), FileName>;
 
 /// A message, as often as it was sent: the moments of that, and those that its arrivals are said to have come of.
 #[derive(Default)]
@@ -68,13 +68,13 @@ struct Copies {
 
 impl History {
     /// All changes of what peers know, in order: the moment, and what it changed for its peer.
-    pub fn changes(&self) -> Vec<(usize, Change)> {
+    pub fn changes(&self) -> Vec<(usize, KnownChange)> {
         let mut last: BTreeMap<usize, usize> = BTreeMap::new();
         for (number, seen) in self.moments.iter().enumerate() {
             last.insert(seen.peer, number);
         }
         let end = self.moments.last().map_or(0, |seen| seen.at);
-        let mut files = Files::new();
+        let mut files = JobFiles::new();
         let mut found = Vec::new();
         for (number, seen) in self.moments.iter().enumerate() {
             let changes = event_change(seen, &files).into_iter();
@@ -83,7 +83,7 @@ impl History {
             found.extend(changes.map(|change| (number, change)));
             let stopped = seen.moment.actions.contains(&Action::Stop);
             if last.get(&seen.peer) == Some(&number) && !stopped && end - seen.at > SILENCE {
-                found.push((number, Change::FallsSilent));
+                found.push((number, KnownChange::FallsSilent));
             }
         }
         found
@@ -104,7 +104,7 @@ impl History {
                     messages.entry((seen.peer, peer, message.magic)).or_default().sent.push(number);
                 }
             }
-            if let (Event::Message { from, message, .. }, Cause::Moment(cause)) = (&seen.moment.event, seen.cause)
+            if let (Event::Message { from, message, .. }, CameOf::Moment(cause)) = (&seen.moment.event, seen.cause)
                 && let Some(&peer) = peers.get(from)
             {
                 messages.entry((peer, seen.peer, message.magic)).or_default().came.push(cause);
@@ -120,33 +120,33 @@ impl History {
     }
 }
 
-fn event_change(seen: &Seen, files: &Files) -> Option<Change> {
+fn event_change(seen: &Seen, files: &JobFiles) -> Option<KnownChange> {
     match &seen.moment.event {
         Event::Start { held, .. } => {
-            Some(Change::Starts { keys: held.iter().map(|(key, _)| key.to_string()).collect() })
+            Some(KnownChange::Starts { keys: held.iter().map(|(key, _)| key.to_string()).collect() })
         }
         Event::JobDone { job, outcome: Outcome::Named(NamedOutcome::Kept { .. }) } => {
-            files.get(&(seen.peer, *job)).map(|file| Change::Keeps { key: file.to_string() })
+            files.get(&(seen.peer, *job)).map(|file| KnownChange::Keeps { key: file.to_string() })
         }
         _ => None,
     }
 }
 
-fn action_change(seen: &Seen, action: &Action, files: &mut Files) -> Option<Change> {
+fn action_change(seen: &Seen, action: &Action, files: &mut JobFiles) -> Option<KnownChange> {
     match action {
         Action::Start { job, work: Job::Named(NamedJob::Keep { file, .. } | NamedJob::Touch { file }) } => {
             files.insert((seen.peer, *job), *file);
             None
         }
         Action::Start { work: Job::Delete { key }, .. } => Some(drops(key)),
-        Action::Stop => Some(Change::Stops),
+        Action::Stop => Some(KnownChange::Stops),
         Action::Notify(notice) => match notice {
-            Notice::PeerUp { peer } => Some(Change::Meets { addr: peer.addr }),
-            Notice::PeerDown { peer } => Some(Change::Loses { addr: peer.addr }),
-            Notice::BlockStored { key, .. } => Some(Change::Keeps { key: key.to_string() }),
+            Notice::PeerUp { peer } => Some(KnownChange::Meets { addr: peer.addr }),
+            Notice::PeerDown { peer } => Some(KnownChange::Loses { addr: peer.addr }),
+            Notice::BlockStored { key, .. } => Some(KnownChange::Keeps { key: key.to_string() }),
             Notice::BlockDamaged { key } | Notice::BlockEnded { key } => Some(drops(key)),
             Notice::Route { route: RouteNotice::Successors { successors, .. } } => {
-                Some(Change::Follows { addrs: successors.iter().map(|Peer { addr, .. }| *addr).collect() })
+                Some(KnownChange::Follows { addrs: successors.iter().map(|Peer { addr, .. }| *addr).collect() })
             }
             _ => None,
         },
@@ -154,6 +154,6 @@ fn action_change(seen: &Seen, action: &Action, files: &mut Files) -> Option<Chan
     }
 }
 
-fn drops(key: &Key) -> Change {
-    Change::Drops { key: key.to_string() }
+fn drops(key: &Key) -> KnownChange {
+    KnownChange::Drops { key: key.to_string() }
 }

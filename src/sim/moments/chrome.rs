@@ -11,7 +11,7 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::history::{Cause, History, Seen};
+use super::history::{CameOf, History, Seen};
 use super::words::said;
 use crate::node::{Action, Event, Notice};
 use crate::record::{Queued, Work};
@@ -40,7 +40,7 @@ pub fn write(history: &History, moments: &[usize], out: &mut dyn Write) -> io::R
             "args": {"actions": actions, "timing": seen.moment.timing},
         }));
         lanes.draw(seen, moment, &mut events);
-        if let (Event::Message { message, .. }, Cause::Moment(sent)) = (&seen.moment.event, seen.cause)
+        if let (Event::Message { message, .. }, CameOf::Moment(sent)) = (&seen.moment.event, seen.cause)
             && shown(&sent)
         {
             let (sent, name) = (&history.moments[sent], said(&message.body));
@@ -109,19 +109,19 @@ impl Lanes {
 }
 
 /// What is under way: its sort, the life and its number there.
-type Span = (&'static str, usize, u64);
+type TrackSpan = (&'static str, usize, u64);
 
 /// Spans that have begun: when, in which process, and what they are.
 #[derive(Default)]
-struct Spans(BTreeMap<Span, (i64, usize, String)>);
+struct Spans(BTreeMap<TrackSpan, (i64, usize, String)>);
 
 impl Spans {
-    fn begin(&mut self, span: Span, (at, pid): (i64, usize), name: String) {
+    fn begin(&mut self, span: TrackSpan, (at, pid): (i64, usize), name: String) {
         self.0.insert(span, (at, pid, name));
     }
 
     /// Both ends are written at once, so that none is without the other.
-    fn end(&mut self, span: Span, until: i64, events: &mut Vec<Value>) {
+    fn end(&mut self, span: TrackSpan, until: i64, events: &mut Vec<Value>) {
         let Some((at, pid, name)) = self.0.remove(&span) else { return };
         let (sort, life, number) = span;
         let id = format!("{life}.{number}");

@@ -5,7 +5,7 @@
 
 use std::io::{self, Write};
 
-use super::history::{Cause, History};
+use super::history::{CameOf, History};
 
 /// How the text is written.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +65,7 @@ pub fn write(history: &History, moments: &[usize], way: &[usize], style: Style, 
 /// How much of a history is understood.
 pub(super) fn summary(history: &History, shown: usize) -> String {
     let (all, (messages, paired)) = (history.moments.len(), history.messages);
-    let roots = history.moments.iter().filter(|seen| matches!(seen.cause, Cause::Root(_))).count();
+    let roots = history.moments.iter().filter(|seen| matches!(seen.cause, CameOf::Root(_))).count();
     let share = 100.0 * history.explained() as f64 / all.max(1) as f64;
     let backwards = match history.backwards {
         0 => String::new(),

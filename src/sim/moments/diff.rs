@@ -21,7 +21,7 @@ pub struct Side<'a> {
 
 /// A row of the comparison: a moment of the left run, of the right one, or the same of both.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Row {
+pub(super) struct DiffRow {
     /// The number of the moment in each run.
     pub(super) moments: [Option<usize>; 2],
     /// Whether only one of the runs has it. Else a moment that stands alone happened at another point in the other run.
@@ -29,12 +29,12 @@ pub(super) struct Row {
 }
 
 /// A moment that says the same often is compared with so many of the other run, nearest in their count.
-const NEAR: usize = 24;
+const NEAREST_COMPARED: usize = 24;
 /// Moments that are the same are shown for so many rows before and after what differs.
 const AROUND: usize = 3;
 
 /// Compares two runs.
-pub(super) fn compare(left: Side<'_>, right: Side<'_>) -> Vec<Row> {
+pub(super) fn compare(left: Side<'_>, right: Side<'_>) -> Vec<DiffRow> {
     let (left_says, right_says) = (left.by_peer(), right.by_peer());
     let mut pairs: Vec<(usize, usize)> = Vec::new();
     for (peer, ours) in &left_says {
@@ -54,7 +54,7 @@ pub(super) fn compare(left: Side<'_>, right: Side<'_>) -> Vec<Row> {
 }
 
 /// The rows: what is shared stands in one, what lies between in rows of its own, by time.
-fn lay_out(sides: [Side<'_>; 2], shared: &[(usize, usize)], both: &[Vec<usize>; 2]) -> Vec<Row> {
+fn lay_out(sides: [Side<'_>; 2], shared: &[(usize, usize)], both: &[Vec<usize>; 2]) -> Vec<DiffRow> {
     let mut rows = Vec::new();
     let mut next = [0, 0];
     let ends = [sides[0].moments.len(), sides[1].moments.len()];
@@ -69,11 +69,11 @@ fn lay_out(sides: [Side<'_>; 2], shared: &[(usize, usize)], both: &[Vec<usize>; 
             };
             let mut moments = [None; 2];
             moments[side] = Some(sides[side].moments[next[side]]);
-            rows.push(Row { moments, differs: both[side].binary_search(&next[side]).is_err() });
+            rows.push(DiffRow { moments, differs: both[side].binary_search(&next[side]).is_err() });
             next[side] += 1;
         }
         if stop != ends || next != ends {
-            rows.push(Row {
+            rows.push(DiffRow {
                 moments: [Some(sides[0].moments[stop[0]]), Some(sides[1].moments[stop[1]])],
                 differs: false,
             });
@@ -130,7 +130,7 @@ fn candidates(ours: &[(usize, String)], theirs: &[(usize, String)]) -> Vec<(usiz
     for (place, (_, say)) in ours.iter().enumerate() {
         let Some(same) = places.get(say.as_str()) else { continue };
         let nth = count.entry(say).or_default();
-        let near = nth.saturating_sub(NEAR).min(same.len())..(*nth + NEAR).min(same.len());
+        let near = nth.saturating_sub(NEAREST_COMPARED).min(same.len())..(*nth + NEAREST_COMPARED).min(same.len());
         *nth += 1;
         pairs.extend(same[near].iter().map(|&other| (place, other)));
     }
@@ -201,8 +201,8 @@ pub fn write(left: Side<'_>, right: Side<'_>, style: Style, out: &mut dyn Write)
 }
 
 /// How much differs, in a line.
-pub(super) fn tally(rows: &[Row]) -> String {
-    let count = |wanted: fn(&Row) -> bool| rows.iter().filter(|row| wanted(row)).count();
+pub(super) fn tally(rows: &[DiffRow]) -> String {
+    let count = |wanted: fn(&DiffRow) -> bool| rows.iter().filter(|row| wanted(row)).count();
     format!(
         "{} moments are in both runs, {} of them at different points; {} only in the first (<), {} only in the second (>)",
         count(|row| !row.differs && row.moments[0].is_some()),
@@ -219,7 +219,7 @@ fn tell_hidden(hidden: &mut usize, out: &mut dyn Write) -> io::Result<()> {
     }
 }
 
-fn line(sides: [Side<'_>; 2], row: Row, (width, style): (usize, Style), out: &mut dyn Write) -> io::Result<()> {
+fn line(sides: [Side<'_>; 2], row: DiffRow, (width, style): (usize, Style), out: &mut dyn Write) -> io::Result<()> {
     let at = |side: usize| {
         row.moments[side].map_or(String::new(), |moment| sides[side].history.moments[moment].at.to_string())
     };

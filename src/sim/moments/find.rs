@@ -4,7 +4,7 @@
 //! moments may lie between. A chain begins at the latest where the clock began something, since deadlines lead from
 //! everything to everything.
 
-use super::history::{Cause, History};
+use super::history::{CameOf, History};
 use crate::node::Event;
 
 /// A word of a pattern, and whether any moments may lie between the one before and it.
@@ -67,7 +67,7 @@ impl History {
     fn before(&self, moment: usize) -> Option<usize> {
         let seen = &self.moments[moment];
         match seen.cause {
-            Cause::Moment(cause) if cause < moment && seen.moment.event != Event::Tick => Some(cause),
+            CameOf::Moment(cause) if cause < moment && seen.moment.event != Event::Tick => Some(cause),
             _ => None,
         }
     }

@@ -10,7 +10,7 @@ use std::io::BufRead;
 use std::net::SocketAddr;
 
 use super::align;
-use super::reader::{Line, Reader, RecordError};
+use super::reader::{RecordError, RecordLine, RecordReader};
 use super::words::Names;
 use crate::classroom;
 use crate::node::job::{Holder, Job, JobId};
@@ -58,7 +58,7 @@ pub struct Seen {
     /// What happened, and what was done about it.
     pub moment: Moment,
     /// What it came of.
-    pub cause: Cause,
+    pub cause: CameOf,
     /// Whether the core, given the same, does the same today.
     pub faithful: bool,
     /// The number of its life.
@@ -70,7 +70,7 @@ pub struct Seen {
 
 /// What a moment came of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Cause {
+pub enum CameOf {
     /// An earlier moment, by its number.
     Moment(usize),
     /// Something outside of what was recorded.
@@ -80,7 +80,7 @@ pub enum Cause {
 }
 
 /// One life of a peer, as it was recorded.
-struct Life {
+struct PeerLife {
     beginning: Beginning,
     moments: Vec<Recalled>,
     /// When the node wanted to be woken after each moment.
@@ -111,7 +111,7 @@ fn mark(from: SocketAddr, to: SocketAddr, message: &Message) -> Mark {
 #[derive(Default)]
 pub struct Collection {
     peers: Vec<Recorded>,
-    lives: Vec<Life>,
+    lives: Vec<PeerLife>,
     /// Moments read.
     read: usize,
     /// If given, other peers of a record of many are passed over.
@@ -126,20 +126,20 @@ impl Collection {
     /// # Errors
     /// It is no record at all, one of another version, or has nothing of the only peer that is wanted.
     pub fn add(&mut self, name: &str, record: impl BufRead) -> Result<(), RecordError> {
-        let (mut reader, first) = Reader::begin(record)?;
+        let (mut reader, first) = RecordReader::begin(record)?;
         // The present life of each slot; none where it is passed over.
         let mut present = BTreeMap::from([(first.peer, self.begin(name, first))]);
         let complaint = loop {
             match reader.next_line() {
-                Ok(Some((line, Line::Lost(lost)))) => {
+                Ok(Some((line, RecordLine::Lost(lost)))) => {
                     let complaint = "moments are missing, which the recorder could not follow";
                     self.complaints.push(format!("{name}: before line {}, {lost} {complaint}", line + 1));
                     present.values().flatten().for_each(|&life| self.lives[life].node = None);
                 }
-                Ok(Some((_, Line::Beginning(beginning)))) => {
+                Ok(Some((_, RecordLine::Beginning(beginning)))) => {
                     present.insert(beginning.peer, self.begin(name, *beginning));
                 }
-                Ok(Some((line, Line::Moment(moment)))) => match present.get(&moment.peer) {
+                Ok(Some((line, RecordLine::Moment(moment)))) => match present.get(&moment.peer) {
                     Some(&Some(life)) => {
                         self.lives[life].push(self.read, *moment);
                         self.read += 1;
@@ -174,7 +174,7 @@ impl Collection {
             self.peers.push(Recorded { name, me, overlay, bits });
         }
         let node = Some(classroom::join(beginning.node()));
-        self.lives.push(Life { beginning, moments: Vec::new(), wakes: Vec::new(), node });
+        self.lives.push(PeerLife { beginning, moments: Vec::new(), wakes: Vec::new(), node });
         Some(self.lives.len() - 1)
     }
 
@@ -209,7 +209,7 @@ impl Collection {
             let peer = peers.iter().position(is_it).unwrap_or_default();
             for (nth, Recalled { line, moment, faithful }) in life.moments.into_iter().enumerate() {
                 let at = date + moment.at.as_micros() as i64;
-                moments.push(Seen { peer, at, moment, cause: Cause::Unknown, faithful, life: number, nth, line });
+                moments.push(Seen { peer, at, moment, cause: CameOf::Unknown, faithful, life: number, nth, line });
             }
             beginnings.push(life.beginning);
             wakes.push(life.wakes);
@@ -225,7 +225,7 @@ impl Collection {
     }
 }
 
-impl Life {
+impl PeerLife {
     fn push(&mut self, line: usize, mut moment: Moment) {
         // A list that was read has room for more actions than most moments have.
         moment.actions.shrink_to_fit();
@@ -320,25 +320,25 @@ impl History {
         for number in 0..self.moments.len() {
             let seen = &self.moments[number];
             places.insert((seen.life, seen.nth), number);
-            let of = |cause: Option<&usize>| cause.map_or(Cause::Unknown, |&cause| Cause::Moment(cause));
+            let of = |cause: Option<&usize>| cause.map_or(CameOf::Unknown, |&cause| CameOf::Moment(cause));
             let cause = match &seen.moment.event {
-                Event::Start { .. } => Cause::Root("the peer was started"),
-                Event::Command { .. } => Cause::Root("a user"),
+                Event::Start { .. } => CameOf::Root("the peer was started"),
+                Event::Command { .. } => CameOf::Root("a user"),
                 Event::Damaged { .. } | Event::Missing { .. } | Event::Dropped { .. } | Event::NoWay { .. } => {
-                    Cause::Root("this machine")
+                    CameOf::Root("this machine")
                 }
                 Event::Fetched { .. } | Event::Asked { .. } | Event::Delivered { .. } => {
-                    Cause::Root("a peer that fetches")
+                    CameOf::Root("a peer that fetches")
                 }
                 Event::JobDone { job, .. } | Event::Flows { job } => of(jobs.get(&(seen.life, *job))),
                 Event::Validated { addr } => {
-                    visits.get(&(seen.life, *addr)).map_or(Cause::Root("a connection"), |&visit| Cause::Moment(visit))
+                    visits.get(&(seen.life, *addr)).map_or(CameOf::Root("a connection"), |&visit| CameOf::Moment(visit))
                 }
                 Event::Undeliverable { to, message, .. } => {
                     let sent = sent.get(&mark(self.peers[seen.peer].me.addr, *to, message));
                     of(sent.and_then(|sent| sent.iter().rev().find(|&&sent| sent < number)))
                 }
-                Event::Message { from, .. } if !recorded.contains(from) => Cause::Root("a peer that was not recorded"),
+                Event::Message { from, .. } if !recorded.contains(from) => CameOf::Root("a peer that was not recorded"),
                 Event::Message { .. } => {
                     let found = self.arrival(seen).and_then(|mark| sending(&sent, &again, mark, number));
                     self.messages.0 += 1;
@@ -381,7 +381,7 @@ impl History {
     /// The moment and what led to it, the first cause first.
     pub fn why(&self, mut moment: usize) -> Vec<usize> {
         let mut chain = vec![moment];
-        while let Some(Seen { cause: Cause::Moment(cause), .. }) = self.moments.get(moment) {
+        while let Some(Seen { cause: CameOf::Moment(cause), .. }) = self.moments.get(moment) {
             // A message that came before it was sent has no place in an order.
             if *cause >= moment {
                 break;
@@ -428,7 +428,7 @@ impl History {
 
     /// Moments whose cause is known, or lies outside of what was recorded.
     pub fn explained(&self) -> usize {
-        self.moments.iter().filter(|seen| seen.cause != Cause::Unknown).count()
+        self.moments.iter().filter(|seen| seen.cause != CameOf::Unknown).count()
     }
 }
 

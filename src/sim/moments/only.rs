@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::history::{Cause, History};
+use super::history::{CameOf, History};
 use super::words::said;
 use crate::node::{Action, Event, Notice};
 
@@ -48,7 +48,7 @@ impl History {
             let mut effects = BTreeSet::from([command]);
             for (moment, seen) in self.moments.iter().enumerate().skip(command) {
                 let by_clock = seen.moment.event == Event::Tick;
-                if let (Cause::Moment(cause), false) = (seen.cause, by_clock)
+                if let (CameOf::Moment(cause), false) = (seen.cause, by_clock)
                     && effects.contains(&cause)
                 {
                     effects.insert(moment);

@@ -7,7 +7,7 @@
 use std::io::{self, Write};
 
 use super::columns::cut;
-use super::history::{Cause, History, Seen};
+use super::history::{CameOf, History, Seen};
 use super::way::millis;
 use crate::node::{Action, Event};
 use crate::svg::{Anchor, Svg};
@@ -105,7 +105,7 @@ impl Picture<'_> {
         let mut slots: Vec<(usize, usize)> = Vec::new();
         for (row, &moment) in self.moments.iter().enumerate() {
             let seen = &self.history.moments[moment];
-            let (Event::JobDone { .. }, Cause::Moment(cause)) = (&seen.moment.event, seen.cause) else { continue };
+            let (Event::JobDone { .. }, CameOf::Moment(cause)) = (&seen.moment.event, seen.cause) else { continue };
             let Some(from) = self.row(cause) else { continue };
             let beside = slots.iter().filter(|&&(peer, until)| peer == seen.peer && until > from).count();
             slots.push((seen.peer, row));
@@ -118,7 +118,7 @@ impl Picture<'_> {
     fn draw_arrows(&self, svg: &mut Svg) {
         for (row, &moment) in self.moments.iter().enumerate() {
             let seen = &self.history.moments[moment];
-            let Cause::Moment(cause) = seen.cause else { continue };
+            let CameOf::Moment(cause) = seen.cause else { continue };
             let Some(from) = self.row(cause).filter(|from| *from < row) else { continue };
             let sent = &self.history.moments[cause];
             let on = if self.is_on(cause) && self.is_on(moment) { " on" } else { "" };

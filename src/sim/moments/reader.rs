@@ -4,12 +4,12 @@ use std::io::{self, BufRead};
 
 use thiserror::Error;
 
-use crate::record::{Beginning, Label, Lost, Moment, VERSION};
+use crate::record::{Beginning, Label, LostMoments, Moment, VERSION};
 use crate::time::Time;
 
 /// A line of a record.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Line {
+pub enum RecordLine {
     /// A peer's life begins.
     Beginning(Box<Beginning>),
     /// Something happened to it.
@@ -19,7 +19,7 @@ pub enum Line {
 }
 
 /// Reads a record.
-pub struct Reader<R> {
+pub struct RecordReader<R> {
     record: R,
     text: String,
     /// Lines read.
@@ -115,7 +115,7 @@ impl RecordError {
     }
 }
 
-impl<R: BufRead> Reader<R> {
+impl<R: BufRead> RecordReader<R> {
     /// Begins to read a record, whose first line is a beginning.
     ///
     /// # Errors
@@ -144,22 +144,22 @@ impl<R: BufRead> Reader<R> {
     ///
     /// # Errors
     /// The line cannot be read.
-    pub fn next_line(&mut self) -> Result<Option<(u64, Line)>, RecordError> {
+    pub fn next_line(&mut self) -> Result<Option<(u64, RecordLine)>, RecordError> {
         self.text.clear();
         if self.record.read_line(&mut self.text)? == 0 {
             return Ok(None);
         }
         self.number += 1;
         let read = if self.text.starts_with("{\"kadring_record\"") {
-            self.beginning()?.map(|beginning| Line::Beginning(Box::new(beginning)))
+            self.beginning()?.map(|beginning| RecordLine::Beginning(Box::new(beginning)))
         } else if self.text.starts_with("{\"lost\"") {
-            serde_json::from_str(&self.text).map(|Lost { lost }| Line::Lost(lost))
+            serde_json::from_str(&self.text).map(|LostMoments { lost }| RecordLine::Lost(lost))
         } else {
-            serde_json::from_str(&self.text).map(|moment| Line::Moment(Box::new(moment)))
+            serde_json::from_str(&self.text).map(|moment| RecordLine::Moment(Box::new(moment)))
         };
         match read {
             Ok(line) => {
-                if let Line::Moment(moment) = &line {
+                if let RecordLine::Moment(moment) = &line {
                     self.moments += 1;
                     self.until = moment.at;
                 }

@@ -11,7 +11,7 @@ use crate::overlay::OverlayKind;
 use crate::overlay::ring::{Ring, RingOptions};
 use crate::sim::grown::{Shape, populate};
 use crate::sim::network::Weather;
-use crate::sim::queue::Queue;
+use crate::sim::queue::EventQueue;
 use crate::sim::truth::{Directory, Geometry};
 use crate::sim::world::{Rules, Violation, World};
 use crate::time::Time;
@@ -102,7 +102,7 @@ impl ChurnRun {
     }
 
     fn run(mut self, lasts: Duration) -> Result<Measured, Violation> {
-        let mut agenda = Queue::new();
+        let mut agenda = EventQueue::new();
         let seconds = lasts.as_secs();
         for second in 0..seconds {
             agenda.push(Time::from_micros(second * 1_000_000), ChurnStep::Lookup);

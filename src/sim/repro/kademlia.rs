@@ -91,10 +91,10 @@ fn hops_a_doubling(k: usize) -> f64 {
 }
 
 /// Peers, and the mean hops for each k.
-type Row = (usize, [(usize, f64); 4]);
+type HopsRow = (usize, [(usize, f64); 4]);
 
 fn hops(setup: &Setup<'_>) -> Result<Vec<Finding>, Violation> {
-    const TABLE: [Row; 3] = [
+    const TABLE: [HopsRow; 3] = [
         (1000, [(1, 4.68), (8, 2.31), (16, 1.96), (20, 1.88)]),
         (4096, [(1, 5.67), (8, 2.75), (16, 2.34), (20, 2.25)]),
         (10_000, [(1, 6.33), (8, 3.06), (16, 2.60), (20, 2.48)]),

@@ -11,14 +11,14 @@ use crate::wire::Body;
 
 /// What can be looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum View {
+pub(super) enum ViewKind {
     Table,
     Pending,
     Jobs,
     Holdings,
 }
 
-impl View {
+impl ViewKind {
     pub(super) const ALL: [Self; 4] = [Self::Table, Self::Pending, Self::Jobs, Self::Holdings];
 
     pub(super) const fn name(self) -> &'static str {
@@ -47,22 +47,22 @@ type Rows = Vec<(String, String)>;
 
 /// A peer, looked at.
 #[derive(Default)]
-pub(super) struct Look([Rows; View::ALL.len()]);
+pub(super) struct PeerLook([Rows; ViewKind::ALL.len()]);
 
-impl Look {
-    pub(super) fn rows(&self, view: View) -> &[(String, String)] {
+impl PeerLook {
+    pub(super) fn rows(&self, view: ViewKind) -> &[(String, String)] {
         &self.0[view as usize]
     }
 
     /// What is in this look and not in the other, and the other way round, for each view in which they differ.
     pub(super) fn changes(&self, since: &Self) -> Vec<String> {
-        View::ALL.into_iter().filter_map(|view| changes(view, since.rows(view), self.rows(view))).collect()
+        ViewKind::ALL.into_iter().filter_map(|view| changes(view, since.rows(view), self.rows(view))).collect()
     }
 }
 
-fn changes(view: View, before: &[(String, String)], after: &[(String, String)]) -> Option<String> {
+fn changes(view: ViewKind, before: &[(String, String)], after: &[(String, String)]) -> Option<String> {
     let name = |(name, about): &(String, String)| match view {
-        View::Table => format!("{name}: {about}"),
+        ViewKind::Table => format!("{name}: {about}"),
         _ => name.clone(),
     };
     let missing = |from: &[(String, String)], of: &[(String, String)], sign: char| {
@@ -81,7 +81,7 @@ pub(super) struct Looks(BTreeMap<usize, (usize, Node)>);
 
 impl Looks {
     /// Looks at a life after the first `count` of its moments.
-    pub(super) fn at(&mut self, tape: &Tape, life: usize, count: usize) -> Look {
+    pub(super) fn at(&mut self, tape: &Tape, life: usize, count: usize) -> PeerLook {
         let new = || (0, classroom::join(tape.history.beginnings[life].node()));
         let (given, node) = self.0.entry(life).or_insert_with(new);
         if *given > count {
@@ -94,7 +94,7 @@ impl Looks {
             actions.clear();
         }
         *given = count;
-        Look([table(tape, node), pending(tape, node, life, count), jobs(tape, life, count), holdings(node)])
+        PeerLook([table(tape, node), pending(tape, node, life, count), jobs(tape, life, count), holdings(node)])
     }
 }
 

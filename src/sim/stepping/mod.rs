@@ -1,8 +1,8 @@
 //! Step by step through what happened: forwards, backwards, and with a look at each peer on the way.
 //!
-//! What happened is a [`Tape`] of moments, whatever its [`Source`]: a record, or a storm that is run for the purpose.
-//! To stand between two of its moments is a number, so going back costs nothing; what a peer is like there is found out
-//! by giving a new node the moments up to there ([`look`]).
+//! What happened is a [`Tape`] of moments, whatever its [`StepSource`]: a record, or a storm that is run for the
+//! purpose. To stand between two of its moments is a number, so going back costs nothing; what a peer is like there is
+//! found out by giving a new node the moments up to there ([`look`]).
 
 mod look;
 mod source;
@@ -12,12 +12,12 @@ mod tape;
 use std::io::{self, BufRead, Write};
 use std::time::Duration;
 
-use self::look::{Looks, View};
-use self::source::{Recording, Refusal, Source};
+use self::look::{Looks, ViewKind};
+use self::source::{Recording, StepRefusal, StepSource};
 use self::storm::Rehearsal;
 use self::tape::Tape;
 use super::moments::columns::{Style, cut, paint};
-use super::moments::history::{Cause, History};
+use super::moments::history::{CameOf, History};
 use super::moments::reader::RecordError;
 use super::storm::StormPlan;
 use crate::time::Time;
@@ -43,7 +43,7 @@ const INDENT: &str = "          ";
 
 /// A console that steps through what happened.
 pub struct Stepper {
-    source: Box<dyn Source>,
+    source: Box<dyn StepSource>,
     /// How many moments have happened.
     done: usize,
     looks: Looks,
@@ -55,7 +55,7 @@ pub struct Stepper {
 
 /// Whether there is more to come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Flow {
+pub enum StepFlow {
     /// The next line can be done.
     GoOn,
     /// The user has had enough.
@@ -84,7 +84,7 @@ impl Stepper {
         Ok(Self::new(Box::new(Rehearsal::of(plan)?), style))
     }
 
-    fn new(source: Box<dyn Source>, style: Style) -> Self {
+    fn new(source: Box<dyn StepSource>, style: Style) -> Self {
         Self { source, done: 0, looks: Looks::default(), breaks: Vec::new(), stopped: None, style }
     }
 
@@ -134,30 +134,30 @@ impl Stepper {
     ///
     /// # Errors
     /// The writer's.
-    pub fn obey(&mut self, line: &str, out: &mut dyn Write) -> io::Result<Flow> {
+    pub fn obey(&mut self, line: &str, out: &mut dyn Write) -> io::Result<StepFlow> {
         let typed: Vec<&str> = line.split_whitespace().collect();
-        let Some((word, arguments)) = typed.split_first() else { return Ok(Flow::GoOn) };
+        let Some((word, arguments)) = typed.split_first() else { return Ok(StepFlow::GoOn) };
         let done = match find(word) {
             Ok("quit") => {
-                self.farewell(out)?;
-                return Ok(Flow::End);
+                self.closing_note(out)?;
+                return Ok(StepFlow::End);
             }
             Ok(word) => self.perform(word, arguments, out)?,
             Err(refusal) => Err(refusal),
         };
         done.or_else(|refusal| writeln!(out, "{refusal}"))?;
-        Ok(Flow::GoOn)
+        Ok(StepFlow::GoOn)
     }
 
     /// What is said at the end.
     ///
     /// # Errors
     /// The writer's.
-    pub fn farewell(&self, out: &mut dyn Write) -> io::Result<()> {
+    pub fn closing_note(&self, out: &mut dyn Write) -> io::Result<()> {
         self.source.chosen().map_or(Ok(()), |again| writeln!(out, "to go the same way again: {again}"))
     }
 
-    fn perform(&mut self, word: &str, arguments: &[&str], out: &mut dyn Write) -> io::Result<Result<(), Refusal>> {
+    fn perform(&mut self, word: &str, arguments: &[&str], out: &mut dyn Write) -> io::Result<Result<(), StepRefusal>> {
         let argument = arguments.first().copied();
         let most =
             WORDS.iter().find(|(name, ..)| *name == word).map_or(0, |(_, takes, _)| takes.split_whitespace().count());
@@ -261,7 +261,7 @@ impl Stepper {
         Ok(())
     }
 
-    fn set_break(&mut self, word: Option<&str>, out: &mut dyn Write) -> io::Result<Result<(), Refusal>> {
+    fn set_break(&mut self, word: Option<&str>, out: &mut dyn Write) -> io::Result<Result<(), StepRefusal>> {
         match word.map(str::to_lowercase) {
             None if self.breaks.is_empty() => writeln!(out, "no break; {}", there_is(&self.tape().history))?,
             None => writeln!(out, "a break at {}", self.breaks.join(", "))?,
@@ -286,14 +286,19 @@ impl Stepper {
         self.breaks.iter().any(|word| names(&self.tape().history, moment, word))
     }
 
-    fn show(&mut self, what: Option<&str>, peer: Option<&str>, out: &mut dyn Write) -> io::Result<Result<(), Refusal>> {
+    fn show(
+        &mut self,
+        what: Option<&str>,
+        peer: Option<&str>,
+        out: &mut dyn Write,
+    ) -> io::Result<Result<(), StepRefusal>> {
         let tape = self.source.tape();
         let Some(what) = what else { return Ok(Err(there_are_views())) };
         if what == "threads" {
             writeln!(out, "{}", self.source.threads())?;
             return Ok(Ok(()));
         }
-        let Some(view) = View::ALL.into_iter().find(|view| view.name() == what) else {
+        let Some(view) = ViewKind::ALL.into_iter().find(|view| view.name() == what) else {
             return Ok(Err(format!("'{what}' cannot be shown; {}", there_are_views())));
         };
         let peers = &tape.history.peers;
@@ -333,7 +338,7 @@ impl Stepper {
         let Some(last) = self.done.checked_sub(1) else { return writeln!(out, "nothing has happened yet") };
         let chain = tape.history.why(last);
         match tape.history.moments[chain[0]].cause {
-            Cause::Root(outside) => writeln!(out, "first came {outside}")?,
+            CameOf::Root(outside) => writeln!(out, "first came {outside}")?,
             _ => writeln!(out, "what came first is not known")?,
         }
         for moment in chain {
@@ -351,7 +356,7 @@ impl Stepper {
         Ok(())
     }
 
-    fn choose(&mut self, nth: Option<&str>, out: &mut dyn Write) -> io::Result<Result<(), Refusal>> {
+    fn choose(&mut self, nth: Option<&str>, out: &mut dyn Write) -> io::Result<Result<(), StepRefusal>> {
         let Some(nth) = nth else {
             return Ok(match self.source.waiting(self.done) {
                 Ok(waiting) => {
@@ -373,7 +378,7 @@ impl Stepper {
     }
 
     /// A time to go on to.
-    fn time(&self, text: Option<&str>) -> Result<Time, Refusal> {
+    fn time(&self, text: Option<&str>) -> Result<Time, StepRefusal> {
         let text = text.ok_or_else(|| usage("until"))?;
         let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let span = seconds.or_else(|| humantime::parse_duration(text).ok());
@@ -384,7 +389,7 @@ impl Stepper {
 }
 
 /// The word that begins so, if there is one alone, or that is it.
-fn find(begun: &str) -> Result<&'static str, Refusal> {
+fn find(begun: &str) -> Result<&'static str, StepRefusal> {
     let begun = begun.to_lowercase();
     let found: Vec<&str> = words().filter(|word| word.starts_with(&begun)).collect();
     match found[..] {
@@ -407,7 +412,7 @@ fn help(out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// A number from 1; one, where none is given.
-fn number(text: Option<&str>) -> Result<usize, Refusal> {
+fn number(text: Option<&str>) -> Result<usize, StepRefusal> {
     match text.map_or(Ok(1), str::parse) {
         Ok(number) if number > 0 => Ok(number),
         _ => Err(format!("'{}' is no number from 1 on", text.unwrap_or_default())),
@@ -434,6 +439,6 @@ fn there_is(history: &History) -> String {
 }
 
 fn there_are_views() -> String {
-    let views: Vec<&str> = View::ALL.into_iter().map(View::name).collect();
+    let views: Vec<&str> = ViewKind::ALL.into_iter().map(ViewKind::name).collect();
     format!("there are {} and threads", views.join(", "))
 }

@@ -7,10 +7,10 @@ use crate::sim::moments::history::Collection;
 use crate::sim::moments::reader::RecordError;
 
 /// Why a step cannot be done, for people.
-pub(super) type Refusal = String;
+pub(super) type StepRefusal = String;
 
 /// Where what is stepped through comes from: what the console needs to know of it.
-pub(super) trait Source {
+pub(super) trait StepSource {
     /// All that happens.
     fn tape(&self) -> &Tape;
 
@@ -21,14 +21,14 @@ pub(super) trait Source {
     ///
     /// # Errors
     /// What comes next cannot be chosen here.
-    fn waiting(&mut self, done: usize) -> Result<Vec<String>, Refusal>;
+    fn waiting(&mut self, done: usize) -> Result<Vec<String>, StepRefusal>;
 
     /// Has the `nth` of these, from 1, delivered next; the tape is another one from there on. What was chosen for later
     /// is forgotten.
     ///
     /// # Errors
     /// It cannot be chosen.
-    fn choose(&mut self, done: usize, nth: usize) -> Result<(), Refusal>;
+    fn choose(&mut self, done: usize, nth: usize) -> Result<(), StepRefusal>;
 
     /// The command that leads to the same again, if something was chosen.
     fn chosen(&self) -> Option<String>;
@@ -57,7 +57,7 @@ impl Recording {
     }
 }
 
-impl Source for Recording {
+impl StepSource for Recording {
     fn tape(&self) -> &Tape {
         &self.0
     }
@@ -67,11 +67,11 @@ impl Source for Recording {
          `threads`"
     }
 
-    fn waiting(&mut self, _: usize) -> Result<Vec<String>, Refusal> {
+    fn waiting(&mut self, _: usize) -> Result<Vec<String>, StepRefusal> {
         Err(HAPPENED.to_owned())
     }
 
-    fn choose(&mut self, _: usize, _: usize) -> Result<(), Refusal> {
+    fn choose(&mut self, _: usize, _: usize) -> Result<(), StepRefusal> {
         Err(HAPPENED.to_owned())
     }
 

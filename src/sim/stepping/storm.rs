@@ -1,8 +1,8 @@
 //! A storm to step through: it is run to its end, and anew from the beginning where something else is to come next.
 
-use super::source::{Refusal, Source};
+use super::source::{StepRefusal, StepSource};
 use super::tape::Tape;
-use crate::sim::choices::{Pending, Waiting};
+use crate::sim::choices::{PendingEvent, WaitingEvent};
 use crate::sim::moments::history::Collection;
 use crate::sim::moments::reader::RecordError;
 use crate::sim::storm::StormPlan;
@@ -45,7 +45,7 @@ fn run(plan: &StormPlan) -> Result<Tape, RecordError> {
     Ok(Tape::new(collection.in_order(), notes, end))
 }
 
-impl Source for Rehearsal {
+impl StepSource for Rehearsal {
     fn tape(&self) -> &Tape {
         &self.tape
     }
@@ -54,7 +54,7 @@ impl Source for Rehearsal {
         "the simulator has no threads: it gives each peer its events itself, one after the other, and so can give them again"
     }
 
-    fn waiting(&mut self, done: usize) -> Result<Vec<String>, Refusal> {
+    fn waiting(&mut self, done: usize) -> Result<Vec<String>, StepRefusal> {
         if done == self.tape.len() {
             return Err("this is the end: nothing waits any more".to_owned());
         }
@@ -63,17 +63,17 @@ impl Source for Rehearsal {
         if waiting.is_empty() {
             return Err("nothing waits but the clock".to_owned());
         }
-        let tell = |Waiting { at, slot, what, .. }: Waiting| {
+        let tell = |WaitingEvent { at, slot, what, .. }: WaitingEvent| {
             let what = match what {
-                Pending::Event(event) => self.tape.history.tell_event(&event),
-                Pending::Job(job) => job,
+                PendingEvent::Event(event) => self.tape.history.tell_event(&event),
+                PendingEvent::Job(job) => job,
             };
             format!("{:>12}  peer {slot:<3} {what}", at.to_string())
         };
         Ok(waiting.into_iter().map(tell).collect())
     }
 
-    fn choose(&mut self, done: usize, nth: usize) -> Result<(), Refusal> {
+    fn choose(&mut self, done: usize, nth: usize) -> Result<(), StepRefusal> {
         let waiting = self.waiting(done)?.len();
         if nth > waiting {
             return Err(format!("there is no {nth}: {waiting} can be chosen from, `choose` lists them"));

@@ -295,7 +295,7 @@ impl Storm<'_> {
 
     /// Checks that every stored file is where it belongs, and that every peer can request it.
     pub(super) fn reckon_named(&mut self) -> Result<(), Violation> {
-        self.world.settle(super::SETTLE)?;
+        self.world.settle(super::CHECK_MAY_TAKE)?;
         self.collect_named()?;
         self.observe()?;
         self.world.check_rest()?;
@@ -320,7 +320,7 @@ impl Storm<'_> {
         self.named.files = files;
         self.request_all()?;
         self.world.run_for(Duration::from_secs(1))?;
-        self.world.settle(super::SETTLE)?;
+        self.world.settle(super::CHECK_MAY_TAKE)?;
         self.world.check_rest()
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Storm;
 use crate::id::Id;
 use crate::node::Answer;
-use crate::sim::hostile::Role;
+use crate::sim::hostile::HostileRole;
 use crate::sim::network;
 use crate::sim::world::Violation;
 
@@ -24,7 +24,7 @@ const SOON: Duration = Duration::from_secs(5);
 impl Storm<'_> {
     /// Hostile peers join, each with its role.
     pub(super) fn let_in_the_hostile(&mut self) {
-        for (role, _) in Role::ALL.into_iter().cycle().zip(0..self.plan.hostile) {
+        for (role, _) in HostileRole::ALL.into_iter().cycle().zip(0..self.plan.hostile) {
             let id = Id::random(self.world.rng());
             let slot = self.world.add(id);
             self.world.turn_hostile(slot, role);

@@ -9,13 +9,13 @@ use rand::{RngExt, SeedableRng};
 use super::{CALM_AFTER, CALM_BEFORE, STORM, Storm};
 use crate::id::Id;
 use crate::overlay::OverlayKind;
-use crate::sim::choices::{Choices, Waiting};
+use crate::sim::choices::{Choices, WaitingEvent};
 use crate::sim::faults::{Strike, schedule};
 use crate::sim::kind;
 use crate::sim::sabotage::Saboteur;
 use crate::sim::tally::Counts;
 use crate::sim::trace::Trace;
-use crate::sim::world::{Recorder, Violation};
+use crate::sim::world::{RecordSink, Violation};
 
 /// All settings of a storm: they determine the run.
 #[derive(Clone, Debug)]
@@ -102,14 +102,14 @@ impl StormPlan {
     ///
     /// # Errors
     /// The first thing that must hold and did not.
-    pub fn run_recorded(&self, trace: Trace, recorder: Option<Recorder>) -> Result<StormReport, Violation> {
+    pub fn run_recorded(&self, trace: Trace, recorder: Option<RecordSink>) -> Result<StormReport, Violation> {
         let mut storm = Storm::new(self, trace, recorder);
         storm.pass()?;
         Ok(storm.report())
     }
 
     /// What waits when so many moments have happened; none if there is no time between that moment and the next.
-    pub(in crate::sim) fn waiting(&self, done: u64) -> Option<Vec<Waiting>> {
+    pub(in crate::sim) fn waiting(&self, done: u64) -> Option<Vec<WaitingEvent>> {
         let mut storm = Storm::new(self, Trace::off(), None);
         storm.world.script.look = Some(done);
         // It ends there.

@@ -15,7 +15,7 @@ const IMPATIENCE: Duration = Duration::from_millis(7);
 
 /// Counts of stored, retrieved and lost files, each with the number that there could have been.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(super) struct UserTally {
     pub(super) stored: (usize, usize),
     pub(super) retrieved: (usize, usize),
     pub(super) lost: (usize, usize),

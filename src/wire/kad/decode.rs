@@ -1,7 +1,7 @@
 //! Reads a stranger's JSON, in one pass and without keeping any of it.
 //!
 //! serde's derived readers fail a whole object for one field of the wrong type. Here the `magic` must survive that, so
-//! that the sender can be told what is wrong. So every value is read as [`Loose`]: whatever does not fit becomes
+//! that the sender can be told what is wrong. So every value is read as [`AnyJson`]: whatever does not fit becomes
 //! `None`, and [`decode`] decides afterwards whether that matters.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -11,7 +11,7 @@ use serde::de::value::{self, StrDeserializer};
 use serde::de::{MapAccess, SeqAccess};
 use thiserror::Error;
 
-use super::lenient::{Few, Field, Lenient, Loose, next, next_few, skip};
+use super::lenient::{AnyJson, Field, GoodEntries, Lenient, next, next_few, skip};
 use super::{MAX_NODES_KEPT, kind_named};
 use crate::id::Id;
 use crate::lease::{Lease, LeaseNews, MAX_LEASES};
@@ -60,7 +60,7 @@ fn unreadable(text: &str) -> Malformed {
 }
 
 fn read<T: Lenient>(text: &str) -> Option<T> {
-    serde_json::from_str::<Loose<T>>(text).ok()?.0
+    serde_json::from_str::<AnyJson<T>>(text).ok()?.0
 }
 
 /// Every field of a message's outermost object. An outer `None` is a field that is missing, an inner one a value that
@@ -73,7 +73,7 @@ struct Envelope {
     params: Params,
     resp: bool,
     result: Option<Response>,
-    error: Option<Option<Reason>>,
+    error: Option<Option<CutReason>>,
     node_id: Option<Id>,
     sample: Option<Id>,
     guest: bool,
@@ -98,7 +98,7 @@ struct Params {
 }
 
 /// Text of an error, cut short.
-struct Reason(String);
+struct CutReason(String);
 
 /// The magic of a message of which nothing else can be read.
 struct MagicOnly(Option<u64>);
@@ -111,7 +111,7 @@ impl Envelope {
             return Err(silence("magic is missing or no integer from 0 to 2^64 - 1"));
         };
         if let Some(error) = self.error {
-            let Reason(reason) = error.ok_or(silence("error is not a string"))?;
+            let CutReason(reason) = error.ok_or(silence("error is not a string"))?;
             return Ok(Message::error(magic, reason));
         }
         if self.resp {
@@ -288,7 +288,7 @@ impl Lenient for Response {
     }
 
     fn from_list<'de, A: SeqAccess<'de>>(list: A) -> Result<Option<Self>, A::Error> {
-        Ok(Few::<_, MAX_NODES_KEPT>::from_list(list)?.map(|few| Self::Nodes(few.0)))
+        Ok(GoodEntries::<_, MAX_NODES_KEPT>::from_list(list)?.map(|few| Self::Nodes(few.0)))
     }
 
     fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Option<Self>, A::Error> {
@@ -336,7 +336,7 @@ impl Lenient for RequestKind {
     }
 }
 
-impl Lenient for Reason {
+impl Lenient for CutReason {
     fn from_text(text: &str) -> Option<Self> {
         Some(Self(clip(text).to_owned()))
     }

@@ -80,15 +80,15 @@ pub(super) trait Lenient: Sized {
 }
 
 /// Any JSON value, as a `T` if it is one.
-pub(super) struct Loose<T>(pub(super) Option<T>);
+pub(super) struct AnyJson<T>(pub(super) Option<T>);
 
-impl<'de, T: Lenient> Deserialize<'de> for Loose<T> {
+impl<'de, T: Lenient> Deserialize<'de> for AnyJson<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Self(None))
     }
 }
 
-impl<'de, T: Lenient> Visitor<'de> for Loose<T> {
+impl<'de, T: Lenient> Visitor<'de> for AnyJson<T> {
     type Value = Self;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -130,14 +130,14 @@ impl<'de, T: Lenient> Visitor<'de> for Loose<T> {
 
 /// The value that comes next in `object`, if it is a `T`.
 pub(super) fn next<'de, T: Lenient, A: MapAccess<'de>>(object: &mut A) -> Result<Option<T>, A::Error> {
-    object.next_value::<Loose<T>>().map(|loose| loose.0)
+    object.next_value::<AnyJson<T>>().map(|loose| loose.0)
 }
 
 /// The good entries of the list that comes next in `object`, if it is one.
 pub(super) fn next_few<'de, T: Lenient, const MOST: usize, A: MapAccess<'de>>(
     object: &mut A,
 ) -> Result<Option<Vec<T>>, A::Error> {
-    Ok(next::<Few<T, MOST>, A>(object)?.map(|few| few.0))
+    Ok(next::<GoodEntries<T, MOST>, A>(object)?.map(|few| few.0))
 }
 
 /// Passes over the value that comes next in `object`.
@@ -159,13 +159,13 @@ macro_rules! from_text {
 from_text!(Id, Start, Range, KeysDigest, Lease, Secret, NetworkName);
 
 /// The good entries of a list; a bad one says nothing against the others. Of more than `MOST`, the rest is passed over.
-pub(super) struct Few<T, const MOST: usize>(pub(super) Vec<T>);
+pub(super) struct GoodEntries<T, const MOST: usize>(pub(super) Vec<T>);
 
-impl<T: Lenient, const MOST: usize> Lenient for Few<T, MOST> {
+impl<T: Lenient, const MOST: usize> Lenient for GoodEntries<T, MOST> {
     fn from_list<'de, A: SeqAccess<'de>>(mut list: A) -> Result<Option<Self>, A::Error> {
         let mut few = Vec::new();
         while few.len() < MOST {
-            let Some(entry) = list.next_element::<Loose<T>>()? else { break };
+            let Some(entry) = list.next_element::<AnyJson<T>>()? else { break };
             few.extend(entry.0);
         }
         while list.next_element::<IgnoredAny>()?.is_some() {}

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::fields::{Content, Line, Peers, Reply, StampOnly, WireDestination, WireId, WirePeer};
+use super::fields::{Content, Peers, StampOnly, WireDestination, WireId, WireLine, WirePeer, WireReply};
 use super::{FilePlace, MAX_PEERS_LISTED, RingKind, RingRequest, RingResponse, Route, Routed};
 use crate::lease::{Lease, MAX_LEASES};
 use crate::peer::Peer;
@@ -74,7 +74,7 @@ fn put(message: &Message, me: &Peer, to: SocketAddr, out: &mut Vec<u8>) -> RingK
             (kind, Content { error: Some(clip(reason).to_owned()), ..Content::default() })
         }
     };
-    let line = Line {
+    let line = WireLine {
         kind,
         source: sender.into(),
         destination: WireDestination { ip: to.ip(), port: to.port() },
@@ -154,26 +154,28 @@ fn response_content(answers: Option<RequestKind>, response: &Response) -> (RingK
     let reply = |reply| Content { reply: Some(reply), ..Content::default() };
     match response {
         Response::Node(peer) => {
-            (shared(RequestKind::Ping), Content { peer: Some((*peer).into()), ..reply(Reply::Node) })
+            (shared(RequestKind::Ping), Content { peer: Some((*peer).into()), ..reply(WireReply::Node) })
         }
         &Response::Holder { peer, copies } => {
-            let content = Content { peer: Some(peer.into()), copies: Some(copies), ..reply(Reply::Node) };
+            let content = Content { peer: Some(peer.into()), copies: Some(copies), ..reply(WireReply::Node) };
             (shared(RequestKind::FindValue), content)
         }
         Response::Nodes(peers) => {
-            (shared(RequestKind::FindValue), Content { peers: Some(list(peers)), ..reply(Reply::Nodes) })
+            (shared(RequestKind::FindValue), Content { peers: Some(list(peers)), ..reply(WireReply::Nodes) })
         }
-        Response::Saved => (RingKind::Store, reply(Reply::Saved)),
-        Response::Shown { sample } => (RingKind::Store, Content { shown: Some(*sample), ..reply(Reply::Saved) }),
+        Response::Saved => (RingKind::Store, reply(WireReply::Saved)),
+        Response::Shown { sample } => (RingKind::Store, Content { shown: Some(*sample), ..reply(WireReply::Saved) }),
         &Response::Leased { blocks, free } => {
-            (RingKind::Store, Content { count: Some(blocks), free: Some(free), ..reply(Reply::Leased) })
+            (RingKind::Store, Content { count: Some(blocks), free: Some(free), ..reply(WireReply::Leased) })
         }
-        Response::Same => (RingKind::Lookup, reply(Reply::Same)),
+        Response::Same => (RingKind::Lookup, reply(WireReply::Same)),
         Response::Differs(difference) => {
-            (RingKind::Lookup, Content { difference: Some(difference.clone()), ..reply(Reply::Differs) })
+            (RingKind::Lookup, Content { difference: Some(difference.clone()), ..reply(WireReply::Differs) })
         }
-        Response::Terms(leases) => (RingKind::Request, Content { leases: Some(leases.clone()), ..reply(Reply::Terms) }),
-        Response::Vouch(vouch) => (RingKind::Request, Content { vouch: Some(*vouch), ..reply(Reply::Vouch) }),
+        Response::Terms(leases) => {
+            (RingKind::Request, Content { leases: Some(leases.clone()), ..reply(WireReply::Terms) })
+        }
+        Response::Vouch(vouch) => (RingKind::Request, Content { vouch: Some(*vouch), ..reply(WireReply::Vouch) }),
         Response::Ring(response) => (response.kind(), ring_response_content(response)),
     }
 }
@@ -182,21 +184,21 @@ fn ring_response_content(response: &RingResponse) -> Content {
     let reply = |reply| Content { reply: Some(reply), ..Content::default() };
     match response {
         &RingResponse::Pong { peer, ref predecessors, ref successors } => {
-            let reply = Some(Reply::Pong);
+            let reply = Some(WireReply::Pong);
             Content { peer: Some(peer.into()), reply, ..neighbours(predecessors, successors) }
         }
         RingResponse::Welcome { predecessors, successors } => {
-            Content { reply: Some(Reply::Welcome), ..neighbours(predecessors, successors) }
+            Content { reply: Some(WireReply::Welcome), ..neighbours(predecessors, successors) }
         }
         RingResponse::Owner { peers, hops, trail } => {
             let trail = (!trail.is_empty()).then(|| list(trail));
-            Content { peers: Some(list(peers)), hops: Some(*hops), trail, ..reply(Reply::Owner) }
+            Content { peers: Some(list(peers)), hops: Some(*hops), trail, ..reply(WireReply::Owner) }
         }
-        RingResponse::Kept { file } => Content { file: Some(*file), ..reply(Reply::Kept) },
-        RingResponse::File { file, place } => Content { file: Some(*file), size: place.size, ..reply(Reply::File) },
-        RingResponse::Noted { .. } => reply(Reply::Noted),
+        RingResponse::Kept { file } => Content { file: Some(*file), ..reply(WireReply::Kept) },
+        RingResponse::File { file, place } => Content { file: Some(*file), size: place.size, ..reply(WireReply::File) },
+        RingResponse::Noted { .. } => reply(WireReply::Noted),
         RingResponse::Refused { reason, .. } => {
-            Content { reason: Some(clip(reason).to_owned()), ..reply(Reply::Refused) }
+            Content { reason: Some(clip(reason).to_owned()), ..reply(WireReply::Refused) }
         }
     }
 }
@@ -227,7 +229,7 @@ pub fn decode(line: &[u8]) -> Result<Message, Malformed> {
     if line.len() > MAX_CONTROL_LINE {
         return Err(Malformed { magic: None, reason: "longer than any message" });
     }
-    let line: Line = serde_json::from_slice(line).map_err(|_| unreadable(line))?;
+    let line: WireLine = serde_json::from_slice(line).map_err(|_| unreadable(line))?;
     if line.stamp >= MAGIC_LIMIT {
         return Err(Malformed { magic: None, reason: "a stamp is below 2^53" });
     }
@@ -245,9 +247,9 @@ fn unreadable(line: &[u8]) -> Malformed {
     Malformed { magic, reason: "not a JSON object with type, source, destination, stamp and content" }
 }
 
-type Opened = (Option<RequestKind>, Body);
+type OpenedLine = (Option<RequestKind>, Body);
 
-fn open(kind: RingKind, content: Content) -> Result<Opened, &'static str> {
+fn open(kind: RingKind, content: Content) -> Result<OpenedLine, &'static str> {
     if let Some(reason) = content.error {
         return Ok((None, Body::Error(clip(&reason).to_owned())));
     }
@@ -356,7 +358,7 @@ fn listed(peers: Option<Peers>) -> Result<Vec<Peer>, &'static str> {
     peers.map(|list| list.0).ok_or("the answer lacks its peers")
 }
 
-fn open_reply(kind: RingKind, reply: Reply, content: Content) -> Result<(RequestKind, Response), &'static str> {
+fn open_reply(kind: RingKind, reply: WireReply, content: Content) -> Result<(RequestKind, Response), &'static str> {
     let shared = match kind {
         RingKind::Ping => RequestKind::Ping,
         RingKind::Lookup => RequestKind::FindNode,
@@ -365,54 +367,56 @@ fn open_reply(kind: RingKind, reply: Reply, content: Content) -> Result<(Request
         _ => RequestKind::Ring,
     };
     Ok(match reply {
-        Reply::Node => {
+        WireReply::Node => {
             let peer = content.peer.ok_or("the answer lacks its peer")?.into();
             (shared, Response::holder(peer, content.copies))
         }
-        Reply::Nodes => (shared, Response::Nodes(listed(content.peers)?)),
-        Reply::Saved => {
+        WireReply::Nodes => (shared, Response::Nodes(listed(content.peers)?)),
+        WireReply::Saved => {
             (RequestKind::Store, content.shown.map_or(Response::Saved, |sample| Response::Shown { sample }))
         }
-        Reply::Leased => {
+        WireReply::Leased => {
             let (blocks, free) = content.count.zip(content.free).ok_or("the answer lacks its counts")?;
             (RequestKind::Lease, Response::Leased { blocks, free })
         }
-        Reply::Same => (RequestKind::Compare, Response::Same),
-        Reply::Differs => (RequestKind::Compare, Response::Differs(open_difference(content.difference)?)),
-        Reply::Terms => {
+        WireReply::Same => (RequestKind::Compare, Response::Same),
+        WireReply::Differs => (RequestKind::Compare, Response::Differs(open_difference(content.difference)?)),
+        WireReply::Terms => {
             let leases = content.leases.filter(|leases| leases.len() <= MAX_LEASES);
             let leases = leases.ok_or("the answer lacks its leases, or has too many")?;
             (RequestKind::FindValue, Response::Terms(leases))
         }
-        Reply::Vouch => (RequestKind::FindValue, Response::Vouch(content.vouch.ok_or("the answer lacks its vouch")?)),
+        WireReply::Vouch => {
+            (RequestKind::FindValue, Response::Vouch(content.vouch.ok_or("the answer lacks its vouch")?))
+        }
         own => (RequestKind::Ring, Response::Ring(open_ring_reply(kind, own, content)?)),
     })
 }
 
 /// The answers that only the ring has.
-fn open_ring_reply(kind: RingKind, reply: Reply, content: Content) -> Result<RingResponse, &'static str> {
+fn open_ring_reply(kind: RingKind, reply: WireReply, content: Content) -> Result<RingResponse, &'static str> {
     let response = match reply {
-        Reply::Pong => RingResponse::Pong {
+        WireReply::Pong => RingResponse::Pong {
             peer: content.peer.ok_or("a pong needs a peer")?.into(),
             predecessors: listed(content.predecessors)?,
             successors: listed(content.successors)?,
         },
-        Reply::Welcome => RingResponse::Welcome {
+        WireReply::Welcome => RingResponse::Welcome {
             predecessors: listed(content.predecessors)?,
             successors: listed(content.successors)?,
         },
-        Reply::Owner => RingResponse::Owner {
+        WireReply::Owner => RingResponse::Owner {
             peers: listed(content.peers)?,
             hops: content.hops.unwrap_or(0),
             trail: content.trail.unwrap_or_default().0,
         },
-        Reply::Kept => RingResponse::Kept { file: content.file.ok_or("the answer lacks its file")? },
-        Reply::File => RingResponse::File {
+        WireReply::Kept => RingResponse::Kept { file: content.file.ok_or("the answer lacks its file")? },
+        WireReply::File => RingResponse::File {
             file: content.file.ok_or("the answer lacks its file")?,
             place: FilePlace { size: content.size },
         },
-        Reply::Noted => RingResponse::Noted { of: kind },
-        Reply::Refused => {
+        WireReply::Noted => RingResponse::Noted { of: kind },
+        WireReply::Refused => {
             let reason = content.reason.as_deref().unwrap_or("no reason given");
             RingResponse::Refused { of: kind, reason: clip(reason).to_owned() }
         }

@@ -18,7 +18,7 @@ use crate::wire::{Difference, MAGIC_LIMIT, Range, Sender, Vouch};
 
 /// A line.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Line {
+pub(super) struct WireLine {
     #[serde(rename = "type")]
     pub(super) kind: RingKind,
     pub(super) source: WireSource,
@@ -70,13 +70,13 @@ content! {
     ranges: Vec<Range>, count: u32, digest: KeysDigest, copies: u8, difference: Difference,
     verify: bool, terms: bool, vouch: Vouch,
     leases: Vec<Lease>, news: LeaseNews, shown: Id, free: u32,
-    reply: Reply, reason: String, error: String,
+    reply: WireReply, reason: String, error: String,
 }
 
 /// What an answer says; its arguments stand beside it.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Reply {
+pub(super) enum WireReply {
     Pong,
     Welcome,
     Owner,

@@ -47,7 +47,7 @@ fn silence_and_too_few_copies_are_5() {
 
 #[test]
 fn bytes_that_are_not_what_was_promised_are_6() {
-    use kadring::file::{Entry, Manifest};
+    use kadring::file::{Manifest, ManifestEntry};
     let folder = folder();
     let mut peers = crate::support::cluster(&folder, 1, &[]);
     let bootstrap = address(&peers[0]);
@@ -55,7 +55,7 @@ fn bytes_that_are_not_what_was_promised_are_6() {
     assert_eq!(code(&run(&["store", text(&leaf), "--bootstrap", &bootstrap])), Some(0));
     // A root that promises a level below it, where a block of data is; and such as tell another size of that block.
     for (level, size) in [(1, 2000), (0, 10), (0, 2000)] {
-        let entries = vec![Entry { key: kadring::id::Id::of(&bytes), size }];
+        let entries = vec![ManifestEntry { key: kadring::id::Id::of(&bytes), size }];
         let root = Manifest { level, size, sha256: None, folder: false, entries }.encode();
         let path = folder.path().join("root");
         fs::write(&path, &root).expect("writable");
@@ -281,8 +281,8 @@ fn a_configuration_file_without_an_end_is_refused() {
     assert_ends(&["ping", "127.0.0.1:1", "--config", "/dev/zero"], 2, "it has more than 1048576 bytes");
 }
 
-/// What is written to /dev/null is done with, however it was opened: Python and Node open it for reading and writing, as
-/// Rust does where standard output was closed.
+/// What is written to /dev/null is done with, however it was opened: Python and Node open it for reading and writing,
+/// as Rust does where standard output was closed.
 #[test]
 fn an_answer_to_nobody_is_no_failure() {
     let folder = folder();

@@ -75,7 +75,8 @@ fn a_peer_whose_standard_error_nobody_reads_answers_and_ends() {
     }
 }
 
-/// A peer at a terminal that takes nothing any more, its thread `main` stuck in a line above the prompt; and the terminal.
+/// A peer at a terminal that takes nothing any more, its thread `main` stuck in a line above the prompt; and the
+/// terminal.
 fn stuck_at_terminal(port: u16, args: &[&str]) -> (Child, File) {
     let pty = openpty(None, None).expect("a terminal");
     let end = || Stdio::from(pty.slave.try_clone().expect("a descriptor"));

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use kadring::id::Id;
-use kadring::overlay::ring::{Change, Ring, RingEffect, RingOptions, RouteNotice, SUCCESSORS};
+use kadring::overlay::ring::{Ring, RingEffect, RingOptions, RouteNotice, SUCCESSORS, SuccessorChange};
 use kadring::overlay::{Effect, Goal};
 use kadring::peer::Peer;
 use kadring::wire::ring::Routed;
@@ -56,7 +56,7 @@ fn an_abrupt_departure_is_noticed_by_both_predecessors_within_the_bound() {
     let killed = net.now;
     net.run(Duration::from_secs(60));
     net.told.drain(..before);
-    let died = Change::Died { peer: small(14) };
+    let died = SuccessorChange::Died { peer: small(14) };
     let seen: Vec<(SocketAddr, Duration)> = net
         .told
         .iter()
@@ -85,7 +85,7 @@ fn a_death_is_noticed_in_time_though_pings_are_rare() {
     assert!((1..=2).contains(&pings(&net)), "{} rounds of pings in 400 s", pings(&net));
     net.kill(addr(14));
     net.run(Duration::from_secs(60));
-    assert!(changes(&net, 9).contains(&(Change::Died { peer: small(14) }, vec![19, 2])));
+    assert!(changes(&net, 9).contains(&(SuccessorChange::Died { peer: small(14) }, vec![19, 2])));
 }
 
 /// Who told of which deaths within `limit`, and how long after they happened.
@@ -107,7 +107,7 @@ fn deaths(interval: Duration, killed: &[u64], limit: Duration) -> Vec<(u64, u64,
     net.told.drain(..before);
     let ports = |who: SocketAddr| EXAMPLE.into_iter().find(|id| small(*id).addr == who).expect("one of them");
     let told = net.told.iter().filter_map(|(when, who, effect)| match effect {
-        Effect::Ring(RingEffect::Notice(RouteNotice::Successors { why: Change::Died { peer }, .. })) => {
+        Effect::Ring(RingEffect::Notice(RouteNotice::Successors { why: SuccessorChange::Died { peer }, .. })) => {
             Some((ports(*who), ids(&[*peer])[0], when.since(at)))
         }
         _ => None,
@@ -153,7 +153,7 @@ fn a_dead_next_hop_is_routed_around_at_once() {
     let (found, _) = net.find(addr(5), Id::from_u64(19));
     assert_eq!(ids(&found)[0], 19);
     assert!(net.now.since(start) < Duration::from_millis(300));
-    assert!(changes(&net, 8).iter().any(|(why, _)| *why == Change::Died { peer: small(9) }));
+    assert!(changes(&net, 8).iter().any(|(why, _)| *why == SuccessorChange::Died { peer: small(9) }));
 }
 
 /// How long a lookup took, and the first peer that it found.
@@ -242,7 +242,7 @@ fn a_peer_that_was_silent_for_a_while_is_taken_back_and_nobody_is_told_of_a_join
     let joins = |effect: &Effect| match effect {
         Effect::Ring(RingEffect::Notice(RouteNotice::Forwarded { what, .. })) => *what == Routed::Join,
         Effect::Ring(RingEffect::Notice(RouteNotice::Successors { why, .. })) => {
-            matches!(why, Change::Joined { .. } | Change::Told { .. })
+            matches!(why, SuccessorChange::Joined { .. } | SuccessorChange::Told { .. })
         }
         _ => false,
     };

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use kadring::overlay::ring::{MAX_ROUND, Manners, Ring, RingOptions};
+use kadring::overlay::ring::{MAX_ROUND, Ring, RingOptions, RingVariant};
 use kadring::overlay::{Effect, Overlay};
 use kadring::peer::Peer;
 use kadring::time::Time;
@@ -64,7 +64,7 @@ struct Case {
 #[derive(Clone, Copy, Debug)]
 struct Kind {
     /// The classroom's have no shortcuts.
-    manners: Manners,
+    manners: RingVariant,
     /// The length of their lists.
     lists: usize,
     /// Whether the machine dies too, so that no connection is refused. (A classroom is one machine.)
@@ -74,13 +74,13 @@ struct Kind {
 impl Kind {
     /// The kinds whose lists have this length.
     fn all(lists: usize) -> [Self; 3] {
-        let kinds = [(Manners::Chord, false), (Manners::Chord, true), (Manners::Classroom, false)];
+        let kinds = [(RingVariant::Chord, false), (RingVariant::Chord, true), (RingVariant::Classroom, false)];
         kinds.map(|(manners, machine)| Self { manners, lists, machine })
     }
 
     fn peer(self, id: u64) -> Ring {
         let options = RingOptions::classroom(MAX_ROUND, Vec::new());
-        let fingers = self.manners == Manners::Chord;
+        let fingers = self.manners == RingVariant::Chord;
         let lists = RingOptions { successors: self.lists, predecessors: self.lists, ..options };
         Ring::new(small(id), RingOptions { fingers, manners: self.manners, ..lists })
     }

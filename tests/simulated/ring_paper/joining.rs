@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kadring::id::Id;
 use kadring::overlay::ring::{Ring, RingOptions};
-use kadring::overlay::{Asker, Cause, Change, Effect, Incoming, Overlay, RouteNotice};
+use kadring::overlay::{Asker, Cause, Effect, Incoming, Overlay, RouteNotice, SuccessorChange};
 use kadring::patience::ONCE;
 use kadring::peer::Peer;
 use kadring::wire::Request;
@@ -81,11 +81,11 @@ fn a_join_is_told_of_at_each_peer_as_the_assignment_wants() {
         notices(&net, addr(id as u32)).iter().filter(|notice| wanted(notice)).count()
     };
     assert_eq!(EXAMPLE.map(forwarded), [0, 1, 1, 1, 1, 0, 0]);
-    assert_eq!(changes(&net, 14)[0], (Change::Joined { peer: small(15) }, vec![15, 19]));
-    assert!(changes(&net, 9).contains(&(Change::Told { by: small(14) }, vec![14, 15])));
-    assert_eq!(changes(&net, 15)[0], (Change::Welcomed, vec![19, 2]));
+    assert_eq!(changes(&net, 14)[0], (SuccessorChange::Joined { peer: small(15) }, vec![15, 19]));
+    assert!(changes(&net, 9).contains(&(SuccessorChange::Told { by: small(14) }, vec![14, 15])));
+    assert_eq!(changes(&net, 15)[0], (SuccessorChange::Welcomed, vec![19, 2]));
     for id in [2, 4, 5, 8, 19] {
-        assert!(changes(&net, id).iter().all(|(why, _)| *why == Change::Stabilized), "at {id}");
+        assert!(changes(&net, id).iter().all(|(why, _)| *why == SuccessorChange::Stabilized), "at {id}");
     }
 }
 
@@ -111,7 +111,7 @@ fn peers_that_join_through_one_another_are_let_in_one_after_the_other() {
     settle(&mut net, Duration::from_secs(5));
     for id in new {
         let told = changes(&net, id);
-        assert_eq!(told[0].0, Change::Welcomed, "{id}: {told:?}");
+        assert_eq!(told[0].0, SuccessorChange::Welcomed, "{id}: {told:?}");
         assert!(told.iter().all(|(_, successors)| successors.len() == 2), "{id} knew the ring from then on: {told:?}");
     }
 }
@@ -160,7 +160,7 @@ fn a_ring_of_named_successors_forms_though_peers_start_late() {
     }
     settle(&mut net, Duration::from_secs(10));
     assert!(!net.told.iter().any(|(_, _, effect)| matches!(effect, Effect::PeerDown(_))), "nobody died");
-    assert_eq!(changes(&net, 2)[0], (Change::Given, vec![4, 5]));
+    assert_eq!(changes(&net, 2)[0], (SuccessorChange::Given, vec![4, 5]));
     assert_owners(&mut net, (0..256).step_by(3).map(Id::from_u64));
 }
 
@@ -230,7 +230,7 @@ fn peers_that_start_a_second_apart_tell_the_right_successors_when_one_goes_right
             let peer = small(EXAMPLE[gone]);
             let told: Vec<_> = changes(&net, before)
                 .into_iter()
-                .filter(|(why, _)| matches!(why, Change::Left { peer: other } | Change::Died { peer: other } if *other == peer))
+                .filter(|(why, _)| matches!(why, SuccessorChange::Left { peer: other } | SuccessorChange::Died { peer: other } if *other == peer))
                 .collect();
             let order: Vec<u64> = order.iter().map(|at| EXAMPLE[*at]).collect();
             if !matches!(&told[..], [(_, successors)] if *successors == expected) {
@@ -249,9 +249,9 @@ fn a_peer_that_was_not_missed_yet_is_let_in_again() {
     net.kill(addr(14));
     net.start(classroom(14), false, &[addr(4)]);
     net.run(Duration::from_millis(500));
-    assert_eq!(changes(&net, 14), [(Change::Welcomed, vec![19, 2])]);
-    assert_eq!(changes(&net, 9), [(Change::Joined { peer: small(14) }, vec![14, 19])]);
-    assert_eq!(changes(&net, 8), [(Change::Told { by: small(9) }, vec![9, 14])]);
+    assert_eq!(changes(&net, 14), [(SuccessorChange::Welcomed, vec![19, 2])]);
+    assert_eq!(changes(&net, 9), [(SuccessorChange::Joined { peer: small(14) }, vec![14, 19])]);
+    assert_eq!(changes(&net, 8), [(SuccessorChange::Told { by: small(9) }, vec![9, 14])]);
     one_cycle(&net).unwrap();
     net.run(Duration::from_secs(60));
     assert!(!net.told.iter().any(|(_, _, effect)| matches!(effect, Effect::PeerDown(_))), "nobody died");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kadring::id::Id;
 use kadring::overlay::Effect;
-use kadring::overlay::ring::{Change, Ring, RingEffect, RingOptions, RouteNotice};
+use kadring::overlay::ring::{Ring, RingEffect, RingOptions, RouteNotice, SuccessorChange};
 use kadring::peer::Peer;
 use kadring::wire::ring::{RingRequest, Route, Routed};
 use kadring::wire::{Request, Sender, Via};
@@ -21,16 +21,16 @@ fn a_graceful_departure_closes_the_gap_after_one_ping() {
     net.leave(addr(9));
     net.run(net.timeout + LATENCY * 5);
     one_cycle(&net).unwrap();
-    let left = Change::Left { peer: small(9) };
+    let left = SuccessorChange::Left { peer: small(9) };
     assert_eq!(changes(&net, 8), [(left, vec![14, 19])]);
     assert_eq!(changes(&net, 5), [(left, vec![8, 14])]);
     for id in [2, 4, 14, 19] {
-        assert!(changes(&net, id).iter().all(|(why, _)| *why == Change::Stabilized), "at {id}");
+        assert!(changes(&net, id).iter().all(|(why, _)| *why == SuccessorChange::Stabilized), "at {id}");
     }
     net.run(Duration::from_secs(30));
     assert!(!net.told.iter().any(|(_, _, effect)| matches!(
         effect,
-        Effect::Ring(RingEffect::Notice(RouteNotice::Successors { why: Change::Died { .. }, .. }))
+        Effect::Ring(RingEffect::Notice(RouteNotice::Successors { why: SuccessorChange::Died { .. }, .. }))
     )));
 }
 
@@ -58,7 +58,7 @@ fn nobody_who_said_goodbye_comes_back_or_is_mourned() {
         let is_leaver = |at: &SocketAddr| leavers.iter().any(|id| addr(*id as u32) == *at);
         let wrong = net.told[begin..].iter().find(|(_, at, effect)| match effect {
             Effect::PeerUp(peer) => is_leaver(&peer.addr) && !is_leaver(at),
-            Effect::Ring(RingEffect::Notice(RouteNotice::Successors { why: Change::Died { .. }, .. })) => {
+            Effect::Ring(RingEffect::Notice(RouteNotice::Successors { why: SuccessorChange::Died { .. }, .. })) => {
                 !is_leaver(at)
             }
             _ => false,
@@ -84,7 +84,7 @@ fn what_reaches_a_peer_after_its_goodbye_is_passed_on() {
         net.inject(origin.addr, sender, addr(14), Via::Tcp, request);
     }
     net.run(net.timeout * 3 + LATENCY * 10);
-    assert_eq!(changes(&net, 9).last(), Some(&(Change::Joined { peer: small(15) }, vec![15, 19])));
+    assert_eq!(changes(&net, 9).last(), Some(&(SuccessorChange::Joined { peer: small(15) }, vec![15, 19])));
     let arrived = |at: u64| {
         net.told.iter().any(|(_, who, effect)| {
             *who == addr(at as u32) && matches!(effect, Effect::Ring(RingEffect::Arrived { .. }))
@@ -146,7 +146,7 @@ fn a_departure_soon_after_the_start_of_a_small_ring_is_told_right() {
         for back in [1, 2] {
             let at = (leaving + 4 - back) % 4;
             let next: Vec<u64> = (1..4).map(|step| ids[(at + step) % 4]).filter(|id| *id != ids[leaving]).collect();
-            let left = Change::Left { peer: small(ids[leaving]) };
+            let left = SuccessorChange::Left { peer: small(ids[leaving]) };
             assert_eq!(changes(&net, ids[at]).last(), Some(&(left, next)), "{} leaves", ids[leaving]);
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kadring::id::Id;
 use kadring::overlay::Effect;
-use kadring::overlay::ring::{Change, Ring, RingEffect, RingOptions, RouteNotice, RouteOutcome};
+use kadring::overlay::ring::{Ring, RingEffect, RingOptions, RouteNotice, RouteOutcome, SuccessorChange};
 use kadring::wire::ring::Routed;
 
 use super::rings::{EXAMPLE, changes, classroom_net, small};
@@ -108,7 +108,7 @@ fn a_request_takes_another_way_when_the_peer_it_was_sent_over_dies() {
     let what = Routed::Store { file: "2067".parse().unwrap() };
     net.with(addr(8), |ring, now, out| ring.router().expect("a ring").route(now, 7, what, out));
     net.run(Duration::from_secs(20));
-    let died = Change::Died { peer: small(9) };
+    let died = SuccessorChange::Died { peer: small(9) };
     assert!(changes(&net, 8).iter().any(|(why, _)| *why == died));
     assert_eq!(arrived(&net), [addr(19)]);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kadring::id::Id;
 use kadring::overlay::Effect;
-use kadring::overlay::ring::{Change, Ring, RingEffect, RingOptions, RouteNotice};
+use kadring::overlay::ring::{Ring, RingEffect, RingOptions, RouteNotice, SuccessorChange};
 use kadring::peer::Peer;
 
 use crate::net::{Net, addr, clockwise};
@@ -114,7 +114,7 @@ pub(crate) fn ids(peers: &[Peer]) -> Vec<u64> {
 }
 
 /// What a peer was told of its first two successors, and why.
-pub(crate) fn changes(net: &Net<Ring>, id: u64) -> Vec<(Change, Vec<u64>)> {
+pub(crate) fn changes(net: &Net<Ring>, id: u64) -> Vec<(SuccessorChange, Vec<u64>)> {
     let all = notices(net, addr(id as u32)).into_iter();
     all.filter_map(|notice| match notice {
         RouteNotice::Successors { why, successors } => Some((why, ids(&successors[..successors.len().min(2)]))),

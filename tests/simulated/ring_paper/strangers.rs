@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kadring::config::FIRST_TIMEOUT;
 use kadring::id::Id;
-use kadring::overlay::ring::{Change, Ring, RingEffect};
+use kadring::overlay::ring::{Ring, RingEffect, SuccessorChange};
 use kadring::overlay::{Effect, Goal, Overlay, RouteNotice, RouteOutcome};
 use kadring::peer::Peer;
 use kadring::wire::ring::{RingRequest, RingResponse, Route, Routed};
@@ -245,9 +245,9 @@ fn an_update_in_a_neighbour_s_name_tells_nobody_of_another_successor() {
     // One that was let in is told of as ever.
     net.start(classroom(3), false, &[addr(8)]);
     net.run(Duration::from_secs(3));
-    let told = changes(&net, 2).into_iter().any(|(why, _)| why == Change::Told { by: neighbour });
+    let told = changes(&net, 2).into_iter().any(|(why, _)| why == SuccessorChange::Told { by: neighbour });
     assert!(!told, "peer 2 let it in itself");
     net.start(classroom(7), false, &[addr(8)]);
     net.run(Duration::from_secs(3));
-    assert!(changes(&net, 4).contains(&(Change::Told { by: small(5) }, vec![5, 7])), "{:?}", changes(&net, 4));
+    assert!(changes(&net, 4).contains(&(SuccessorChange::Told { by: small(5) }, vec![5, 7])), "{:?}", changes(&net, 4));
 }

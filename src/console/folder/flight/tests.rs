@@ -89,7 +89,7 @@ fn land(landed: &mut Vec<usize>) -> impl FnMut(usize, Answer) -> Result<u64, Fai
 fn as_many_commands_are_under_way_as_the_window_has_and_what_is_told_is_their_sum() {
     let (rote, mut landed, mut told) = (Rote::default(), Vec::new(), Vec::new());
     {
-        let span = Span::begin(&rote).unwrap();
+        let span = CommandSpan::begin(&rote).unwrap();
         let mut show = |progress: &Progress| told.push(progress.clone());
         let mut flight = Flight::new(&span, &mut show);
         for number in 0..WINDOW {
@@ -114,7 +114,7 @@ fn as_many_commands_are_under_way_as_the_window_has_and_what_is_told_is_their_su
 #[test]
 fn once_the_whole_is_ended_nothing_more_begins() {
     let (rote, mut landed) = (Rote::default(), Vec::new());
-    let span = Span::begin(&rote).unwrap();
+    let span = CommandSpan::begin(&rote).unwrap();
     let mut show = |_: &Progress| {};
     let mut flight = Flight::new(&span, &mut show);
     flight.begin(0, Command::List, &mut land(&mut landed)).unwrap();
@@ -127,7 +127,7 @@ fn once_the_whole_is_ended_nothing_more_begins() {
 #[test]
 fn after_a_failure_what_still_moves_is_cancelled() {
     let (rote, mut landed) = (Rote::default(), Vec::new());
-    let span = Span::begin(&rote).unwrap();
+    let span = CommandSpan::begin(&rote).unwrap();
     let mut show = |_: &Progress| {};
     let mut flight = Flight::new(&span, &mut show);
     for number in 0..2 {

@@ -8,8 +8,8 @@ use std::collections::btree_map::{BTreeMap, Entry};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::Round;
-use super::repair::Repair;
+use super::InquiryContext;
+use super::refill::Refill;
 use crate::config::WIDTH;
 use crate::file::Manifest;
 use crate::id::Key;
@@ -32,7 +32,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(500);
 const BUSY_LIMIT: Duration = Duration::from_secs(15);
 
 /// Who waits for copies looks again after this long, and then after longer, up to the last.
-const PAUSE: Duration = Duration::from_secs(1);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// A block, or a list of blocks, that is being inquired about.
@@ -63,7 +63,7 @@ pub(super) struct Inquiry {
     /// The list is being read, from this holder.
     reading: Option<(JobId, SocketAddr)>,
     unreadable: BTreeSet<SocketAddr>,
-    pub(super) repair: Repair,
+    pub(super) repair: Refill,
     /// When it is begun with anew, and how often it was.
     again: Option<Time>,
     pauses: u32,
@@ -85,7 +85,7 @@ pub(super) struct Copy {
 }
 
 /// What comes of a turn of an inquiry.
-pub(super) enum Turn {
+pub(super) enum InquiryTurn {
     /// It goes on.
     Goes,
     /// It is over.
@@ -110,7 +110,7 @@ impl Inquiry {
     }
 
     /// Looks up the replica set.
-    pub(super) fn begin(&mut self, round: &mut Round<'_>) {
+    pub(super) fn begin(&mut self, round: &mut InquiryContext<'_>) {
         self.copies.clear();
         (self.again, self.told, self.has_searched, self.searches) = (None, None, false, false);
         self.lookup = Some(round.desk.look_up(round.ticket, round.key, Goal::Peers));
@@ -123,7 +123,7 @@ impl Inquiry {
         }
     }
 
-    pub(super) fn on(&mut self, round: &mut Round<'_>, reply: Reply) -> Turn {
+    pub(super) fn on(&mut self, round: &mut InquiryContext<'_>, reply: Reply) -> InquiryTurn {
         match reply {
             // Whether it does it is asked.
             Reply::Holder(peer) if self.searches => self.ask(round, peer, false),
@@ -164,7 +164,7 @@ impl Inquiry {
     }
 
     /// The replica set is known: its members are asked, and who holds the block besides.
-    fn on_set(&mut self, round: &mut Round<'_>, Found { peers, unreached, .. }: Found) {
+    fn on_set(&mut self, round: &mut InquiryContext<'_>, Found { peers, unreached, .. }: Found) {
         self.lookup = None;
         // Who is known and silent is no reason to want fewer copies.
         self.known = peers.len() + unreached.len();
@@ -181,7 +181,7 @@ impl Inquiry {
     }
 
     /// Asks the replica set, as far as it is known how many copies are wanted.
-    fn want(&mut self, round: &mut Round<'_>) {
+    fn want(&mut self, round: &mut InquiryContext<'_>) {
         let asked = round.desk.copies_asked(&round.key).map(usize::from).max(self.told);
         let told = || asked.unwrap_or(round.desk.config().replicas);
         self.asked = round.order.lease.map_or_else(told, |lease| round.desk.copies_for(&lease));
@@ -206,14 +206,14 @@ impl Inquiry {
     }
 
     /// Asks a peer about its copy, unless it was asked.
-    fn ask(&mut self, round: &mut Round<'_>, peer: Peer, is_member: bool) {
+    fn ask(&mut self, round: &mut InquiryContext<'_>, peer: Peer, is_member: bool) {
         if let Entry::Vacant(place) = self.copies.entry(peer.addr) {
             place.insert(Copy { peer, state: None, is_member, hashes: false, claim: None, again: None });
             self.put_question(round, peer);
         }
     }
 
-    fn put_question(&mut self, round: &mut Round<'_>, peer: Peer) {
+    fn put_question(&mut self, round: &mut InquiryContext<'_>, peer: Peer) {
         let (key, ticket, verify) = (round.key, round.ticket, round.order.verify);
         if round.silent.contains(&peer.addr) {
             self.note(&peer.addr, CopyState::Silent);
@@ -233,7 +233,7 @@ impl Inquiry {
         }
     }
 
-    fn on_answer(&mut self, round: &mut Round<'_>, from: SocketAddr, answer: Result<Response, Refusal>) {
+    fn on_answer(&mut self, round: &mut InquiryContext<'_>, from: SocketAddr, answer: Result<Response, Refusal>) {
         let terms = if let Ok(Response::Terms(leases)) = &answer { Some(leases.clone()) } else { None };
         if self.on_terms(round, &from, terms) {
             return;
@@ -264,7 +264,7 @@ impl Inquiry {
 
     /// A holder says that its copy is in this state. Where copies that are missing are to be made, each holder's word
     /// counts once a block was read back from it.
-    fn weigh(&mut self, round: &mut Round<'_>, from: &SocketAddr, state: CopyState) {
+    fn weigh(&mut self, round: &mut InquiryContext<'_>, from: &SocketAddr, state: CopyState) {
         let claims = matches!(state, CopyState::Claimed | CopyState::Verified);
         if !round.order.repair || !claims || round.honest.contains(from) {
             return self.note(from, state);
@@ -277,7 +277,7 @@ impl Inquiry {
     }
 
     /// Liars stand together: who stands further away is asked too.
-    fn go_further(&mut self, round: &mut Round<'_>) {
+    fn go_further(&mut self, round: &mut InquiryContext<'_>) {
         for peer in round.desk.behind_liars(&round.key) {
             if !self.near.contains(&peer) {
                 self.near.push(peer);
@@ -287,7 +287,7 @@ impl Inquiry {
     }
 
     /// The block was read back from a holder, or was not, and why. Whether that was waited for.
-    fn on_read_back(&mut self, round: &mut Round<'_>, from: &SocketAddr, failed: Option<&Refusal>) -> bool {
+    fn on_read_back(&mut self, round: &mut InquiryContext<'_>, from: &SocketAddr, failed: Option<&Refusal>) -> bool {
         let Some(claim) = self.copies.get_mut(from).and_then(|copy| copy.claim.take()) else { return false };
         let state = match failed {
             None => {
@@ -306,7 +306,7 @@ impl Inquiry {
     }
 
     /// A holder tells how many copies are wanted: it may be more, or fewer, than is usual.
-    fn on_told(&mut self, round: &mut Round<'_>, holder: &Response) {
+    fn on_told(&mut self, round: &mut InquiryContext<'_>, holder: &Response) {
         let copies = match holder {
             Response::Holder { copies, .. } => usize::from(*copies).min(WIDTH),
             _ => round.desk.config().replicas,
@@ -317,7 +317,7 @@ impl Inquiry {
         }
     }
 
-    fn on_busy(&mut self, round: &mut Round<'_>, from: SocketAddr) {
+    fn on_busy(&mut self, round: &mut InquiryContext<'_>, from: SocketAddr) {
         let now = round.desk.now();
         let Some(copy) = self.copies.get_mut(&from) else { return };
         if now.since(*round.busy.entry(from).or_insert(now)) < BUSY_LIMIT {
@@ -333,7 +333,7 @@ impl Inquiry {
         }
     }
 
-    pub(super) fn on_tick(&mut self, round: &mut Round<'_>) -> Turn {
+    pub(super) fn on_tick(&mut self, round: &mut InquiryContext<'_>) -> InquiryTurn {
         let now = round.desk.now();
         let is_due = |due: Option<Time>| due.is_some_and(|due| due <= now);
         if is_due(self.again) {
@@ -381,55 +381,55 @@ impl Inquiry {
     // What is next.
 
     /// Goes on once all that were asked have answered: looks further, makes copies, reads the list, or ends.
-    pub(super) fn go_on(&mut self, round: &mut Round<'_>) -> Turn {
+    pub(super) fn go_on(&mut self, round: &mut InquiryContext<'_>) -> InquiryTurn {
         let waits =
             self.lookup.is_some() || self.again.is_some() || self.reading.is_some() || self.repair.is_under_way();
         if waits || self.copies.values().any(|copy| copy.state.is_none()) {
-            return Turn::Goes;
+            return InquiryTurn::Goes;
         }
         let copies = self.sound().count();
         let goal = round.order.until.flatten().unwrap_or(self.wanted);
         if copies < goal.max(1) && !self.has_searched {
             (self.has_searched, self.searches) = (true, true);
             self.lookup = Some(round.desk.look_up(round.ticket, round.key, Goal::Holders));
-            return Turn::Goes;
+            return InquiryTurn::Goes;
         }
         if self.lied && copies < self.wanted {
             self.go_further(round);
             if self.copies.values().any(|copy| copy.state.is_none()) {
-                return Turn::Goes;
+                return InquiryTurn::Goes;
             }
         }
         if round.order.repair && self.health() != Health::Whole && self.begin_repair(round) {
-            return Turn::Goes;
+            return InquiryTurn::Goes;
         }
         if round.order.until.is_some() && copies < goal.max(1) {
-            let pause = (PAUSE * 2_u32.pow(self.pauses.min(8))).min(LONGEST_PAUSE);
+            let pause = (FIRST_PAUSE * 2_u32.pow(self.pauses.min(8))).min(LONGEST_PAUSE);
             self.pauses += 1;
             self.again = Some(round.desk.now() + pause);
-            return Turn::Goes;
+            return InquiryTurn::Goes;
         }
-        if self.is_list { self.read(round) } else { Turn::Done }
+        if self.is_list { self.read(round) } else { InquiryTurn::Done }
     }
 
     /// Reads the list, from one of its holders after another.
-    fn read(&mut self, round: &mut Round<'_>) -> Turn {
+    fn read(&mut self, round: &mut InquiryContext<'_>) -> InquiryTurn {
         let untried = self.sound().filter(|copy| !self.unreadable.contains(&copy.peer.addr));
         let best = untried.min_by_key(|copy| (!round.desk.is_me(&copy.peer), copy.state)).map(|copy| copy.peer);
-        let Some(peer) = best else { return Turn::Unread };
+        let Some(peer) = best else { return InquiryTurn::Unread };
         let from = if round.desk.is_me(&peer) { Holder::Own } else { Holder::Peer(peer.addr) };
         let job = round.desk.order(round.ticket, Job::Unpack { key: round.key, from }, Urgency::Own);
         self.reading = Some((job, peer.addr));
-        Turn::Goes
+        InquiryTurn::Goes
     }
 
-    fn on_read(&mut self, round: &mut Round<'_>, outcome: Outcome) -> Turn {
-        let Some((_, from)) = self.reading.take() else { return Turn::Goes };
+    fn on_read(&mut self, round: &mut InquiryContext<'_>, outcome: Outcome) -> InquiryTurn {
+        let Some((_, from)) = self.reading.take() else { return InquiryTurn::Goes };
         match outcome {
-            Outcome::Unpacked { manifest } => Turn::List(manifest),
+            Outcome::Unpacked { manifest } => InquiryTurn::List(manifest),
             Outcome::NotManifest { size } => {
                 self.bytes = Some(size);
-                Turn::Bare(size)
+                InquiryTurn::Bare(size)
             }
             Outcome::Failed(error) => {
                 self.unreadable.insert(from);
@@ -441,7 +441,7 @@ impl Inquiry {
                 self.note(&from, state);
                 self.read(round)
             }
-            _ => Turn::Unread,
+            _ => InquiryTurn::Unread,
         }
     }
 }

@@ -4,14 +4,14 @@
 //! asked whether they do ([`inquiry`]). What they say is gathered in a [`tally`], which becomes the answer.
 
 mod inquiry;
-mod repair;
+mod refill;
 mod tally;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
-use inquiry::{Inquiry, Turn};
-use tally::Tally;
+use inquiry::{Inquiry, InquiryTurn};
+use tally::CheckTally;
 
 use super::{Flow, take_those_of};
 use crate::file::Manifest;
@@ -23,7 +23,7 @@ use crate::node::desk::Desk;
 use crate::node::job::{Job, Outcome, PutId};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, FailureKind, Progress};
-use crate::node::part::{Owner, Part, Reply, Step, Ticket};
+use crate::node::part::{About, Owner, Part, Reply, Ticket};
 use crate::time::Time;
 
 /// The checks under way.
@@ -32,18 +32,18 @@ pub(in crate::node) struct Checks(BTreeMap<PutId, Check>);
 
 impl Part for Checks {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
-        self.with(ticket.number, |check| check.on(desk, ticket.step, reply));
+        self.with(ticket.number, |check| check.on(desk, ticket.about, reply));
     }
 
     fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
         let now = desk.now();
         let (sources, order) = match command {
             Command::Check { sources, verify, repair, lease } => {
-                (sources, Order { verify, repair, lease, ..Order::default() })
+                (sources, CheckOptions { verify, repair, lease, ..CheckOptions::default() })
             }
             Command::Wait { until: Until::Copies { sources, copies }, limit } => {
                 let deadline = limit.map(|limit| now + limit);
-                (sources, Order { until: Some(copies), deadline, ..Order::default() })
+                (sources, CheckOptions { until: Some(copies), deadline, ..CheckOptions::default() })
             }
             _ => return,
         };
@@ -88,7 +88,7 @@ impl Checks {
 
 /// What is asked for.
 #[derive(Default)]
-struct Order {
+struct CheckOptions {
     /// Holders hash their copies.
     verify: bool,
     /// Copies that are missing are made.
@@ -107,14 +107,14 @@ struct Check {
     command: CommandId,
     /// Its number; the name, too, under which blocks are lent that are not held here.
     put: PutId,
-    order: Order,
+    order: CheckOptions,
     since: Time,
     sources: VecDeque<Source>,
     /// A root or a local manifest is being read: what is in it is checked next.
     opening: bool,
     walk: Option<TreeWalk>,
     inquiries: BTreeMap<Key, Inquiry>,
-    tally: Tally,
+    tally: CheckTally,
     lent: bool,
     /// Peers that did not answer.
     silent: BTreeSet<SocketAddr>,
@@ -125,19 +125,19 @@ struct Check {
 }
 
 impl Check {
-    fn new(since: Time, command: CommandId, put: PutId, order: Order, sources: Vec<Source>) -> Self {
+    fn new(since: Time, command: CommandId, put: PutId, order: CheckOptions, sources: Vec<Source>) -> Self {
         Self { command, put, order, since, sources: sources.into(), ..Self::default() }
     }
 
-    fn on(&mut self, desk: &mut Desk, step: Step, reply: Reply) -> Flow {
-        match (step, reply) {
-            (Step::Block(key), reply) => self.turn(desk, key, |inquiry, round| inquiry.on(round, reply)),
-            (Step::Whole, Reply::Done { outcome: Outcome::Manifest { entries, .. }, .. }) => {
+    fn on(&mut self, desk: &mut Desk, about: About, reply: Reply) -> Flow {
+        match (about, reply) {
+            (About::Block(key), reply) => self.turn(desk, key, |inquiry, round| inquiry.on(round, reply)),
+            (About::Whole, Reply::Done { outcome: Outcome::Manifest { entries, .. }, .. }) => {
                 self.opening = false;
                 self.tally.bytes += entries.iter().map(|entry| entry.size).sum::<u64>();
                 self.open(desk, TreeWalk::flat(entries))
             }
-            (Step::Whole, Reply::Done { outcome: Outcome::Failed(error), .. }) => {
+            (About::Whole, Reply::Done { outcome: Outcome::Failed(error), .. }) => {
                 self.give_up(desk, FailureKind::from(&error), error.reason)
             }
             _ => Flow::Goes,
@@ -145,10 +145,15 @@ impl Check {
     }
 
     /// Has an inquiry take a turn, and goes on with what comes of it.
-    fn turn(&mut self, desk: &mut Desk, key: Key, act: impl FnOnce(&mut Inquiry, &mut Round<'_>) -> Turn) -> Flow {
+    fn turn(
+        &mut self,
+        desk: &mut Desk,
+        key: Key,
+        act: impl FnOnce(&mut Inquiry, &mut InquiryContext<'_>) -> InquiryTurn,
+    ) -> Flow {
         let Some(inquiry) = self.inquiries.get_mut(&key) else { return Flow::Goes };
-        let ticket = Ticket { owner: Owner::Checks, number: self.put, step: Step::Block(key) };
-        let mut round = Round {
+        let ticket = Ticket { owner: Owner::Checks, number: self.put, about: About::Block(key) };
+        let mut round = InquiryContext {
             desk,
             ticket,
             key,
@@ -160,7 +165,7 @@ impl Check {
             honest: &mut self.honest,
         };
         let turn = act(inquiry, &mut round);
-        if matches!(turn, Turn::Goes) {
+        if matches!(turn, InquiryTurn::Goes) {
             return Flow::Goes;
         }
         let Some(inquiry) = self.inquiries.remove(&key) else { return Flow::Goes };
@@ -168,25 +173,25 @@ impl Check {
         desk.progress(self.command, Progress::Moved { bytes: self.tally.looked, resumed: 0 });
         let is_root = std::mem::take(&mut self.opening);
         match turn {
-            Turn::List(manifest) if is_root => {
+            InquiryTurn::List(manifest) if is_root => {
                 self.tally.bytes += manifest.size;
                 self.open(desk, TreeWalk::new(manifest))
             }
-            Turn::List(manifest) => self.supply(desk, manifest),
-            Turn::Bare(size) if is_root => {
+            InquiryTurn::List(manifest) => self.supply(desk, manifest),
+            InquiryTurn::Bare(size) if is_root => {
                 self.tally.bytes += u64::from(size);
                 self.go_on(desk)
             }
-            Turn::Bare(_) => {
+            InquiryTurn::Bare(_) => {
                 let reason = "the file's manifest is wrong: a block stands where a list of blocks should be";
                 self.give_up(desk, FailureKind::Integrity, reason.to_owned())
             }
-            Turn::Unread => {
+            InquiryTurn::Unread => {
                 self.tally.unread += 1;
                 self.walk = None;
                 self.go_on(desk)
             }
-            Turn::Goes | Turn::Done => {
+            InquiryTurn::Goes | InquiryTurn::Done => {
                 self.opening = is_root;
                 self.go_on(desk)
             }
@@ -210,14 +215,14 @@ impl Check {
     fn go_on(&mut self, desk: &mut Desk) -> Flow {
         while self.inquiries.len() < desk.config().window && !self.opening {
             match (self.walk.as_mut().map(TreeWalk::next_step), self.sources.is_empty()) {
-                (Some(tree::Step::Slot { key, size, .. }), _) => {
+                (Some(tree::Stop::Slot { key, size, .. }), _) => {
                     if !self.inquiries.contains_key(&key) && !self.tally.knows(&key) {
                         self.inquire(desk, key, Inquiry::of_block(size));
                     }
                 }
-                (Some(tree::Step::Need { key }), _) => self.inquire(desk, key, Inquiry::of_list()),
-                (Some(tree::Step::Wait), _) => return Flow::Goes,
-                (Some(tree::Step::Done), _) => self.walk = None,
+                (Some(tree::Stop::Need { key }), _) => self.inquire(desk, key, Inquiry::of_list()),
+                (Some(tree::Stop::Wait), _) => return Flow::Goes,
+                (Some(tree::Stop::Done), _) => self.walk = None,
                 (None, false) => self.open_next(desk),
                 (None, true) if self.inquiries.is_empty() => return self.conclude(desk),
                 (None, true) => return Flow::Goes,
@@ -242,7 +247,7 @@ impl Check {
         self.inquiries.insert(key, inquiry);
         self.turn(desk, key, |inquiry, round| {
             inquiry.begin(round);
-            Turn::Goes
+            InquiryTurn::Goes
         });
     }
 
@@ -295,12 +300,12 @@ impl Check {
 }
 
 /// What an inquiry works with while it takes a turn.
-struct Round<'a> {
+struct InquiryContext<'a> {
     desk: &'a mut Desk,
     ticket: Ticket,
     key: Key,
     command: CommandId,
-    order: &'a Order,
+    order: &'a CheckOptions,
     lent: &'a mut bool,
     silent: &'a mut BTreeSet<SocketAddr>,
     busy: &'a mut BTreeMap<SocketAddr, Time>,

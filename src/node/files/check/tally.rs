@@ -10,7 +10,7 @@ use crate::peer::Peer;
 
 /// What is known of the blocks that were inquired about.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(super) struct CheckTally {
     /// Bytes of the files.
     pub(super) bytes: u64,
     /// Bytes of the blocks that were looked at.
@@ -25,7 +25,7 @@ pub(super) struct Tally {
     blocks: BTreeMap<Key, BlockHealth>,
 }
 
-impl Tally {
+impl CheckTally {
     /// Whether a block was inquired about.
     pub(super) fn knows(&self, key: &Key) -> bool {
         self.blocks.contains_key(key)

@@ -1,7 +1,7 @@
 //! How a retrieve ends, and what its answer tells.
 
 use super::Get;
-use super::wanted::Wanted;
+use super::wanted::Retrieval;
 use crate::file::Manifest;
 use crate::id::Id;
 use crate::node::desk::Desk;
@@ -11,7 +11,7 @@ use crate::node::part::Owner;
 
 /// What the answer will tell.
 #[derive(Default)]
-pub(super) struct Total {
+pub(super) struct RetrieveTotal {
     pub(super) size: u64,
     pub(super) root: Id,
     pub(super) sha256: Option<Id>,
@@ -26,9 +26,9 @@ impl Get {
     /// The file is where it should be; `standing` if it was before.
     pub(super) fn succeed(&mut self, desk: &mut Desk, standing: bool) -> Flow {
         desk.forget_get(self.id);
-        let &Total { size: bytes, resumed, sha256, blocks, incomplete, .. } = &self.total;
+        let &RetrieveTotal { size: bytes, resumed, sha256, blocks, incomplete, .. } = &self.total;
         let (holders, complete, took) = (self.holders.len(), !incomplete, desk.now().since(self.since));
-        let one_block = matches!(self.wanted, Wanted::Block(_));
+        let one_block = matches!(self.wanted, Retrieval::Block(_));
         let from = if one_block { self.holders.iter().copied().collect() } else { Vec::new() };
         let answer = Answer::Retrieved { bytes, resumed, sha256, blocks, holders, from, standing, complete, took };
         desk.answer(self.command, answer);

@@ -18,11 +18,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use ending::Total;
-use place::{Mode, Onto};
-use wanted::Wanted;
+use ending::RetrieveTotal;
+use place::{Mode, RetrieveTarget};
+use wanted::Retrieval;
 
-use super::piece::{Doubts, Piece, What, is_our_own};
+use super::piece::{Doubts, Piece, PieceKind, is_our_own};
 use super::{Flow, take_those_of};
 use crate::file::tree::{self, TreeWalk};
 use crate::id::Id;
@@ -32,7 +32,7 @@ use crate::node::job::{GetId, Holder, Job, JobErrorKind, JobId, Outcome, Slot};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{FailureKind, Progress};
 use crate::node::pace::Pace;
-use crate::node::part::{Found, Owner, Part, Reply, Step, Ticket};
+use crate::node::part::{About, Found, Owner, Part, Reply, Ticket};
 use crate::node::smoothed::Smoothed;
 use crate::overlay::Goal;
 use crate::patience;
@@ -45,13 +45,13 @@ pub(in crate::node) struct Gets(BTreeMap<GetId, Get>);
 
 impl Part for Gets {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
-        if self.0.get_mut(&ticket.number).is_some_and(|get| get.on(desk, ticket.step, reply) == Flow::Over) {
+        if self.0.get_mut(&ticket.number).is_some_and(|get| get.on(desk, ticket.about, reply) == Flow::Over) {
             self.0.remove(&ticket.number);
         }
     }
 
     fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
-        let Some((wanted, onto)) = Wanted::of(command) else { return };
+        let Some((wanted, onto)) = Retrieval::of(command) else { return };
         let get = desk.next_transfer();
         self.0.insert(get, Get::new(desk, get, id, wanted, onto));
     }
@@ -82,24 +82,24 @@ impl Part for Gets {
 struct Get {
     id: GetId,
     command: CommandId,
-    wanted: Wanted,
+    wanted: Retrieval,
     dest: PathBuf,
     /// Whether another file at `dest` may be replaced.
     replace: bool,
     since: Time,
-    stage: Stage,
+    stage: RetrieveStage,
     pieces: BTreeMap<u64, Piece>,
     next_piece: u64,
     pace: Pace,
     /// The usual time in which a block comes, small ones included, which tell the pace nothing.
     usual: Smoothed,
     doubts: Doubts,
-    total: Total,
+    total: RetrieveTotal,
     holders: BTreeSet<SocketAddr>,
 }
 
 /// Where the retrieve stands.
-enum Stage {
+enum RetrieveStage {
     /// The root (a manifest in the network, or a local one) is being read.
     Root,
     /// The temporary file is being opened.
@@ -111,7 +111,7 @@ enum Stage {
 }
 
 impl Get {
-    fn new(desk: &mut Desk, id: GetId, command: CommandId, wanted: Wanted, onto: Onto) -> Self {
+    fn new(desk: &mut Desk, id: GetId, command: CommandId, wanted: Retrieval, onto: RetrieveTarget) -> Self {
         let mut get = Self {
             id,
             command,
@@ -119,33 +119,33 @@ impl Get {
             dest: onto.dest,
             replace: onto.replace,
             since: desk.now(),
-            stage: Stage::Root,
+            stage: RetrieveStage::Root,
             pieces: BTreeMap::new(),
             next_piece: 0,
             pace: Pace::new(desk.config().window),
             usual: Smoothed::default(),
             doubts: Doubts::default(),
-            total: Total::default(),
+            total: RetrieveTotal::default(),
             holders: BTreeSet::new(),
         };
         match &get.wanted {
-            &Wanted::Block(entry) => drop(get.open(desk, TreeWalk::flat(vec![entry]), entry.key, entry.size, None)),
-            Wanted::File(Source::Manifest(path)) => get.order(desk, Job::ReadManifest { path: path.clone() }),
-            &(Wanted::File(Source::Key(key)) | Wanted::Listing(key) | Wanted::Manifest(key)) => {
-                get.begin(desk, What::Node { key });
+            &Retrieval::Block(entry) => drop(get.open(desk, TreeWalk::flat(vec![entry]), entry.key, entry.size, None)),
+            Retrieval::File(Source::Manifest(path)) => get.order(desk, Job::ReadManifest { path: path.clone() }),
+            &(Retrieval::File(Source::Key(key)) | Retrieval::Listing(key) | Retrieval::Manifest(key)) => {
+                get.begin(desk, PieceKind::Node { key });
             }
         }
         get
     }
 
-    fn on(&mut self, desk: &mut Desk, step: Step, reply: Reply) -> Flow {
-        match (step, reply) {
-            (Step::Piece(piece), Reply::Holder(peer)) => {
+    fn on(&mut self, desk: &mut Desk, about: About, reply: Reply) -> Flow {
+        match (about, reply) {
+            (About::Piece(piece), Reply::Holder(peer)) => {
                 self.on_holder(desk, piece, peer);
                 Flow::Goes
             }
-            (Step::Piece(piece), Reply::Found(found)) => self.on_found(desk, piece, &found),
-            (Step::Piece(piece), Reply::Done { job, outcome }) => self.on_piece(desk, piece, job, outcome),
+            (About::Piece(piece), Reply::Found(found)) => self.on_found(desk, piece, &found),
+            (About::Piece(piece), Reply::Done { job, outcome }) => self.on_piece(desk, piece, job, outcome),
             (_, Reply::Done { outcome, .. }) => self.on_step(desk, outcome),
             _ => Flow::Goes,
         }
@@ -157,28 +157,28 @@ impl Get {
 
     /// What comes back about one of its pieces.
     fn ticket(&self, piece: u64) -> Ticket {
-        Ticket { step: Step::Piece(piece), ..Ticket::of(Owner::Gets, self.id) }
+        Ticket { about: About::Piece(piece), ..Ticket::of(Owner::Gets, self.id) }
     }
 
     /// A step of the whole file is done: its local manifest is read, its temporary file open, its name given.
     fn on_step(&mut self, desk: &mut Desk, outcome: Outcome) -> Flow {
-        match (std::mem::replace(&mut self.stage, Stage::Root), outcome) {
-            (Stage::Root, Outcome::Manifest { entries, root, sha256 }) => {
+        match (std::mem::replace(&mut self.stage, RetrieveStage::Root), outcome) {
+            (RetrieveStage::Root, Outcome::Manifest { entries, root, sha256 }) => {
                 let size = entries.iter().map(|entry| entry.size).sum();
                 self.total.incomplete = sha256.is_none();
                 self.open(desk, TreeWalk::flat(entries), root, size, sha256)
             }
-            (Stage::Opening { walk }, Outcome::Opened { resumed }) => {
+            (RetrieveStage::Opening { walk }, Outcome::Opened { resumed }) => {
                 let mode = if resumed { Mode::Resuming } else { Mode::Fetching };
-                self.stage = Stage::Walking { walk, mode };
+                self.stage = RetrieveStage::Walking { walk, mode };
                 self.go_on(desk)
             }
-            (Stage::Opening { walk }, Outcome::Standing) => {
-                self.stage = Stage::Walking { mode: Mode::Comparing { again: walk.clone() }, walk };
+            (RetrieveStage::Opening { walk }, Outcome::Standing) => {
+                self.stage = RetrieveStage::Walking { mode: Mode::Comparing { again: walk.clone() }, walk };
                 self.go_on(desk)
             }
-            (Stage::Opening { .. }, Outcome::Done) => self.on_whole(desk),
-            (Stage::Finishing, Outcome::Done) => self.succeed(desk, false),
+            (RetrieveStage::Opening { .. }, Outcome::Done) => self.on_whole(desk),
+            (RetrieveStage::Finishing, Outcome::Done) => self.succeed(desk, false),
             (_, Outcome::Failed(error)) => self.give_up(desk, FailureKind::from(&error), error.reason),
             (_, outcome) => {
                 debug_assert!(false, "no step of a retrieve ends with {outcome:?}");
@@ -190,7 +190,7 @@ impl Get {
     /// The SHA-256 that the file is to be checked for in the end. A key vouches for the one in its root; a local
     /// manifest's is no better than the manifest.
     fn promised(&self) -> Option<Id> {
-        self.total.sha256.filter(|_| matches!(self.wanted, Wanted::File(Source::Manifest(_))))
+        self.total.sha256.filter(|_| matches!(self.wanted, Retrieval::File(Source::Manifest(_))))
     }
 
     /// Takes as many pieces of the tree into work as the window and the pace allow, those first that were put aside.
@@ -204,34 +204,34 @@ impl Get {
             }
         }
         while self.pieces.len() < desk.config().window && self.has_room() {
-            let Stage::Walking { walk, mode } = &mut self.stage else { return Flow::Goes };
+            let RetrieveStage::Walking { walk, mode } = &mut self.stage else { return Flow::Goes };
             let checking = !matches!(mode, Mode::Fetching);
             let comparing = matches!(mode, Mode::Comparing { .. });
             match walk.next_step() {
-                tree::Step::Slot { key, size, offset } => {
+                tree::Stop::Slot { key, size, offset } => {
                     let slot = Slot { key, size, offset };
-                    self.begin(desk, What::Block { slot, checking });
+                    self.begin(desk, PieceKind::Block { slot, checking });
                 }
-                tree::Step::Need { key } => self.begin(desk, What::Node { key }),
-                tree::Step::Wait => return Flow::Goes,
-                tree::Step::Done if self.pieces.is_empty() && comparing => return self.succeed(desk, true),
-                tree::Step::Done if self.pieces.is_empty() => {
-                    self.stage = Stage::Finishing;
+                tree::Stop::Need { key } => self.begin(desk, PieceKind::Node { key }),
+                tree::Stop::Wait => return Flow::Goes,
+                tree::Stop::Done if self.pieces.is_empty() && comparing => return self.succeed(desk, true),
+                tree::Stop::Done if self.pieces.is_empty() => {
+                    self.stage = RetrieveStage::Finishing;
                     self.order(desk, Job::Finish { get: self.id, sha256: self.promised() });
                     return Flow::Goes;
                 }
-                tree::Step::Done => return Flow::Goes,
+                tree::Stop::Done => return Flow::Goes,
             }
         }
         Flow::Goes
     }
 
     /// Starts on a piece: is it here already, does this peer hold it, who else does?
-    fn begin(&mut self, desk: &mut Desk, what: What) {
+    fn begin(&mut self, desk: &mut Desk, what: PieceKind) {
         let id = self.next_piece;
         self.next_piece += 1;
         self.pieces.insert(id, Piece::new(what));
-        if let What::Block { slot, checking: true } = what {
+        if let PieceKind::Block { slot, checking: true } = what {
             desk.order(self.ticket(id), Job::Check { get: self.id, slot }, Urgency::Own);
         } else {
             self.seek(desk, id);
@@ -255,8 +255,8 @@ impl Get {
         let ticket = self.ticket(id);
         let Some(piece) = self.pieces.get_mut(&id) else { return };
         let work = match piece.what {
-            What::Node { key } => Job::Unpack { key, from },
-            What::Block { slot, .. } => Job::Fetch { get: self.id, slot, from },
+            PieceKind::Node { key } => Job::Unpack { key, from },
+            PieceKind::Block { slot, .. } => Job::Fetch { get: self.id, slot, from },
         };
         let job = desk.order(ticket, work, Urgency::Own);
         piece.running.insert(job, (from, desk.now()));
@@ -302,7 +302,7 @@ impl Get {
         let fetched = piece.running.remove(&job);
         match outcome {
             Outcome::Checked { good: true } => {
-                if let What::Block { slot, .. } = piece.what {
+                if let PieceKind::Block { slot, .. } = piece.what {
                     self.total.resumed += u64::from(slot.size);
                 }
                 self.complete(desk, id)
@@ -325,7 +325,9 @@ impl Get {
             }
             Outcome::NotManifest { size } => self.on_bare_block(desk, id, size),
             // What stands there cannot be read, so nobody can say that it is the file.
-            Outcome::Failed(_) if comparing && matches!(piece.what, What::Block { .. }) => self.on_difference(desk),
+            Outcome::Failed(_) if comparing && matches!(piece.what, PieceKind::Block { .. }) => {
+                self.on_difference(desk)
+            }
             Outcome::Failed(error) if is_our_own(&error, fetched) => {
                 self.give_up(desk, FailureKind::Other, error.reason)
             }
@@ -353,10 +355,10 @@ impl Get {
 
     /// A piece is in its place.
     fn complete(&mut self, desk: &mut Desk, id: u64) -> Flow {
-        if let Some(What::Block { slot, .. }) = self.pieces.get(&id).map(|piece| piece.what) {
+        if let Some(PieceKind::Block { slot, .. }) = self.pieces.get(&id).map(|piece| piece.what) {
             self.total.moved += u64::from(slot.size);
             self.total.blocks += 1;
-            let Total { moved, resumed, .. } = self.total;
+            let RetrieveTotal { moved, resumed, .. } = self.total;
             desk.progress(self.command, Progress::Moved { bytes: moved, resumed });
         }
         self.drop_piece(desk, id);

@@ -5,9 +5,9 @@
 
 use std::path::PathBuf;
 
-use super::{Get, Stage, Total};
+use super::{Get, RetrieveStage, RetrieveTotal};
 use crate::config::MAX_BLOCK_SIZE;
-use crate::file::tree::{Step, TreeWalk};
+use crate::file::tree::{Stop, TreeWalk};
 use crate::id::Id;
 use crate::node::desk::Desk;
 use crate::node::files::Flow;
@@ -15,7 +15,7 @@ use crate::node::job::{Job, Slot};
 use crate::node::notice::Progress;
 
 /// Where a file shall go.
-pub(super) struct Onto {
+pub(super) struct RetrieveTarget {
     pub(super) dest: PathBuf,
     /// Whether another file there may be replaced.
     pub(super) replace: bool,
@@ -34,7 +34,7 @@ pub(super) enum Mode {
 
 impl Get {
     pub(super) fn open(&mut self, desk: &mut Desk, walk: TreeWalk, root: Id, size: u64, sha256: Option<Id>) -> Flow {
-        self.total = Total { size, root, sha256, ..std::mem::take(&mut self.total) };
+        self.total = RetrieveTotal { size, root, sha256, ..std::mem::take(&mut self.total) };
         // An empty list may be what is left of one: that is no reason to empty a file.
         self.replace &= !(self.total.incomplete && size == 0);
         desk.progress(self.command, Progress::Begun { bytes: size });
@@ -42,10 +42,10 @@ impl Get {
     }
 
     fn order_open(&mut self, desk: &mut Desk, walk: Box<TreeWalk>, compare: bool) -> Flow {
-        let Total { root, size, .. } = self.total;
+        let RetrieveTotal { root, size, .. } = self.total;
         let (dest, replace) = (self.dest.clone(), self.replace);
         let only = only_block(&walk, size).filter(|slot| desk.holds(&slot.key) && self.promised().is_none());
-        self.stage = Stage::Opening { walk };
+        self.stage = RetrieveStage::Opening { walk };
         let work = Job::Open { get: self.id, dest, root, size, compare, replace, only };
         self.order(desk, work);
         Flow::Goes
@@ -60,7 +60,7 @@ impl Get {
 
     /// What stands at the destination is another file. Whether it may be replaced is for the worker to say.
     pub(super) fn on_difference(&mut self, desk: &mut Desk) -> Flow {
-        let Stage::Walking { mode: Mode::Comparing { again }, .. } = &mut self.stage else { return Flow::Goes };
+        let RetrieveStage::Walking { mode: Mode::Comparing { again }, .. } = &mut self.stage else { return Flow::Goes };
         let walk = std::mem::replace(again, Box::new(TreeWalk::flat(Vec::new())));
         self.drop_pieces(desk);
         (self.total.moved, self.total.resumed, self.total.blocks) = (0, 0, 0);
@@ -68,7 +68,7 @@ impl Get {
     }
 
     pub(super) fn is_comparing(&self) -> bool {
-        matches!(self.stage, Stage::Walking { mode: Mode::Comparing { .. }, .. })
+        matches!(self.stage, RetrieveStage::Walking { mode: Mode::Comparing { .. }, .. })
     }
 }
 
@@ -79,7 +79,7 @@ fn only_block(walk: &TreeWalk, size: u64) -> Option<Slot> {
     }
     let mut ahead = walk.clone();
     match (ahead.next_step(), ahead.next_step()) {
-        (Step::Slot { key, size, offset }, Step::Done) => Some(Slot { key, size, offset }),
+        (Stop::Slot { key, size, offset }, Stop::Done) => Some(Slot { key, size, offset }),
         _ => None,
     }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Get, Stage};
+use super::{Get, RetrieveStage};
 use crate::config::{HEDGE_FACTOR, HEDGE_MIN, MAX_BLOCK_SIZE};
 use crate::node::desk::Desk;
-use crate::node::files::piece::{Piece, What};
+use crate::node::files::piece::{Piece, PieceKind};
 use crate::node::job::{Holder, JobId};
 use crate::node::pace::weight;
 use crate::node::part::Ticket;
@@ -33,14 +33,14 @@ impl Get {
     }
 
     /// Notes what came of a fetch that brought what it should.
-    pub(super) fn credit(&mut self, desk: &Desk, what: What, fetched: Option<(Holder, Time)>) {
+    pub(super) fn credit(&mut self, desk: &Desk, what: PieceKind, fetched: Option<(Holder, Time)>) {
         let Some((holder, since)) = fetched else { return };
         if let Holder::Peer(addr) = holder {
             self.holders.insert(addr);
         }
         self.doubts.take_back(&holder);
         // A list of blocks is short, so how soon it came says nothing about them.
-        if let What::Block { slot, .. } = what {
+        if let PieceKind::Block { slot, .. } = what {
             let took = desk.now().since(since);
             self.pace.on_moved(slot.size, took);
             self.usual.add(took);
@@ -107,7 +107,7 @@ impl Get {
     }
 
     fn hedge_after(&self) -> Option<Duration> {
-        matches!(self.stage, Stage::Walking { .. } | Stage::Root)
+        matches!(self.stage, RetrieveStage::Walking { .. } | RetrieveStage::Root)
             .then(|| self.usual.get().map_or(HEDGE_MIN * 2, |usual| (usual * HEDGE_FACTOR).max(HEDGE_MIN)))
     }
 }

@@ -3,11 +3,11 @@
 
 use std::path::PathBuf;
 
-use super::place::Onto;
-use super::{Get, Stage};
+use super::place::RetrieveTarget;
+use super::{Get, RetrieveStage};
 use crate::config::MAX_BLOCK_SIZE;
 use crate::file::tree::TreeWalk;
-use crate::file::{Entry, Manifest, folder};
+use crate::file::{Manifest, ManifestEntry, folder};
 use crate::id::Key;
 use crate::node::command::{Command, Source};
 use crate::node::desk::Desk;
@@ -15,30 +15,32 @@ use crate::node::files::Flow;
 use crate::node::notice::FailureKind;
 
 /// What a retrieve brings.
-pub(super) enum Wanted {
+pub(super) enum Retrieval {
     /// A file.
     File(Source),
     /// The listing of the folder of this key.
     Listing(Key),
     /// One block of this key and size.
-    Block(Entry),
+    Block(ManifestEntry),
     /// The node of a tree that has this key.
     Manifest(Key),
 }
 
-impl Wanted {
+impl Retrieval {
     /// What a command wants, and where; none if it retrieves nothing.
-    pub(super) fn of(command: Command) -> Option<(Self, Onto)> {
+    pub(super) fn of(command: Command) -> Option<(Self, RetrieveTarget)> {
         match command {
-            Command::Retrieve { source, dest, replace } => Some((Self::File(source), Onto { dest, replace })),
-            Command::RetrieveListing { key, dest } => Some((Self::Listing(key), Onto { dest, replace: true })),
+            Command::Retrieve { source, dest, replace } => Some((Self::File(source), RetrieveTarget { dest, replace })),
+            Command::RetrieveListing { key, dest } => {
+                Some((Self::Listing(key), RetrieveTarget { dest, replace: true }))
+            }
             Command::RetrieveBlock { key, size, dest } => {
-                let entry = Entry { key, size: u64::from(size.min(MAX_BLOCK_SIZE)) };
-                Some((Self::Block(entry), Onto { dest, replace: true }))
+                let entry = ManifestEntry { key, size: u64::from(size.min(MAX_BLOCK_SIZE)) };
+                Some((Self::Block(entry), RetrieveTarget { dest, replace: true }))
             }
             // It goes to no file.
             Command::RetrieveManifest { key } => {
-                Some((Self::Manifest(key), Onto { dest: PathBuf::new(), replace: false }))
+                Some((Self::Manifest(key), RetrieveTarget { dest: PathBuf::new(), replace: false }))
             }
             _ => None,
         }
@@ -50,7 +52,7 @@ impl Wanted {
             Self::File(Source::Manifest(_)) => None,
             Self::File(Source::Key(key))
             | Self::Listing(key)
-            | Self::Block(Entry { key, .. })
+            | Self::Block(ManifestEntry { key, .. })
             | Self::Manifest(key) => Some(key),
         }
     }
@@ -60,11 +62,11 @@ impl Get {
     /// A node of the tree has come.
     pub(super) fn on_node(&mut self, desk: &mut Desk, manifest: Manifest) -> Flow {
         match &mut self.stage {
-            Stage::Root => {
+            RetrieveStage::Root => {
                 let Some(root) = self.wanted.key() else { return Flow::Goes };
                 let (size, sha256) = (manifest.size, manifest.sha256);
-                let listing = matches!(self.wanted, Wanted::Listing(_));
-                if let Wanted::Manifest(_) = self.wanted {
+                let listing = matches!(self.wanted, Retrieval::Listing(_));
+                if let Retrieval::Manifest(_) = self.wanted {
                     return self.show(desk, Some(manifest), size);
                 }
                 if manifest.folder != listing {
@@ -76,13 +78,13 @@ impl Get {
                 }
                 self.open(desk, TreeWalk::new(manifest), root, size, sha256)
             }
-            Stage::Walking { walk, .. } => match walk.supply(manifest) {
+            RetrieveStage::Walking { walk, .. } => match walk.supply(manifest) {
                 Ok(()) => self.go_on(desk),
                 Err(error) => {
                     self.give_up(desk, FailureKind::Integrity, format!("the file's manifest is wrong: {error}"))
                 }
             },
-            Stage::Opening { .. } | Stage::Finishing => Flow::Goes,
+            RetrieveStage::Opening { .. } | RetrieveStage::Finishing => Flow::Goes,
         }
     }
 
@@ -90,16 +92,16 @@ impl Get {
     pub(super) fn on_bare_block(&mut self, desk: &mut Desk, id: u64, size: u32) -> Flow {
         let Some(key) = self.wanted.key() else { return Flow::Goes };
         self.drop_piece(desk, id);
-        if !matches!(self.stage, Stage::Root) {
+        if !matches!(self.stage, RetrieveStage::Root) {
             let reason = "the file's manifest is wrong: a block stands where a list of blocks should be";
             return self.give_up(desk, FailureKind::Integrity, reason.to_owned());
         }
         match self.wanted {
-            Wanted::Listing(_) => return self.give_up(desk, FailureKind::Folder, misfit(&key, false)),
-            Wanted::Manifest(_) => return self.show(desk, None, size.into()),
-            Wanted::File(_) | Wanted::Block(_) => {}
+            Retrieval::Listing(_) => return self.give_up(desk, FailureKind::Folder, misfit(&key, false)),
+            Retrieval::Manifest(_) => return self.show(desk, None, size.into()),
+            Retrieval::File(_) | Retrieval::Block(_) => {}
         }
-        let entry = Entry { key, size: u64::from(size) };
+        let entry = ManifestEntry { key, size: u64::from(size) };
         let entries = if size == 0 { Vec::new() } else { vec![entry] };
         self.open(desk, TreeWalk::flat(entries), key, u64::from(size), None)
     }

@@ -13,7 +13,7 @@ use crate::node::files::{Flow, take_those_of};
 use crate::node::job::Outcome;
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, FailureKind};
-use crate::node::part::{Found, Owner, Part, Reply, Step, Ticket};
+use crate::node::part::{About, Found, Owner, Part, Reply, Ticket};
 use crate::node::refusal::Refusal;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -24,7 +24,7 @@ pub(in crate::node) struct Lays(BTreeMap<CommandId, Laying>);
 
 impl Part for Lays {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
-        if self.0.get_mut(&ticket.number).is_some_and(|laying| laying.on(desk, ticket.step, reply) == Flow::Over) {
+        if self.0.get_mut(&ticket.number).is_some_and(|laying| laying.on(desk, ticket.about, reply) == Flow::Over) {
             self.0.remove(&ticket.number);
         }
     }
@@ -83,16 +83,16 @@ impl Laying {
         Self { command, since, lease, walk, blocks, heard, copies: 0, missing: 0 }
     }
 
-    fn on(&mut self, desk: &mut Desk, step: Step, reply: Reply) -> Flow {
-        match step {
-            Step::Piece(number) => {
+    fn on(&mut self, desk: &mut Desk, about: About, reply: Reply) -> Flow {
+        match about {
+            About::Piece(number) => {
                 if let Walked::At { key, size, found, .. } = self.walk.on(desk, number, reply) {
                     self.on_found(desk, (key, size), found);
                     self.walk.read(desk, number);
                 }
             }
-            Step::Block(key) => self.on_asked(desk, key, &reply),
-            Step::Whole => {}
+            About::Block(key) => self.on_asked(desk, key, &reply),
+            About::Whole => {}
         }
         self.go_on(desk)
     }
@@ -127,7 +127,7 @@ impl Laying {
     /// Asks as many peers as are wanted to keep a block on behalf of the lease.
     fn lay_on(&mut self, desk: &mut Desk, key: Key) {
         let (lease, Some(block)) = (self.lease, self.blocks.get_mut(&key)) else { return };
-        let ticket = Ticket { owner: Owner::Lays, number: self.command, step: Step::Block(key) };
+        let ticket = Ticket { owner: Owner::Lays, number: self.command, about: About::Block(key) };
         while block.laid + block.open < desk.copies_for(&lease)
             && let Some(peer) = block.left.pop_front()
         {

@@ -78,7 +78,7 @@ pub(super) struct Listener {
 }
 
 /// What was told to one peer in one message.
-type Telling = u64;
+type MessageNumber = u64;
 
 /// What is known of the blocks whose holders are told.
 #[derive(Default)]
@@ -88,9 +88,9 @@ pub(super) struct Reached {
     /// Each block, with such a set.
     blocks: BTreeSet<(Key, usize)>,
     /// In which message a peer was told of a change.
-    told: BTreeMap<(usize, SocketAddr), Telling>,
+    told: BTreeMap<(usize, SocketAddr), MessageNumber>,
     /// How many blocks the peer then said that it has.
-    has: BTreeMap<Telling, u64>,
+    has: BTreeMap<MessageNumber, u64>,
 }
 
 impl Reached {
@@ -101,11 +101,11 @@ impl Reached {
         self.blocks.insert((key, set));
     }
 
-    pub(super) fn told(&mut self, change: usize, addr: SocketAddr, telling: Telling) {
+    pub(super) fn told(&mut self, change: usize, addr: SocketAddr, telling: MessageNumber) {
         self.told.insert((change, addr), telling);
     }
 
-    pub(super) fn heard(&mut self, telling: Telling, blocks: u32) {
+    pub(super) fn heard(&mut self, telling: MessageNumber, blocks: u32) {
         self.has.insert(telling, blocks.into());
     }
 
@@ -118,16 +118,16 @@ impl Reached {
         let tellings = |set: usize| {
             let ((concern, peers), _) = &sets[set];
             let of = |addr: &SocketAddr| told.get(&(change_of(*concern), *addr)).copied();
-            peers.iter().filter_map(of).collect::<Vec<Telling>>()
+            peers.iter().filter_map(of).collect::<Vec<MessageNumber>>()
         };
         let blocks: Vec<(Key, usize)> = blocks.into_iter().collect();
-        let mut should: BTreeMap<Telling, u64> = BTreeMap::new();
+        let mut should: BTreeMap<MessageNumber, u64> = BTreeMap::new();
         for same in blocks.chunk_by(|(one, _), (other, _)| one == other) {
             // Two files may share a block, and a peer counts it once.
-            let of: BTreeSet<Telling> = same.iter().flat_map(|(_, set)| tellings(*set)).collect();
+            let of: BTreeSet<MessageNumber> = same.iter().flat_map(|(_, set)| tellings(*set)).collect();
             of.into_iter().for_each(|telling| *should.entry(telling).or_default() += 1);
         }
-        let shows = |telling: &Telling| has.get(telling) == should.get(telling);
+        let shows = |telling: &MessageNumber| has.get(telling) == should.get(telling);
         let doubtful = blocks.iter().filter(|(_, set)| !tellings(*set).iter().any(shows));
         doubtful.map(|(key, set)| (*key, sets[*set].0.0)).collect()
     }

@@ -18,7 +18,7 @@ use crate::node::files::{Flow, take_those_of};
 use crate::node::job::Outcome;
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, FailureKind};
-use crate::node::part::{Answered, Found, Owner, Part, Reply, Step, Ticket};
+use crate::node::part::{About, Answered, Found, Owner, Part, Reply, Ticket};
 use crate::node::trouble::Trouble;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -28,12 +28,12 @@ use crate::wire::{Request, Response};
 const AT_A_TIME: usize = 2;
 
 /// Places all over the network in which peers are looked up that may hold anything. Each finds the peers nearest to it.
-const PLACES: u8 = 64;
+const TOLD_PLACES: u8 = 64;
 
 /// The key of one of them: they stand at even distances.
 fn place_in_network(place: u8) -> Key {
     let mut bytes = [0; 32];
-    bytes[0] = place * (u8::MAX / PLACES + 1);
+    bytes[0] = place * (u8::MAX / TOLD_PLACES + 1);
     Key::from_bytes(bytes)
 }
 
@@ -43,7 +43,7 @@ pub(in crate::node) struct LeaseChanges(BTreeMap<CommandId, Telling>);
 
 impl Part for LeaseChanges {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
-        if self.0.get_mut(&ticket.number).is_some_and(|telling| telling.on(desk, ticket.step, reply) == Flow::Over) {
+        if self.0.get_mut(&ticket.number).is_some_and(|telling| telling.on(desk, ticket.about, reply) == Flow::Over) {
             self.0.remove(&ticket.number);
         }
     }
@@ -132,7 +132,7 @@ impl Telling {
 
     /// Tells whoever is known, and whoever is found all over the network.
     fn disowning(desk: &Desk, command: CommandId, secrets: Vec<Secret>) -> Self {
-        let places = (0..PLACES).flat_map(|place| (0..secrets.len()).map(move |change| (change, place)));
+        let places = (0..TOLD_PLACES).flat_map(|place| (0..secrets.len()).map(move |change| (change, place)));
         let queue = places.map(|(change, place)| WalkItem::new(change, (place_in_network(place), 0), false)).collect();
         let concerns = (0..secrets.len()).map(Concern::of_no_block).collect();
         let changes = secrets.into_iter().map(LeaseChange::Ended).collect();
@@ -144,14 +144,14 @@ impl Telling {
         telling
     }
 
-    fn on(&mut self, desk: &mut Desk, step: Step, reply: Reply) -> Flow {
-        match step {
-            Step::Piece(number) if self.walk.is_at(number) => {
+    fn on(&mut self, desk: &mut Desk, about: About, reply: Reply) -> Flow {
+        match about {
+            About::Piece(number) if self.walk.is_at(number) => {
                 let walked = self.walk.on(desk, number, reply);
                 self.on_walked(desk, number, walked);
             }
-            Step::Piece(number) => self.on_told(desk, number, reply),
-            Step::Whole | Step::Block(_) => {}
+            About::Piece(number) => self.on_told(desk, number, reply),
+            About::Whole | About::Block(_) => {}
         }
         self.go_on(desk)
     }

@@ -7,7 +7,7 @@ use crate::node::command::CommandId;
 use crate::node::desk::Desk;
 use crate::node::job::{Holder, Job, Outcome};
 use crate::node::jobs::Urgency;
-use crate::node::part::{Found, Owner, Reply, Step, Ticket};
+use crate::node::part::{About, Found, Owner, Reply, Ticket};
 use crate::overlay::{Goal, LookupId};
 use crate::peer::Peer;
 
@@ -67,7 +67,7 @@ impl Walk {
     }
 
     fn ticket(&self, number: u64) -> Ticket {
-        Ticket { owner: self.owner, number: self.command, step: Step::Piece(number) }
+        Ticket { owner: self.owner, number: self.command, about: About::Piece(number) }
     }
 
     /// Whether what has this number is looked up or read.

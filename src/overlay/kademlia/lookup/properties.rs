@@ -126,7 +126,7 @@ impl Run {
     fn ask(&mut self) {
         let scenario = &self.scenario;
         let is_suspect = |at| at >= PEERS - scenario.suspects;
-        let known = |peer: &Peer| Known {
+        let known = |peer: &Peer| PeerKnowledge {
             named: index(peer) < scenario.named && is_true(scenario, peer),
             dead: is_suspect(index(peer)),
         };
@@ -159,7 +159,7 @@ impl Run {
                 if !ping {
                     let out = &mut self.out[pick];
                     (out.late, out.doubted) = (true, out.doubted || *doubted);
-                    self.lookup.on(&addr, if *doubted { Event::Doubted } else { Event::Late });
+                    self.lookup.on(&addr, if *doubted { ShortlistEvent::Doubted } else { ShortlistEvent::Late });
                 }
                 return;
             }
@@ -167,7 +167,7 @@ impl Run {
                 // The death of a peer that is asked again does not undo its first answer.
                 if *goodbye || !self.heard.contains(&at) {
                     self.gone.insert(at);
-                    self.lookup.on(&addr, if *goodbye { Event::Void } else { Event::Failed });
+                    self.lookup.on(&addr, if *goodbye { ShortlistEvent::Void } else { ShortlistEvent::Failed });
                 }
                 return;
             }
@@ -204,7 +204,7 @@ impl Run {
         if ping && self.lookup.shortlist.iter().any(|e| e.peer.addr == addr(at) && !e.standing.is_proven()) {
             self.gone.insert(at);
         }
-        self.lookup.on(&addr(at), if ping { Event::Unidentified } else { Event::Failed });
+        self.lookup.on(&addr(at), if ping { ShortlistEvent::Unidentified } else { ShortlistEvent::Failed });
     }
 }
 

@@ -10,7 +10,7 @@ use crate::config::WIDTH;
 
 /// Whether a peer has shown that it has its id at its address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Proof {
+pub(super) enum IdProof {
     /// It was only named by others.
     Missing,
     /// It named itself after it was asked. Until then it was a stranger, and had yet to learn that we receive.
@@ -21,7 +21,7 @@ pub(super) enum Proof {
     Holds,
 }
 
-impl Proof {
+impl IdProof {
     fn or(self, known: bool) -> Self {
         if self == Self::Missing && known { Self::Known } else { self }
     }
@@ -44,11 +44,11 @@ pub(super) enum Lateness {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Standing {
     /// Named, not asked. A *fresh* one is a contact that answered us a moment ago.
-    New { fresh: bool, proof: Proof },
+    New { fresh: bool, proof: IdProof },
     /// A question is out, the second one if `again`.
-    Asked { again: bool, proof: Proof, late: Lateness },
+    Asked { again: bool, proof: IdProof, late: Lateness },
     /// It answered. A `partial` answer may have left out names: the peer is asked again.
-    Answered { partial: bool, proof: Proof },
+    Answered { partial: bool, proof: IdProof },
     /// It did not answer, or did not prove its id.
     Failed,
     /// It said goodbye, or is no peer, or is this one.
@@ -57,7 +57,7 @@ pub(super) enum Standing {
 
 /// What happens to a peer on the shortlist.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::overlay::kademlia) enum Event {
+pub(in crate::overlay::kademlia) enum ShortlistEvent {
     /// A question goes out. A `known` peer named itself lately, a `dead` one was found so.
     Asked { known: bool, dead: bool },
     /// It named `count` others. A peer that knows that we receive names `usual` at least.
@@ -84,52 +84,54 @@ pub(in crate::overlay::kademlia) enum Event {
 
 impl Standing {
     /// The table of transitions. An event that is not in the line of a standing changes nothing.
-    pub(super) fn after(self, event: Event) -> Self {
-        use Proof::{Given, Holds, Known, Missing};
+    pub(super) fn after(self, event: ShortlistEvent) -> Self {
+        use IdProof::{Given, Holds, Known, Missing};
         use Standing::{Answered, Asked, Failed, New, Void};
         match (self, event) {
-            (_, Event::Void) => Void,
+            (_, ShortlistEvent::Void) => Void,
             (Failed | Void, _) => self,
 
-            (New { proof, .. }, Event::Asked { known, dead }) => Self::asked(false, proof.or(known), dead),
-            (Answered { partial: true, proof }, Event::Asked { known, dead }) => {
+            (New { proof, .. }, ShortlistEvent::Asked { known, dead }) => Self::asked(false, proof.or(known), dead),
+            (Answered { partial: true, proof }, ShortlistEvent::Asked { known, dead }) => {
                 Self::asked(true, proof.or(known), dead)
             }
-            (Asked { again, proof, late: Lateness::Usual }, Event::Late) => {
+            (Asked { again, proof, late: Lateness::Usual }, ShortlistEvent::Late) => {
                 Asked { again, proof, late: Lateness::Overdue }
             }
             // It answered once; only the second answer was lost.
-            (Asked { again: true, proof, .. }, Event::Doubted | Event::Failed) if proof != Missing => {
+            (Asked { again: true, proof, .. }, ShortlistEvent::Doubted | ShortlistEvent::Failed)
+                if proof != Missing =>
+            {
                 Answered { partial: false, proof }
             }
-            (Asked { again, proof, late }, Event::Doubted) => {
+            (Asked { again, proof, late }, ShortlistEvent::Doubted) => {
                 Asked { again, proof, late: late.max(Lateness::Doubtful) }
             }
 
-            (Asked { again, proof, .. }, Event::Named { count, usual }) => {
+            (Asked { again, proof, .. }, ShortlistEvent::Named { count, usual }) => {
                 let enough = if proof == Known { usual } else { WIDTH };
                 Answered { partial: !again && count < enough, proof }
             }
-            (Asked { again, .. }, Event::Held) => Answered { partial: !again, proof: Holds },
+            (Asked { again, .. }, ShortlistEvent::Held) => Answered { partial: !again, proof: Holds },
 
-            (New { fresh, proof: Missing }, Event::Identified) => New { fresh, proof: Known },
-            (Asked { again, proof: Missing, late }, Event::Identified) => Asked { again, proof: Given, late },
-            (Answered { partial, proof: Missing }, Event::Identified) => Answered { partial, proof: Given },
-            (_, Event::Unidentified) if !self.is_proven() => Failed,
+            (New { fresh, proof: Missing }, ShortlistEvent::Identified) => New { fresh, proof: Known },
+            (Asked { again, proof: Missing, late }, ShortlistEvent::Identified) => Asked { again, proof: Given, late },
+            (Answered { partial, proof: Missing }, ShortlistEvent::Identified) => Answered { partial, proof: Given },
+            (_, ShortlistEvent::Unidentified) if !self.is_proven() => Failed,
 
-            (_, Event::Failed) => Failed,
-            (New { proof, .. }, Event::Wanted) => New { fresh: false, proof },
-            (Answered { proof, .. }, Event::Wider) => Answered { partial: true, proof },
+            (_, ShortlistEvent::Failed) => Failed,
+            (New { proof, .. }, ShortlistEvent::Wanted) => New { fresh: false, proof },
+            (Answered { proof, .. }, ShortlistEvent::Wider) => Answered { partial: true, proof },
             _ => self,
         }
     }
 
-    fn asked(again: bool, proof: Proof, dead: bool) -> Self {
+    fn asked(again: bool, proof: IdProof, dead: bool) -> Self {
         let late = if dead { Lateness::Buried } else { Lateness::Usual };
         Self::Asked { again, proof, late }
     }
 
-    fn proof(self) -> Option<Proof> {
+    fn proof(self) -> Option<IdProof> {
         match self {
             Self::New { proof, .. } | Self::Asked { proof, .. } | Self::Answered { proof, .. } => Some(proof),
             Self::Failed | Self::Void => None,
@@ -138,12 +140,12 @@ impl Standing {
 
     /// It has shown that it has its id at its address.
     pub(super) fn is_proven(self) -> bool {
-        self.proof().is_some_and(|proof| proof != Proof::Missing)
+        self.proof().is_some_and(|proof| proof != IdProof::Missing)
     }
 
     /// It says that it holds the block.
     pub(super) fn holds(self) -> bool {
-        self.proof() == Some(Proof::Holds)
+        self.proof() == Some(IdProof::Holds)
     }
 
     /// It is out of the search.
@@ -199,29 +201,29 @@ impl Standing {
 mod tests {
     use super::*;
 
-    const PROOFS: [Proof; 4] = [Proof::Missing, Proof::Given, Proof::Known, Proof::Holds];
+    const PROOFS: [IdProof; 4] = [IdProof::Missing, IdProof::Given, IdProof::Known, IdProof::Holds];
 
-    const EVENTS: [(&str, Event); 14] = [
-        ("asked", Event::Asked { known: false, dead: false }),
-        ("known", Event::Asked { known: true, dead: false }),
-        ("dead", Event::Asked { known: false, dead: true }),
-        ("few", Event::Named { count: 2, usual: 3 }),
-        ("some", Event::Named { count: 3, usual: 3 }),
-        ("all", Event::Named { count: WIDTH, usual: 3 }),
-        ("held", Event::Held),
-        ("ident", Event::Identified),
-        ("anon", Event::Unidentified),
-        ("late", Event::Late),
-        ("doubt", Event::Doubted),
-        ("fail", Event::Failed),
-        ("want", Event::Wanted),
-        ("wider", Event::Wider),
+    const EVENTS: [(&str, ShortlistEvent); 14] = [
+        ("asked", ShortlistEvent::Asked { known: false, dead: false }),
+        ("known", ShortlistEvent::Asked { known: true, dead: false }),
+        ("dead", ShortlistEvent::Asked { known: false, dead: true }),
+        ("few", ShortlistEvent::Named { count: 2, usual: 3 }),
+        ("some", ShortlistEvent::Named { count: 3, usual: 3 }),
+        ("all", ShortlistEvent::Named { count: WIDTH, usual: 3 }),
+        ("held", ShortlistEvent::Held),
+        ("ident", ShortlistEvent::Identified),
+        ("anon", ShortlistEvent::Unidentified),
+        ("late", ShortlistEvent::Late),
+        ("doubt", ShortlistEvent::Doubted),
+        ("fail", ShortlistEvent::Failed),
+        ("want", ShortlistEvent::Wanted),
+        ("wider", ShortlistEvent::Wider),
     ];
 
     /// Every standing there can be.
     fn standings() -> Vec<Standing> {
         let flags = [false, true];
-        let both = |make: fn(bool, Proof) -> Standing| {
+        let both = |make: fn(bool, IdProof) -> Standing| {
             flags.into_iter().flat_map(move |flag| PROOFS.map(|proof| make(flag, proof)))
         };
         both(|fresh, proof| Standing::New { fresh, proof })
@@ -247,10 +249,10 @@ mod tests {
             Standing::Void => ("Void", false),
         };
         let proof = standing.proof().map_or("", |proof| match proof {
-            Proof::Missing => "m",
-            Proof::Given => "g",
-            Proof::Known => "k",
-            Proof::Holds => "h",
+            IdProof::Missing => "m",
+            IdProof::Given => "g",
+            IdProof::Known => "k",
+            IdProof::Holds => "h",
         });
         format!("{name}{}{proof}", if flag { "+" } else { "" })
     }
@@ -259,7 +261,7 @@ mod tests {
         let mut table = format!("{:8}", "");
         table += &EVENTS.map(|(name, _)| format!("{name:7}")).concat();
         for standing in standings() {
-            let cell = |(_, event): (&str, Event)| {
+            let cell = |(_, event): (&str, ShortlistEvent)| {
                 let next = standing.after(event);
                 format!("{:7}", if next == standing { "·".to_owned() } else { short(next) })
             };
@@ -276,7 +278,7 @@ mod tests {
     #[test]
     fn who_is_void_stays_so_and_anybody_may_become_it() {
         for standing in standings() {
-            assert_eq!(standing.after(Event::Void), Standing::Void);
+            assert_eq!(standing.after(ShortlistEvent::Void), Standing::Void);
             assert!(EVENTS.iter().all(|(_, event)| Standing::Void.after(*event) == Standing::Void));
         }
     }

@@ -11,8 +11,8 @@ fn lookup(start: &[u16]) -> Lookup {
 }
 
 /// The next question, where `named` says who named itself lately.
-fn next(lookup: &mut Lookup, named: impl Fn(&Peer) -> bool) -> Option<Question> {
-    lookup.next(|peer| Known { named: named(peer), dead: false })
+fn next(lookup: &mut Lookup, named: impl Fn(&Peer) -> bool) -> Option<LookupQuestion> {
+    lookup.next(|peer| PeerKnowledge { named: named(peer), dead: false })
 }
 
 fn asked(lookup: &mut Lookup) -> Vec<u64> {
@@ -55,7 +55,7 @@ fn contacts_that_answered_a_moment_ago_are_asked_only_where_somebody_nearer_may_
         lookup.on_names(&peer(n).addr, &among_others(&[]));
     }
     assert!(!lookup.is_over());
-    lookup.on(&peer(50).addr, Event::Failed);
+    lookup.on(&peer(50).addr, ShortlistEvent::Failed);
     assert!(lookup.is_over());
     assert_eq!(lookup.result().0, [10, 15, 20, 30, 40, 60, 70].map(peer));
 }
@@ -92,7 +92,7 @@ fn a_slow_peer_gives_up_its_place_and_still_counts_if_it_answers() {
     let mut lookup = lookup(&[1, 2, 3, 4]);
     assert_eq!(asked(&mut lookup), [1, 2, 3]);
     assert!(asked(&mut lookup).is_empty(), "it may still be quick");
-    lookup.on(&peer(1).addr, Event::Late);
+    lookup.on(&peer(1).addr, ShortlistEvent::Late);
     assert_eq!(asked(&mut lookup), [4]);
     let all = [1, 2, 3, 4].map(peer);
     for n in [2, 3, 4] {
@@ -109,7 +109,7 @@ fn a_result_stands_without_the_doubtful_once_enough_others_live() {
     let start: Vec<u16> = (1..=8).collect();
     let mut lookup = lookup(&start);
     asked(&mut lookup);
-    lookup.on(&peer(1).addr, Event::Doubted);
+    lookup.on(&peer(1).addr, ShortlistEvent::Doubted);
     for n in 2..=8 {
         assert!(!lookup.is_over(), "{n} has yet to answer");
         asked(&mut lookup);
@@ -123,19 +123,19 @@ fn a_result_stands_without_the_doubtful_once_enough_others_live() {
 
     let mut small = self::lookup(&[1, 2, 3]);
     asked(&mut small);
-    small.on(&peer(1).addr, Event::Doubted);
+    small.on(&peer(1).addr, ShortlistEvent::Doubted);
     for n in [2, 3] {
         small.on_names(&peer(n).addr, &[1, 2, 3].map(peer));
     }
     assert!(!small.is_over(), "too few live to do without it");
-    small.on(&peer(1).addr, Event::Failed);
+    small.on(&peer(1).addr, ShortlistEvent::Failed);
     assert!(small.is_over());
 }
 
 #[test]
 fn who_was_found_dead_is_asked_and_not_waited_for() {
     let mut lookup = lookup(&[1, 2, 3]);
-    let dead = |asked: &Peer| Known { named: true, dead: *asked == peer(1) };
+    let dead = |asked: &Peer| PeerKnowledge { named: true, dead: *asked == peer(1) };
     assert_eq!(std::iter::from_fn(|| lookup.next(dead)).count(), 3);
     for n in [2, 3] {
         assert!(!lookup.is_over());
@@ -153,16 +153,17 @@ fn where_the_silent_leave_too_few_those_who_live_are_asked_who_is_near_to_them()
     let mut lookup = lookup(&(1..=9).collect::<Vec<_>>());
     asked(&mut lookup);
     for n in [1, 2, 3] {
-        lookup.on(&peer(n).addr, Event::Doubted);
+        lookup.on(&peer(n).addr, ShortlistEvent::Doubted);
     }
     for n in 4..=9 {
         asked(&mut lookup);
         lookup.on_names(&peer(n).addr, &all);
     }
     assert!(!lookup.is_over(), "six live");
-    let again: Vec<Question> = std::iter::from_fn(|| next(&mut lookup, |_| true)).collect();
-    let reason = Reason::Repeat;
-    let expected = (4..=9).map(|n| Question { peer: peer(n), request: Request::FindNode { id: peer(n).id }, reason });
+    let again: Vec<LookupQuestion> = std::iter::from_fn(|| next(&mut lookup, |_| true)).collect();
+    let reason = AskReason::Repeat;
+    let expected =
+        (4..=9).map(|n| LookupQuestion { peer: peer(n), request: Request::FindNode { id: peer(n).id }, reason });
     assert_eq!(again, Vec::from_iter(expected));
     for n in 4..=9 {
         lookup.on_names(&peer(n).addr, &[peer(20)]);
@@ -198,7 +199,7 @@ fn a_name_counts_only_under_the_id_that_it_proves() {
     assert!(lookup.is_unproven(&peer(1).addr));
     lookup.on_identified(&peer(1).addr, Id::from_u64(500));
     next(&mut lookup, |_| false).unwrap();
-    lookup.on(&peer(7).addr, Event::Failed);
+    lookup.on(&peer(7).addr, ShortlistEvent::Failed);
     assert!(lookup.is_over());
     assert_eq!(lookup.result().0, [peer(100), Peer::new(Id::from_u64(500), peer(1).addr)]);
 }
@@ -242,7 +243,7 @@ fn where_the_silent_leave_too_few_those_that_were_met_meanwhile_stand_in_and_nob
         lookup.on_names(&peer(n).addr, &(1..=7).map(|n| peer(n * 10)).collect::<Vec<_>>());
     }
     assert!(!lookup.wants_others());
-    lookup.on(&peer(20).addr, Event::Doubted);
+    lookup.on(&peer(20).addr, ShortlistEvent::Doubted);
     let wider = asked(&mut lookup);
     assert!(!wider.is_empty() && lookup.wants_others() && !lookup.wants_others(), "{wider:?}");
     lookup.join([20, 80].map(peer).to_vec());
@@ -264,30 +265,30 @@ fn who_was_named_and_is_silent_is_counted_unless_it_lies_or_lives_elsewhere() {
     lookup.on_names(&peer(10).addr, &names);
     lookup.on_identified(&peer(7).addr, Id::from_u64(50));
     for silent in [5, 6, 11, 20] {
-        lookup.on(&peer(silent).addr, Event::Failed);
+        lookup.on(&peer(silent).addr, ShortlistEvent::Failed);
     }
-    lookup.on(&peer(6).addr, Event::Void);
+    lookup.on(&peer(6).addr, ShortlistEvent::Void);
     assert_eq!(lookup.unreached().len(), 2, "5 and 20: 6 said goodbye, 10 answers where it is");
     let mut crowded = self::lookup(&[1, 2, 3, 4, 5, 6, 7, 8, 9]);
     for n in 1..=7 {
         asked(&mut crowded);
         crowded.on_names(&peer(n).addr, &among_others(&[]));
     }
-    crowded.on(&peer(9).addr, Event::Failed);
+    crowded.on(&peer(9).addr, ShortlistEvent::Failed);
     assert_eq!(crowded.unreached().len(), 0, "it belongs not among the nearest");
 }
 
 #[test]
 fn a_lookup_that_knows_only_peers_that_were_found_dead_waits_for_them() {
     let mut lookup = lookup(&[10, 20]);
-    let dead = |_: &Peer| Known { named: true, dead: true };
+    let dead = |_: &Peer| PeerKnowledge { named: true, dead: true };
     while lookup.next(dead).is_some() {}
     assert!(!lookup.is_over(), "whom else could it hear?");
-    lookup.on(&peer(10).addr, Event::Failed);
+    lookup.on(&peer(10).addr, ShortlistEvent::Failed);
     assert!(!lookup.is_over());
     lookup.on_names(&peer(20).addr, &among_others(&[20]));
     while let Some(question) = next(&mut lookup, |_| true) {
-        lookup.on(&question.peer.addr, Event::Failed);
+        lookup.on(&question.peer.addr, ShortlistEvent::Failed);
     }
     assert!(lookup.is_over());
     assert_eq!(lookup.result().0, [peer(20)]);
@@ -303,7 +304,7 @@ fn where_less_than_a_third_is_answered_the_overdue_free_no_places() {
             if count <= answered {
                 lookup.on_names(&question.peer.addr, &among_others(&[]));
             } else {
-                lookup.on(&question.peer.addr, Event::Late);
+                lookup.on(&question.peer.addr, ShortlistEvent::Late);
             }
         }
         (count, lookup)
@@ -312,7 +313,7 @@ fn where_less_than_a_third_is_answered_the_overdue_free_no_places() {
     let (count, mut lookup) = asked_while_late(0);
     assert_eq!(count, BRAKED_FROM as usize);
     lookup.shortlist.iter().map(|entry| entry.peer.addr).collect::<Vec<_>>().iter().for_each(|addr| {
-        lookup.on(addr, Event::Doubted);
+        lookup.on(addr, ShortlistEvent::Doubted);
     });
     assert!(next(&mut lookup, |_| true).is_some(), "who is doubted is not waited for");
 }

@@ -14,10 +14,10 @@ use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use serde::{Serialize, Serializer};
 
-use super::changes::Change;
+use super::changes::KnownChange;
 use super::columns::summary;
 use super::diff::{Side, compare, tally};
-use super::history::{Cause, History};
+use super::history::{CameOf, History};
 use crate::id::ID_BITS;
 use crate::node::Event;
 use crate::overlay::OverlayKind;
@@ -36,7 +36,7 @@ const SCRIPTS: [&str; 6] = [
 
 /// A moment on the page.
 #[derive(Clone, Copy)]
-pub struct Entry {
+pub struct PageMoment {
     /// The number of its run: 0, or where two are compared 1 too.
     pub run: usize,
     /// Its number in the history of that run.
@@ -79,12 +79,12 @@ struct Changed {
     moment: usize,
     peer: usize,
     #[serde(flatten)]
-    change: Change,
+    change: KnownChange,
 }
 
 /// A moment as the page's script reads it.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct ShownMoment<'a> {
     peer: usize,
     /// Microseconds since the first moment of all.
     at: i64,
@@ -92,7 +92,7 @@ struct Shown<'a> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     differs: bool,
     /// The number of an earlier moment on this page, words for another cause, or nothing.
-    cause: Option<Why>,
+    cause: Option<PageCause>,
     /// Peers that did not get what was sent to them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     lost: Vec<usize>,
@@ -104,7 +104,7 @@ struct Shown<'a> {
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Why {
+enum PageCause {
     Moment(usize),
     Words(&'static str),
 }
@@ -112,7 +112,7 @@ enum Why {
 /// The moments that are shown: written one by one, so that they are never all in memory as text.
 struct Moments<'a> {
     runs: &'a [&'a History],
-    entries: &'a [Entry],
+    entries: &'a [PageMoment],
     /// For each run, where on the page its moments are.
     places: Vec<BTreeMap<usize, usize>>,
     lost: Vec<BTreeMap<usize, Vec<usize>>>,
@@ -125,23 +125,26 @@ impl Serialize for Moments<'_> {
 }
 
 impl Moments<'_> {
-    fn shown(&self, Entry { run, moment, row, differs }: Entry) -> Shown<'_> {
+    fn shown(&self, PageMoment { run, moment, row, differs }: PageMoment) -> ShownMoment<'_> {
         let (history, first) = (self.runs[run], first_peer(self.runs, run));
         let seen = &history.moments[moment];
         let cause = match seen.cause {
-            Cause::Root(words) => Some(Why::Words(words)),
-            Cause::Unknown => None,
-            Cause::Moment(cause) if cause > moment => {
-                Some(Why::Words("a message of a peer whose clock does not agree"))
+            CameOf::Root(words) => Some(PageCause::Words(words)),
+            CameOf::Unknown => None,
+            CameOf::Moment(cause) if cause > moment => {
+                Some(PageCause::Words("a message of a peer whose clock does not agree"))
             }
-            Cause::Moment(cause) => {
+            CameOf::Moment(cause) => {
                 let place = self.places[run].get(&cause);
-                Some(place.map_or(Why::Words("a moment that is not shown here"), |&place| Why::Moment(place)))
+                Some(
+                    place
+                        .map_or(PageCause::Words("a moment that is not shown here"), |&place| PageCause::Moment(place)),
+                )
             }
         };
         let lost = self.lost[run].get(&moment).into_iter().flatten().map(|peer| first + peer).collect();
         let (sort, say) = (history.sort(moment), history.tell(moment));
-        Shown { peer: first + seen.peer, at: seen.at, row, differs, cause, lost, sort, say, record: &seen.moment }
+        ShownMoment { peer: first + seen.peer, at: seen.at, row, differs, cause, lost, sort, say, record: &seen.moment }
     }
 
     /// Which moment of the page this one is, or which is the first after it.
@@ -160,8 +163,8 @@ fn first_peer(runs: &[&History], run: usize) -> usize {
 /// # Errors
 /// The writer's.
 pub fn write(history: &History, moments: &[usize], complaints: &[String], out: &mut dyn Write) -> io::Result<()> {
-    let entry = |(row, &moment): (usize, &usize)| Entry { run: 0, moment, row, differs: false };
-    let entries: Vec<Entry> = moments.iter().enumerate().map(entry).collect();
+    let entry = |(row, &moment): (usize, &usize)| PageMoment { run: 0, moment, row, differs: false };
+    let entries: Vec<PageMoment> = moments.iter().enumerate().map(entry).collect();
     // One request is looked at from its end; of everything the first thing that a user asked is worth a look.
     let start = if moments.len() < history.moments.len() {
         moments.len().saturating_sub(1)
@@ -180,8 +183,9 @@ pub fn write_diff(sides: [Side<'_>; 2], complaints: &[String], out: &mut dyn Wri
     let rows = compare(sides[0], sides[1]);
     let mut entries = Vec::new();
     for (row, found) in rows.iter().enumerate() {
-        let there =
-            |(run, moment): (usize, Option<usize>)| Some(Entry { run, moment: moment?, row, differs: found.differs });
+        let there = |(run, moment): (usize, Option<usize>)| {
+            Some(PageMoment { run, moment: moment?, row, differs: found.differs })
+        };
         entries.extend(found.moments.into_iter().enumerate().filter_map(there));
     }
     let start = entries.iter().position(|entry| entry.differs).unwrap_or_default();
@@ -191,7 +195,7 @@ pub fn write_diff(sides: [Side<'_>; 2], complaints: &[String], out: &mut dyn Wri
 
 fn write_runs(
     runs: &[&History],
-    entries: &[Entry],
+    entries: &[PageMoment],
     start: usize,
     summary: String,
     complaints: &[String],

@@ -21,7 +21,7 @@ use crate::node::desk::Desk;
 use crate::node::job::Outcome;
 use crate::node::jobs::Urgency;
 use crate::node::notice::Notice;
-use crate::node::part::{News, Owner, Part, Reply, Step, Ticket};
+use crate::node::part::{About, News, Owner, Part, Reply, Ticket};
 use crate::node::refusal::Refusal;
 use crate::overlay::Asker;
 use crate::time::Time;
@@ -29,20 +29,20 @@ use crate::wire::{Request, RequestKind, Response};
 
 /// Blocks that are looked at in one turn of the node: what others ask for waits behind them. A turn begins only while
 /// fewer deletions are under way than this, so at most one less than twice as many ever are.
-const A_TURN: usize = 256;
+const BLOCKS_A_TURN: usize = 256;
 
 /// Requests of others that are answered in a second, in all.
-const ANSWERS: u32 = 800;
+const LEASE_REQUESTS_A_SECOND: u32 = 800;
 
 /// Whoever was off for longer by its clock may have a clock that is wrong.
 const LONG_OFF: Duration = Duration::from_secs(24 * 3600);
 
 /// Requests whose news is being written down at a time.
-const MOST: usize = 64;
+const NEWS_AT_ONCE: usize = 64;
 
 /// What this peer owes to the leases on its blocks.
 #[derive(Default)]
-pub(in crate::node) struct Tenancy {
+pub(in crate::node) struct LeaseKeeping {
     /// Requests whose news is being written down, and the leases that they are about.
     noting: BTreeMap<u64, (Asker, Vec<LeaseId>)>,
     next: u64,
@@ -54,16 +54,16 @@ pub(in crate::node) struct Tenancy {
     patient: Time,
     /// When it is to be looked again for blocks that stay for now.
     again: Option<Time>,
-    answers: Favours<ANSWERS>,
+    answers: Favours<LEASE_REQUESTS_A_SECOND>,
 }
 
-impl Part for Tenancy {
+impl Part for LeaseKeeping {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
         let Reply::Done { outcome, .. } = reply else { return };
-        match (ticket.step, outcome) {
-            (Step::Block(key), Outcome::Done) => desk.notify(Notice::BlockEnded { key }),
-            (Step::Block(_), _) => self.look_again(desk),
-            (Step::Piece(number), outcome) => {
+        match (ticket.about, outcome) {
+            (About::Block(key), Outcome::Done) => desk.notify(Notice::BlockEnded { key }),
+            (About::Block(_), _) => self.look_again(desk),
+            (About::Piece(number), outcome) => {
                 let Some((asker, leases)) = self.noting.remove(&number) else { return };
                 match outcome {
                     Outcome::Failed(_) => desk.refuse(&asker, "the disk refused to note it"),
@@ -84,7 +84,7 @@ impl Part for Tenancy {
         if self.noting.values().any(|(known, _)| known.is_same(&asker)) {
             return;
         }
-        if self.noting.len() >= MOST || !desk.grants(&mut self.answers, &asker, 1) {
+        if self.noting.len() >= NEWS_AT_ONCE || !desk.grants(&mut self.answers, &asker, 1) {
             return desk.refuse(&asker, Refusal::Busy);
         }
         let (about, notes) = (news.ids(), desk.change_leases(&news));
@@ -93,7 +93,7 @@ impl Part for Tenancy {
         }
         self.next += 1;
         self.noting.insert(self.next, (asker, about));
-        let ticket = Ticket { owner: Owner::Leases, number: 0, step: Step::Piece(self.next) };
+        let ticket = Ticket { owner: Owner::Leases, number: 0, about: About::Piece(self.next) };
         desk.note(ticket, Urgency::Others, notes);
     }
 
@@ -107,8 +107,8 @@ impl Part for Tenancy {
             self.again = None;
             self.swept = now.saturating_sub(grace.as_secs());
         }
-        if let Some(from) = self.sweep.filter(|_| desk.holdings().deleting() < A_TURN) {
-            let (over, next) = desk.holdings().over(&from, A_TURN, grace);
+        if let Some(from) = self.sweep.filter(|_| desk.holdings().deleting() < BLOCKS_A_TURN) {
+            let (over, next) = desk.holdings().over(&from, BLOCKS_A_TURN, grace);
             for key in over {
                 if desk.holdings().is_coming(&key) {
                     // An offer may be about to keep it on.
@@ -136,7 +136,7 @@ impl Part for Tenancy {
             return None;
         }
         match self.sweep {
-            Some(_) => (desk.holdings().deleting() < A_TURN).then(|| desk.now()),
+            Some(_) => (desk.holdings().deleting() < BLOCKS_A_TURN).then(|| desk.now()),
             None => self.due(desk),
         }
     }
@@ -146,7 +146,7 @@ impl Part for Tenancy {
     }
 }
 
-impl Tenancy {
+impl LeaseKeeping {
     /// What stays for now is looked at again.
     fn look_again(&mut self, desk: &Desk) {
         self.again = Some(desk.now() + REPUBLISH_INTERVAL);

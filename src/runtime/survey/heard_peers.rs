@@ -11,7 +11,7 @@ const MAX_PEERS: usize = 4096;
 
 /// Everybody that a survey heard of.
 #[derive(Default)]
-pub(super) struct Crowd {
+pub(super) struct HeardPeers {
     /// Those to ask next.
     pub(super) next: Vec<SocketAddr>,
     met: BTreeSet<SocketAddr>,
@@ -19,7 +19,7 @@ pub(super) struct Crowd {
     named: BTreeMap<SocketAddr, Peer>,
 }
 
-impl Crowd {
+impl HeardPeers {
     /// Somebody lives at this address: it is to be asked, once.
     pub(super) fn meet(&mut self, addr: SocketAddr) {
         if self.met.len() < MAX_PEERS && self.met.insert(addr) {
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn everybody_is_asked_once_and_the_silent_are_told_of() {
-        let mut crowd = Crowd::default();
+        let mut crowd = HeardPeers::default();
         crowd.meet(peer(9).addr);
         assert_eq!(crowd.next.pop(), Some(peer(9).addr));
         let surveyed = Surveyed { knows: vec![peer(3), peer(5), peer(3)], ..Surveyed::new(peer(9), true) };
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_liar_s_names_are_bounded() {
-        let mut crowd = Crowd::default();
+        let mut crowd = HeardPeers::default();
         crowd.hear(Surveyed { knows: (2..60_000).map(peer).collect(), ..Surveyed::new(peer(1), true) });
         assert_eq!((crowd.next.len(), crowd.named.len()), (MAX_PEERS, MAX_PEERS));
     }

@@ -12,7 +12,7 @@ use kadring::node::{Command, Progress};
 const FIRST_LINE: Duration = Duration::from_secs(1);
 
 /// Shows how many blocks a leaving peer has handed over: as a bar on a terminal, else by a line now and then.
-pub(super) struct Farewell<'a> {
+pub(super) struct HandoverProgress<'a> {
     screen: &'a Screen,
     bar: Option<TransferBar<'a>>,
     /// How many blocks others have, and of how many; none before the departure begins.
@@ -21,7 +21,7 @@ pub(super) struct Farewell<'a> {
     due: Receiver<std::time::Instant>,
 }
 
-impl<'a> Farewell<'a> {
+impl<'a> HandoverProgress<'a> {
     /// Of a peer that does not leave yet.
     pub(super) fn new(screen: &'a Screen) -> Self {
         Self { screen, bar: None, done: None, pause: FIRST_LINE, due: never() }
@@ -66,12 +66,12 @@ mod tests {
     #[test]
     fn where_there_is_no_terminal_a_long_departure_is_told_of_by_lines() {
         let screen = Screen::plain();
-        let mut farewell = Farewell::new(&screen);
-        assert!(farewell.due().try_recv().is_err());
-        farewell.show(0, 4);
-        farewell.show(3, 4);
-        farewell.due().recv().expect("it is due in a while");
-        assert_eq!(farewell.line(), "leaving: 3 of 4 blocks handed over");
-        assert!(farewell.due().try_recv().is_err(), "the next one is due later");
+        let mut handover = HandoverProgress::new(&screen);
+        assert!(handover.due().try_recv().is_err());
+        handover.show(0, 4);
+        handover.show(3, 4);
+        handover.due().recv().expect("it is due in a while");
+        assert_eq!(handover.line(), "leaving: 3 of 4 blocks handed over");
+        assert!(handover.due().try_recv().is_err(), "the next one is due later");
     }
 }

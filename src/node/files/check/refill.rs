@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use super::Round;
+use super::InquiryContext;
 use super::inquiry::{Copy, Inquiry};
 use crate::lease::{Lease, MAX_LEASES};
 use crate::node::health::CopyState;
@@ -20,7 +20,7 @@ use crate::wire::Request;
 
 /// What is done about the copies that a block lacks.
 #[derive(Default)]
-pub(super) struct Repair {
+pub(super) struct Refill {
     /// It was tried: that is done once.
     tried: bool,
     /// Holders that were asked for their leases, and have not answered.
@@ -40,7 +40,7 @@ pub(super) struct Repair {
     pub(super) made: u64,
 }
 
-impl Repair {
+impl Refill {
     pub(super) fn is_under_way(&self) -> bool {
         !self.asked.is_empty() || self.fetches || !self.out.is_empty()
     }
@@ -48,7 +48,7 @@ impl Repair {
 
 impl Inquiry {
     /// Begins to make the copies that are missing, unless that was tried. Whether something is under way.
-    pub(super) fn begin_repair(&mut self, round: &mut Round<'_>) -> bool {
+    pub(super) fn begin_repair(&mut self, round: &mut InquiryContext<'_>) -> bool {
         if std::mem::replace(&mut self.repair.tried, true) {
             return false;
         }
@@ -71,7 +71,12 @@ impl Inquiry {
     }
 
     /// A holder told its leases, or did not. Whether it was asked for them.
-    pub(super) fn on_terms(&mut self, round: &mut Round<'_>, from: &SocketAddr, told: Option<Vec<Lease>>) -> bool {
+    pub(super) fn on_terms(
+        &mut self,
+        round: &mut InquiryContext<'_>,
+        from: &SocketAddr,
+        told: Option<Vec<Lease>>,
+    ) -> bool {
         if !self.repair.asked.remove(from) {
             return false;
         }
@@ -83,7 +88,7 @@ impl Inquiry {
     }
 
     /// On whose behalf copies are made: of all for whom others are kept, and of the file's owner.
-    fn leases(&self, round: &Round<'_>) -> Vec<Lease> {
+    fn leases(&self, round: &InquiryContext<'_>) -> Vec<Lease> {
         let mut leases: Vec<Lease> = round.order.lease.into_iter().collect();
         self.repair.told.iter().flatten().for_each(|lease| lease.join(&mut leases));
         let for_ever = self.repair.told.iter().any(Vec::is_empty);
@@ -95,7 +100,7 @@ impl Inquiry {
     }
 
     /// Fetches the block from a holder. False if nobody has it any more.
-    fn fetch(&mut self, round: &mut Round<'_>) -> bool {
+    fn fetch(&mut self, round: &mut InquiryContext<'_>) -> bool {
         let Some(from) = self.sound().find(|copy| !round.desk.is_me(&copy.peer)).map(|copy| copy.peer.addr) else {
             return false;
         };
@@ -116,7 +121,7 @@ impl Inquiry {
     }
 
     /// The block is here, or it is not.
-    pub(super) fn on_repair_job(&mut self, round: &mut Round<'_>, outcome: &Outcome) {
+    pub(super) fn on_repair_job(&mut self, round: &mut InquiryContext<'_>, outcome: &Outcome) {
         if !std::mem::take(&mut self.repair.fetches) {
             return;
         }
@@ -128,7 +133,7 @@ impl Inquiry {
         self.offer(round);
     }
 
-    fn offer(&mut self, round: &mut Round<'_>) {
+    fn offer(&mut self, round: &mut InquiryContext<'_>) {
         let held = round.desk.wanted_size(&round.key);
         let (size, leases) = (held.or(self.bytes).unwrap_or(0), self.leases(round));
         for peer in std::mem::take(&mut self.repair.lacking) {
@@ -144,7 +149,7 @@ impl Inquiry {
     }
 
     /// A peer took the block, or did not: then one next to the replica set may stand in.
-    pub(super) fn on_offered(&mut self, round: &mut Round<'_>, to: Peer, result: Result<(), Refusal>) {
+    pub(super) fn on_offered(&mut self, round: &mut InquiryContext<'_>, to: Peer, result: Result<(), Refusal>) {
         if !self.repair.out.remove(&to.addr) {
             return;
         }
@@ -169,7 +174,7 @@ impl Inquiry {
     }
 
     /// Once all is tried, the copies are looked for anew.
-    fn end_repair_if_over(&mut self, round: &mut Round<'_>) {
+    fn end_repair_if_over(&mut self, round: &mut InquiryContext<'_>) {
         if self.repair.is_under_way() {
             return;
         }

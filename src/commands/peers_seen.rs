@@ -3,14 +3,14 @@
 use kadring::node::Notice;
 
 /// The peers that this one has, by what the notices tell.
-pub(super) struct Company {
+pub(super) struct PeersSeen {
     peers: usize,
     /// Its user was told that it is alone.
     alone: bool,
     leaving: bool,
 }
 
-impl Company {
+impl PeersSeen {
     /// Of a peer whose user was told, or not, that it found nobody to join.
     pub(super) fn new(alone: bool) -> Self {
         Self { peers: 0, alone, leaving: false }
@@ -61,7 +61,7 @@ mod tests {
     }
 
     /// Which of the notices are told of.
-    fn told(mut company: Company, notices: &[Notice]) -> Vec<usize> {
+    fn told(mut company: PeersSeen, notices: &[Notice]) -> Vec<usize> {
         (0..notices.len()).filter(|&at| company.hear(&notices[at]).is_some()).collect()
     }
 
@@ -69,15 +69,15 @@ mod tests {
     fn the_last_peer_that_goes_and_the_first_that_comes_back_are_told_of_once() {
         let joined = Notice::Joined { peers: 2, shut_out: 0 };
         let notices = [up(1), up(2), joined, down(1), down(2), up(1), up(2), down(2), down(1)];
-        assert_eq!(told(Company::new(false), &notices), [4, 5, 8]);
+        assert_eq!(told(PeersSeen::new(false), &notices), [4, 5, 8]);
         // Of a peer that found nobody, the first that it finds.
-        assert_eq!(told(Company::new(true), &[Notice::Joined { peers: 0, shut_out: 0 }, up(1), up(2)]), [1]);
+        assert_eq!(told(PeersSeen::new(true), &[Notice::Joined { peers: 0, shut_out: 0 }, up(1), up(2)]), [1]);
     }
 
     #[test]
     fn the_first_of_a_network_and_one_that_leaves_say_nothing_of_it() {
-        assert_eq!(told(Company::new(false), &[Notice::Joined { peers: 0, shut_out: 0 }, up(1)]), [0; 0]);
-        let mut leaving = Company::new(false);
+        assert_eq!(told(PeersSeen::new(false), &[Notice::Joined { peers: 0, shut_out: 0 }, up(1)]), [0; 0]);
+        let mut leaving = PeersSeen::new(false);
         assert!(leaving.hear(&up(1)).is_none());
         leaving.leave();
         assert!(leaving.hear(&down(1)).is_none());
