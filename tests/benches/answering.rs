@@ -83,7 +83,7 @@ fn measure(count: usize, echo: &Bare) -> Result<(), Box<dyn Error>> {
     samples("bare echo, processor time an answer", &bare_cost, Unit::Micros);
     samples("kadring, processor time an answer", &our_cost, Unit::Micros);
     figure("requests of ours lost", lost);
-    verdict("ratio", ours.median() / bare.median(), Bound::AtLeast(0.45));
+    verdict("ratio", ours.median() / bare.median(), Bound::AtLeast(0.6));
     Ok(())
 }
 

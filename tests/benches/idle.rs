@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     title(format_args!("Idle, {PEERS} peers watched for {} s", watched.as_secs_f64()));
     samples("resident memory", &memory, Unit::Bytes);
-    verdict("resident memory, MiB, median", memory.median() / f64::from(1 << 20), Bound::AtMost(4.0));
+    verdict("resident memory, MiB, median", memory.median() / f64::from(1 << 20), Bound::AtMost(5.0));
     verdict("threads, most", threads as f64, Bound::AtMost(9.0));
     verdict("percent of a core, median", load.median(), Bound::AtMost(0.1));
     Ok(())

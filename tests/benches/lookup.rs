@@ -60,7 +60,7 @@ fn among_processes(peers: usize, bare: &mut Generator) -> Result<(), Box<dyn Err
     title(format_args!("Looking up random keys among {peers} peer processes"));
     times.show();
     let Times { round_trips, lookups, .. } = times;
-    verdict("median lookup / bare round trip", lookups.median() / round_trips.median(), Bound::AtMost(4.0));
+    verdict("median lookup / bare round trip", lookups.median() / round_trips.median(), Bound::AtMost(3.0));
     verdict("99th percentile / median lookup", lookups.quantile(0.99) / lookups.median(), Bound::AtMost(5.0));
     Ok(())
 }
