@@ -118,8 +118,8 @@ pub struct SimArgs {
     /// Let only these faults of a storm strike, by their numbers, or none
     #[arg(long, env = "KADRING_ONLY", value_name = "LIST")]
     pub only: Option<String>,
-    /// Hostile peers in a storm of Kademlia's: they lie, take and never give, forge, flood, come and
-    /// go, refuse, and do not answer
+    /// Hostile peers in a storm, but not in a classroom's: they lie, take and never give, forge, flood,
+    /// come and go, refuse, and do not answer
     #[arg(long, env = "KADRING_HOSTILE", value_name = "N", default_value_t = 0)]
     pub hostile: usize,
     /// If a storm fails, find a shorter schedule of faults that still fails
@@ -364,8 +364,8 @@ impl SimArgs {
             _ => StormPlan::random(self.overlay.into(), self.seed),
         };
         plan = self.resized(plan);
-        if self.hostile > 0 && plan.kind != OverlayKind::Kademlia {
-            return Err("--hostile is about Kademlia's storms".to_owned());
+        if self.hostile > 0 && plan.classroom {
+            return Err("--hostile is not for the storms of classrooms".to_owned());
         }
         within("--hostile", self.hostile as f64, 0.0, 100.0)?;
         plan.hostile = self.hostile;
@@ -417,7 +417,7 @@ mod tests {
         let broken = SABOTEURS.iter().map(|saboteur| saboteur.plan(77));
         for random in [StormPlan::random(OverlayKind::Ring, 77), StormPlan::classroom(77)].into_iter().chain(broken) {
             let choices = "7:1,40:2".parse().expect("two choices");
-            let hostile = if random.kind == OverlayKind::Kademlia { 3 } else { 0 };
+            let hostile = if random.classroom { 0 } else { 3 };
             let storm = StormPlan { only: Some(vec![1, 2]), choices, hostile, ..random };
             let words = storm.to_string();
             let words = words.strip_prefix("kadring sim").expect("it is a command of this program");
@@ -465,7 +465,7 @@ mod tests {
             ("--shrink", "--storm"),
             ("--classroom", "--storm"),
             ("--hostile 1", "--storm"),
-            ("--storm --hostile 1 --overlay ring", "Kademlia"),
+            ("--storm --hostile 1 --classroom", "classroom"),
             ("--storm --loss 0.1", "storm"),
             ("--storm --weather wifi", "storm"),
             ("--storm --faults 3 --only 3", "0 to 2"),

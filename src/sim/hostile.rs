@@ -2,7 +2,7 @@
 //! besides, or instead, what its [`HostileRole`] says.
 //!
 //! What they send is not counted, and they are not among those that are [up](World::up): what is counted and promised
-//! is the honest peers'. They speak Kademlia's language alone.
+//! is the honest peers'. Not each role has something to say on the ring: see [`HostileRole::of`].
 
 use std::time::Duration;
 
@@ -14,8 +14,10 @@ use crate::config::WIDTH;
 use crate::id::{ID_BITS, Id, Key};
 use crate::node::refusal::Refusal;
 use crate::node::{Event, Purpose};
+use crate::overlay::OverlayKind;
 use crate::peer::Peer;
-use crate::wire::{Message, Request, RequestKind, Response, Sender, Via, Vouch};
+use crate::wire::ring::{RingRequest, RingResponse, Route, Routed};
+use crate::wire::{Dialect, Message, Request, RequestKind, Response, Sender, Via, Vouch};
 
 /// What a hostile peer does.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -49,6 +51,15 @@ impl HostileRole {
     /// The roles that peers of storms have.
     pub const ALL: [Self; 7] =
         [Self::Liar, Self::Hoarder, Self::Forger, Self::Flooder, Self::Flapper, Self::Refuser, Self::Idler];
+
+    /// Those of them that an overlay's peers can have: lies about whom a peer knows, and goodbyes that are not meant,
+    /// are Kademlia's.
+    pub fn of(kind: OverlayKind) -> &'static [Self] {
+        match kind {
+            OverlayKind::Kademlia => &Self::ALL,
+            OverlayKind::Ring => &[Self::Forger, Self::Flooder, Self::Hoarder, Self::Refuser, Self::Idler],
+        }
+    }
 
     /// How often it does something of its own accord.
     const fn pace(self) -> Option<Duration> {
@@ -150,10 +161,15 @@ impl World {
         names.truncate(WIDTH - MADE_UP);
         for _ in 0..MADE_UP {
             let id = key.flip_bit(self.rng.random_range(ID_BITS / 2..ID_BITS));
-            let nowhere = network::MAX_PEERS - self.rng.random_range(1..1000_usize);
-            names.push(Peer::new(id, network::address(nowhere)));
+            names.push(self.nobody(id));
         }
         names
+    }
+
+    /// A peer of this id at an address where there is none.
+    fn nobody(&mut self, id: Id) -> Peer {
+        let nowhere = network::MAX_PEERS - self.rng.random_range(1..1000_usize);
+        Peer::new(id, network::address(nowhere))
     }
 
     /// Sends a datagram that seems to come from `from`.
@@ -167,8 +183,11 @@ impl World {
         if self.is_up(slot)
             && let Some(victim) = self.any(&up)
         {
+            let on_ring = self.rules.recipe.as_ref().is_some_and(|(kind, _)| *kind == OverlayKind::Ring);
             match self.peers[slot].role {
+                Some(HostileRole::Forger) if on_ring => self.forge_on_ring(slot, victim, &up),
                 Some(HostileRole::Forger) => self.forge(victim, &up),
+                Some(HostileRole::Flooder) if on_ring => self.flood_on_ring(slot, victim),
                 Some(HostileRole::Flooder) => self.flood(slot, victim),
                 Some(HostileRole::Flapper) => self.flap(slot, &up),
                 _ => {}
@@ -188,6 +207,58 @@ impl World {
             _ => Message::response(magic, RequestKind::Ping, Response::Node(self.peers[other].me)),
         };
         self.slip(name, victim, message);
+    }
+
+    /// The same on the ring. Of its two carriers, a datagram may seem to come from another's address; a line comes from
+    /// the forger's own and names another as its sender.
+    fn forge_on_ring(&mut self, slot: usize, victim: usize, up: &[usize]) {
+        let (Some(name), Some(other)) = (self.any(up), self.any(up)) else { return };
+        let (named, id) = (self.peers[name].me, Id::random(&mut self.rng));
+        let (nobody, other, magic) = (self.nobody(id), self.peers[other].me, self.rng.next_u64() >> 11);
+        let (predecessors, successors) = (vec![other], vec![nobody]);
+        let origin = if self.rng.random_bool(0.5) { nobody } else { other };
+        let request = match self.rng.random_range(0..7) {
+            0 => RingRequest::Ping { predecessors, successors, quiet: false },
+            1 => RingRequest::Routed { route: route(origin), what: Routed::Join },
+            2 => RingRequest::Quit { predecessors, successors },
+            3 => RingRequest::Exit { predecessors: successors },
+            4 => RingRequest::Update { successors, joined: Some(nobody) },
+            5 => RingRequest::Abrupt { peer: other },
+            _ => {
+                let pong = RingResponse::Pong { peer: nobody, predecessors, successors };
+                return self.slip(name, victim, Message::response(magic, RequestKind::Ring, Response::Ring(pong)));
+            }
+        };
+        self.say_on_ring((name, slot), victim, Sender::member(named.id, named.addr), Request::Ring(request));
+    }
+
+    /// A request in its carrier: a datagram from the first of these, a line from the second.
+    fn say_on_ring(&mut self, (by_datagram, by_line): (usize, usize), to: usize, sender: Sender, request: Request) {
+        let via = Dialect::Ring.carrier(&request);
+        let message = Message::request(self.rng.next_u64() >> 11, sender, request);
+        match via {
+            Via::Udp => self.slip(by_datagram, to, message),
+            Via::Tcp => self.send_line((by_line, to), Duration::ZERO, Purpose::Upkeep, message),
+        }
+    }
+
+    /// Requests of the ring under an id that nobody had before.
+    fn flood_on_ring(&mut self, slot: usize, victim: usize) {
+        let (id, key) = (Id::random(&mut self.rng), Id::random(&mut self.rng));
+        let me = Peer::new(id, self.peers[slot].me.addr);
+        let ping = RingRequest::Ping { predecessors: vec![me], successors: vec![me], quiet: false };
+        let lookup = RingRequest::Routed { route: route(me), what: Routed::Lookup { key } };
+        let join = RingRequest::Routed { route: route(me), what: Routed::Join };
+        let wishes = [
+            Request::Ring(ping),
+            Request::Ring(lookup),
+            Request::Ring(join),
+            Request::FindValue { key },
+            Request::Store { key, size: Some(1 << 20), leases: Vec::new() },
+        ];
+        for wish in wishes {
+            self.say_on_ring((slot, slot), victim, Sender::member(me.id, me.addr), wish);
+        }
     }
 
     /// Requests under an id that nobody had before.
@@ -216,4 +287,9 @@ impl World {
             self.slip(slot, known, Message::request(magic, sender, Request::Ping));
         }
     }
+}
+
+/// The way of a request that has just set out.
+fn route(origin: Peer) -> Route {
+    Route { origin, hops: 0, last: false, quiet: false, trail: None }
 }

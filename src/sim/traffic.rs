@@ -66,7 +66,7 @@ impl World {
     }
 
     /// Sends a line over TCP: it arrives after all earlier lines to the same peer, or is returned to its sender.
-    fn send_line(&mut self, (from, to): (usize, usize), lag: Duration, purpose: Purpose, message: Message) {
+    pub(super) fn send_line(&mut self, (from, to): (usize, usize), lag: Duration, purpose: Purpose, message: Message) {
         if !self.connects(from, to) {
             self.return_to_sender(from, network::address(to), message, Obstacle::Silence, work::BYTES_LIMIT);
             return;
@@ -99,11 +99,11 @@ impl World {
     /// A message arrives: its receiver handles it, if the peer runs and can still be reached.
     pub(super) fn arrive(&mut self, from: usize, to: usize, via: Via, mut message: Box<Message>) {
         if self.is_up(to) && (if via == Via::Tcp { self.connects(from, to) } else { self.reaches(from, to) }) {
+            self.peers[from].debts.arrived(network::address(to), message.magic);
             if self.is_taken_care_of(from, to, via, &message) {
                 return;
             }
             let bytes = network::wire_size(&message);
-            self.peers[from].debts.arrived(network::address(to), message.magic);
             self.note_offer(to, &message);
             if self.rules.config.named_files {
                 // Every line of the ring names its sender, answers too: so the asker learns which peer keeps a file.

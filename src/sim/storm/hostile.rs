@@ -24,7 +24,8 @@ const SOON: Duration = Duration::from_secs(5);
 impl Storm<'_> {
     /// Hostile peers join, each with its role.
     pub(super) fn let_in_the_hostile(&mut self) {
-        for (role, _) in HostileRole::ALL.into_iter().cycle().zip(0..self.plan.hostile) {
+        let roles = HostileRole::of(self.plan.kind);
+        for (role, _) in roles.iter().copied().cycle().zip(0..self.plan.hostile) {
             let id = Id::random(self.world.rng());
             let slot = self.world.add(id);
             self.world.turn_hostile(slot, role);
@@ -95,13 +96,26 @@ mod tests {
     use crate::overlay::OverlayKind;
     use crate::sim::{StormPlan, Trace};
 
+    fn run(plan: &StormPlan) {
+        let report = plan.run(Trace::off()).unwrap_or_else(|violation| panic!("{violation}\n    {plan}"));
+        println!("{plan}\n    {report}");
+    }
+
     #[test]
     fn among_hostile_peers_of_every_role_all_promises_are_kept_and_no_user_waits_for_long() {
         for seed in [1000, 1005] {
             let random = StormPlan::random(OverlayKind::Kademlia, seed);
             // In one of them nothing else strikes.
             let plan = StormPlan { hostile: 7, faults: if seed == 1000 { 0 } else { random.faults }, ..random };
-            plan.run(Trace::off()).unwrap_or_else(|violation| panic!("{violation}\n    {plan}"));
+            run(&plan);
+        }
+    }
+
+    #[test]
+    fn on_the_ring_they_forge_flood_take_and_refuse_and_all_promises_are_kept() {
+        for seed in [1000, 1001] {
+            let random = StormPlan::random(OverlayKind::Ring, seed);
+            run(&StormPlan { hostile: 5, faults: if seed == 1000 { 0 } else { random.faults }, ..random });
         }
     }
 }
