@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, unbounded};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
@@ -194,6 +195,22 @@ impl PeerProcess {
     /// What it costs.
     pub(crate) fn usage(&self) -> io::Result<Usage> {
         Usage::of(self.process.0.id())
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.0.id()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        Ok(kill(Pid::from_raw(self.pid() as i32), signal)?)
+    }
+
+    /// The lines that it wrote and nobody has read, once it has ended.
+    pub(crate) fn last_words(&mut self) -> io::Result<Option<Vec<String>>> {
+        // The reader of its lines ends when they do, and with it their channel.
+        Ok(self.process.0.try_wait()?.map(|_| self.lines.iter().collect()))
     }
 }
 
