@@ -76,7 +76,7 @@
 //! # One shutdown
 //! | step | who sets it | who reads it | what follows |
 //! |---|---|---|---|
-//! | told to leave | `quit`, at the console or through the control socket, a signal, the end of input with `--exit-on-eof`: a [`Command`](node::Command) | the node: [`Life`](node::life::Life) | what is under way for the user ends |
+//! | told to leave | `quit`, at the console or through the control socket, a signal, the end of input with `--exit-on-eof`: a [`Command`](node::Command) | the node: [`Life`](node::life::Life) | the user's stores, retrieves and what else may take long end; what the others have not answered by the end fails |
 //! | no part has to stay | the parts: `keeps_here`, which only the classroom's uses | the node (`node/commands.rs`) | the departure begins: blocks are handed over |
 //! | handed over, or time is up | the part [`node::keeping`] (`departure.rs`) | the node: `Life::SayingGoodbye` | the overlay says goodbye |
 //! | goodbyes heard, or not needed | [`node::exchange`] | the node: `Life::Stopped`, [`Action::Stop`](node::Action::Stop) | the node's loop ends |

@@ -59,7 +59,8 @@ impl Node {
         }
     }
 
-    /// Ends what is under way for the user, or one command of it; how many commands that ended.
+    /// Ends what is under way for the user, or one command of it; how many commands that ended. Questions that are soon
+    /// answered end only where they are cancelled: those left when the peer stops fail then.
     fn end(&mut self, whose: Option<CommandId>, kind: FailureKind, reason: &str) -> usize {
         let ended: usize = self.parts.iter_mut().map(|(_, part)| part.end(&mut self.desk, whose, kind, reason)).sum();
         ended + self.end_waits(whose, kind, reason)
@@ -76,7 +77,7 @@ impl Node {
         self.desk.answer(id, Answer::Interrupted { commands });
     }
 
-    /// Ends what is under way for the user; then this peer leaves.
+    /// [Ends](Self::end) what is under way for the user; then this peer leaves.
     fn leave(&mut self, id: CommandId, handover: bool) {
         self.end(None, FailureKind::Other, "this peer was told to leave the network");
         self.desk.life = self.desk.life.after(LifeEvent::Told);

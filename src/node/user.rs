@@ -1,4 +1,5 @@
-//! What the user asks about the network: answered at once, or by a question to others.
+//! What the user asks about the network or the blocks held here: answered at once, over some turns of the node, or by
+//! questions to others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +14,7 @@ use crate::peer::{Peer, on_which_bind};
 use crate::time::Time;
 use crate::wire::Request;
 
-/// The user's lookups under way, and what stands for several commands.
+/// The user's lookups and lists under way, and what stands for several commands.
 #[derive(Default)]
 pub(super) struct User {
     lookups: BTreeMap<CommandId, UserLookup>,

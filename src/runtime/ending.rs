@@ -85,7 +85,8 @@ impl Ending {
 
     /// Wakes `udp-recv` and `tcp-accept` by shutting down what they wait on: on Linux that ends a `recvmmsg` (though
     /// the socket has no other end, which is what the error says) and an `accept`, whatever the address, the buffers
-    /// and the firewall. Where it does not, a datagram to ourselves wakes the first.
+    /// and the firewall. Where it does not, the datagram to ourselves that follows wakes
+    /// the first.
     fn wake(&self) {
         let _ = socket::shutdown(self.udp.as_raw_fd(), socket::Shutdown::Read);
         let _ = socket::shutdown(self.tcp.as_raw_fd(), socket::Shutdown::Both);

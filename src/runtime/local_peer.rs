@@ -48,7 +48,8 @@ pub enum Ended {
     },
 }
 
-/// A running peer. Dropping it makes it leave at once, without a handover, and joins its threads.
+/// A running peer. Dropping it makes it leave at once, without a handover, and joins its threads, as
+/// [`ending`] says.
 pub struct LocalPeer {
     pub(super) handle: Handle,
     pub(super) signals: Option<signals::SignalWatch>,
@@ -154,8 +155,8 @@ impl LocalPeer {
         self.handle.notices()
     }
 
-    /// Waits until the peer has quit, and joins every thread. It tells whether the peer left as it was told; who waits
-    /// for nothing but the end need not look.
+    /// Waits until the peer has quit, and joins its threads, but those that are stuck. It tells whether the peer left
+    /// as it was told; who waits for nothing but the end need not look.
     pub fn wait(self) -> Ended {
         let roster = &self.handle.roster;
         roster.join(|role| role == Role::Node, None);

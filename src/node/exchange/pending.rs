@@ -108,7 +108,7 @@ impl Pending {
         self.register(rng, to, ask, schedule)
     }
 
-    /// Registers a request that is answered once a block has been moved. Returns its magic.
+    /// Registers a request that is answered once bytes have been moved or hashed. Returns its magic.
     pub(super) fn ask_patiently(&mut self, now: Time, rng: &mut StdRng, to: Target, ask: Ask, limit: Duration) -> u64 {
         let urgent = ask.urgent;
         let gap = self.gap(&to.addr, urgent).max(patience::RESEND_FIRST);
@@ -178,7 +178,7 @@ impl Pending {
         self.requests.get(&magic)
     }
 
-    /// Takes the request `magic`, whose message could not even be delivered.
+    /// Takes the request `magic`, which is over: answered, failed, or wanted no more.
     pub(super) fn remove(&mut self, magic: u64) -> Option<PendingRequest> {
         self.requests.remove(&magic)
     }
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pulse_takes_as_long_as_one_datagram_and_is_several() {
+    fn the_news_of_a_death_takes_as_long_as_one_datagram_and_is_several() {
         let (sent, failed, _) = ask_the_silent(&mut Pending::new(false), Time::ZERO, patience::DEATH_NEWS);
         assert!(sent.len() >= 3 && failed == patience::silence(patience::ONCE), "{sent:?}");
     }

@@ -81,7 +81,7 @@ pub enum Outcome {
     },
     /// [`Job::Named`]: the outcome of the job about a named file.
     Named(NamedOutcome),
-    /// The job is done and has nothing else to tell.
+    /// The job is done and has nothing else to tell. Of [`Job::Open`]: the file was there already, whole.
     Done,
     /// The job failed.
     Failed(JobError),

@@ -32,11 +32,12 @@ struct Handover {
     command: CommandId,
     deadline: Time,
     /// The blocks are offered to others first.
-    offered: bool,
+    hands_over: bool,
     /// No other peer is known.
     alone: bool,
     stage: DepartureStage,
-    /// Blocks held when the departure began. What is pulled to its end after that is not called saved.
+    /// Blocks, held when the departure began, that somebody still wants and no other peer is known to hold. What is
+    /// pulled to its end after that is not called saved.
     blocks: u64,
     /// Those of them that another peer is known to hold: [which](crate::node::holdings::Holdings::found_copy).
     saved: u64,
@@ -46,7 +47,7 @@ struct Handover {
     heirs: BTreeMap<Id, Heir>,
     /// Those of them that were not asked anything yet.
     unasked: VecDeque<Id>,
-    /// Peers that were compared with, that leave too, or that are silent.
+    /// Peers that were chosen before, that leave too, or that are silent.
     done: BTreeSet<Id>,
 }
 
@@ -76,12 +77,12 @@ struct Heir {
     /// It lacks these blocks and was not offered them yet.
     lacking: VecDeque<Key>,
     /// Offers without an answer.
-    offered: usize,
+    offers: usize,
     /// What it says that it holds and has not shown.
     claimed: Vec<Key>,
     /// Which of that it is asked to show before the rest is believed.
     pledge: Option<Key>,
-    /// Times that it may be asked to show another one, for a peer beside it was sent the one before.
+    /// Times left that it may be asked to show one: a peer beside it may have been sent the one before.
     chances: u8,
 }
 
@@ -119,7 +120,7 @@ impl Part for Departure {
         self.0 = Some(Handover {
             command,
             deadline: desk.now() + desk.config().handover_limit,
-            offered: matches!(how, Command::Quit { handover: true }),
+            hands_over: matches!(how, Command::Quit { handover: true }),
             alone: desk.peers().iter().all(|peer| desk.is_me(peer)),
             stage: DepartureStage::Counting(Key::ZERO),
             blocks: 0,
@@ -157,10 +158,10 @@ impl Departure {
     /// Goes on to the next heirs, once those before are done; says goodbye when none is left, or when time is up.
     fn go_on(&mut self, desk: &mut Desk) {
         let Some(handover) = &mut self.0 else { return };
-        if handover.is_busy(desk) {
+        if handover.work(desk) {
             return;
         }
-        let &mut Handover { command, offered, alone, blocks, saved, .. } = handover;
+        let &mut Handover { command, hands_over: offered, alone, blocks, saved, .. } = handover;
         self.0 = None;
         desk.say_goodbye();
         let (left_behind, kept) = (blocks.saturating_sub(saved), desk.config().lasting);
@@ -177,7 +178,7 @@ impl Handover {
     }
 
     /// Does what is next, as much as one turn may. Whether anything is left.
-    fn is_busy(&mut self, desk: &mut Desk) -> bool {
+    fn work(&mut self, desk: &mut Desk) -> bool {
         if let DepartureStage::Counting(from) = self.stage {
             let (count, next) = desk.holdings().count_only_here(&from, LOOKS_A_TURN);
             self.blocks += count;
@@ -186,11 +187,11 @@ impl Handover {
                 return true;
             }
             self.stage = DepartureStage::Handing;
-            if self.offered && self.blocks > 0 {
+            if self.hands_over && self.blocks > 0 {
                 desk.progress(self.command, Progress::HandedOver { blocks: 0, of: self.blocks });
             }
         }
-        if !self.offered || desk.now() >= self.deadline {
+        if !self.hands_over || desk.now() >= self.deadline {
             return false;
         }
         if matches!(self.stage, DepartureStage::Handing) && self.heirs.is_empty() {
@@ -258,7 +259,7 @@ impl Handover {
         true
     }
 
-    /// The region of a key, and as many peers as its replica set has that were not compared with yet.
+    /// The region of a key, and as many peers as replica sets usually have that were not compared with yet.
     fn region(&self, desk: &Desk, key: &Key) -> (Region, Vec<Peer>) {
         let (replicas, mut count) = (desk.config().replicas, desk.config().replicas);
         loop {
@@ -275,13 +276,13 @@ impl Handover {
 
     /// Compares with an heir, and offers it what it lacks. It is let go when nothing is left.
     fn go_on_with(&mut self, desk: &mut Desk, id: &Id) {
-        let others_take = self.heirs.iter().any(|(other, heir)| other != id && heir.offered > 0);
+        let others_take = self.heirs.iter().any(|(other, heir)| other != id && heir.offers > 0);
         let Some(heir) = self.heirs.get_mut(id) else { return };
-        while heir.offered < WINDOW
+        while heir.offers < WINDOW
             && let Some(key) = heir.lacking.pop_front()
         {
             if let Some(size) = desk.wanted_size(&key) {
-                heir.offered += 1;
+                heir.offers += 1;
                 desk.offer_held(Ticket::block(Owner::Departure, key), Urgency::Others, (key, size), heir.peer);
             }
         }
@@ -293,7 +294,7 @@ impl Handover {
             match desk.wanted_size(&key) {
                 Some(size) => {
                     heir.pledge = Some(key);
-                    heir.offered += 1;
+                    heir.offers += 1;
                     desk.offer_held(Ticket::block(Owner::Departure, key), Urgency::Others, (key, size), heir.peer);
                 }
                 None => heir.claimed.clear(),
@@ -304,7 +305,7 @@ impl Handover {
         }
         match heir.comparison.next(desk.holdings()) {
             Some(request) => desk.ask(Ticket::of(Owner::Departure, 0), heir.peer, request),
-            None if heir.offered == 0 => drop(self.heirs.remove(id)),
+            None if heir.offers == 0 => drop(self.heirs.remove(id)),
             None => {}
         }
     }
@@ -349,7 +350,7 @@ impl Handover {
             (None, Err(_)) => {}
         }
         let Some(heir) = self.heirs.get_mut(id) else { return };
-        heir.offered = heir.offered.saturating_sub(1);
+        heir.offers = heir.offers.saturating_sub(1);
         match result {
             Err(Refusal::Leaving) => drop(self.heirs.remove(id)),
             Err(Refusal::Full) => {
@@ -364,7 +365,7 @@ impl Handover {
 impl Heir {
     fn new(peer: Peer, comparison: Comparison) -> Self {
         let (lacking, claimed) = (VecDeque::new(), Vec::new());
-        Self { peer, comparison, lacking, offered: 0, claimed, pledge: None, chances: CHANCES }
+        Self { peer, comparison, lacking, offers: 0, claimed, pledge: None, chances: CHANCES }
     }
 
     /// Something has become of the offer of this block. If the heir was to show it: what it says that it holds, but

@@ -29,7 +29,7 @@ pub(super) enum Unverified {
     /// To a lookup.
     Owner { lookup: LookupId, peers: Vec<Peer>, hops: u32 },
     /// To a request about a file by its name.
-    File { errand: OwnFileRequest, from: SocketAddr, by: Option<Peer>, response: RingResponse },
+    File { file_request: OwnFileRequest, from: SocketAddr, by: Option<Peer>, response: RingResponse },
     /// To a question for a finger.
     Finger { number: usize, owner: Peer },
 }
@@ -49,7 +49,9 @@ impl Unverified {
     /// The node's lookup that it answers.
     pub(super) const fn lookup(&self) -> Option<LookupId> {
         match self {
-            Self::Owner { lookup, .. } | Self::File { errand: OwnFileRequest { lookup, .. }, .. } => Some(*lookup),
+            Self::Owner { lookup, .. } | Self::File { file_request: OwnFileRequest { lookup, .. }, .. } => {
+                Some(*lookup)
+            }
             Self::Finger { .. } => None,
         }
     }
@@ -98,19 +100,19 @@ impl Ring {
     /// A peer answers that it is responsible for a file.
     pub(super) fn weigh_holder(
         &mut self,
-        errand: OwnFileRequest,
+        file_request: OwnFileRequest,
         (from, by): (SocketAddr, Option<Peer>),
         response: RingResponse,
         out: &mut Vec<Effect>,
     ) {
         let known = self.table.at(&from);
         let nearer = by.or(known).and_then(|answerer| {
-            let key = key_of(errand.what, self.me.id);
-            self.nearer(&key, &answerer, &[&errand.tried[..], &[errand.to]].concat())
+            let key = key_of(file_request.what, self.me.id);
+            self.nearer(&key, &answerer, &[&file_request.tried[..], &[file_request.to]].concat())
         });
         let asks = matches!(response, RingResponse::Kept { .. } | RingResponse::File { .. });
-        let is_stranger = known.is_none() && from != errand.to && !self.is_proven(&from);
-        let claim = Unverified::File { errand, from, by, response };
+        let is_stranger = known.is_none() && from != file_request.to && !self.is_proven(&from);
+        let claim = Unverified::File { file_request, from, by, response };
         match nearer {
             Some(peer) if asks => self.ask_nearer(peer, claim, out),
             _ if asks && is_stranger => {
@@ -152,8 +154,8 @@ impl Ring {
     pub(super) fn believe(&mut self, claim: Unverified, out: &mut Vec<Effect>) {
         match claim {
             Unverified::Owner { lookup, peers, hops } => self.on_owner(lookup, &peers, hops, out),
-            Unverified::File { errand, from, by, response } => {
-                Self::settled(errand.lookup, RouteOutcome::Answered { from, by, response }, out);
+            Unverified::File { file_request, from, by, response } => {
+                Self::settled(file_request.lookup, RouteOutcome::Answered { from, by, response }, out);
             }
             Unverified::Finger { number, owner } => self.set_finger(number, owner, out),
         }
@@ -171,7 +173,7 @@ impl Ring {
                 let request = self.routed(what, Hop::Last(peer), false);
                 self.ask(peer, request, QuestionFor::Search(lookup), out);
             }
-            Unverified::File { errand, .. } => self.send_to(now, Hop::Last(peer), errand, out),
+            Unverified::File { file_request, .. } => self.send_to(now, Hop::Last(peer), file_request, out),
             Unverified::Finger { number, .. } => self.set_finger(number, peer, out),
         }
     }
@@ -180,7 +182,7 @@ impl Ring {
     pub(super) fn disbelieve(&mut self, now: Time, claim: Unverified, out: &mut Vec<Effect>) {
         match claim {
             Unverified::Owner { lookup, .. } => self.search_on(now, lookup, out),
-            Unverified::File { errand: OwnFileRequest { lookup, what, to, mut tried }, .. } => {
+            Unverified::File { file_request: OwnFileRequest { lookup, what, to, mut tried }, .. } => {
                 tried.push(to);
                 self.send_again(now, lookup, what, tried, out);
             }

@@ -27,7 +27,7 @@ impl Ring {
         let peer = ping.peer;
         match ping.role {
             PingReason::Stabilize(_) | PingReason::Check if self.table.get(&peer.id) == Some(peer) => {
-                if self.vitals.miss(now, &peer.id, ping.sent.max(self.woken), self.options.manners) {
+                if self.vitals.miss(now, &peer.id, ping.sent.max(self.woken), self.options.variant) {
                     self.bury(now, peer, out);
                 } else if ping.role == PingReason::Check && !self.table.is_neighbour(&peer.id) {
                     // A finger is dropped sooner, dead or not: its place is looked up anew.

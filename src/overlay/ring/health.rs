@@ -141,7 +141,7 @@ impl Vitals {
     }
 
     /// A ping of ours that was `sent` then has no answer until `now`. Whether the peer is dead now.
-    pub(super) fn miss(&mut self, now: Time, id: &Id, sent: Time, manners: RingVariant) -> bool {
+    pub(super) fn miss(&mut self, now: Time, id: &Id, sent: Time, variant: RingVariant) -> bool {
         let health = self.of(id);
         if health.given_until.is_some() {
             return false;
@@ -151,7 +151,7 @@ impl Vitals {
         let since = health.silent_until.map_or(sent, |until| until.max(sent));
         health.silent += now.since(since).min(PING_SILENCE);
         health.silent_until = Some(now);
-        match manners {
+        match variant {
             RingVariant::Chord => health.told.is_some() || health.silent >= SILENCE,
             RingVariant::Classroom => health.missed >= MISSES,
         }
@@ -314,9 +314,9 @@ mod tests {
     }
 
     /// Pings without an answer that make a peer dead, one after the other, each of which is waited for so long.
-    fn deadly(vitals: &mut Vitals, id: &Id, waited: Duration, manners: RingVariant) -> u32 {
+    fn deadly(vitals: &mut Vitals, id: &Id, waited: Duration, variant: RingVariant) -> u32 {
         let at = |count: u32| Time::ZERO + waited * count;
-        (1..).find(|count| vitals.miss(at(*count), id, at(*count - 1), manners)).expect("it dies")
+        (1..).find(|count| vitals.miss(at(*count), id, at(*count - 1), variant)).expect("it dies")
     }
 
     #[test]

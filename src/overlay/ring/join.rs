@@ -153,7 +153,7 @@ impl Ring {
             joining.hellos = joining.hellos.saturating_sub(1);
             if peer.id == self.me.id {
                 // Elsewhere it may be this peer itself, by another of its addresses: see `twin`.
-                if self.options.manners == RingVariant::Classroom {
+                if self.options.variant == RingVariant::Classroom {
                     let reason = format!("the id of this peer is taken by {}", peer.addr);
                     Self::notice(RouteNotice::JoinRefused { reason }, out);
                 }

@@ -86,7 +86,7 @@ impl Ring {
     fn fill_gap(&mut self, place: RingPosition, successors: &[Peer], out: &mut Vec<Effect>) {
         // A peer that is known already stands before us, and in a small ring behind us too. The next ping would tell;
         // in the classroom our user is told of the new successors now.
-        let user_is_told = self.options.manners == RingVariant::Classroom;
+        let user_is_told = self.options.variant == RingVariant::Classroom;
         let fits = |known: Option<Peer>, next| known.is_none_or(|known| known == next && user_is_told);
         let fresh: Vec<Peer> =
             successors.iter().copied().filter(|next| fits(self.table.get(&next.id), *next)).collect();
@@ -133,7 +133,7 @@ impl Ring {
             if predecessors.iter().position(|other| other.id == peer.id).is_none_or(|behind| at < behind) {
                 // In a small ring it may stand before us too, and we not know it yet: in the classroom its user is told
                 // of new successors, so it must learn them.
-                let goodbye = match self.options.manners {
+                let goodbye = match self.options.variant {
                     RingVariant::Classroom => quit.clone(),
                     RingVariant::Chord => RingRequest::Exit { predecessors: predecessors.clone() },
                 };

@@ -39,7 +39,7 @@ impl Ring {
         {
             self.forward(relay.clone(), hop, first_time && !quiet, out);
             // The classroom's users see each step that a join takes: there the peer's death decides, not a doubt.
-            if self.options.manners == RingVariant::Chord && !self.has_left() {
+            if self.options.variant == RingVariant::Chord && !self.has_left() {
                 self.mind_hop(now, to, SentLookup::Relayed(relay), true, out);
             }
         } else if !first_time && self.table.is_neighbour(&origin.id) && self.table.get(&origin.id) == Some(origin) {
@@ -135,7 +135,7 @@ impl Ring {
         out: &mut Vec<Effect>,
     ) {
         let Some(by) = self.neighbour(from) else { return };
-        let classroom = self.options.manners == RingVariant::Classroom;
+        let classroom = self.options.variant == RingVariant::Classroom;
         let is_new = |joined: &Peer| self.table.get(&joined.id).is_none() && self.is_fit(joined);
         let joined = joined.filter(|joined| classroom || is_new(joined));
         let why = QuestionFor::Update { by, joined, successors: successors.to_vec() };
@@ -176,8 +176,9 @@ impl Ring {
         self.tell_successors(SuccessorChange::Told { by }, out);
     }
 
-    /// Puts a peer into the lists on a neighbour's (or the user's) word alone, and pings it. One that stands `before`
-    /// us does not follow the last successor for that: peers that we have yet to hear of may stand between.
+    /// Puts a peer into the lists, be it on a neighbour's (or the user's) word alone, and pings it if it is new there.
+    /// One that stands `before` us does not follow the last successor for that: peers that we have yet to hear of may
+    /// stand between.
     pub(super) fn take_in(&mut self, peer: Peer, before: bool, out: &mut Vec<Effect>) {
         if peer.id == self.me.id {
             return;

@@ -28,7 +28,7 @@ pub struct RingOptions {
     pub given: Vec<Peer>,
     /// How this peer behaves where the paper and the assignment differ. (Records call it `announce_pings`.)
     #[serde(rename = "announce_pings")]
-    pub manners: RingVariant,
+    pub variant: RingVariant,
 }
 
 /// Two ways to behave where Chord's paper and the assignment differ.
@@ -52,8 +52,8 @@ impl From<bool> for RingVariant {
 }
 
 impl From<RingVariant> for bool {
-    fn from(manners: RingVariant) -> Self {
-        manners == RingVariant::Classroom
+    fn from(variant: RingVariant) -> Self {
+        variant == RingVariant::Classroom
     }
 }
 
@@ -67,7 +67,7 @@ impl Default for RingOptions {
             predecessors: SUCCESSORS,
             guest: false,
             given: Vec::new(),
-            manners: RingVariant::Chord,
+            variant: RingVariant::Chord,
         }
     }
 }
@@ -75,7 +75,7 @@ impl Default for RingOptions {
 impl RingOptions {
     /// The classroom ring: ids 0 to 255, no shortcuts, the assignment's manners.
     pub fn classroom(ping_interval: Duration, given: Vec<Peer>) -> Self {
-        Self { bits: 8, fingers: false, ping_interval, given, manners: RingVariant::Classroom, ..Self::default() }
+        Self { bits: 8, fingers: false, ping_interval, given, variant: RingVariant::Classroom, ..Self::default() }
     }
 }
 

@@ -111,7 +111,7 @@ impl Ring {
 
     /// Asks who runs where a peer of our id may be. In the classroom's rings, ids are given out by hand.
     pub(super) fn ask_twin(&mut self, suspect: Option<Suspect>, out: &mut Vec<Effect>) {
-        if let Some(suspect) = suspect.filter(|_| self.options.manners == RingVariant::Chord) {
+        if let Some(suspect) = suspect.filter(|_| self.options.variant == RingVariant::Chord) {
             let to = Target { id: None, addr: suspect.addr };
             self.ask_plain(to, Request::Ping, QuestionFor::Twin(suspect), patience::QUESTION, out);
         }
@@ -119,7 +119,7 @@ impl Ring {
 
     /// We were not let in: asks the peer at `addr`, which said so, who has our id.
     pub(super) fn ask_for_namesakes(&mut self, addr: SocketAddr, out: &mut Vec<Effect>) {
-        if self.options.manners == RingVariant::Chord {
+        if self.options.variant == RingVariant::Chord {
             let request = Request::FindNode { id: self.me.id };
             self.ask_plain(Target { id: None, addr }, request, QuestionFor::Namesakes, patience::QUESTION, out);
         }

@@ -102,11 +102,11 @@ impl Ring {
         let length = self.round_length();
         self.rounds.next = Some(now + length);
         self.vitals.forget_old(now, &self.table);
-        let loud = self.options.manners == RingVariant::Classroom && self.rounds.next_announced <= now;
+        let loud = self.options.variant == RingVariant::Classroom && self.rounds.next_announced <= now;
         if loud {
             self.bury_silent(now, out);
         }
-        let classroom = self.options.manners == RingVariant::Classroom;
+        let classroom = self.options.variant == RingVariant::Classroom;
         let (renews, full, telling) = self.rounds.begin(self.table.changes());
         let (full, telling) = if classroom { (true, TellingExtent::All) } else { (full, telling) };
         let mut watched = self.table.watched().to_vec();
@@ -151,7 +151,7 @@ impl Ring {
         let before = self.table.predecessors().first().filter(|before| !self.is_pinging(&before.id));
         let quiet = before.and_then(|before| self.vitals.quiet_since(&before.id));
         let overdue =
-            quiet.filter(|_| self.options.manners == RingVariant::Chord).map(|at| at + self.patience_before());
+            quiet.filter(|_| self.options.variant == RingVariant::Chord).map(|at| at + self.patience_before());
         self.rounds.next.map(|next| overdue.map_or(next, |overdue| overdue.min(next)))
     }
 
@@ -166,7 +166,7 @@ impl Ring {
 
     /// The predecessor may be silent for so long: it pings this peer once a round.
     fn patience_before(&self) -> Duration {
-        let grace = if self.options.manners == RingVariant::Chord { GRACE } else { Duration::ZERO };
+        let grace = if self.options.variant == RingVariant::Chord { GRACE } else { Duration::ZERO };
         self.round_length() + grace
     }
 

@@ -64,7 +64,7 @@ pub(super) enum TellingExtent {
 impl Ring {
     /// Pings a peer.
     pub(super) fn ping(&mut self, peer: Peer, role: PingReason, loud: bool, out: &mut Vec<Effect>) {
-        let chord = self.options.manners == RingVariant::Chord;
+        let chord = self.options.variant == RingVariant::Chord;
         let request = match role {
             // As short as can be.
             PingReason::Meet(_) => Request::Ring(RingNeighbours::NONE.ping(true)),
@@ -94,7 +94,7 @@ impl Ring {
     /// Lets a peer of the table know our neighbours, unless it hears of them just now. (In the classroom every ping
     /// tells them.)
     pub(super) fn greet(&mut self, peer: Peer, telling: TellingExtent, out: &mut Vec<Effect>) {
-        let any = self.options.manners == RingVariant::Classroom;
+        let any = self.options.variant == RingVariant::Classroom;
         let tells = |role| role == PingReason::Stabilize(TellingExtent::All) || role == PingReason::Stabilize(telling);
         let greets = |ping: &Ping| ping.peer.id == peer.id && (any || tells(ping.role));
         let greets = |why: &QuestionFor| matches!(why, QuestionFor::Ping(ping) if greets(ping));
@@ -112,7 +112,7 @@ impl Ring {
 
     /// What those are told that are new to our lists. In the classroom every ping tells all.
     pub(super) fn telling_newcomers(&self) -> TellingExtent {
-        if self.options.manners == RingVariant::Classroom { TellingExtent::All } else { TellingExtent::Nearest }
+        if self.options.variant == RingVariant::Classroom { TellingExtent::All } else { TellingExtent::Nearest }
     }
 
     pub(super) fn is_pinging(&self, id: &Id) -> bool {
@@ -153,14 +153,14 @@ impl Ring {
         }
         let sender = from.sender.map(|sender| Peer::new(sender.peer.id, from.asker.addr));
         let tells_all = told.predecessors.len() + told.successors.len() >= TOLD;
-        let is_asked_all = tells_all || self.options.manners == RingVariant::Classroom;
+        let is_asked_all = tells_all || self.options.variant == RingVariant::Classroom;
         let is_guest = from.sender.is_none_or(|sender| sender.guest);
         let telling = if is_asked_all || is_guest { TellingExtent::All } else { TellingExtent::Nearest };
         let pong = self.neighbours_for(&sender.unwrap_or(self.me), false, telling).pong(self.me);
         Self::respond(from, pong, out);
         let leaving = from.sender.is_some_and(|sender| sender.leaving);
         let Some(sender) = Self::member(from).filter(|_| !leaving && !self.options.guest) else { return };
-        if !quiet && self.options.manners == RingVariant::Classroom && self.may_be(&sender, from) {
+        if !quiet && self.options.variant == RingVariant::Classroom && self.may_be(&sender, from) {
             Self::notice(RouteNotice::PingReceived { from: sender }, out);
         }
         // A ping without neighbours comes from a peer outside the ring: it enters by its join. This one, if it is not
@@ -216,7 +216,7 @@ impl Ring {
         if loud {
             Self::notice(RouteNotice::PingAnswered { by: peer }, out);
         }
-        let is_bare = matches!(role, PingReason::Probe(_)) && self.options.manners == RingVariant::Chord;
+        let is_bare = matches!(role, PingReason::Probe(_)) && self.options.variant == RingVariant::Chord;
         match role {
             PingReason::Stabilize(_) | PingReason::Check => {}
             PingReason::Probe(place) | PingReason::Meet(place) => {
@@ -282,7 +282,7 @@ impl Ring {
 
     /// Puts a peer that answered us into the lists. One behind the last successor waits for those between the two that
     /// have yet to answer: the list may be short, but skips no peer of which we know (Zave, TSE 2017). Whether it was
-    /// in none of them.
+    /// in none of them and is in one now.
     fn enter(&mut self, peer: Peer, place: RingPosition, out: &mut Vec<Effect>) -> bool {
         if let Some(known) = self.table.get(&peer.id).filter(|known| known.addr != peer.addr) {
             self.check_on(known, out);

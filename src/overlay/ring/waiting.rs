@@ -67,7 +67,7 @@ impl Ring {
     /// In the classroom, where every line is compared, each `join` does: elsewhere peers may start by naming one
     /// another. And a `join` waits until it is known whether a neighbour has left that said goodbye.
     pub(super) fn wait_to_be_in(&mut self, now: Time, relay: &Relay) -> bool {
-        let is_early = self.options.manners == RingVariant::Classroom || relay.route.hops > 0;
+        let is_early = self.options.variant == RingVariant::Classroom || relay.route.hops > 0;
         let is_out = is_early && self.membership.is_pending();
         let waits = relay.what == Routed::Join && (is_out || !self.departures.is_empty() && !self.has_left());
         if waits {

@@ -177,7 +177,7 @@ pub(super) struct DatagramReader {
 }
 
 impl DatagramReader {
-    /// Of those in this dialect, sealed under these keys, if any.
+    /// Reads datagrams in this dialect, sealed under these keys, if any.
     pub(super) fn new(dialect: Dialect, keys: Option<Arc<Keyring>>) -> Self {
         Self { dialect, keys, seen: SeenDatagrams::default(), text: Vec::new() }
     }
@@ -316,7 +316,7 @@ impl Outgoing {
         self.asked_at.heard(from, at);
     }
 
-    /// The address of ours that all leaves from; where there are several, the one that somebody spoke to last.
+    /// The address of ours that all leaves from; where there are several, the one that `to` spoke to last.
     pub(super) fn source(&self, to: &SocketAddr) -> Option<IpAddr> {
         self.only.or_else(|| self.asked_at.source(to))
     }

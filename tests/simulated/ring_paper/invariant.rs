@@ -64,7 +64,7 @@ struct Case {
 #[derive(Clone, Copy, Debug)]
 struct Kind {
     /// The classroom's have no shortcuts.
-    manners: RingVariant,
+    variant: RingVariant,
     /// The length of their lists.
     lists: usize,
     /// Whether the machine dies too, so that no connection is refused. (A classroom is one machine.)
@@ -75,14 +75,14 @@ impl Kind {
     /// The kinds whose lists have this length.
     fn all(lists: usize) -> [Self; 3] {
         let kinds = [(RingVariant::Chord, false), (RingVariant::Chord, true), (RingVariant::Classroom, false)];
-        kinds.map(|(manners, machine)| Self { manners, lists, machine })
+        kinds.map(|(variant, machine)| Self { variant, lists, machine })
     }
 
     fn peer(self, id: u64) -> Ring {
         let options = RingOptions::classroom(MAX_ROUND, Vec::new());
-        let fingers = self.manners == RingVariant::Chord;
+        let fingers = self.variant == RingVariant::Chord;
         let lists = RingOptions { successors: self.lists, predecessors: self.lists, ..options };
-        Ring::new(small(id), RingOptions { fingers, manners: self.manners, ..lists })
+        Ring::new(small(id), RingOptions { fingers, variant: self.variant, ..lists })
     }
 }
 

@@ -199,7 +199,7 @@ impl Get {
             && let Some((&id, piece)) = self.pieces.iter_mut().find(|(_, piece)| piece.parked)
         {
             piece.parked = false;
-            if self.persist(desk, id) == Flow::Over {
+            if self.seek_on(desk, id) == Flow::Over {
                 return Flow::Over;
             }
         }
@@ -292,7 +292,7 @@ impl Get {
             piece.silent.clone_from(&found.unreached);
             piece.anybody = found.peers.iter().any(|peer| !desk.is_me(peer));
         }
-        self.persist(desk, id)
+        self.seek_on(desk, id)
     }
 
     /// A job of a piece is done.
@@ -344,7 +344,7 @@ impl Get {
                     desk.progress(self.command, Progress::Retried { key, reason: error.reason.clone() });
                     piece.trouble = Some(error);
                 }
-                self.persist(desk, id)
+                self.seek_on(desk, id)
             }
             outcome => {
                 debug_assert!(false, "no piece ends with {outcome:?}");
@@ -382,8 +382,8 @@ impl Get {
         }
     }
 
-    /// Goes on with a piece after a failure: the next holder, another look, or the end.
-    fn persist(&mut self, desk: &mut Desk, id: u64) -> Flow {
+    /// Goes on with a piece that nobody sends: the next holder, another look, or the end.
+    fn seek_on(&mut self, desk: &mut Desk, id: u64) -> Flow {
         let under_way = self.under_way();
         let Some(piece) = self.pieces.get_mut(&id) else { return Flow::Goes };
         if piece.running.is_empty() && !self.pace.admits(under_way - piece.weight(), piece.weight()) {
