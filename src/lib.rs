@@ -62,12 +62,14 @@
 //!    [`node::desk`]. That sends nothing yet: at the end of the turn [`node::exchange`] (`make_offers`) does.
 //!    [`node::keeping`] (`pulls.rs`) on the other side pulls it into its [`store`], and says `saved` once it is
 //!    durable. That answer comes back as a datagram (on the ring through `tcp-serve` and the channel `posts`) to
-//!    [`node::exchange`] (`on_answer`). A copy that was not pulled from here has to be shown ([`node::claims`]). Then
-//!    [`Node`](node::Node) gives the answer to `put.rs` as [`Reply::Offered`](node::part::Reply), by the ticket.
+//!    [`node::exchange`] (`on_answer`). [`node::claims`] has a copy shown that was not pulled from here, and waits to
+//!    hear whether its holder can be connected to (`node/reach.rs`). Then [`Node`](node::Node) gives the answer to
+//!    `put.rs` as [`Reply::Offered`](node::part::Reply), by the ticket.
 //! 3. **One timeout.** [`node::exchange`] (`pending.rs`) has the deadline of each request; its `schedule.rs` decides
 //!    when to ask again and when to give up, by the table in [`patience`]; [`Node::next_wake`](node::Node::next_wake)
-//!    is the first of all deadlines, and [`runtime::sweeper`] waits for it; what has failed comes to its part as a
-//!    [`Reply`](node::part::Reply), by the ticket it was asked under.
+//!    is the first of all deadlines, and [`runtime::sweeper`] waits for it. What is late, and what has failed, the
+//!    overlay hears as a [`Cause`](overlay::Cause); a part hears what became of what it asked as a
+//!    [`Reply`](node::part::Reply), by the ticket.
 //! 4. **One shutdown.** See below; [`runtime::ending`] from top to bottom.
 //!
 //! Then one overlay ([`overlay::kademlia`] or [`overlay::ring`]), and the simulator that drives the very same core

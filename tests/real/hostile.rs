@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::support::{Launch, program, until};
+use crate::support::{Launch, free_ports, program, until};
 use kadring::config::Config;
 use kadring::id::Id;
 use kadring::node::{Answer, Command, Notice};
@@ -285,7 +285,7 @@ fn forged_lines(count: u16) -> impl Iterator<Item = String> {
 fn sixty_thousand_forged_lines_leave_a_classroom_peer_small() {
     const GROWTH: u64 = 24 << 20;
     let folder = tempfile::tempdir().expect("a folder");
-    let port = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+    let port = free_ports();
     let me = format!("2@127.0.0.1:{port}");
     // Its successors are named and never start: nothing but the lines below makes it work.
     let mut peer = program()
