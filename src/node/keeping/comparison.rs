@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::id::Key;
 use crate::node::holdings::{Class, Holdings};
+use crate::node::refusal::Refusal;
 use crate::wire::summary::{MAX_KEYS, MAX_PARTS, MAX_RANGES};
 use crate::wire::{Difference, Range, RangePart, Request, Response, Start, Summary};
 
@@ -147,16 +148,27 @@ impl Comparison {
         (!ranges.is_empty()).then_some((RangeBatch { ranges, class: of }, found))
     }
 
+    /// What was asked came to this. Tells `found` of blocks as [`on_answer`](Self::on_answer) does; of an older peer,
+    /// which does not know how to compare, that it lacks all: it says of each block that it is offered whether it has
+    /// it. Whether there is any sense in going on.
+    pub(super) fn hear(&mut self, answer: Result<Response, Refusal>, mut found: impl FnMut(&Key, bool)) -> bool {
+        match answer {
+            Ok(response) => self.on_answer(&response, found).is_ok(),
+            Err(Refusal::Busy | Refusal::Leaving) => false,
+            Err(_) => {
+                let asked = self.asked.take().map(|(_, keys)| keys);
+                asked.iter().flatten().for_each(|key| found(key, false));
+                true
+            }
+        }
+    }
+
     /// The request under way was answered. Tells `found` of each block that it told of, where that is known now,
     /// whether the other peer holds it too.
     ///
     /// # Errors
     /// The answer cannot be, or the other peer has been asked too often: there is no sense in going on.
-    pub(super) fn on_answer(
-        &mut self,
-        answer: &Response,
-        mut found: impl FnMut(&Key, bool),
-    ) -> Result<(), Contradiction> {
+    fn on_answer(&mut self, answer: &Response, mut found: impl FnMut(&Key, bool)) -> Result<(), Contradiction> {
         let (asked, keys) = self.asked.take().ok_or(Contradiction)?;
         self.requests_left = self.requests_left.checked_sub(1).ok_or(Contradiction)?;
         match answer {
@@ -171,13 +183,6 @@ impl Comparison {
             }
             Response::Differs(Difference::Parts(parts)) => self.on_parts(&asked, &keys, parts, found),
             _ => Err(Contradiction),
-        }
-    }
-
-    /// The other peer does not know how to compare: it may lack all that it was asked about, and `found` is told so.
-    pub(super) fn on_refusal(&mut self, found: impl FnMut(&Key)) {
-        if let Some((_, keys)) = self.asked.take() {
-            keys.iter().for_each(found);
         }
     }
 

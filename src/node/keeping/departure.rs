@@ -313,26 +313,14 @@ impl Handover {
     /// An heir answered what it was asked.
     fn on_compared(&mut self, desk: &mut Desk, id: &Id, answer: Result<Response, Refusal>) {
         let Some(heir) = self.heirs.get_mut(id) else { return };
-        let claimed = &mut heir.claimed;
-        let sensible = match answer {
-            Ok(response) => {
-                let found = |key: &Key, held: bool| {
-                    if !held {
-                        heir.lacking.push_back(*key);
-                    } else if desk.holdings().is_only_here(key) {
-                        claimed.push(*key);
-                    }
-                };
-                heir.comparison.on_answer(&response, found).is_ok()
-            }
-            Err(Refusal::Busy | Refusal::Leaving) => false,
-            // An older peer: it says of each block that it is offered whether it has it.
-            Err(_) => {
-                heir.comparison.on_refusal(|key| heir.lacking.push_back(*key));
-                true
+        let found = |key: &Key, held: bool| {
+            if !held {
+                heir.lacking.push_back(*key);
+            } else if desk.holdings().is_only_here(key) {
+                heir.claimed.push(*key);
             }
         };
-        if !sensible {
+        if !heir.comparison.hear(answer, found) {
             self.heirs.remove(id);
         }
     }

@@ -301,20 +301,13 @@ impl Repair {
         let counts = !self.conducts.has_lied(id) && !at.is_some_and(|addr| desk.is_shut(&addr));
         let mut claimed = Vec::new();
         let Some(pass) = self.pass(number, id).filter(|pass| pass.comparison.is_asking()) else { return };
-        match answer {
-            Ok(response) => {
-                let (lacking, claimed) = (&mut pass.lacking, &mut claimed);
-                // Who lied, or cannot be connected to, lacks all that it says that it holds.
-                let found = |key: &Key, held: bool| {
-                    if held && counts { claimed.push(*key) } else { lacking.push_back(*key) }
-                };
-                if pass.comparison.on_answer(&response, found).is_err() {
-                    return self.on_failed(desk, number, id);
-                }
-            }
-            Err(Refusal::Busy | Refusal::Leaving) => return self.on_failed(desk, number, id),
-            // An older peer: it says of each block that it is offered whether it has it.
-            Err(_) => pass.comparison.on_refusal(|key| pass.lacking.push_back(*key)),
+        let lacking = &mut pass.lacking;
+        // Who lied, or cannot be connected to, lacks all that it says that it holds.
+        let found = |key: &Key, held: bool| {
+            if held && counts { claimed.push(*key) } else { lacking.push_back(*key) }
+        };
+        if !pass.comparison.hear(answer, found) {
+            return self.on_failed(desk, number, id);
         }
         pass.lacks |= !pass.lacking.is_empty();
         if pass.probe.is_none() && self.conducts.is_to_show(id, desk.now()) {
