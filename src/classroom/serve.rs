@@ -40,8 +40,8 @@ impl Classroom {
                 if !self.questions.contains(&question) {
                     self.questions.insert(question, RoutedRequest::Store);
                     tell(desk, file, FileNews::StoreAccepted { origin });
+                    self.store_wishes.insert((file, origin.addr), ());
                 }
-                self.store_wishes.insert((file, origin.addr), ());
                 self.file(file).accepted = Some(desk.now());
                 respond(desk, origin.addr, magic, RingResponse::Kept { file });
             }
@@ -246,7 +246,12 @@ impl Classroom {
         // later, without the user. They must not wait for theirs in turn.
         if for_user {
             state.replicate();
-            for offer in std::mem::take(&mut state.offers) {
+            let offers = std::mem::take(&mut state.offers);
+            // What the one that stored it offers from now on is a replica, which may be older than what others store.
+            if let Some((from, _)) = offered {
+                self.store_wishes.remove(&(file, from));
+            }
+            for offer in offers {
                 self.on_transfer(desk, offer, file);
             }
             self.place(desk, file);

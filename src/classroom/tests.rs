@@ -222,6 +222,24 @@ fn the_peer_responsible_replaces_a_newer_copy_only_by_what_was_stored_just_now()
 }
 
 #[test]
+fn who_stored_a_file_offers_replicas_of_it_later_as_anybody_does() {
+    let mut bench = classroom(0);
+    let offer = |modified| Request::Ring(RingRequest::Transfer { file: file(1), size: 700, modified, stored: false });
+    arrives(&mut bench, peer(2), 5, Routed::Store { file: file(1) });
+    let (id, work) = job(&bench.hears_request(peer(2), 6, offer(7)));
+    assert!(matches!(work, NamedJob::Keep { replace: true, .. }), "{work:?}");
+    let version = Version { size: 700, modified: 7 };
+    let replicas = requests(&bench.ends(id, Outcome::Named(NamedOutcome::Kept { version, written: true })));
+    // The same store, said once more by a message that was late.
+    arrives(&mut bench, peer(2), 5, Routed::Store { file: file(1) });
+    for (to, magic, _) in replicas {
+        bench.hears_answer(to, magic, Response::Ring(RingResponse::Noted { of: RingKind::Transfer }));
+    }
+    let (_, work) = job(&bench.hears_request(peer(2), 8, offer(5)));
+    assert!(matches!(work, NamedJob::Keep { replace: false, .. }), "{work:?}");
+}
+
+#[test]
 fn two_peers_that_replicate_one_file_do_not_wait_for_one_another() {
     let mut bench = classroom(0);
     let (find, _) = job(&orders(&mut bench, Command::StoreFile { file: file(1) }));
