@@ -150,7 +150,7 @@ impl Part for Classroom {
             (Awaited::Transfer(handing), Reply::Silence { to, reason }) => {
                 self.on_handed(desk, handing, to, TransferEnd::Silent(reason.to_owned()));
             }
-            (Awaited::Route(errand), Reply::Settled(outcome)) => self.on_settled(desk, errand, outcome),
+            (Awaited::Route(routed), Reply::Settled(outcome)) => self.on_settled(desk, routed, outcome),
             (Awaited::Replicas(own, failed), Reply::Found(found)) => self.on_replicas(desk, own, failed, &found.peers),
             (Awaited::Replicas(..), _) => {}
             (asked, reply) => debug_assert!(false, "{asked:?} has the reply {reply:?}"),
@@ -266,11 +266,11 @@ impl Classroom {
     }
 
     /// Sends something on its way to the peer responsible for it.
-    fn route(&mut self, desk: &mut Desk, what: Routed, errand: RoutedFor) {
-        let ticket = self.ticket(Awaited::Route(errand.clone()));
+    fn route(&mut self, desk: &mut Desk, what: Routed, routed: RoutedFor) {
+        let ticket = self.ticket(Awaited::Route(routed.clone()));
         if !desk.route(ticket, |router, now, lookup, out| router.route(now, lookup, what, out)) {
             self.asked.remove(&ticket.number);
-            self.on_settled(desk, errand, RouteOutcome::Lost);
+            self.on_settled(desk, routed, RouteOutcome::Lost);
         }
     }
 

@@ -33,11 +33,11 @@ impl Classroom {
     }
 
     /// What was sent to the peer responsible has come to an end.
-    pub(super) fn on_settled(&mut self, desk: &mut Desk, errand: RoutedFor, outcome: RouteOutcome) {
-        let (RoutedFor::Store(own) | RoutedFor::Request(own)) = &errand;
+    pub(super) fn on_settled(&mut self, desk: &mut Desk, routed: RoutedFor, outcome: RouteOutcome) {
+        let (RoutedFor::Store(own) | RoutedFor::Request(own)) = &routed;
         let own = *own;
         match outcome {
-            RouteOutcome::Here => match errand {
+            RouteOutcome::Here => match routed {
                 RoutedFor::Store(_) => self.store_here(desk, own),
                 RoutedFor::Request(_) => {
                     let (requester, file) = (Requester::Own(own), own.file);
@@ -47,7 +47,7 @@ impl Classroom {
             RouteOutcome::Answered { response: RingResponse::Refused { reason, .. }, .. } => {
                 desk.fail(own.command, FailureKind::Other, format!("file {} was refused: {reason}", own.file));
             }
-            RouteOutcome::Answered { from, by, response } => match (errand, response, by) {
+            RouteOutcome::Answered { from, by, response } => match (routed, response, by) {
                 (RoutedFor::Store(_), RingResponse::Kept { .. }, Some(owner)) => {
                     let version = own.version.unwrap_or(super::serve::NOTHING);
                     self.hand(desk, TransferFor::Store(own), own.file, version, owner);

@@ -54,7 +54,7 @@ impl Exchange {
         let sent = self.deliveries.sent(key, host);
         let is_due = sent.is_some_and(|sent| sent.times > 0);
         match response {
-            // What was sent there is for the other peer, or was.
+            // Another peer there was sent it, or is being sent it: this one may have it from there.
             &Response::Shown { sample }
                 if sent.is_some_and(|sent| sent.last >= since && !is_due)
                     || is_due && self.is_offered_at(&key, host) =>

@@ -54,13 +54,11 @@ impl Ring {
     /// at once.
     pub(super) fn have_proven(&mut self, relay: Relay, first_time: bool, out: &mut Vec<Effect>) {
         let (origin, is_join) = (relay.route.origin, relay.what == Routed::Join);
-        let Some(held) = self.due_proof(HeldRequest { relay, first_time }) else { return };
         let proving = |(tag, why): (&Tag, &QuestionFor)| why.proving().map(|peer| (*tag, peer.addr));
         let under_way: Vec<(Tag, SocketAddr)> = self.asked.iter().filter_map(proving).collect();
         let of_source = under_way.iter().filter(|(_, addr)| Subnet::of(*addr) == Subnet::of(origin.addr)).count();
-        if of_source >= MAX_PROOFS_OF_SOURCE && !AddressScope::of(&origin.addr).is_of_a_lab() {
-            return;
-        }
+        let has_room = of_source < MAX_PROOFS_OF_SOURCE || AddressScope::of(&origin.addr).is_of_a_lab();
+        let Some(held) = self.due_proof(HeldRequest { relay, first_time }, has_room) else { return };
         if let Some((oldest, _)) = under_way.first().filter(|_| under_way.len() >= MAX_PROOFS) {
             self.asked.remove(oldest);
         }
@@ -71,15 +69,15 @@ impl Ring {
         self.ask_plain(origin.into(), ping, QuestionFor::Proof { origin, held }, patience::ONCE, out);
     }
 
-    /// What a ping to the origin of `new` would prove; none if no ping is due, for one is on its way and no request is
-    /// repeated.
-    fn due_proof(&mut self, new: HeldRequest) -> Option<Vec<HeldRequest>> {
+    /// What a ping to the origin of `new` would prove; none if no ping goes out, for there is no room for one, or one
+    /// is on its way and no request is repeated. Then `new` waits for that one.
+    fn due_proof(&mut self, new: HeldRequest, has_room: bool) -> Option<Vec<HeldRequest>> {
         let origin = new.relay.route.origin;
         let mut pinged: Vec<_> = self.asked.values_mut().filter_map(|why| why.proving_at(&origin.addr)).collect();
         let (others, pings) = (pinged.iter().any(|(other, _)| **other != origin), pinged.len());
-        let Some((_, held)) = pinged.last_mut() else { return Some(vec![new]) };
+        let Some((_, held)) = pinged.last_mut() else { return has_room.then(|| vec![new]) };
         let is_repeat = held.iter().any(|held| held.relay.is_same(&new.relay));
-        if is_repeat && !others && pings < MAX_PINGS {
+        if is_repeat && !others && pings < MAX_PINGS && has_room {
             return Some(std::mem::take(held));
         }
         if !is_repeat && !others && held.len() < MAX_HELD {
@@ -231,6 +229,18 @@ mod tests {
         let answers = |out: &[Effect]| out.iter().filter(|effect| matches!(effect, Effect::Respond { .. })).count();
         assert_eq!(answers(&answer(&mut ring, tags[2], origin)), 2, "two requests waited");
         assert_eq!(answers(&answer(&mut ring, tags[1], origin)), 0, "they had their answers");
+    }
+
+    #[test]
+    fn what_is_repeated_while_too_many_of_its_source_are_pinged_waits_for_the_first_answer_all_the_same() {
+        let mut ring = ring();
+        let lookup = Routed::Lookup { key: Id::from_u64(1) };
+        let origins = [2, 3, 4, 5].map(|id| Peer::new(Id::from_u64(id), ([198, 51, 100, 1], 7000 + id as u16).into()));
+        let pinged = origins.map(|origin| pings(&says(&mut ring, origin, 1, lookup)));
+        assert!(pinged.iter().all(|pings| pings.len() == 1), "{pinged:?}");
+        assert_eq!(pings(&says(&mut ring, origins[0], 1, lookup)), []);
+        let out = answer(&mut ring, pinged[0][0].1, origins[0]);
+        assert!(out.iter().any(|effect| matches!(effect, Effect::Respond { .. })), "{out:?}");
     }
 
     #[test]

@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_keep_the_manners_under_the_name_that_they_always_had() {
+    fn records_keep_the_variant_under_the_name_that_they_always_had() {
         let classroom = RingOptions::classroom(SUCCESSOR_PING_EVERY, Vec::new());
         let json = serde_json::to_value(&classroom).expect("options are plain");
         assert_eq!(json["announce_pings"], true);

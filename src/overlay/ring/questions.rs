@@ -212,7 +212,9 @@ impl Ring {
             (QuestionFor::Search(lookup), RingResponse::Owner { peers, hops, .. }) => {
                 self.weigh_owner(now, (lookup, from), (peers, u32::from(*hops) + 1), out);
             }
-            (QuestionFor::Routed(errand), response) => self.weigh_holder(errand, (from, by), response.clone(), out),
+            (QuestionFor::Routed(file_request), response) => {
+                self.weigh_holder(file_request, (from, by), response.clone(), out)
+            }
             (QuestionFor::Finger(number), RingResponse::Owner { peers, .. }) => {
                 self.weigh_finger(number, from, peers, out)
             }

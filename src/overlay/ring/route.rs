@@ -218,11 +218,11 @@ impl Ring {
     }
 
     /// Sends it over this hop.
-    pub(super) fn send_to(&mut self, now: Time, hop: Hop, errand: OwnFileRequest, out: &mut Vec<Effect>) {
+    pub(super) fn send_to(&mut self, now: Time, hop: Hop, file_request: OwnFileRequest, out: &mut Vec<Effect>) {
         let (Hop::Last(to) | Hop::Via(to)) = hop else { return };
-        let request = Request::Ring(self.routed(errand.what, hop, false));
+        let request = Request::Ring(self.routed(file_request.what, hop, false));
         let tries = self.tries_of_own(now);
-        let why = QuestionFor::Routed(OwnFileRequest { to: to.addr, ..errand });
+        let why = QuestionFor::Routed(OwnFileRequest { to: to.addr, ..file_request });
         self.ask_plain(to.into(), request, why, tries, out);
     }
 

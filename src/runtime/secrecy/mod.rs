@@ -253,3 +253,30 @@ fn random<const N: usize>() -> Result<[u8; N], KeyringError> {
 pub fn new_key() -> Result<NetworkKey, KeyringError> {
     random().map(NetworkKey::from_bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_never_spoke_is_told_under_each_listed_key_and_one_that_did_under_its_own_alone() {
+        let [new, old] = [(); 2].map(|()| new_key().expect("a key"));
+        let listed = |keys: &[&NetworkKey]| {
+            let lines: Vec<String> = keys.iter().map(|key| key.digits()).collect();
+            Keyring::of_text(&lines.join("\n"), "a test").expect("keys")
+        };
+        let (rotating, to) = (listed(&[&new, &old]), SocketAddr::from(([10, 0, 0, 1], 7000)));
+        let opened_by = |keys: &[&NetworkKey]| {
+            let mut sealed = vec![b"hello".to_vec()];
+            let others = rotating.seal(to, &mut sealed[0]);
+            sealed.extend(others);
+            let opens = |datagram: &Vec<u8>| listed(keys).open(datagram, &mut Vec::new()).is_some();
+            (sealed.len(), sealed.iter().filter(|datagram| opens(datagram)).count())
+        };
+        assert_eq!((opened_by(&[&new]), opened_by(&[&old])), ((2, 1), (2, 1)));
+        rotating.heard(to, old.clone());
+        assert_eq!((opened_by(&[&new]), opened_by(&[&old])), ((1, 0), (1, 1)));
+        rotating.heard(to, new.clone());
+        assert_eq!((opened_by(&[&new]), opened_by(&[&old])), ((1, 1), (1, 0)));
+    }
+}
