@@ -111,7 +111,7 @@ pub enum KeyError {
     },
 }
 
-/// The keys of a network: the first seals what is begun, all open.
+/// The keys of a network. The first comes before the others where something is begun; all open.
 #[derive(Clone)]
 pub struct Keys(Vec<NetworkKey>);
 
@@ -142,7 +142,7 @@ impl Keys {
         }
     }
 
-    /// The key that seals what is begun towards one who spoke under none of these.
+    /// The one that comes first where it is not known which ones the other has.
     pub fn first(&self) -> &NetworkKey {
         &self.0[0]
     }
