@@ -51,6 +51,7 @@ use crate::wire::{Request, Response};
 use asked::{Awaited, JobFor, Requester, RoutedFor, TransferEnd, TransferFor, UserCommand};
 use coming::WaitingRequests;
 use file::{FileOffer, NamedFile, TransferPhase};
+use serve::StoreWish;
 
 /// Questions of other peers that are remembered, so that one sent again is the same question.
 const QUESTIONS: usize = 1024;
@@ -107,8 +108,8 @@ struct Classroom {
     files: BTreeMap<FileName, NamedFile>,
     /// The user's stores that wait at this peer for their replicas.
     stores: BTreeMap<CommandId, UserCommand>,
-    /// Who asked this peer to keep what.
-    store_wishes: Recent<(FileName, SocketAddr), (), QUESTIONS>,
+    /// What others were told to bring here, by who stores it.
+    store_wishes: Recent<(FileName, SocketAddr), StoreWish, QUESTIONS>,
     /// Stores and requests of other peers that came of late: who sent each, and under which number.
     questions: Recent<(Id, u64), RoutedRequest, QUESTIONS>,
     /// Requests of other peers that wait until it is known whether the file is here.

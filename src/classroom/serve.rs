@@ -23,6 +23,15 @@ const MAX_OFFERS: usize = 1024;
 /// Why a file was given up on its way.
 const TOO_SLOW: &str = "it came too slowly, and others wait to store this file; try again";
 
+/// What a peer may bring that stores a file here.
+#[derive(Clone, Copy, Default)]
+pub(super) struct StoreWish {
+    /// Stores that were accepted and for which no offer has come.
+    to_come: u32,
+    /// The number of the last offer that came for one. It may come again, if the answer is lost.
+    came: Option<u64>,
+}
+
 pub(super) fn respond(desk: &mut Desk, to: SocketAddr, magic: u64, response: RingResponse) {
     desk.respond(&Asker::connected(to, magic), RequestKind::Ring, Response::Ring(response));
 }
@@ -40,7 +49,9 @@ impl Classroom {
                 if !self.questions.contains(&question) {
                     self.questions.insert(question, RoutedRequest::Store);
                     tell(desk, file, FileNews::StoreAccepted { origin });
-                    self.store_wishes.insert((file, origin.addr), ());
+                    let mut wish = self.store_wish(file, origin.addr);
+                    wish.to_come = wish.to_come.saturating_add(1);
+                    self.store_wishes.insert((file, origin.addr), wish);
                 }
                 self.file(file).accepted = Some(desk.now());
                 respond(desk, origin.addr, magic, RingResponse::Kept { file });
@@ -131,6 +142,10 @@ impl Classroom {
         }
     }
 
+    fn store_wish(&self, file: FileName, from: SocketAddr) -> StoreWish {
+        self.store_wishes.get(&(file, from)).copied().unwrap_or_default()
+    }
+
     /// A peer wants this one to hold a file.
     pub(super) fn on_transfer(&mut self, desk: &mut Desk, offer: FileOffer, file: FileName) {
         let FileOffer { from, magic, version, fresh } = offer;
@@ -144,22 +159,31 @@ impl Classroom {
         if desk.is_leaving() {
             return refuse(desk, "this peer is leaving the ring");
         }
-        let for_user = self.store_wishes.contains(&(file, from));
-        if !for_user && !desk.knows(&from) {
+        let waiter = Waiter::Peer { addr: from, magic };
+        if self.file(file).transfer().is_some_and(|transfer| transfer.waiting.contains(&waiter)) {
+            return;
+        }
+        let mut wish = self.store_wish(file, from);
+        let for_user = wish.to_come > 0;
+        if !for_user && wish.came != Some(magic) && !desk.knows(&from) {
             // A stranger may not fill the directory. Perhaps it is a neighbour that is yet unknown: it tries again.
             return desk.refuse(&Asker::connected(from, magic), "not a neighbour of this peer");
         }
         if !for_user && self.file(file).phase() == TransferPhase::Replicating {
             return self.answer_while_replicating(desk, offer, file);
         }
-        let waiter = Waiter::Peer { addr: from, magic };
         let queued: usize = self.files.values().map(|state| state.offers.len()).sum();
         let state = self.file(file);
-        if let Some(transfer) = state.transfer() {
-            if !transfer.waiting.contains(&waiter) && queued < MAX_OFFERS {
+        if state.transfer().is_some() {
+            if queued < MAX_OFFERS {
                 state.queue(offer);
             }
             return;
+        }
+        if for_user {
+            // Whatever it offers from now on is a replica, which may be older than what others store.
+            wish = StoreWish { to_come: wish.to_come - 1, came: Some(magic) };
+            self.store_wishes.insert((file, from), wish);
         }
         let offered = Some((from, version));
         self.begin_transfer(desk, file, Transfer { fresh, for_user, ..Transfer::new(waiter, offered) });
@@ -246,12 +270,7 @@ impl Classroom {
         // later, without the user. They must not wait for theirs in turn.
         if for_user {
             state.replicate();
-            let offers = std::mem::take(&mut state.offers);
-            // What the one that stored it offers from now on is a replica, which may be older than what others store.
-            if let Some((from, _)) = offered {
-                self.store_wishes.remove(&(file, from));
-            }
-            for offer in offers {
+            for offer in std::mem::take(&mut state.offers) {
                 self.on_transfer(desk, offer, file);
             }
             self.place(desk, file);
