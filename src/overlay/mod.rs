@@ -187,6 +187,11 @@ impl Asker {
     pub const fn is_validated(&self) -> bool {
         self.allowance.is_none()
     }
+
+    /// Whether an answer of so many bytes may go there.
+    pub fn has_paid_for(&self, bytes: usize) -> bool {
+        self.allowance.is_none_or(|allowance| allowance >= bytes)
+    }
 }
 
 /// The envelope of a request that came.

@@ -8,7 +8,7 @@ use super::candidates::Candidate;
 use super::lookup::{Name, ShortlistEvent};
 use super::table::Entered;
 use super::{K, Kademlia, QuestionPurpose};
-use crate::config::WIDTH;
+use crate::config::{AMPLIFICATION, PADDING, PING_BYTES, QUESTION_BYTES_IPV4, WIDTH};
 use crate::overlay::{Effect, Incoming};
 use crate::patience;
 use crate::peer::Peer;
@@ -20,6 +20,10 @@ const KEEPS_PLACE_FOR: Duration = Duration::from_secs(30);
 
 /// A peer that asks us often and found no place is weighed this seldom: each time costs a look at the whole table.
 const ASKED: Duration = Duration::from_secs(10);
+
+/// Bytes that an answer with [`WIDTH`] peers takes at most, where their addresses are as long as the asker's question
+/// is made for.
+const WHOLE_ANSWER: usize = QUESTION_BYTES_IPV4 * AMPLIFICATION - PING_BYTES - PADDING;
 
 /// What somebody that was heard of may do to get a place in a full bucket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,16 +51,34 @@ impl Kademlia {
         }
         if sender.leaving {
             self.table.forget_spare(&peer.id);
-        } else if sender.guest || !from.asker.is_validated() && request.kind() != RequestKind::Ping {
-            // It is pinged even where it cannot enter: it gets full answers only once it has shown that it receives.
-            if is_reachable(&peer.addr) && !from.asker.is_validated() {
+        } else if self.has_to_prove(from, request) {
+            if is_reachable(&peer.addr) {
                 self.candidates.offer(Candidate { peer, enters: !sender.guest });
             }
-        } else if !self.acquaintances.knows(now, &peer, ASKED) {
+        } else if !sender.guest && !self.acquaintances.knows(now, &peer, ASKED) {
             let claim = if request.kind() == RequestKind::Ping { Bid::Wait } else { Bid::Contest };
             self.hear_of(now, peer, claim, out);
         }
         self.ping_candidates(now, out);
+    }
+
+    /// Whether a stranger has to show that it receives, though it may have no place in the table. A question that paid
+    /// for its whole answer needs no proof, but for one: among the peers nearest to the key, who asks for them is about
+    /// to offer them a block, and nobody pulls from a stranger.
+    fn has_to_prove(&self, from: &Incoming, request: &Request) -> bool {
+        if from.asker.is_validated() {
+            return false;
+        }
+        match request {
+            Request::Ping => from.sender.is_some_and(|sender| sender.guest),
+            Request::FindValue { .. } if from.asker.has_paid_for(WHOLE_ANSWER) => false,
+            Request::FindNode { id: key } if from.asker.has_paid_for(WHOLE_ANSWER) => {
+                let distance = self.me.id.distance(key);
+                let nearest = self.table.nearest(key, WIDTH, Contact::is_sound);
+                nearest.iter().filter(|peer| peer.id.distance(key) < distance).count() < WIDTH
+            }
+            _ => true,
+        }
     }
 
     /// A contact says goodbye, or somebody in its name. It is pinged, more than once, for a datagram may get lost;
@@ -273,7 +295,47 @@ pub(super) fn is_reachable(addr: &SocketAddr) -> bool {
 mod tests {
     use super::*;
     use crate::id::Id;
-    use crate::overlay::{Cause, Overlay};
+    use crate::overlay::{Asker, Cause, Overlay};
+    use crate::wire::{Sender, Via};
+
+    #[test]
+    fn a_stranger_without_a_place_is_pinged_where_it_may_offer_a_block_or_did_not_pay_for_its_answer() {
+        // All others differ from this peer in the first bit, so that their bucket is full.
+        let far = |n: u16| {
+            let mut id = *Id::of(&n.to_be_bytes()).as_bytes();
+            id[0] |= 0x80;
+            Peer::new(Id::from_bytes(id), SocketAddr::from(([10, 0, 0, 1], n)))
+        };
+        let me = Peer::new(Id::ZERO, SocketAddr::from(([10, 0, 0, 1], 1)));
+        let mut kademlia = Kademlia::new(me, [1; 32], false);
+        let contacts: Vec<Peer> = (2..100).map(far).collect();
+        kademlia.fill(Time::ZERO, &contacts);
+        assert!(!kademlia.table.has_room(&far(200).id));
+        let mut stranger = 200;
+        let mut pings = |request: Request, allowance: usize, guest: bool| {
+            stranger += 1;
+            let Peer { id, addr } = far(stranger);
+            let asker = Asker { addr, via: Via::Udp, magic: 1, allowance: Some(allowance) };
+            let sender = Sender { guest, ..Sender::member(id, addr) };
+            let mut out = Vec::new();
+            let from = Incoming { asker, sender: Some(sender) };
+            kademlia.on(Time::ZERO, Cause::Request { from: &from, request: &request }, &mut out);
+            out.iter().filter(|effect| matches!(effect, Effect::Ask { to, .. } if to.addr == addr)).count()
+        };
+        let (near, away) = (me.id, contacts[0].id);
+        for guest in [false, true] {
+            for (request, allowance, expected) in [
+                (Request::FindNode { id: away }, WHOLE_ANSWER, 0),
+                (Request::FindValue { key: away }, WHOLE_ANSWER, 0),
+                (Request::FindValue { key: near }, WHOLE_ANSWER, 0),
+                (Request::FindNode { id: near }, WHOLE_ANSWER, 1),
+                (Request::FindNode { id: away }, WHOLE_ANSWER - 1, 1),
+                (Request::FindValue { key: away }, WHOLE_ANSWER - 1, 1),
+            ] {
+                assert_eq!(pings(request.clone(), allowance, guest), expected, "{request:?} {allowance} {guest}");
+            }
+        }
+    }
 
     #[test]
     fn a_ping_and_a_question_that_get_lost_together_are_no_verdict_but_a_second_ping_without_an_answer_is() {
