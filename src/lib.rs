@@ -54,22 +54,22 @@
 //!    by [`runtime`]'s `udp-recv`, parsed by [`wire::kad`], and handed in one batch to the node's thread
 //!    ([`runtime::node_loop`]), which calls [`Node::handle`](node::Node::handle). The [`node::exchange`] gives a
 //!    request its [`Asker`](overlay::Asker), or finds out what an answer answers; the overlay ([`overlay::kademlia`])
-//!    or a part says what to reply. Asked for a block that is held here, that is [`node::keeping`] (`answering.rs`).
-//! 2. **One store.** [`console::perform`] has a line parsed (`grammar.rs`) into a [`Command`](node::Command) and
-//!    submits it ([`runtime`], `submit.rs`); [`runtime::node_loop`] (`on_command`) hands it to the node, which gives it
-//!    to the part that it is for (`node/commands.rs`). That is [`node::files`](mod@node::files) (`put.rs`): it has a
-//!    worker read and hash a block ([`runtime::transfer`]), looks up where it belongs, and offers it at the
-//!    [`node::desk`]. That sends nothing yet: at the end of the turn [`node::exchange`] (`make_offers`) does.
-//!    [`node::keeping`] (`pulls.rs`) on the other side pulls it into its [`store`], and says `saved` once it is
-//!    durable. That answer comes back as a datagram (on the ring through `tcp-serve` and the channel `posts`) to
-//!    [`node::exchange`] (`on_answer`). [`node::claims`] has a copy shown that was not pulled from here, and waits to
-//!    hear whether its holder can be connected to (`node/reach.rs`). Then [`Node`](node::Node) gives the answer to
-//!    `put.rs` as [`Reply::Offered`](node::part::Reply), by the ticket.
-//! 3. **One timeout.** [`node::exchange`] (`pending.rs`) has the deadline of each request; its `schedule.rs` decides
-//!    when to ask again and when to give up, by the table in [`patience`]; [`Node::next_wake`](node::Node::next_wake)
-//!    is the first of all deadlines, and [`runtime::sweeper`] waits for it. What is late, and what has failed, the
-//!    overlay hears as a [`Cause`](overlay::Cause); a part hears what became of what it asked as a
-//!    [`Reply`](node::part::Reply), by the ticket.
+//!    or a part says what to reply. Asked for a block that is held here, that is [`node::keeping::answering`].
+//! 2. **One store.** [`console::perform`] has a line parsed ([`console::grammar`]) into a [`Command`](node::Command)
+//!    and submits it ([`runtime::submit`]); [`runtime::node_loop`] (`on_command`) hands it to the node, which gives it
+//!    to the part that it is for ([`node::commands`]). That is [`node::files::put`]: it has a worker read and hash a
+//!    block ([`runtime::transfer`]), looks up where it belongs, and offers it at the [`node::desk`]. That sends nothing
+//!    yet: at the end of the turn [`node::exchange`] (`make_offers`) does. [`node::keeping::pulls`] on the other side
+//!    pulls it into its [`store`], and says `saved` once it is durable. That answer comes back as a datagram (on the
+//!    ring through `tcp-serve` and the channel `posts`) to [`node::exchange`] (`on_answer`). [`node::claims`] has a
+//!    copy shown that was not pulled from here, and waits to hear whether its holder can be connected to
+//!    ([`node::reach`]). Then [`Node`](node::Node) gives the answer to [`node::files::put`] as
+//!    [`Reply::Offered`](node::part::Reply), by the ticket.
+//! 3. **One timeout.** [`node::exchange::pending`] has the deadline of each request; [`node::exchange::schedule`]
+//!    decides when to ask again and when to give up, by the table in [`patience`];
+//!    [`Node::next_wake`](node::Node::next_wake) is the first of all deadlines, and [`runtime::sweeper`] waits for it.
+//!    What is late, and what has failed, the overlay hears as a [`Cause`](overlay::Cause); a part hears what became of
+//!    what it asked as a [`Reply`](node::part::Reply), by the ticket.
 //! 4. **One shutdown.** See below; [`runtime::ending`] from top to bottom.
 //!
 //! Then one overlay ([`overlay::kademlia`] or [`overlay::ring`]), and the simulator that drives the very same core
@@ -79,8 +79,8 @@
 //! | step | who sets it | who reads it | what follows |
 //! |---|---|---|---|
 //! | told to leave | `quit`, at the console or through the control socket, a signal, the end of input with `--exit-on-eof`: a [`Command`](node::Command) | the node: [`Life`](node::life::Life) | the user's stores, retrieves and what else may take long end; what the others have not answered by the end fails |
-//! | no part has to stay | the parts: `keeps_here`, which only the classroom's uses | the node (`node/commands.rs`) | the departure begins: blocks are handed over |
-//! | handed over, or time is up | the part [`node::keeping`] (`departure.rs`) | the node: `Life::SayingGoodbye` | the overlay says goodbye |
+//! | no part has to stay | the parts: `keeps_here`, which only the classroom's uses | the node ([`node::commands`]) | the departure begins: blocks are handed over |
+//! | handed over, or time is up | the part [`node::keeping::departure`] | the node: `Life::SayingGoodbye` | the overlay says goodbye |
 //! | goodbyes heard, or not needed | [`node::exchange`] | the node: `Life::Stopped`, [`Action::Stop`](node::Action::Stop) | the node's loop ends |
 //! | the loop has ended | the node's thread | [`runtime::ending`] | inboxes close, sockets are shut down, the threads that wait on sockets or do jobs are joined within a limit, then the recorder |
 //! | the threads of the control socket, which write the last answers, then `events` and `renewer`, have ended | [`runtime::ending`] | the peer's owner | `signals` ends |

@@ -36,7 +36,7 @@ pub mod trouble;
 
 mod budget;
 pub(crate) mod claims;
-mod commands;
+pub(crate) mod commands;
 pub(crate) mod desk;
 pub(crate) mod exchange;
 pub(crate) mod files;
@@ -49,7 +49,7 @@ mod memory;
 mod outcomes;
 mod pace;
 pub(crate) mod part;
-mod reach;
+pub(crate) mod reach;
 pub(crate) mod refusal;
 mod shares;
 mod smoothed;

@@ -103,7 +103,7 @@ mod sockets;
 mod start;
 mod state;
 mod stream;
-mod submit;
+pub(crate) mod submit;
 pub mod survey;
 pub(crate) mod sweeper;
 mod tcp_accept;

@@ -8,10 +8,10 @@
 
 mod conditions;
 mod deliveries;
-mod pending;
+pub(crate) mod pending;
 mod pulling;
 mod round_trips;
-mod schedule;
+pub(crate) mod schedule;
 mod uplink;
 mod why;
 

@@ -8,7 +8,7 @@ mod lease;
 mod order;
 mod piece;
 mod placing;
-mod put;
+pub(crate) mod put;
 
 use std::collections::BTreeMap;
 

@@ -1,14 +1,14 @@
 //! Blocks that are kept here for the network: taken from other peers, repaired, healed, looked through, handed
 //! over, and dropped when nobody wants them any longer.
 
-mod answering;
+pub(crate) mod answering;
 mod comparison;
 mod conduct;
-mod departure;
+pub(crate) mod departure;
 mod heal;
 mod lease_keeping;
 mod neighbours;
-mod pulls;
+pub(crate) mod pulls;
 mod queue;
 mod regions;
 mod repair;
