@@ -5,7 +5,7 @@
 //! | 1 | roster | which threads a peer has, and how it ends | threads that start, end or are waited for | one insertion, removal or look | anything else is done |
 //! | 2 | view | whether the peer is ready, and who watches it | the node; those who wait or watch | a look, a change, or a notice to each watcher | a watcher is waited for |
 //! | 3 | served | the connections that are served | tcp-accept, tcp-serve-N, the node at the end | one insertion, removal or mark | anything is received or sent |
-//! | 4 | ledger | jobs that are out, files being read and written, blocks offered | the node, transfer-N, tcp-serve-N | one insertion, removal or look | a file is read or written, a peer is waited for |
+//! | 4 | ledger | jobs that are out, files being read and written, blocks lent | the node, transfer-N, tcp-serve-N | one insertion, removal or look | a file is read or written, a peer is waited for |
 //! | 5 | connections | idle connections to other peers, and which ways are narrow | transfer-N | taking one out or putting one back, or a look at a way | connecting, sending or receiving |
 //! | 6 | hashes | the hashes of named files that were read before, who had them kept here, and which are given | node, transfer-N, tcp-serve-N | one look or insertion | a file is read |
 //! | 7 | jobs | which commands run beside others | console, command-N | one insertion, removal or look | anything else is done |
@@ -87,7 +87,7 @@ pub(crate) static LEDGER: Lock = Lock {
     name: "ledger",
     rank: 4,
     about: LockFacts {
-        protects: "jobs that are out, files being read and written, blocks offered",
+        protects: "jobs that are out, files being read and written, blocks lent",
         taken_by: "the node, transfer-N, tcp-serve-N",
         held_for: "one insertion, removal or look",
         never_while: "a file is read or written, a peer is waited for",

@@ -27,7 +27,7 @@ pub type GetId = u64;
 /// Where a block's bytes can be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Holder {
-    /// In this peer's own store (or among the blocks that it offers while it stores a file).
+    /// In this peer's own store (or among the blocks that it lends while it stores a file).
     Own,
     /// At another peer, over TCP.
     Peer(SocketAddr),
@@ -47,7 +47,8 @@ pub struct Slot {
 /// One piece of blocking work. Each ends in exactly one [`Outcome`], even when it was cancelled.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Job {
-    /// Read, hash and offer the next block of the file `put` stores; the first time, open the file.
+    /// Read, hash and lend the next block of the file `put` stores: others may read it here. The first time, open the
+    /// file.
     /// The reader goes on where the last `ReadNext` of this `put` stopped; the node never orders two at once.
     /// If `manifest` is named, the block's entry is also added to a temporary file beside it. Where something else than
     /// a manifest stands at its name, that is an error before anything is read.
@@ -60,14 +61,14 @@ pub enum Job {
         /// The local manifest that shall appear in the end.
         manifest: Option<LocalManifest>,
     },
-    /// Write a node of the file's tree as a block, hash and offer it.
+    /// Write a node of the file's tree as a block, hash and lend it.
     Pack {
         /// The file being stored.
         put: PutId,
         /// The node of the tree.
         manifest: Manifest,
     },
-    /// Copy a block that is offered (see [`Job::ReadNext`], [`Job::Pack`]) into the own store, durably.
+    /// Copy a block that is lent (see [`Job::ReadNext`], [`Job::Pack`]) into the own store, durably.
     Keep {
         /// The block's key.
         key: Key,
@@ -177,7 +178,7 @@ pub enum Job {
         /// The block's key.
         key: Key,
     },
-    /// Hash the bytes of a block that is offered or in the own store which an offer [asks for](crate::wire::sample).
+    /// Hash the bytes of a block that is lent or in the own store which an offer [asks for](crate::wire::sample).
     Sample {
         /// The block's key.
         key: Key,
@@ -186,9 +187,9 @@ pub enum Job {
         /// The peer that shows it.
         by: Id,
     },
-    /// Fetch a block from another peer, checked and hashed, and offer it (see [`Job::ReadNext`]).
+    /// Fetch a block from another peer, checked and hashed, and lend it (see [`Job::ReadNext`]).
     Lend {
-        /// What is offered under this name is withdrawn by it.
+        /// What is lent under this name is withdrawn by it.
         put: PutId,
         /// The block's key.
         key: Key,

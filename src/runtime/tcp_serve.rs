@@ -13,8 +13,8 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::bounded_lines::{BoundedLines, StreamLine, UntilDeadline, is_timeout};
+use super::lent::LentBlock;
 use super::named;
-use super::offers::Offered;
 use super::post::Post;
 use super::secrecy::Stream;
 use super::send_file::send_part;
@@ -187,13 +187,13 @@ fn answer(stage: AnsweredConnection<'_>, from: SocketAddr, key: &Key, events: &P
         send_file(stage, file, offset + first, u64::from(size) - first, until)
     };
     match shared.ledger.note_asked(*key, from.ip()) {
-        Some(Offered::Bytes(bytes)) => {
+        Some(LentBlock::Bytes(bytes)) => {
             stream.write_all(format!("{}\n", bytes.len()).as_bytes())?;
             shared.served.count_sent(bytes.len() as u64);
             delivered();
             return stream.write_all(&bytes);
         }
-        Some(Offered::Slice { file, offset, size }) => {
+        Some(LentBlock::Slice { file, offset, size }) => {
             stream.write_all(format!("{size}\n").as_bytes())?;
             return send_last_noted(&file, offset, size);
         }

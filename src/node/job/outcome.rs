@@ -12,7 +12,7 @@ use crate::id::{Id, Key};
 /// The outcome of a [`Job`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Outcome {
-    /// [`Job::ReadNext`], [`Job::Lend`]: a block, now offered.
+    /// [`Job::ReadNext`], [`Job::Lend`]: a block, now lent.
     Read {
         /// The block and its size.
         entry: ManifestEntry,
@@ -24,7 +24,7 @@ pub enum Outcome {
         /// SHA-256 of the file.
         sha256: Id,
     },
-    /// [`Job::Pack`]: the tree's node is a block, now offered.
+    /// [`Job::Pack`]: the tree's node is a block, now lent.
     Packed {
         /// The block's key.
         key: Key,

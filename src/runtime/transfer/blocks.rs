@@ -15,7 +15,7 @@ use crate::id::{Id, Key};
 use crate::lease::Note;
 use crate::node::Event;
 use crate::node::job::{GetId, Holder, JobError, JobErrorKind, Outcome, PutId, Slot};
-use crate::runtime::offers::Offered;
+use crate::runtime::lent::LentBlock;
 use crate::store::{StoreError, StoreErrorKind};
 use crate::wire::sample;
 
@@ -44,18 +44,17 @@ impl Workbench {
         Ok(Outcome::Sound { size: block.size })
     }
 
-    /// Copies an offered block into the own store.
+    /// Copies a lent block into the own store.
     pub(super) fn keep(&self, key: &Key, notes: &[Note], piece: &mut [u8]) -> Result<Outcome, JobError> {
         let shared = &*self.shared;
         shared.store.note(notes, false)?;
-        let offered = shared.ledger.offered(key);
-        let offered =
-            offered.ok_or_else(|| failed(JobErrorKind::NotFound, format!("block {key} is offered no more")))?;
-        let size = offered.size();
+        let lent = shared.ledger.lent(key);
+        let lent = lent.ok_or_else(|| failed(JobErrorKind::NotFound, format!("block {key} is lent no more")))?;
+        let size = lent.size();
         let mut writer = shared.store.begin(*key, size)?;
         for cut in cuts(size as usize) {
             let bytes = &mut piece[..cut.len()];
-            let read = offered.read_at(bytes, cut.start as u64);
+            let read = lent.read_at(bytes, cut.start as u64);
             read.map_err(|error| io_failed("read the file that is being stored", &error))?;
             writer.write(bytes)?;
         }
@@ -67,10 +66,10 @@ impl Workbench {
     pub(super) fn sample(&self, key: &Key, magic: u64, by: &Id, piece: &mut [u8]) -> Result<Outcome, JobError> {
         let cannot = |error| io_failed("read some of a block", &error);
         let cut = |size: u32| sample::range(magic, size);
-        let bytes = if let Some(offered) = self.shared.ledger.offered(key) {
-            let cut = cut(offered.size());
+        let bytes = if let Some(lent) = self.shared.ledger.lent(key) {
+            let cut = cut(lent.size());
             let bytes = &mut piece[..cut.len()];
-            offered.read_at(bytes, cut.start.into()).map_err(cannot)?;
+            lent.read_at(bytes, cut.start.into()).map_err(cannot)?;
             bytes
         } else {
             let block = self.shared.store.read(key).map_err(|error| self.own_damage(key, error))?;
@@ -82,7 +81,7 @@ impl Workbench {
         Ok(Outcome::Sampled { sample: sample::hash(magic, by, bytes) })
     }
 
-    /// Brings a block of another peer's here for the time of a command, and offers it.
+    /// Brings a block of another peer's here for the time of a command, and lends it.
     pub(super) fn lend(
         &self,
         put: PutId,
@@ -93,7 +92,7 @@ impl Workbench {
     ) -> Result<Outcome, JobError> {
         let size = self.bring(&key, None, Holder::Peer(from), cancel, buffer)?;
         let bytes: Arc<[u8]> = buffer.pieces(size).collect::<Vec<_>>().concat().into();
-        self.shared.ledger.offer_unless(cancel, put, key, bytes)?;
+        self.shared.ledger.lend_unless(cancel, put, key, bytes)?;
         Ok(Outcome::Read { entry: ManifestEntry { key, size: size as u64 } })
     }
 
@@ -162,11 +161,11 @@ impl Workbench {
         }
     }
 
-    /// Brings the bytes of a block that is offered or in the own store into `buffer`, verified; returns how many.
+    /// Brings the bytes of a block that is lent or in the own store into `buffer`, verified; returns how many.
     fn bring_own(&self, key: &Key, told: Option<u32>, buffer: &mut Buffer) -> Result<usize, JobError> {
-        let offered = self.shared.ledger.offered(key);
-        let size = match offered {
-            Some(offered) => read_offered(key, &offered, buffer)?,
+        let lent = self.shared.ledger.lent(key);
+        let size = match lent {
+            Some(lent) => read_lent(key, &lent, buffer)?,
             None => {
                 let block = self.shared.store.read(key).map_err(|error| self.own_damage(key, error))?;
                 let read = buffer.fill(block.size as usize, |piece, at| block.file.read_exact_at(piece, at));
@@ -192,17 +191,17 @@ impl Workbench {
     }
 }
 
-/// Reads an offered block into `buffer`; an error if it does not hash to its key. Returns its size in bytes.
-fn read_offered(key: &Key, offered: &Offered, buffer: &mut Buffer) -> Result<u32, JobError> {
+/// Reads a lent block into `buffer`; an error if it does not hash to its key. Returns its size in bytes.
+fn read_lent(key: &Key, lent: &LentBlock, buffer: &mut Buffer) -> Result<u32, JobError> {
     let mut hash = Sha256::new();
-    let read = buffer.fill(offered.size() as usize, |piece, at| {
-        offered.read_at(piece, at)?;
+    let read = buffer.fill(lent.size() as usize, |piece, at| {
+        lent.read_at(piece, at)?;
         hash.update(piece);
         Ok(())
     });
-    read.map_err(|error| io_failed("read an offered block", &error))?;
+    read.map_err(|error| io_failed("read a block of a file that is stored", &error))?;
     if Id::from_bytes(hash.finalize().into()) != *key {
         return Err(failed(JobErrorKind::Corrupt, "a file changed while it was being stored; store it again"));
     }
-    Ok(offered.size())
+    Ok(lent.size())
 }

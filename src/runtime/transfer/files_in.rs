@@ -1,4 +1,4 @@
-//! Files on their way into the network: read once, cut into blocks, hashed, offered.
+//! Files on their way into the network: read once, cut into blocks, hashed, lent.
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata, Permissions};
@@ -18,7 +18,7 @@ use crate::config::MAX_BLOCK_SIZE;
 use crate::file::{LocalManifest, ManifestEntry, ManifestForm};
 use crate::id::{Id, Key};
 use crate::node::job::{JobError, JobErrorKind, Outcome, PutId};
-use crate::runtime::offers::Offered;
+use crate::runtime::lent::LentBlock;
 
 /// The files being read. A reader travels with the one job that reads: none is here meanwhile.
 #[derive(Default)]
@@ -50,7 +50,7 @@ impl Readers {
 }
 
 impl ReadingFiles<'_> {
-    /// Reads, hashes and offers the next block; the first time, opens the file.
+    /// Reads, hashes and lends the next block; the first time, opens the file.
     pub(super) fn next(
         &self,
         put: PutId,
@@ -79,25 +79,25 @@ impl ReadingFiles<'_> {
             None => FileReader::open(path, manifest)
                 .inspect_err(|_| drop(self.0.with(|books| books.readers.forget(put))))?,
         };
-        let mut offered = None;
-        let outcome = reader.next(piece, &mut offered);
-        let forgotten = self.put_back(put, reader, offered);
+        let mut lent = None;
+        let outcome = reader.next(piece, &mut lent);
+        let forgotten = self.put_back(put, reader, lent);
         drop(forgotten);
         outcome
     }
 
-    /// Puts a reader back and offers what it read; returns both if the file was forgotten meanwhile.
+    /// Puts a reader back and lends what it read; returns both if the file was forgotten meanwhile.
     fn put_back(
         &self,
         put: PutId,
         reader: FileReader,
-        read: Option<(Key, Offered)>,
-    ) -> Option<(FileReader, Option<(Key, Offered)>)> {
+        read: Option<(Key, LentBlock)>,
+    ) -> Option<(FileReader, Option<(Key, LentBlock)>)> {
         self.0.with(|books| {
             let Some(place) = books.readers.0.get_mut(&put) else { return Some((reader, read)) };
             *place = Some(reader);
             if let Some((key, block)) = read {
-                books.offers.add(put, key, block);
+                books.lent.add(put, key, block);
             }
             None
         })
@@ -132,7 +132,7 @@ impl FileReader {
     }
 
     /// Reads the next block, and says where its bytes lie.
-    fn next(&mut self, piece: &mut [u8], offered: &mut Option<(Key, Offered)>) -> Result<Outcome, JobError> {
+    fn next(&mut self, piece: &mut [u8], lent: &mut Option<(Key, LentBlock)>) -> Result<Outcome, JobError> {
         let (size, key) = self.read_block(piece)?;
         if size == 0 {
             let now = self.file.metadata().map_err(|error| self.cannot_read(&error))?;
@@ -147,8 +147,8 @@ impl FileReader {
             return Ok(Outcome::End { size: self.offset, sha256 });
         }
         let entry = ManifestEntry { key, size: size as u64 };
-        let block = Offered::Slice { file: Arc::clone(&self.file), offset: self.offset, size: size as u32 };
-        *offered = Some((entry.key, block));
+        let block = LentBlock::Slice { file: Arc::clone(&self.file), offset: self.offset, size: size as u32 };
+        *lent = Some((entry.key, block));
         self.offset += size as u64;
         if let Some(draft) = &mut self.manifest {
             draft.add(&entry)?;
@@ -259,11 +259,11 @@ mod tests {
         let Outcome::Read { entry } = next() else { panic!("it gives bytes") };
         assert!(entry.size > 0 && std::fs::metadata(path).expect("there").len() == 0);
         assert!(matches!(next(), Outcome::End { size, .. } if size == entry.size));
-        assert!(ledger.offered(&entry.key).is_some());
+        assert!(ledger.lent(&entry.key).is_some());
     }
 
     #[test]
-    fn a_reader_goes_on_where_it_stopped_and_one_that_was_forgotten_meanwhile_offers_nothing() {
+    fn a_reader_goes_on_where_it_stopped_and_one_that_was_forgotten_meanwhile_lends_nothing() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("file");
         std::fs::write(&path, vec![7; MAX_BLOCK_SIZE as usize + 1]).expect("writable");
@@ -274,18 +274,18 @@ mod tests {
             panic!("two blocks");
         };
         assert_eq!((first.size, second.size), (u64::from(MAX_BLOCK_SIZE), 1));
-        assert!(ledger.offered(&first.key).is_some() && ledger.offered(&second.key).is_some());
+        assert!(ledger.lent(&first.key).is_some() && ledger.lent(&second.key).is_some());
         assert!(matches!(next(), Outcome::End { size, .. } if size == first.size + 1));
 
         // The reader is with its job, and the file is forgotten.
         let reader = ledger.with(|books| books.readers.0.insert(1, None)).flatten().expect("it is back");
         ledger.with(|books| {
-            books.offers.forget(1);
+            books.lent.forget(1);
             drop(books.readers.forget(1));
         });
-        let block = Offered::Bytes(Arc::from([7]));
+        let block = LentBlock::Bytes(Arc::from([7]));
         assert!(ReadingFiles(&ledger).put_back(1, reader, Some((second.key, block))).is_some());
-        assert!(ledger.offered(&second.key).is_none());
+        assert!(ledger.lent(&second.key).is_none());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What is under way in a peer: jobs that are out, files being read and written, blocks offered. One lock holds it all.
+//! What is under way in a peer: jobs that are out, files being read and written, blocks lent. One lock holds it all.
 
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::config::DELIVERED_MEMORY;
 use crate::id::Key;
 use crate::locks::{self, Ranked};
 use crate::node::job::{GetId, JobError, JobId, PutId};
-use crate::runtime::offers::{Offered, Offers};
+use crate::runtime::lent::{LentBlock, LentBlocks};
 
 /// What is under way.
 pub(crate) struct Ledger {
@@ -25,7 +25,7 @@ pub(crate) struct Ledger {
 /// What the ledger's lock protects.
 #[derive(Default)]
 pub(super) struct Books {
-    pub(super) offers: Offers,
+    pub(super) lent: LentBlocks,
     pub(super) readers: Readers,
     pub(super) writers: Writers,
     pub(super) jobs: JobsOut,
@@ -53,20 +53,20 @@ impl Ledger {
         look(&mut self.books.lock())
     }
 
-    /// A block that is offered.
-    pub(crate) fn offered(&self, key: &Key) -> Option<Offered> {
-        self.with(|books| books.offers.get(key))
+    /// A block that is lent.
+    pub(crate) fn lent(&self, key: &Key) -> Option<LentBlock> {
+        self.with(|books| books.lent.get(key))
     }
 
-    /// A block is asked for from this host. Returns it if it is offered. Should the node not ask for long, it is not
+    /// A block is asked for from this host. Returns it if it is lent. Should the node not ask for long, it is not
     /// told of all.
-    pub(crate) fn note_asked(&self, key: Key, by: IpAddr) -> Option<Offered> {
-        let offered = self.with(|books| {
+    pub(crate) fn note_asked(&self, key: Key, by: IpAddr) -> Option<LentBlock> {
+        let lent = self.with(|books| {
             push(&mut books.pulls.asked, (key, by));
-            books.offers.get(&key)
+            books.lent.get(&key)
         });
         self.has_pulls.store(true, Ordering::Release);
-        offered
+        lent
     }
 
     /// A block was sent to this host, but for its last bytes. Should the node not ask for long, it is not told of all.
@@ -84,22 +84,22 @@ impl Ledger {
         self.with(|books| std::mem::take(&mut books.pulls))
     }
 
-    /// Offers a block that is in memory. The order to forget the file may have come before there was anything to
+    /// Lends a block that is in memory. The order to forget the file may have come before there was anything to
     /// forget: then `cancel` tells.
-    pub(super) fn offer_unless(&self, cancel: &Cancel, put: PutId, key: Key, bytes: Arc<[u8]>) -> Result<(), JobError> {
-        self.with(|books| books.offers.add(put, key, Offered::Bytes(bytes)));
+    pub(super) fn lend_unless(&self, cancel: &Cancel, put: PutId, key: Key, bytes: Arc<[u8]>) -> Result<(), JobError> {
+        self.with(|books| books.lent.add(put, key, LentBlock::Bytes(bytes)));
         cancel.check().inspect_err(|_| self.withdraw(put, &key))
     }
 
-    /// The block is offered no more on behalf of `put`.
+    /// The block is lent no more on behalf of `put`.
     pub(crate) fn withdraw(&self, put: PutId, key: &Key) {
-        drop(self.with(|books| books.offers.withdraw(put, key)));
+        drop(self.with(|books| books.lent.withdraw(put, key)));
     }
 
     /// The file `put` is not stored any longer.
     pub(super) fn forget_put(&self, put: PutId) {
         let reader = self.with(|books| {
-            books.offers.forget(put);
+            books.lent.forget(put);
             books.readers.forget(put)
         });
         drop(reader);
@@ -153,15 +153,15 @@ mod tests {
     use crate::node::job::JobErrorKind;
 
     #[test]
-    fn a_block_of_a_file_that_is_forgotten_before_it_is_offered_does_not_stay_offered() {
+    fn a_block_of_a_file_that_is_forgotten_before_it_is_lent_does_not_stay_lent() {
         let ledger = Arc::<Ledger>::default();
-        let offer = || ledger.offer_unless(&ledger.of(1), 2, Key::ZERO, Arc::from(&b"list"[..]));
+        let lend = || ledger.lend_unless(&ledger.of(1), 2, Key::ZERO, Arc::from(&b"list"[..]));
         ledger.begin(1);
-        offer().expect("it is wanted");
-        assert!(ledger.offered(&Key::ZERO).is_some());
+        lend().expect("it is wanted");
+        assert!(ledger.lent(&Key::ZERO).is_some());
         ledger.cancel(1);
         ledger.forget_put(2);
-        assert_eq!(offer().expect_err("it was cancelled").kind, JobErrorKind::Cancelled);
-        assert!(ledger.offered(&Key::ZERO).is_none(), "nobody would ever withdraw it");
+        assert_eq!(lend().expect_err("it was cancelled").kind, JobErrorKind::Cancelled);
+        assert!(ledger.lent(&Key::ZERO).is_none(), "nobody would ever withdraw it");
     }
 }

@@ -168,7 +168,7 @@ impl Workbench {
             Job::Pack { put, manifest } => {
                 let bytes: Arc<[u8]> = manifest.encode().into();
                 let (key, size) = (Key::of(&bytes), bytes.len() as u32);
-                shared.ledger.offer_unless(cancel, put, key, bytes)?;
+                shared.ledger.lend_unless(cancel, put, key, bytes)?;
                 Ok(Outcome::Packed { key, size })
             }
             Job::Keep { key, leases } => self.keep(&key, &laid(key, leases), buffer.piece()),

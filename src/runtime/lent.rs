@@ -1,4 +1,5 @@
-//! Blocks offered on behalf of files that are being stored: served straight from the file, never copied.
+//! Blocks lent on behalf of files that are being stored: others may read them straight from the file, they are never
+//! copied.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -9,9 +10,9 @@ use std::sync::Arc;
 use crate::id::Key;
 use crate::node::job::PutId;
 
-/// Where the bytes of an offered block lie.
+/// Where the bytes of a lent block lie.
 #[derive(Clone)]
-pub(super) enum Offered {
+pub(super) enum LentBlock {
     /// In the file that is being stored.
     Slice {
         /// The file.
@@ -25,7 +26,7 @@ pub(super) enum Offered {
     Bytes(Arc<[u8]>),
 }
 
-impl Offered {
+impl LentBlock {
     /// Bytes of the block.
     pub(super) fn size(&self) -> u32 {
         match self {
@@ -46,33 +47,33 @@ impl Offered {
     }
 }
 
-/// What is offered, by key. A block that several files share is offered once for each, with how often that file's
+/// What is lent, by key. A block that several files share is lent once for each, with how often that file's
 /// reader came to it: one that repeats may be withdrawn as it was first read while it is being read again.
 #[derive(Default)]
-pub(super) struct Offers(HashMap<Key, BTreeMap<PutId, (Offered, u32)>>);
+pub(super) struct LentBlocks(HashMap<Key, BTreeMap<PutId, (LentBlock, u32)>>);
 
-impl Offers {
-    pub(super) fn add(&mut self, put: PutId, key: Key, block: Offered) {
+impl LentBlocks {
+    pub(super) fn add(&mut self, put: PutId, key: Key, block: LentBlock) {
         self.0.entry(key).or_default().entry(put).or_insert((block, 0)).1 += 1;
     }
 
-    pub(super) fn get(&self, key: &Key) -> Option<Offered> {
-        self.0.get(key).and_then(|offers| offers.values().next().map(|(block, _)| block.clone()))
+    pub(super) fn get(&self, key: &Key) -> Option<LentBlock> {
+        self.0.get(key).and_then(|lent| lent.values().next().map(|(block, _)| block.clone()))
     }
 
-    /// Ends an offer, which is returned if it was the last of this file's.
-    pub(super) fn withdraw(&mut self, put: PutId, key: &Key) -> Option<Offered> {
+    /// Takes a block back, which is returned if that was the last time of this file's.
+    pub(super) fn withdraw(&mut self, put: PutId, key: &Key) -> Option<LentBlock> {
         let of_key = self.0.get_mut(key)?;
         let (_, times) = of_key.get_mut(&put)?;
         *times -= 1;
         if *times > 0 {
             return None;
         }
-        let offered = of_key.remove(&put).map(|(block, _)| block);
+        let lent = of_key.remove(&put).map(|(block, _)| block);
         if of_key.is_empty() {
             self.0.remove(key);
         }
-        offered
+        lent
     }
 
     pub(super) fn forget(&mut self, put: PutId) {
@@ -89,14 +90,14 @@ mod tests {
 
     #[test]
     fn a_block_that_is_read_again_while_it_is_withdrawn_stays() {
-        let (mut offers, block) = (Offers::default(), Offered::Bytes(Arc::from(&b"zeros"[..])));
+        let (mut lent, block) = (LentBlocks::default(), LentBlock::Bytes(Arc::from(&b"zeros"[..])));
         for put in [1, 1, 2] {
-            offers.add(put, Key::ZERO, block.clone());
+            lent.add(put, Key::ZERO, block.clone());
         }
-        assert!(offers.withdraw(1, &Key::ZERO).is_none() && offers.get(&Key::ZERO).is_some());
-        assert!(offers.withdraw(1, &Key::ZERO).is_some() && offers.get(&Key::ZERO).is_some());
-        offers.add(2, Key::ZERO, block);
-        offers.forget(2);
-        assert!(offers.get(&Key::ZERO).is_none());
+        assert!(lent.withdraw(1, &Key::ZERO).is_none() && lent.get(&Key::ZERO).is_some());
+        assert!(lent.withdraw(1, &Key::ZERO).is_some() && lent.get(&Key::ZERO).is_some());
+        lent.add(2, Key::ZERO, block);
+        lent.forget(2);
+        assert!(lent.get(&Key::ZERO).is_none());
     }
 }
