@@ -90,6 +90,7 @@ mod named;
 pub(crate) mod node_loop;
 mod options;
 mod pause;
+mod portable;
 mod post;
 mod recorder;
 mod renewer;
@@ -111,7 +112,6 @@ mod tcp_serve;
 mod temporary;
 mod threads;
 pub(crate) mod transfer;
-mod twins;
 mod udp;
 mod watchdog;
 

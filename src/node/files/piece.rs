@@ -172,6 +172,6 @@ impl Piece {
 }
 
 /// Whether a fetch failed for a reason that no other holder can mend: there is no place for the bytes here.
-pub(super) fn is_our_own(error: &JobError, fetched: Option<(Holder, Time)>) -> bool {
+pub(super) fn did_our_disk_fail(error: &JobError, fetched: Option<(Holder, Time)>) -> bool {
     matches!(error.kind, JobErrorKind::Full | JobErrorKind::Io) && matches!(fetched, Some((Holder::Peer(_), _)))
 }

@@ -4,8 +4,8 @@ mod plain;
 #[cfg(target_os = "linux")]
 mod sendfile;
 
+use super::portable;
 use super::secrecy::Stream;
-use super::twins;
 use std::fs::File;
 use std::io;
 
@@ -13,10 +13,10 @@ use std::io;
 /// zero.
 pub(super) fn send_part(stream: &Stream, file: &File, offset: u64, most: usize) -> io::Result<usize> {
     #[cfg(target_os = "linux")]
-    if !twins::plain() && !stream.is_sealed() {
+    if !portable::only() && !stream.is_sealed() {
         return sendfile::send_part(stream.tcp(), file, offset, most);
     }
-    debug_assert!(twins::plain() || stream.is_sealed(), "it is all that other systems have");
+    debug_assert!(portable::only() || stream.is_sealed(), "it is all that other systems have");
     plain::send_part(stream, file, offset, most)
 }
 

@@ -25,7 +25,7 @@ use self::asked_at::AskedAt;
 use super::channels::Gauged;
 use super::clock::Clock;
 use super::secrecy::Keyring;
-use super::{Role, fault, sockets, twins};
+use super::{Role, fault, portable, sockets};
 use crate::gauges::{self, Activity};
 use crate::seal::SeenDatagrams;
 use crate::time::Time;
@@ -86,10 +86,10 @@ impl LeavingDatagram {
 
 fn receiver(socket: Arc<UdpSocket>) -> Box<dyn Receive> {
     #[cfg(target_os = "linux")]
-    if !twins::plain() {
+    if !portable::only() {
         return Box::new(batched::DatagramReceiver::new(socket));
     }
-    debug_assert!(twins::plain(), "it is all that other systems have");
+    debug_assert!(portable::only(), "it is all that other systems have");
     Box::new(plain::DatagramReceiver::new(socket))
 }
 
@@ -97,7 +97,7 @@ fn receiver(socket: Arc<UdpSocket>) -> Box<dyn Receive> {
 #[cfg_attr(not(target_os = "linux"), expect(unused_variables, reason = "the plain way changes none"))]
 fn sender(socket: Arc<UdpSocket>, sealed: bool) -> Box<dyn Send> {
     #[cfg(target_os = "linux")]
-    if !twins::plain() {
+    if !portable::only() {
         return Box::new(batched::DatagramSender::new(socket, sealed));
     }
     Box::new(plain::DatagramSender::new(socket))

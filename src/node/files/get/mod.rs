@@ -22,7 +22,7 @@ use ending::RetrieveTotal;
 use place::{Mode, RetrieveTarget};
 use wanted::Retrieval;
 
-use super::piece::{Doubts, Piece, PieceKind, is_our_own};
+use super::piece::{Doubts, Piece, PieceKind, did_our_disk_fail};
 use super::{Flow, take_those_of};
 use crate::file::tree::{self, TreeWalk};
 use crate::id::Id;
@@ -328,7 +328,7 @@ impl Get {
             Outcome::Failed(_) if comparing && matches!(piece.what, PieceKind::Block { .. }) => {
                 self.on_difference(desk)
             }
-            Outcome::Failed(error) if is_our_own(&error, fetched) => {
+            Outcome::Failed(error) if did_our_disk_fail(&error, fetched) => {
                 self.give_up(desk, FailureKind::Other, error.reason)
             }
             Outcome::Failed(error) => {

@@ -1,4 +1,4 @@
-//! Fast or plain: some work is done by system calls that only Linux has, and by plain ones elsewhere.
+//! Fast or portable: some work is done by system calls that only Linux has, and by plain ones elsewhere.
 //!
 //! Each of the two stands in a file of its own: datagrams ([`udp`](super::udp)) and the sending of files
 //! ([`send_file`](super::send_file)). Read the plain one first. On Linux the environment variable `KADRING_PLAIN` has
@@ -6,8 +6,8 @@
 
 use std::sync::LazyLock;
 
-/// Whether the plain twins run.
-pub(super) fn plain() -> bool {
+/// Whether the plain ones run.
+pub(super) fn only() -> bool {
     static PLAIN: LazyLock<bool> =
         LazyLock::new(|| cfg!(not(target_os = "linux")) || std::env::var_os("KADRING_PLAIN").is_some());
     *PLAIN
