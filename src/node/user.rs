@@ -23,7 +23,6 @@ pub(super) struct User {
 }
 
 /// The blocks held here, as far as they were gathered, and the one to go on at.
-#[derive(Default)]
 struct List {
     blocks: Vec<(Key, u32)>,
     from: Key,
@@ -73,7 +72,9 @@ impl Part for User {
     fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
         match command {
             Command::List => {
-                self.lists.insert(id, List::default());
+                // To make room for more of a million blocks while they are gathered would copy them, in one turn.
+                let blocks = Vec::with_capacity(desk.holdings().len());
+                self.lists.insert(id, List { blocks, from: Key::ZERO });
                 self.go_on(desk, id);
             }
             Command::Peers => {
