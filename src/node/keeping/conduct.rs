@@ -25,13 +25,43 @@ const SHOWN_FOR: Duration = Duration::from_secs(4 * 3600);
 /// Peers that are remembered, at least.
 const CONDUCTS_KEPT: usize = 256;
 
+/// The pause from one comparison to the next, which grows while they follow soon upon one another.
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    /// When the last one began; zero before the first.
+    began: Time,
+    /// The least time from then to the next.
+    least: Duration,
+}
+
+impl Pause {
+    const NONE: Self = Self { began: Time::ZERO, least: REPAIR_DELAY };
+
+    fn earliest(&self, at: Time) -> Time {
+        if self.began == Time::ZERO { at } else { at.max(self.began + self.least) }
+    }
+
+    fn begin(&mut self, now: Time) {
+        let soon = self.began != Time::ZERO && now < self.began + self.least * 2;
+        self.least = if soon { (self.least * 2).min(MAX_PAUSE).max(self.least) } else { REPAIR_DELAY };
+        self.began = now;
+    }
+
+    fn on_flapping(&mut self) {
+        if self.began != Time::ZERO {
+            self.least = (self.least * 2).min(MAX_PAUSE_FLAPPING);
+        }
+    }
+}
+
 /// How a peer behaved of late.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Conduct {
-    /// When the last comparison began; zero before the first.
-    began: Time,
-    /// The least time from the beginning of one comparison to the next.
-    pause: Duration,
+    /// Between any comparisons with it.
+    any: Pause,
+    /// Between those for which it should hold more than before: what a death leaves undone does not wait because blocks
+    /// came a moment ago.
+    grown: Pause,
     /// How often in a row it did not answer or take what it was offered.
     failures: u32,
     /// It failed: before this it is not compared with again.
@@ -45,22 +75,27 @@ pub(super) struct Conduct {
 
 impl Default for Conduct {
     fn default() -> Self {
-        Self { began: Time::ZERO, pause: REPAIR_DELAY, failures: 0, retry: Time::ZERO, full: None, honest: None }
+        Self { any: Pause::NONE, grown: Pause::NONE, failures: 0, retry: Time::ZERO, full: None, honest: None }
     }
 }
 
 impl Conduct {
     /// When it may be compared with, if there is a reason to at `at`.
     pub(super) fn earliest(&self, at: Time) -> Time {
-        let pause = if self.began == Time::ZERO { at } else { at.max(self.began + self.pause) };
-        pause.max(self.retry)
+        self.any.earliest(at).max(self.retry)
     }
 
-    /// A comparison begins.
-    pub(super) fn begin(&mut self, now: Time) {
-        let soon = self.began != Time::ZERO && now < self.began + self.pause * 2;
-        self.pause = if soon { (self.pause * 2).min(MAX_PAUSE).max(self.pause) } else { REPAIR_DELAY };
-        self.began = now;
+    /// The same if it should hold more from `at` on.
+    pub(super) fn earliest_grown(&self, at: Time) -> Time {
+        self.grown.earliest(at).max(self.retry)
+    }
+
+    /// A comparison begins; perhaps because it should hold more than before.
+    pub(super) fn begin(&mut self, now: Time, grown: bool) {
+        self.any.begin(now);
+        if grown {
+            self.grown.begin(now);
+        }
     }
 
     /// It answered, and took what it was offered.
@@ -78,9 +113,8 @@ impl Conduct {
 
     /// It is gone. Should it come back, it has to stay before it is compared with as often as others.
     fn left(&mut self) {
-        if self.began != Time::ZERO {
-            self.pause = (self.pause * 2).min(MAX_PAUSE_FLAPPING);
-        }
+        self.any.on_flapping();
+        self.grown.on_flapping();
     }
 
     fn is_full(&self, now: Time) -> bool {
@@ -196,12 +230,12 @@ mod tests {
         let mut now = at(1000);
         for nth in 0..12_u32 {
             let retry = conducts.note(&peer, |conduct| {
-                conduct.begin(now);
+                conduct.begin(now, true);
                 conduct.failed(now, |wait| wait)
             });
             assert_eq!((retry - now).as_secs(), (10 * 2_u64.pow(nth)).min(3600));
             conducts.left(&peer);
-            assert!(conducts.of(&peer).earliest(now) >= retry);
+            assert!(conducts.of(&peer).earliest(now) >= retry && conducts.of(&peer).earliest_grown(now) >= retry);
             now = retry;
         }
         conducts.note(&peer, Conduct::behaved);
@@ -228,8 +262,8 @@ mod tests {
         let (mut begun, mut now) = (0, at(1000));
         while now < at(1600) {
             // It comes back, and goes a second later.
-            if conducts.of(&peer).earliest(now) <= now {
-                conducts.note(&peer, |conduct| conduct.begin(now));
+            if conducts.of(&peer).earliest_grown(now) <= now {
+                conducts.note(&peer, |conduct| conduct.begin(now, true));
                 begun += 1;
             }
             conducts.left(&peer);
@@ -237,8 +271,20 @@ mod tests {
         }
         assert!(begun <= 14, "{begun} comparisons in ten minutes");
         now += MAX_PAUSE_FLAPPING * 2;
-        conducts.note(&peer, |conduct| conduct.begin(now));
-        assert_eq!(conducts.of(&peer).earliest(now), now + REPAIR_DELAY);
+        conducts.note(&peer, |conduct| conduct.begin(now, true));
+        assert_eq!(conducts.of(&peer).earliest_grown(now), now + REPAIR_DELAY);
+    }
+
+    #[test]
+    fn a_peer_that_is_compared_with_ever_more_rarely_for_blocks_come_is_compared_with_at_once_after_a_death() {
+        let mut conduct = Conduct::default();
+        let mut now = at(1000);
+        for _ in 0..10 {
+            now = conduct.earliest(now);
+            conduct.begin(now, false);
+        }
+        assert_eq!(conduct.earliest(now), now + MAX_PAUSE);
+        assert_eq!(conduct.earliest_grown(now), now);
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub(super) struct Neighbour {
     pub(super) shares: Vec<SharedRange>,
     /// When all of these are compared with it next.
     due: Time,
+    /// When they are sooner than that, for they are more than before.
+    grown: Option<Time>,
     /// When these alone are, class by class, for they are held here since a moment ago.
     news: Option<(Time, BTreeSet<(Class, Start)>)>,
     /// The comparison under way, apart: after each event all neighbours are looked at, and few are compared with.
@@ -104,7 +106,7 @@ impl ComparisonPass {
 impl Neighbour {
     pub(super) fn new(now: Time, peer: Peer) -> Self {
         let due = now + REPUBLISH_INTERVAL;
-        Self { peer, shares: Vec::new(), due, news: None, pass: None, lacked: 0, takes_over: false }
+        Self { peer, shares: Vec::new(), due, grown: None, news: None, pass: None, lacked: 0, takes_over: false }
     }
 
     /// Whether it should hold all of this already.
@@ -119,7 +121,13 @@ impl Neighbour {
     /// When it is compared with next; none while it is.
     pub(super) fn due(&self) -> Option<Time> {
         let news = self.news.as_ref().map(|(due, _)| *due);
-        self.pass.is_none().then_some(self.due.min(news.unwrap_or(self.due)))
+        let due = [Some(self.due), self.grown, news].into_iter().flatten().min();
+        due.filter(|_| self.pass.is_none())
+    }
+
+    /// It should hold more than before: that is compared with it at `at`, also if a comparison is under way now.
+    pub(super) fn grow(&mut self, at: Time) {
+        self.grown = Some(self.grown.map_or(at, |before| before.min(at)));
     }
 
     /// It is compared with at `at`, if that is not to be sooner anyway.
@@ -153,9 +161,11 @@ impl Neighbour {
         self.pass.is_none() && self.lacked == 0
     }
 
-    /// Begins to compare all, if that is due, or else the news; for the time `number` of all.
-    pub(super) fn begin(&mut self, now: Time, number: u64, held: usize) {
-        let is_whole = self.due <= now;
+    /// Begins to compare all, if that is due, or else the news; for the time `number` of all. Whether it should hold
+    /// more than before.
+    pub(super) fn begin(&mut self, now: Time, number: u64, held: usize) -> bool {
+        let has_grown = self.grown.take_if(|due| *due <= now).is_some();
+        let is_whole = self.due <= now || has_grown;
         let news: Vec<SharedRange> =
             self.news.take().iter().flat_map(|(_, news)| news).filter_map(|&new| self.share(new)).collect();
         let comparison = Comparison::new(if is_whole { &self.shares } else { &news }, held);
@@ -171,6 +181,7 @@ impl Neighbour {
             lacks: self.lacked > 0,
             done: false,
         }));
+        has_grown
     }
 
     /// Whether this peer gives blocks that another one is to give, because that one does not.

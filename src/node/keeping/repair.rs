@@ -146,9 +146,9 @@ impl Part for Repair {
                 break;
             }
             if neighbour.due().is_some_and(|due| due <= now) {
-                neighbour.begin(now, self.next_pass, desk.holdings().len());
+                let has_grown = neighbour.begin(now, self.next_pass, desk.holdings().len());
                 self.next_pass += 1;
-                self.conducts.note(id, |conduct| conduct.begin(now));
+                self.conducts.note(id, |conduct| conduct.begin(now, has_grown));
             }
             ready.extend(neighbour.pass.as_ref().is_some_and(|pass| pass.is_ready()).then_some(*id));
         }
@@ -235,7 +235,7 @@ impl Repair {
         for (id, (peer, shares)) in shares {
             let neighbour = self.neighbours.entry(id).or_insert_with(|| Neighbour::new(now, peer));
             if neighbour.peer != peer || !neighbour.shares_all(&shares) {
-                neighbour.wake(self.conducts.of(&peer.id).earliest(at));
+                neighbour.grow(self.conducts.of(&peer.id).earliest_grown(at));
             }
             (neighbour.peer, neighbour.shares) = (peer, shares);
         }
