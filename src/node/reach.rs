@@ -81,7 +81,9 @@ impl Reach {
         let Shut { wait, told, .. } =
             self.shut.remove(&addr).unwrap_or(Shut { again: now, wait: FIRST_RETRY / 2, told: false });
         if self.shut.len() >= MAX_SHUT {
-            self.shut.pop_first();
+            // The one that is least likely to be open by now.
+            let longest = self.shut.iter().max_by_key(|(_, shut)| (shut.wait, shut.again)).map(|(addr, _)| *addr);
+            longest.map(|addr| self.shut.remove(&addr));
         }
         let wait = (wait * 2).min(LAST_RETRY);
         self.shut.insert(addr, Shut { again: now + wait, wait, told });
@@ -210,5 +212,16 @@ mod tests {
         let lined_up = (0..2 * MAX_QUEUE).filter(|n| reach.line_up(addr(*n), Urgency::Others)).count();
         assert_eq!((lined_up, reach.queue.len()), (MAX_QUEUE, MAX_QUEUE));
         assert!(reach.line_up(addr(0), Urgency::Own) && reach.queue.len() == MAX_QUEUE);
+    }
+
+    #[test]
+    fn where_too_many_cannot_be_connected_to_the_one_is_forgotten_that_was_put_off_longest() {
+        let mut reach = Reach::default();
+        let addr = |n: usize| SocketAddr::from(([10, 0, 0, 1], n as u16 + 1));
+        (0..MAX_SHUT).for_each(|n| reach.on_shut(Time::ZERO, addr(n)));
+        (0..3).for_each(|_| reach.on_shut(Time::ZERO, addr(7)));
+        reach.on_shut(Time::ZERO, addr(MAX_SHUT));
+        let forgotten: Vec<usize> = (0..=MAX_SHUT).filter(|n| !reach.shut.contains_key(&addr(*n))).collect();
+        assert_eq!(forgotten, [7]);
     }
 }

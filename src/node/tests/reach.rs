@@ -3,9 +3,10 @@
 use super::offers::{acquainted, store};
 use super::*;
 use crate::file::ManifestEntry;
+use crate::node::jobs::Urgency;
 use crate::node::refusal::Refusal;
 use crate::node::trouble::Trouble;
-use crate::node::{Command, FailureKind};
+use crate::node::{Command, FailureKind, Until};
 
 #[test]
 fn one_connection_that_does_not_come_about_answers_all_that_wait_for_it_and_for_a_while_what_comes_new() {
@@ -79,6 +80,78 @@ fn a_store_that_only_this_peer_keeps_though_others_are_known_has_failed() {
         let alone = Scripted { me: peer(0), set: vec![peer(0)], holds: false, unreached };
         let end = store_refused(alone, &Refusal::Full);
         assert_eq!(end.verdict(), verdict, "{end:?}");
+    }
+}
+
+/// Hands the node an event; whom it connects to, nothing comes of that.
+fn undialled(bench: &mut Bench, event: Event) -> Vec<Action> {
+    let mut out = Outbox::new();
+    bench.node.handle(bench.now, event, &mut out);
+    bench.node.check().expect("the node's invariants hold");
+    out.into_iter().collect()
+}
+
+/// As many others wait to be connected to as there is room for.
+fn crowd(bench: &mut Bench) {
+    let had_no_room = (30_000..40_000).map(addr).any(|addr| !bench.node.desk.dial(addr, Urgency::Others));
+    assert!(had_no_room);
+}
+
+#[test]
+fn where_too_many_wait_to_be_connected_to_the_copy_of_a_peer_that_takes_an_offer_is_not_counted() {
+    let mut bench = Bench::new(Config::default(), 1, 0).start(&[]);
+    crowd(&mut bench);
+    let command = Command::Store { path: "file".into(), manifest: None, keep: false };
+    let (mut actions, mut reads, mut taken) = (undialled(&mut bench, Event::Command { id: 1, command }), 0, 0);
+    for _ in 0..100 {
+        let mut next = Vec::new();
+        for (job, work) in jobs(&actions) {
+            let outcome = match work {
+                Job::ReadNext { .. } if reads == 0 => Outcome::Read { entry: ManifestEntry { key: key(1), size: 10 } },
+                Job::ReadNext { .. } => Outcome::End { size: 10, sha256: key(9) },
+                Job::Pack { .. } => Outcome::Packed { key: key(2), size: 100 },
+                Job::Keep { .. } => Outcome::Stored { size: 10 },
+                _ => continue,
+            };
+            reads += u32::from(matches!(outcome, Outcome::Read { .. }));
+            next.extend(undialled(&mut bench, Event::JobDone { job, outcome }));
+        }
+        for (to, magic, request) in requests(&actions) {
+            if let Request::Store { key, .. } = request {
+                taken += 1;
+                undialled(&mut bench, Event::Delivered { blocks: vec![(key, to.ip())] });
+                let message = Message::response(magic, RequestKind::Store, Response::Saved);
+                next.extend(undialled(&mut bench, Event::Message { from: to, via: Via::Udp, bytes: 250, message }));
+            }
+        }
+        if let Some(end) = answer(&next) {
+            let Answer::Stored { copies, lacking: Some(why), .. } = &end else { panic!("{end:?}") };
+            assert_eq!(&copies[..], [0, 2], "its own alone, though {taken} offers were taken");
+            assert!(taken >= 2 && why.contains("too many peers are being connected to"), "{why}");
+            return;
+        }
+        actions = next;
+    }
+    panic!("it never ends");
+}
+
+#[test]
+fn where_too_many_wait_to_be_connected_to_nobody_is_safe_by_what_a_peer_holds_that_nobody_has_connected_to() {
+    let limit = Some(Duration::from_secs(1));
+    let safe = Event::Command { id: 1, command: Command::Wait { until: Until::Safe, limit } };
+    for crowded in [false, true] {
+        let mut bench = Bench::new(Config::default(), 1, 0).start(&[(key(1), 10)]);
+        let hand = if crowded { undialled } else { Bench::does };
+        if crowded {
+            crowd(&mut bench);
+        }
+        let mut actions = hand(&mut bench, safe.clone());
+        (0..3).for_each(|_| actions.extend(hand(&mut bench, Event::Tick)));
+        let compares = requests(&actions).iter().any(|(_, _, request)| matches!(request, Request::Compare { .. }));
+        assert_eq!((compares, answer(&actions)), (!crowded, None), "what it holds counts if it can be had");
+        bench.now += Duration::from_secs(1);
+        let end = answer(&hand(&mut bench, Event::Tick)).and_then(|end| end.verdict());
+        assert_eq!(end, Some(FailureKind::TimedOut), "crowded: {crowded}");
     }
 }
 
