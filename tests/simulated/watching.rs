@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kadring::node::{Command, Notice};
 use kadring::overlay::OverlayKind;
+use kadring::overlay::ring::SUCCESSOR_PING_EVERY;
 use kadring::peer::Peer;
 use kadring::sim::grown::{Shape, populate};
 use kadring::sim::load::{LoadPlan, LoadReport};
@@ -58,6 +59,24 @@ fn a_death_is_known_to_its_whole_replica_set_within_ten_seconds_ninety_nine_time
         let late = deaths.known.iter().chain(&deaths.unknown).filter(|took| **took > bound).count();
         assert!(deaths.deaths > 200 && late * 100 <= deaths.deaths, "{kind:?}: {late} late of {deaths:?}");
         assert_eq!(deaths.false_alarms, 0, "{kind:?}");
+    }
+}
+
+/// Most often a process is gone and its machine is not: that refuses the connection that is tried once a ping is missed.
+#[test]
+fn a_death_on_the_ring_is_known_to_all_near_it_a_second_after_the_next_ping_where_connections_are_refused() {
+    for slot in 1..12 {
+        let mut world = world(OverlayKind::Ring, 12, Weather::default());
+        world.refuse_at_once();
+        world.run_for(Duration::from_secs(20 + slot as u64)).expect("nothing breaks");
+        let declared = declared(&mut world);
+        let (dead, since) = (world.peer(slot), world.now());
+        world.crash(slot);
+        world.run_for(Duration::from_secs(20)).expect("nothing breaks");
+        let known: Vec<Duration> = declared.borrow().iter().map(|(at, ..)| at.since(since)).collect();
+        assert!(declared.borrow().iter().all(|(_, _, peer)| *peer == dead) && known.len() == 11, "{known:?}");
+        let latest = known.into_iter().max().expect("eleven");
+        assert!(latest <= SUCCESSOR_PING_EVERY + Duration::from_secs(1), "peer {slot}: after {latest:?}");
     }
 }
 

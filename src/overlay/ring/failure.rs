@@ -9,7 +9,7 @@ use super::health::DeathNews;
 use super::neighbours::RingNeighbours;
 use super::router::SuccessorChange;
 use super::stabilize::{Ping, PingReason, TellingExtent};
-use super::{NEIGHBOURS_WATCHED, QuestionFor, Ring};
+use super::{NEIGHBOURS_WATCHED, QuestionFor, Ring, RingVariant};
 use crate::id::Id;
 use crate::overlay::{Effect, Incoming};
 use crate::patience;
@@ -33,10 +33,14 @@ impl Ring {
                     // A finger is dropped sooner, dead or not: its place is looked up anew.
                     self.table.remove(&peer.id);
                     self.send_around(now, peer.addr, out);
-                } else if !self.is_pinging(&peer.id) {
-                    // As long as no other is due, the user's ping goes on.
-                    let role = if ping.loud { PingReason::Stabilize(TellingExtent::All) } else { PingReason::Check };
-                    self.ping(peer, role, ping.loud, out);
+                } else {
+                    self.connect_once(peer, out);
+                    if !self.is_pinging(&peer.id) {
+                        // As long as no other is due, the user's ping goes on.
+                        let role =
+                            if ping.loud { PingReason::Stabilize(TellingExtent::All) } else { PingReason::Check };
+                        self.ping(peer, role, ping.loud, out);
+                    }
                 }
             }
             // While peers are being started one by one, it may not be up yet.
@@ -60,8 +64,7 @@ impl Ring {
     }
 
     /// Another peer says that `peer` does not answer it. One that looks after that peer, or after this one, is believed
-    /// after one ping. A ping may take a while to be missed; where a peer is gone from a machine that is up, a
-    /// connection is refused at once.
+    /// after one ping, and that may take a while to be missed: so it is asked over a connection too.
     pub(super) fn on_abrupt(&mut self, from: &Incoming, peer: &Peer, out: &mut Vec<Effect>) {
         let Some(known) = self.table.get(&peer.id) else { return };
         let Some(teller) = self.neighbour(from) else { return self.check_on(known, out) };
@@ -75,7 +78,21 @@ impl Ring {
             self.vitals.tell(&known.id, DeathNews::ByNeighbour);
         }
         self.check_on(known, out);
-        self.ask_plain(known.into(), Request::FindNode { id: self.me.id }, QuestionFor::Tell, patience::ONCE, out);
+        self.connect(known, out);
+    }
+
+    /// A peer left a ping without an answer: the one before it tries to connect to it, the first time that it did. (In
+    /// the classroom its pings alone are counted.)
+    fn connect_once(&mut self, peer: Peer, out: &mut Vec<Effect>) {
+        let is_next = self.table.successors().first() == Some(&peer);
+        if is_next && self.options.variant == RingVariant::Chord && self.vitals.missed_once(&peer.id) {
+            self.connect(peer, out);
+        }
+    }
+
+    /// Asks a peer something over a connection: if it is gone from a machine that is up, that refuses it at once.
+    fn connect(&mut self, peer: Peer, out: &mut Vec<Effect>) {
+        self.ask_plain(peer.into(), Request::FindNode { id: self.me.id }, QuestionFor::Tell, patience::ONCE, out);
     }
 
     /// The peer `teller` told its neighbours. If it does not know of a death yet, and is one of those that believe us,

@@ -8,7 +8,8 @@
 //!
 //! A peer is dead once it left pings without an answer for [`SILENCE`], in which dozens of datagrams go out: so long no
 //! chance lasts with a tenth of all datagrams lost, and no stop of a process that was swapped out. So is one that
-//! refuses a connection. One ping adds at most [`PING_SILENCE`]: this peer may have been stopped itself, and a minute
+//! refuses a connection, as a machine does at once whose peer was killed: after the first ping without an answer one is
+//! tried. One ping adds at most [`PING_SILENCE`]: this peer may have been stopped itself, and a minute
 //! that it did not run is no minute's silence of the other (Dadgar, Phillips and Currey, "Lifeguard", 2018: it is slow
 //! observers who take the living for dead). Who is told of a death by a peer that looked after the dead one believes it
 //! after one ping.
@@ -155,6 +156,11 @@ impl Vitals {
             RingVariant::Chord => health.told.is_some() || health.silent >= SILENCE,
             RingVariant::Classroom => health.missed >= MISSES,
         }
+    }
+
+    /// Whether one ping since the last sign of life failed, and no more.
+    pub(super) fn missed_once(&self, id: &Id) -> bool {
+        self.health.get(id).is_some_and(|health| health.missed == 1)
     }
 
     /// This peer was stopped: nobody was silent meanwhile.
