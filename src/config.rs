@@ -54,6 +54,9 @@ pub const MIN_TIMEOUT: Duration = Duration::from_millis(25);
 /// The most time an answer is waited for before the request is sent again.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// A connection that has not come about after this long is late: what is to go over it may go another way as well.
+pub const LATE_CONNECTION: Duration = FIRST_TIMEOUT;
+
 /// Addresses whose round trip is remembered.
 pub const RTT_MEMORY: usize = 4096;
 

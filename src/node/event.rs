@@ -12,11 +12,13 @@ use crate::name::FileName;
 use crate::peer::Peer;
 use crate::wire::{Message, Via};
 
-/// Why a message over TCP was not delivered.
+/// Why a message over TCP was not delivered, or is not yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Obstacle {
     /// The other machine refused the connection: no peer listens at that address any more.
     Refused,
+    /// No connection yet: it is late, and the message goes over it should it come about. What comes of it is told.
+    Delay,
     /// No connection in time. Its first datagrams may have been lost by chance, so that alone means little.
     Silence,
     /// Too many messages wait for that peer already. That says nothing about the peer: any stranger can make us send it
@@ -59,7 +61,7 @@ pub enum Event {
         /// The message.
         message: Message,
     },
-    /// A message that was to go over TCP could not be delivered.
+    /// A message that was to go over TCP could not be delivered, or cannot yet.
     Undeliverable {
         /// The address it was for.
         to: SocketAddr,

@@ -335,7 +335,8 @@ impl Node {
     }
 
     /// A message met an obstacle. If that may be chance, pings tell whether the peer is gone; until they do, what is
-    /// passed on is sent again. Our own requests are repeated anyway, and a peer that misses an answer asks again.
+    /// passed on is sent again, unless it [went around](Request::goes_around) that peer once the connection was late.
+    /// Our own requests are repeated anyway, and a peer that misses an answer asks again.
     fn on_obstacle(&mut self, to: SocketAddr, message: Message, obstacle: Obstacle) {
         if obstacle == Obstacle::Refused {
             let (delivery, forwarded) = self.desk.exchange.on_undeliverable(message);
@@ -343,19 +344,24 @@ impl Node {
             return self.desk.tell_overlay(Cause::Undeliverable { addr: to, forwarded });
         }
         let Body::Request(request) = message.body else { return };
-        if obstacle == Obstacle::Crowd {
-            return;
-        }
-        self.desk.suspect(to);
-        self.desk.exchange.on_no_connection(to).into_iter().for_each(|delivery| self.deliver(delivery));
+        let deliveries = match obstacle {
+            Obstacle::Refused | Obstacle::Crowd => return,
+            Obstacle::Delay => Vec::from_iter(self.desk.exchange.on_delay(to, message.magic)),
+            Obstacle::Silence => {
+                self.desk.suspect(to);
+                self.desk.exchange.on_no_connection(to)
+            }
+        };
+        deliveries.into_iter().for_each(|delivery| self.deliver(delivery));
         if request.origin().is_none_or(|origin| self.desk.is_me(origin)) {
             return;
         }
-        if self.desk.knows(&to) {
-            self.desk.exchange.forward(to, message.magic, request);
-        } else {
-            let forwarded = Some((message.magic, request));
-            self.desk.tell_overlay(Cause::Undeliverable { addr: to, forwarded });
+        match (obstacle, request.goes_around() || !self.desk.knows(&to)) {
+            (Obstacle::Delay, true) => {
+                self.desk.tell_overlay(Cause::Detour { addr: to, magic: message.magic, request: &request });
+            }
+            (Obstacle::Silence, false) => self.desk.exchange.forward(to, message.magic, request),
+            _ => {}
         }
     }
 

@@ -325,7 +325,8 @@ pub enum Cause<'a> {
     Late {
         /// The tag of the question.
         tag: Tag,
-        /// So many datagrams are without an answer that the peer is to be doubted.
+        /// So many datagrams are without an answer that the peer is to be doubted; or the connection over which the
+        /// question is to go is late.
         doubtful: bool,
     },
     /// A question of the overlay's has no answer: no response to any try, an error, or the peer could not be reached.
@@ -345,8 +346,17 @@ pub enum Cause<'a> {
         /// The address that was asked.
         addr: SocketAddr,
     },
-    /// A message could not be delivered over TCP: nobody listens at `addr`, or it is silent and
-    /// no known peer's.
+    /// A request that this peer only passed on ([`Effect::Forward`]) waits for a connection to `addr` that is late, and
+    /// need not wait for it. The peer there may live.
+    Detour {
+        /// The address that the message was for.
+        addr: SocketAddr,
+        /// The magic of the request.
+        magic: u64,
+        /// The request that was to be sent.
+        request: &'a Request,
+    },
+    /// A message could not be delivered over TCP: nobody listens at `addr`.
     Undeliverable {
         /// The address that the message was for.
         addr: SocketAddr,

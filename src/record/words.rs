@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::node::{Action, Event, Notice};
+use crate::node::{Action, Event, Notice, Obstacle};
 use crate::wire::Message;
 
 /// Names by which a reader tells peers and messages apart.
@@ -115,7 +115,10 @@ impl Names {
         match event {
             Event::Start { .. } => "starts".to_owned(),
             Event::Message { from, message, .. } => format!("{}→ {}", self.peer(from), self.message(message)),
-            Event::Undeliverable { to, message, .. } => format!("×{} {}", self.peer(to), self.message(message)),
+            Event::Undeliverable { to, message, obstacle } => {
+                let sign = if *obstacle == Obstacle::Delay { '…' } else { '×' };
+                format!("{sign}{} {}", self.peer(to), self.message(message))
+            }
             Event::NoWay { to, .. } => format!("no way to {}", self.peer(to)),
             Event::Validated { addr } => format!("connected to {}", self.peer(addr)),
             Event::Command { id, command } => format!("command {id}: {}", said(command)),

@@ -2,20 +2,29 @@
 //!
 //! The node never waits for a connection, so each peer it talks to has a thread here with a queue of its own. A message
 //! that cannot be delivered comes back to the node as [`Event::Undeliverable`]: on the ring that is how a dead
-//! neighbour is noticed at once, where its machine is up and refuses the connection. Nothing is ever received on these
+//! neighbour is noticed at once, where its machine is up and refuses the connection. While a connection is late, the
+//! node is told of each request that waits for it, which may go another way meanwhile; and if it does not come about,
+//! all that wait come back. Nothing is ever received on these
 //! connections (answers come over the other side's own link), so one that turns readable was closed. A link without
 //! work for a while ends.
 
-use std::collections::HashMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, Write};
+use std::iter;
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
+use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, SendError, Sender};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::Socket;
 
 use super::channels::LINES;
 use super::descriptors::ConnectionShares;
@@ -25,6 +34,7 @@ use super::sockets::outgoing;
 use super::tcp_serve::IDLE_LIMIT;
 use super::threads::{Roster, Worker, message as said};
 use super::{Role, fault};
+use crate::config::LATE_CONNECTION;
 use crate::gauges;
 use crate::node::{Event, Obstacle};
 use crate::peer::Peer;
@@ -37,6 +47,9 @@ const QUEUE_ANSWERS: usize = 64;
 
 /// A peer that does not take a connection within this time cannot be reached.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+
+/// While a connection is late, what came to wait for it is looked at this often.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// A link without work ends after this long, before the other side closes the connection.
 const IDLE: Duration = IDLE_LIMIT.checked_div(2).expect("two is not zero");
@@ -162,7 +175,8 @@ impl Links {
         let waiting = Arc::new(WaitingMessages(AtomicUsize::new(1)));
         let idle = if answering { self.idle_answering } else { self.idle };
         let (keys, waits) = (self.keys.clone(), Arc::clone(&waiting));
-        let line = LinkEnd { dialect: self.dialect, me: self.me, keys, to, idle, waiting: waits, messages };
+        let held = RefCell::default();
+        let line = LinkEnd { dialect: self.dialect, me: self.me, keys, to, idle, waiting: waits, messages, held };
         let events = self.events.clone();
         let thread = self.roster.spawn_another(Role::Link, self.next, move || line.run(&events))?;
         self.links.insert(to, Link { queue, waiting, thread, answering });
@@ -184,11 +198,17 @@ struct LinkEnd {
     idle: Duration,
     waiting: Arc<WaitingMessages>,
     messages: Receiver<Outbound>,
+    /// Messages that wait for a late connection, of which the node was told.
+    held: RefCell<VecDeque<Outbound>>,
 }
 
 impl LinkEnd {
     /// The next message; none once the link has nothing to do any more.
     fn next(&self) -> Option<Outbound> {
+        if let Some(outbound) = self.held.borrow_mut().pop_front() {
+            self.waiting.take();
+            return Some(outbound);
+        }
         loop {
             match gauges::wait(|| self.messages.recv_timeout(self.idle)) {
                 Ok(outbound) => {
@@ -204,34 +224,72 @@ impl LinkEnd {
     }
 
     fn run(&self, events: &Post) {
-        let to = self.to;
-        let mut connection = None;
-        let mut text = Vec::new();
+        let (mut connection, mut text) = (None, Vec::new());
+        let mut failed = None;
         while let Some((message, from)) = self.next() {
             text.clear();
-            self.dialect.encode(&message, &self.me, to, &mut text);
+            self.dialect.encode(&message, &self.me, self.to, &mut text);
+            let told = Cell::new(false);
+            let late = || self.tell_of_delay(events, &message, &told);
+            if failed == Some(Obstacle::Silence) {
+                // So will the next one be.
+                late();
+            }
             // A fault of ours in one delivery is no reason to lose what waits behind it.
-            let delivery =
-                catch_unwind(AssertUnwindSafe(|| deliver((to, from), self.keys.as_deref(), &mut connection, &text)));
-            let obstacle = match delivery {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => {
-                    log::debug!("{to} cannot be reached: {error}");
-                    let refused = error.kind() == io::ErrorKind::ConnectionRefused;
-                    Some(if refused { Obstacle::Refused } else { Obstacle::Silence })
-                }
-                Err(panic) => {
-                    log::error!("a message to {to} was not sent, by a fault of kadring: {}", said(&*panic));
-                    // It says nothing about the other side.
-                    Some(Obstacle::Crowd)
-                }
-            };
-            if let Some(obstacle) = obstacle {
-                connection = None;
-                if events.send(Event::Undeliverable { to, message, obstacle }).is_err() {
+            let delivery = catch_unwind(AssertUnwindSafe(|| {
+                deliver((self.to, from), self.keys.as_deref(), &mut connection, &text, &late)
+            }));
+            failed = self.obstacle(delivery);
+            let Some(obstacle) = failed else { continue };
+            connection = None;
+            let mut back = vec![message];
+            if obstacle == Obstacle::Silence {
+                self.tell_of_delay(events, &back[0], &told);
+                back.extend(iter::from_fn(|| self.held.borrow_mut().pop_front()).map(|(held, _)| {
+                    self.waiting.take();
+                    held
+                }));
+            }
+            for message in back {
+                if events.send(Event::Undeliverable { to: self.to, message, obstacle }).is_err() {
                     return;
                 }
             }
+        }
+    }
+
+    /// What kept a message from being delivered.
+    fn obstacle(&self, delivery: thread::Result<io::Result<()>>) -> Option<Obstacle> {
+        match delivery {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => {
+                log::debug!("{} cannot be reached: {error}", self.to);
+                let refused = error.kind() == io::ErrorKind::ConnectionRefused;
+                Some(if refused { Obstacle::Refused } else { Obstacle::Silence })
+            }
+            Err(panic) => {
+                log::error!("a message to {} was not sent, by a fault of kadring: {}", self.to, said(&*panic));
+                // It says nothing about the other side.
+                Some(Obstacle::Crowd)
+            }
+        }
+    }
+
+    /// The connection is late: tells the node of each request that waits for it, the first of them once.
+    fn tell_of_delay(&self, events: &Post, first: &Message, told: &Cell<bool>) {
+        let tell = |message: &Message| {
+            if matches!(message.body, Body::Request(_)) {
+                let message = message.clone();
+                // Where the node is gone this thread finds out by what it gives back.
+                _ = events.send(Event::Undeliverable { to: self.to, message, obstacle: Obstacle::Delay });
+            }
+        };
+        if !told.replace(true) {
+            tell(first);
+        }
+        for outbound in self.messages.try_iter() {
+            tell(&outbound.0);
+            self.held.borrow_mut().push_back(outbound);
         }
     }
 }
@@ -244,11 +302,13 @@ impl Drop for LinkEnd {
 }
 
 /// Sends a line over the kept connection, or over a fresh one if there is none, it leaves from elsewhere or was closed.
+/// A fresh one may be `late`, which is said again and again.
 fn deliver(
     (to, from): (SocketAddr, Option<IpAddr>),
     keys: Option<&Keyring>,
     connection: &mut Option<KeptConnection>,
     text: &[u8],
+    late: &dyn Fn(),
 ) -> io::Result<()> {
     fault::point(Role::Link);
     if let Some(kept) = connection.take_if(|(kept, leaves_from)| *leaves_from == from && is_open(kept.tcp())) {
@@ -257,18 +317,39 @@ fn deliver(
             return Ok(());
         }
     }
-    let fresh = Stream::open(to, keys, CONNECT_LIMIT, || connect(to, from).map(Arc::new))?;
+    let fresh = Stream::open(to, keys, CONNECT_LIMIT, || connect(to, from, late).map(Arc::new))?;
     let (fresh, _) = &*connection.insert((fresh, from));
     (&mut &*fresh).write_all(text)
 }
 
-fn connect(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
+fn connect(to: SocketAddr, from: Option<IpAddr>, late: &dyn Fn()) -> io::Result<TcpStream> {
     // Lines are short, and nothing tells whether they come: where nobody cuts packets, they leave in small ones.
     let socket = outgoing(to, from, to.is_ipv6())?;
-    socket.connect_timeout(&to.into(), CONNECT_LIMIT)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&to.into()) {
+        Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => return Err(error),
+        _ => {}
+    }
+    let glances = (CONNECT_LIMIT - LATE_CONNECTION).as_millis() / GLANCE.as_millis();
+    let mut waits = iter::once(LATE_CONNECTION).chain(iter::repeat_n(GLANCE, glances as usize));
+    while !is_decided(&socket, waits.next().ok_or(io::ErrorKind::TimedOut)?)? {
+        late();
+    }
+    socket.take_error()?.map_or(Ok(()), Err)?;
+    socket.set_nonblocking(false)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_write_timeout(Some(CONNECT_LIMIT))?;
     Ok(socket.into())
+}
+
+/// Whether it is known within `wait` what becomes of a connection.
+fn is_decided(socket: &Socket, wait: Duration) -> io::Result<bool> {
+    let mut ready = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
+    let wait = PollTimeout::try_from(wait).map_err(io::Error::other)?;
+    match poll(&mut ready, wait) {
+        Err(Errno::EINTR) => Ok(false),
+        polled => Ok(polled? > 0),
+    }
 }
 
 /// Whether the other side still has the connection open. It sends nothing but its end.
@@ -340,6 +421,33 @@ mod tests {
     }
 
     #[test]
+    fn each_request_that_waits_for_a_late_connection_is_told_of_soon_and_all_come_back_if_none_comes_about() {
+        // Nobody accepts and there is no room for more: the system swallows what else comes, as a firewall does.
+        let listener = Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(0).unwrap();
+        let to = listener.local_addr().unwrap().as_socket().unwrap();
+        let full = Duration::from_millis(200);
+        let crowd: Vec<_> = (0..4).map(|_| TcpStream::connect_timeout(&to, full)).collect();
+        assert!(crowd.iter().any(Result::is_err), "it is full");
+        let me = Peer::new(Id::from_u64(1), SocketAddr::from(([127, 0, 0, 1], 9)));
+        let (leave, _leaving) = crossbeam_channel::bounded(1);
+        let (events, undelivered) = crossbeam_channel::unbounded();
+        let mut links = Links::new(Dialect::Ring, me, None, Post::new(events, None), Roster::new(&me.id, leave));
+        for magic in 0..3 {
+            links.send(to, None, Message::request(magic, Source::member(me.id, me.addr), Request::Ping)).unwrap();
+        }
+        let next = |limit| match undelivered.recv_timeout(limit).expect("it is told").event {
+            Event::Undeliverable { message, obstacle, .. } => (message.magic, obstacle),
+            other => panic!("{other:?}"),
+        };
+        let soon: Vec<_> = (0..3).map(|_| next(Duration::from_secs(1))).collect();
+        assert_eq!(soon, [0, 1, 2].map(|magic| (magic, Obstacle::Delay)));
+        let end: Vec<_> = (0..3).map(|_| next(CONNECT_LIMIT * 2)).collect();
+        assert_eq!(end, [0, 1, 2].map(|magic| (magic, Obstacle::Silence)));
+    }
+
+    #[test]
     fn a_line_leaves_from_the_address_that_was_asked() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let to = listener.local_addr().unwrap();
@@ -347,7 +455,7 @@ mod tests {
         let mut held = Vec::new();
         // The last one is not ours, so the system chooses.
         for from in [Some([127, 0, 0, 2]), None, Some([127, 0, 0, 3]), Some([192, 0, 2, 1])] {
-            deliver((to, from.map(IpAddr::from)), None, &mut connection, b"line\n").unwrap();
+            deliver((to, from.map(IpAddr::from)), None, &mut connection, b"line\n", &|| {}).unwrap();
             let (stream, came_from) = listener.accept().unwrap();
             let expected = from.filter(|ip| ip[0] == 127).unwrap_or([127, 0, 0, 1]);
             assert_eq!(came_from.ip(), IpAddr::from(expected));

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::node::Event;
 use crate::node::job::JobId;
+use crate::node::{Event, Obstacle};
 use crate::time::Time;
 
 /// No line is under way for longer, however long its receiver's clock stands still.
@@ -40,7 +40,9 @@ impl Debts {
             Event::JobDone { job, .. } => {
                 self.jobs.remove(job);
             }
-            Event::Undeliverable { to, message, .. } => self.arrived(*to, message.magic),
+            Event::Undeliverable { to, message, obstacle } if *obstacle != Obstacle::Delay => {
+                self.arrived(*to, message.magic);
+            }
             _ => {}
         }
     }

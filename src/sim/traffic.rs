@@ -11,7 +11,7 @@ use super::network;
 use super::sabotage::SabotageKind;
 use super::work::{self, SimJob, SimWorker};
 use super::world::{PlannedEvent, SimEvent, World, destination};
-use crate::config::{FLOWS_FROM, MAX_JOBS};
+use crate::config::{FLOWS_FROM, LATE_CONNECTION, MAX_JOBS};
 use crate::id::Key;
 use crate::node::job::{
     Holder, Job, JobError, JobErrorKind, JobId, NamedJob, Outcome, Resolution, Slot, Version, resolve,
@@ -91,6 +91,14 @@ impl World {
             let what = || format!("{} to {to} cannot be delivered, and it is not told", words::said(&message.body));
             return self.did_wrong(from, what);
         }
+        let asks = matches!(message.body, Body::Request(_));
+        if asks && obstacle == Obstacle::Silence {
+            self.tell_of_obstacle(from, to, message.clone(), Obstacle::Delay, LATE_CONNECTION);
+        }
+        self.tell_of_obstacle(from, to, message, obstacle, after);
+    }
+
+    fn tell_of_obstacle(&mut self, from: usize, to: SocketAddr, message: Message, obstacle: Obstacle, after: Duration) {
         let life = Some(self.peers[from].life);
         let what = SimEvent::Told(Box::new(Event::Undeliverable { to, message, obstacle }));
         self.plan(self.now + after, PlannedEvent { slot: from as u32, life, what });

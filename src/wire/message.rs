@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::ring::{RingRequest, RingResponse};
+use super::ring::{RingRequest, RingResponse, Routed};
 use super::summary::{Difference, Range, Summary};
 use crate::id::{Id, Key};
 use crate::lease::{Lease, LeaseNews};
@@ -308,6 +308,12 @@ impl Request {
             Self::Ring(RingRequest::Routed { route, .. }) => Some(&route.origin),
             _ => None,
         }
+    }
+
+    /// Whether it goes past a peer that cannot be connected to, even where that is the one responsible. A named file
+    /// may well be there, or belong there.
+    pub const fn goes_around(&self) -> bool {
+        matches!(self, Self::Ring(RingRequest::Routed { what: Routed::Lookup { .. }, .. }))
     }
 
     /// Has the answer tell who passed the request on, if it travels from peer to peer.

@@ -189,9 +189,10 @@ impl World {
             }
             Step::Fails { said } => {
                 let Some((to, message)) = self.asked.pop() else { return };
-                let obstacle = match said.number() % 3 {
+                let obstacle = match said.number() % 4 {
                     0 => kadring::node::Obstacle::Refused,
                     1 => kadring::node::Obstacle::Silence,
+                    2 => kadring::node::Obstacle::Delay,
                     _ => kadring::node::Obstacle::Crowd,
                 };
                 self.handle(Event::Undeliverable { to, message, obstacle });

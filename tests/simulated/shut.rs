@@ -1,5 +1,5 @@
-//! Peers that pull what they are offered and that nobody can connect to, in virtual time: what they keep does not
-//! count.
+//! Peers that answer datagrams and that nobody can connect to, in virtual time: what they keep does not count, and on
+//! the ring nothing waits for them to pass it on.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use kadring::id::{Id, Key};
 use kadring::node::{Answer, Command, FailureKind, Source, Until};
 use kadring::overlay::OverlayKind;
+use kadring::sim::grown::{Shape, populate};
 use kadring::sim::{Rules, World};
 
 const COPIES: usize = 3;
@@ -26,6 +27,18 @@ fn network(seed: u64, peers: usize, shut: &[usize]) -> World {
         pass(&mut world, Duration::from_millis(500));
     }
     pass(&mut world, Duration::from_secs(30));
+    world
+}
+
+/// A ring of so many peers at rest, of which those in `shut` are behind a firewall from now on.
+fn ring(seed: u64, peers: usize, shut: &[usize]) -> World {
+    let kind = OverlayKind::Ring;
+    let mut rules = Rules::new(seed, Box::new(move |me, config, seed| kind.build(me, seed, config.guest)));
+    rules.config.replicas = COPIES;
+    let mut world = World::new(rules);
+    populate(&mut world, &Shape::usual(kind), peers, |_| {});
+    pass(&mut world, Duration::from_secs(60));
+    shut.iter().for_each(|slot| world.shut(*slot, true));
     world
 }
 
@@ -123,4 +136,48 @@ fn repair_finds_other_places_for_what_stands_behind_a_firewall() {
         let get = Command::Retrieve { source: Source::Key(key), dest, replace: false };
         assert_eq!(perform(&mut world, 1, get).0.verdict(), None);
     }
+}
+
+/// An eighth of a ring is behind a firewall: it lies on the way to the others' keys, and some keys are its own.
+#[test]
+fn a_lookup_on_the_ring_whose_way_leads_through_peers_that_cannot_be_connected_to_costs_no_second() {
+    const PEERS: usize = 64;
+    let shut: Vec<usize> = (1..PEERS).step_by(8).collect();
+    let mut world = ring(4, PEERS, &shut);
+    let mut open: Vec<Id> = (0..PEERS).filter(|slot| !shut.contains(slot)).map(|slot| world.peer(slot).id).collect();
+    open.sort_unstable();
+    let theirs: Vec<Key> = shut.iter().map(|slot| world.peer(*slot).id).collect();
+    let others = (0..40_u32).map(|n| Id::of(&n.to_be_bytes()));
+    let mut took = Vec::new();
+    for key in others.chain(theirs) {
+        let (answer, time) = perform(&mut world, 0, Command::Lookup { key });
+        let Answer::Lookup { peers, .. } = answer else { panic!("{answer:?}") };
+        let nearest = open.iter().find(|id| **id >= key).unwrap_or(&open[0]);
+        assert!(peers.iter().any(|peer| peer.id == *nearest), "{key}: {peers:?}");
+        took.push(time);
+    }
+    took.sort();
+    let (most, nearly_all) = (took[took.len() - 1], took[took.len() * 19 / 20]);
+    println!("a lookup takes {:?}, {nearly_all:?}, at most {most:?}", took[took.len() / 2]);
+    // Several of them may stand one after another.
+    assert!(nearly_all < Duration::from_secs(1) && most < Duration::from_secs(2), "{took:?}");
+}
+
+#[test]
+fn a_store_on_the_ring_beside_peers_that_cannot_be_connected_to_has_all_its_copies_in_a_second_or_little_more() {
+    let shut = [2, 5, 8, 11];
+    let mut world = ring(5, 16, &shut);
+    let mut took = Vec::new();
+    for n in 0..FILES {
+        let (_, copies, time) = store(&mut world, n, 0);
+        assert_eq!(copies, (COPIES, COPIES));
+        took.push(time);
+    }
+    let few: Vec<_> = open_copies(&world, &shut).into_iter().filter(|(_, copies)| *copies < COPIES).collect();
+    assert!(few.is_empty(), "{few:?}");
+    took.sort();
+    let (most, nearly_all) = (took[FILES - 1], took[FILES * 9 / 10]);
+    println!("a store takes {:?}, {nearly_all:?}, at most {most:?}", took[FILES / 2]);
+    // Each file is two blocks, one after the other.
+    assert!(nearly_all < Duration::from_secs(1) && most < Duration::from_millis(1500), "{took:?}");
 }

@@ -66,6 +66,19 @@ impl Exchange {
         }
     }
 
+    /// The connection over which the request `magic` is to go is late. What comes of it, if anybody need not wait.
+    pub(crate) fn on_delay(&mut self, to: SocketAddr, magic: u64) -> Option<Delivery> {
+        let waiting = self.pending.get(magic).filter(|waiting| waiting.to.addr == to)?;
+        match waiting.why {
+            SentFor::Overlay(tag, _) => Some(Delivery::Late { tag, sent: waiting.sent(), doubtful: true }),
+            SentFor::Offer { .. } if !self.uplink.stalls(self.now, &to) => {
+                self.on_idle(to);
+                Some(Delivery::Stalls(to))
+            }
+            _ => None,
+        }
+    }
+
     /// No connection to the peer at `to` came about in time, over which messages were to go. What comes of the offers
     /// that have waited for one for long: the first time it may be chance.
     pub(crate) fn on_no_connection(&mut self, to: SocketAddr) -> Vec<Delivery> {

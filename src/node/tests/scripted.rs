@@ -58,7 +58,12 @@ impl Overlay for Scripted {
                 let gone = self.set.iter().position(|peer| peer.addr == addr);
                 out.extend(gone.map(|at| Effect::PeerDown(self.set.remove(at))));
             }
-            Cause::Answer { .. } | Cause::Late { .. } | Cause::Alive { .. } | Cause::Silent { .. } | Cause::Tick => {}
+            Cause::Answer { .. }
+            | Cause::Late { .. }
+            | Cause::Alive { .. }
+            | Cause::Silent { .. }
+            | Cause::Detour { .. }
+            | Cause::Tick => {}
         }
     }
     fn next_tick(&self) -> Option<Time> {

@@ -303,17 +303,18 @@ fn who_says_that_no_connection_comes_about_or_cannot_pull_what_others_can_is_pas
     }
 }
 
-/// A question that `origin` sent on its way, as this node passes it on.
+/// A request for a file that `origin` sent on its way, as this node passes it on to the peer that should have it.
 fn passed_on(origin: Peer) -> Message {
-    let route = Route { origin, hops: 1, last: false, quiet: false, trail: None };
-    let request = Request::Ring(RingRequest::Routed { route, what: Routed::Lookup { key: key(1) } });
+    let route = Route { origin, hops: 1, last: true, quiet: false, trail: None };
+    let what = Routed::Request { file: "0001".parse().expect("four digits") };
+    let request = Request::Ring(RingRequest::Routed { route, what });
     Message::request(5, Sender::member(peer(0).id, peer(0).addr), request)
 }
 
 #[test]
 fn a_connection_that_comes_about_too_late_is_no_death() {
     let mut bench = Bench::new(Config::default(), 3, 0).start(&[]);
-    for obstacle in [Obstacle::Silence, Obstacle::Crowd] {
+    for obstacle in [Obstacle::Silence, Obstacle::Delay, Obstacle::Crowd] {
         for origin in [peer(0), peer(3)] {
             let message = passed_on(origin);
             let again = bench.does(Event::Undeliverable { to: peer(1).addr, message, obstacle });

@@ -360,6 +360,8 @@ impl Overlay for Kademlia {
             Cause::NoAnswer { tag, to } => self.on_failure(now, tag, to, out),
             Cause::Alive { addr } => self.on_alive(now, addr),
             Cause::Silent { addr } | Cause::Undeliverable { addr, .. } => self.on_silence(addr, out),
+            // Nothing is passed on.
+            Cause::Detour { .. } => {}
             Cause::Tick => self.on_tick(now, out),
         }
     }

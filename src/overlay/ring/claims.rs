@@ -140,7 +140,9 @@ impl Ring {
     fn nearer(&self, key: &Id, owner: &Peer, asked: &[SocketAddr]) -> Option<Peer> {
         let rank = |peer: &Peer| (peer.id < *key, peer.id);
         let is_other = |peer: &Peer| peer.addr != owner.addr && peer.id != self.me.id && rank(peer) <= rank(owner);
-        let doubted = |id: &Id| self.is_departing(id) || self.vitals.is_doubted(id) || self.vitals.is_awaited(id);
+        let vitals = &self.vitals;
+        let in_doubt = |id: &Id| vitals.is_doubted(id) || vitals.is_shunned(self.now, id) || vitals.is_awaited(id);
+        let doubted = |id: &Id| self.is_departing(id) || in_doubt(id);
         let mut nearer = self.table.clockwise(key).copied().take_while(is_other);
         nearer.find(|peer| !doubted(&peer.id)).filter(|peer| !asked.contains(&peer.addr))
     }

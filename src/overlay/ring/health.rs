@@ -55,6 +55,9 @@ pub(in crate::overlay) fn silence() -> [Duration; 2] {
     [SILENCE, SUCCESSOR_PING_EVERY + SILENCE + patience::silence(patience::QUESTION)]
 }
 
+/// Lookups go around a peer for so long to which a connection was late. The next one finds out once more.
+const SHUNNED: Duration = Duration::from_secs(10);
+
 /// Successors that the user named may take this long to start.
 const GIVEN_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -88,6 +91,8 @@ struct PeerHistory {
     unanswered: u32,
     /// A lookup was sent through it and no sign of life came in time: lookups go around it while it is checked.
     doubted: bool,
+    /// A connection to it was late: until when lookups go around it, whatever its pings show.
+    shunned_until: Option<Time>,
     /// The user named this peer and it never gave a sign of life: until when it may still be starting.
     given_until: Option<Time>,
     /// The address where it died or left, and until when that is held against what others say.
@@ -95,9 +100,9 @@ struct PeerHistory {
 }
 
 impl PeerHistory {
-    /// Forgets how the peer was until now, but not where it is dead.
+    /// Forgets how the peer was until now, but not where it is dead, and whether it can be connected to.
     fn begin_anew(&mut self, heard: Option<Time>) {
-        *self = Self { heard, dead: self.dead, ..Self::default() };
+        *self = Self { heard, dead: self.dead, shunned_until: self.shunned_until, ..Self::default() };
     }
 }
 
@@ -187,6 +192,16 @@ impl Vitals {
     /// Whether the peer is in [doubt](Self::doubt).
     pub(super) fn is_doubted(&self, id: &Id) -> bool {
         self.health.get(id).is_some_and(|health| health.doubted)
+    }
+
+    /// A connection to the peer is late: for a while lookups go around it.
+    pub(super) fn shun(&mut self, now: Time, id: &Id) {
+        self.of(id).shunned_until = Some(now + SHUNNED);
+    }
+
+    /// Whether a connection to the peer was late a moment ago.
+    pub(super) fn is_shunned(&self, now: Time, id: &Id) -> bool {
+        self.health.get(id).and_then(|health| health.shunned_until).is_some_and(|until| now < until)
     }
 
     /// A ping of the user's interval goes out.
@@ -285,6 +300,7 @@ impl Vitals {
         self.health.retain(|id, health| {
             health.dead = health.dead.filter(|(_, until)| *until > now);
             health.given_until = health.given_until.filter(|until| *until > now);
+            health.shunned_until = health.shunned_until.filter(|until| *until > now);
             if table.get(id).is_none() {
                 *health = PeerHistory { dead: health.dead, given_until: health.given_until, ..PeerHistory::default() };
             }

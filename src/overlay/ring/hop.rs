@@ -11,6 +11,9 @@
 //! A hop that answers the ping may pass nothing on all the same. Where the answer stays away for long, the lookup goes
 //! another way too, and that says nothing of the hop: a peer behind it may be the silent one.
 //!
+//! A peer to which a connection is late, as behind a firewall that lets datagrams through, is *shunned*: for some
+//! seconds lookups go around it, whatever it answers to pings.
+//!
 //! Doubt alone never makes this peer the owner of a key: where all others are in doubt, it may be this one that is cut
 //! off or was stopped.
 
@@ -54,9 +57,7 @@ impl Ring {
     pub(super) fn hop(&self, what: Routed, avoid: &[SocketAddr]) -> Hop {
         let key = key_of(what, self.me.id);
         match self.hop_over(&key, |peer| self.is_usable(peer, what, avoid)) {
-            Hop::Mine | Hop::Nowhere => {
-                self.hop_over(&key, |peer| !avoid.contains(&peer.addr) && !self.is_departing(&peer.id))
-            }
+            Hop::Mine | Hop::Nowhere => self.hop_over(&key, |peer| self.is_open(peer, what, avoid)),
             hop => hop,
         }
     }
@@ -73,7 +74,13 @@ impl Ring {
     /// goodbye it would only come back.
     fn is_usable(&self, peer: &Peer, what: Routed, avoid: &[SocketAddr]) -> bool {
         let doubted = matches!(what, Routed::Lookup { .. }) && self.vitals.is_doubted(&peer.id);
-        !doubted && !avoid.contains(&peer.addr) && !self.is_departing(&peer.id)
+        !doubted && self.is_open(peer, what, avoid)
+    }
+
+    /// What no connection brings to a peer is answered by the next that one can be brought to.
+    fn is_open(&self, peer: &Peer, what: Routed, avoid: &[SocketAddr]) -> bool {
+        let shunned = matches!(what, Routed::Lookup { .. }) && self.vitals.is_shunned(self.now, &peer.id);
+        !shunned && !avoid.contains(&peer.addr) && !self.is_departing(&peer.id)
     }
 
     /// Where something leads, if another peer believes that this one is responsible: back to the first peer known that

@@ -272,8 +272,16 @@ impl Ring {
         if let Some(peer) = self.table.at(&to) {
             self.bury(now, peer, out);
         }
-        if let Some((magic, Request::Ring(RingRequest::Routed { route, what }))) = forwarded {
-            self.pass_on_again(now, Relay { magic, route, what }.step_back(&self.me), to, out);
+        if let Some((magic, request)) = forwarded {
+            self.on_detour(now, to, (magic, &request), out);
+        }
+    }
+
+    /// What was passed on to the peer at `to` goes another way.
+    fn on_detour(&mut self, now: Time, to: SocketAddr, (magic, request): (u64, &Request), out: &mut Vec<Effect>) {
+        if let Request::Ring(RingRequest::Routed { route, what }) = request {
+            let relay = Relay { magic, route: route.clone(), what: *what };
+            self.pass_on_again(now, relay.step_back(&self.me), to, out);
         }
     }
 }
@@ -339,6 +347,12 @@ impl Overlay for Ring {
                 if let Some(peer) = self.table.at(&addr) {
                     self.check_on(peer, out);
                 }
+            }
+            Cause::Detour { addr, magic, request } => {
+                if let Some(peer) = self.table.at(&addr) {
+                    self.vitals.shun(now, &peer.id);
+                }
+                self.on_detour(now, addr, (magic, request), out);
             }
             Cause::Undeliverable { addr, forwarded } => {
                 self.forget_hop(addr);

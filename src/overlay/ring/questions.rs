@@ -284,6 +284,7 @@ impl Ring {
                 self.asked.insert(tag, QuestionFor::Tell);
                 self.on_silent_hop(now, to, sent, out);
             }
+            Some(&QuestionFor::Search(lookup)) if doubtful => self.search_around(now, lookup, tag, out),
             Some(&QuestionFor::Search(lookup)) => self.mind_late(now, lookup, tag, out),
             Some(QuestionFor::Nearer { peer, .. }) if doubtful => {
                 let to = Target::from(*peer);

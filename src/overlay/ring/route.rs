@@ -110,6 +110,15 @@ impl Ring {
         }
     }
 
+    /// The connection over which a search is to go its latest way is late: another way too.
+    pub(super) fn search_around(&mut self, now: Time, lookup: LookupId, tag: Tag, out: &mut Vec<Effect>) {
+        let Some(search) = self.searches.get(&lookup).filter(|search| search.latest == tag) else { return };
+        if let Some(late) = search.tried.last().and_then(|addr| self.table.at(addr)) {
+            self.vitals.shun(now, &late.id);
+        }
+        self.search_on(now, lookup, out);
+    }
+
     /// One way of a search brought no answer at all. A guest that never got one, whichever way it asked, is out of
     /// reach: answers come over connections that others make to it, and a firewall or a translated address keeps those
     /// out. To ask further would be in vain.
