@@ -132,7 +132,8 @@ impl<B: Backend> Performer<B> {
         let next = Owned { secrets: vec![new], copies, ..best };
         self.lay(&keys, &next)?;
         let ended = secrets.iter().copied().map(LeaseChange::Ended);
-        let answer = self.ask(Command::Lease { changes: each_of(&keys, ended), copies: before });
+        let answer =
+            self.ask(Command::Lease { changes: each_of(&keys, ended), listed: BTreeSet::new(), copies: before });
         if let Some(failure) = unheard(&answer) {
             return Err(failure);
         }
@@ -175,7 +176,8 @@ impl<B: Backend> Performer<B> {
         catalogue.end(&secrets).map_err(cannot)?;
         let ended = secrets.iter().copied().map(LeaseChange::Ended);
         let copies = meant.iter().filter_map(|entry| entry.lease.as_ref()).map(|lease| lease.copies).max();
-        let command = Command::Lease { changes: each_of(&keys, ended), copies: copies.unwrap_or(0) };
+        let (changes, copies) = (each_of(&keys, ended), copies.unwrap_or(0));
+        let command = Command::Lease { changes, listed: BTreeSet::new(), copies };
         let answer = self.ask(command);
         if let Some(failure) = unheard(&answer) {
             return Err(failure);
@@ -267,9 +269,17 @@ impl<B: Backend> Performer<B> {
             of_keys.entry(entry.key).or_default().push(entry);
         }
         let (mut changes, mut renewed, mut failures) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut listed, mut lists) = (BTreeSet::new(), BTreeSet::new());
         for (key, of_key) in of_keys {
             match self.parts(key, of_key.iter().any(|entry| entry.folder)) {
-                Ok(keys) => {
+                Ok(mut keys) => {
+                    match of_key.iter().find_map(|entry| entry.only_block()) {
+                        Some(block) => {
+                            keys.extend(block);
+                            listed.extend(keys.iter().copied());
+                        }
+                        None => lists.extend(keys.iter().copied()),
+                    }
                     let next: Vec<Entry> = of_key.into_iter().map(|entry| renewed_for(entry, lasting)).collect();
                     let leases: BTreeSet<Lease> = next.iter().flat_map(leases_of).collect();
                     let leases = leases.iter().copied();
@@ -279,7 +289,9 @@ impl<B: Backend> Performer<B> {
                 Err(failure) => failures.push(LineReply::of_file(key.to_string().into(), Answer::Failed(failure))),
             }
         }
-        (self.ask(Command::Lease { changes, copies: 0 }), renewed, failures)
+        // A file may hold the text of a list, and that list be a file of its own.
+        let listed = &listed - &lists;
+        (self.ask(Command::Lease { changes, listed, copies: 0 }), renewed, failures)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The commands that a user gives a peer.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -166,6 +167,9 @@ pub enum Command {
     Lease {
         /// Of each file, by its key, what has.
         changes: Vec<(Key, LeaseChange)>,
+        /// Keys among them of which no list has to be read: what they list is among them too.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        listed: BTreeSet<Key>,
         /// The copies that those asked for which end; 0 if as many as usual.
         #[serde(default, skip_serializing_if = "super::notice::is_zero")]
         copies: u8,

@@ -1,6 +1,6 @@
 //! What it costs to keep replica sets full, and how long it takes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::kind;
@@ -19,9 +19,9 @@ const BOTH: [OverlayKind; 2] = [OverlayKind::Kademlia, OverlayKind::Ring];
 const COPIES_A_SECOND: u32 = 1_000;
 
 /// A network whose blocks lie where they belong.
-struct KeepingNet {
-    world: World,
-    keys: Vec<Key>,
+pub(super) struct KeepingNet {
+    pub(super) world: World,
+    pub(super) keys: Vec<Key>,
     replicas: usize,
     kind: OverlayKind,
     /// Copies of the blocks that ask for a number themselves.
@@ -36,7 +36,7 @@ impl KeepingNet {
     }
 
     /// The same, of blocks that carry leases, told by their number.
-    fn with_leases(
+    pub(super) fn with_leases(
         kind: OverlayKind,
         peers: usize,
         blocks: u32,
@@ -48,7 +48,12 @@ impl KeepingNet {
     }
 
     /// The same, of these blocks, each with its lease.
-    fn with_blocks(kind: OverlayKind, peers: usize, blocks: Vec<(Vec<u8>, Option<Lease>)>, replicas: usize) -> Self {
+    pub(super) fn with_blocks(
+        kind: OverlayKind,
+        peers: usize,
+        blocks: Vec<(Vec<u8>, Option<Lease>)>,
+        replicas: usize,
+    ) -> Self {
         let config = Config { replicas, ..Config::default() };
         let make = Box::new(move |me, config: &Config, seed| kind.build(me, seed, config.guest));
         let mut world = World::new(Rules { config, checked: false, ..Rules::new(1, make) });
@@ -236,7 +241,7 @@ fn a_deleted_file_goes_from_all_holders_and_one_that_slept_does_not_bring_it_bac
         // Each block is a file of its own here.
         let changes = net.keys.iter().step_by(2).map(|key| (*key, LeaseChange::Ended(secret(0)))).collect();
         let by = net.world.up()[0];
-        net.world.command(by, Command::Lease { changes, copies: 0 });
+        net.world.command(by, Command::Lease { changes, listed: BTreeSet::new(), copies: 0 });
         net.pass(Duration::from_secs(30));
         net.world.start(asleep, &[by]);
         // It finds out when it compares, within the hour, and its own grace comes after that.
@@ -276,7 +281,7 @@ fn leases_end_by_themselves_and_a_renewed_one_does_not() {
         let mut net = KeepingNet::with_leases(kind, 6, 20, 3, lease);
         let renewed = Lease { id: secret(1).id(), until: until(9), copies: 3 };
         let changes = net.keys.iter().skip(1).step_by(2).map(|key| (*key, LeaseChange::Renewed(renewed))).collect();
-        net.world.command(0, Command::Lease { changes, copies: 0 });
+        net.world.command(0, Command::Lease { changes, listed: BTreeSet::new(), copies: 0 });
         net.pass(Duration::from_secs(4 * 3600));
         let kept =
             |net: &KeepingNet, n: usize| net.world.up().iter().any(|&slot| net.world.disk(slot).has(&net.keys[n]));
@@ -297,7 +302,8 @@ fn a_file_with_a_block_whose_holders_are_all_gone_is_not_called_renewed_or_delet
         let mut net = KeepingNet::with_blocks(kind, 9, blocks.collect(), 3);
         let (list, by) = (net.keys[40], net.world.up()[0]);
         let tell = |net: &mut KeepingNet, change| {
-            let command = net.world.command(by, Command::Lease { changes: vec![(list, change)], copies });
+            let changes = vec![(list, change)];
+            let command = net.world.command(by, Command::Lease { changes, listed: BTreeSet::new(), copies });
             let answered = net.world.run_until_answered(by, command, Duration::from_secs(60));
             assert_eq!(answered.map_err(|violation| violation.to_string()), Ok(true));
             let answer = net.world.take_answer(by, command).expect("it was answered");
@@ -374,7 +380,8 @@ fn another_number_of_copies_is_kept_from_then_on() {
         for (n, copies) in [(1, 6), (2, 2)] {
             net.world.command(0, Command::Lay { keys: vec![key], lease: lease(n + 1, copies) });
             net.pass(Duration::from_secs(60));
-            net.world.command(0, Command::Lease { changes: vec![(key, LeaseChange::Ended(secret(n)))], copies: 0 });
+            let changes = vec![(key, LeaseChange::Ended(secret(n)))];
+            net.world.command(0, Command::Lease { changes, listed: BTreeSet::new(), copies: 0 });
             net.copies.insert(key, usize::from(copies));
             net.pass(GRACE + Duration::from_secs(300));
             assert_eq!((net.missing(), net.surplus()), (0, 0), "{kind:?}: {copies} copies");

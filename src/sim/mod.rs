@@ -43,6 +43,8 @@ pub mod network;
 mod peers;
 pub mod plot;
 mod queue;
+#[cfg(test)]
+mod renewing;
 pub mod replay;
 pub mod repro;
 pub mod sabotage;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::file::ManifestEntry;
+use crate::file::tree::list_keys;
 use crate::id::{Id, Key};
 use crate::lease::{Lease, Secret, UnixTime};
 use crate::path_text;
@@ -91,6 +93,12 @@ impl Owned {
 }
 
 impl Entry {
+    /// The block of a file that has but one, or none if it is empty; None if its list has to be read to know them.
+    pub(in crate::console) fn only_block(&self) -> Option<Option<Key>> {
+        let block = (self.bytes > 0).then_some(ManifestEntry { key: self.sha256, size: self.bytes });
+        (list_keys(block, self.sha256) == [self.key]).then_some(block.map(|block| block.key))
+    }
+
     /// The same; what ends the leases that the same file had before ends them too.
     pub(super) fn with_leases_of(mut self, before: Option<Self>) -> Self {
         let before = before.and_then(|before| before.lease);

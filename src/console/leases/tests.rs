@@ -8,6 +8,8 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::console::Screen;
+use crate::file::ManifestEntry;
+use crate::file::tree::list_keys;
 use crate::lease::LeaseId;
 use crate::node::Notice;
 use crate::runtime::ThreadsSeen;
@@ -207,4 +209,30 @@ fn a_file_that_was_deleted_while_it_was_stored_is_not_called_stored() {
     let refused = remember().unwrap_err();
     assert_eq!((refused.kind, refused.reason.contains("lease has ended")), (FailureKind::TimedOut, true));
     assert_eq!(catalogue.listed().unwrap(), []);
+}
+
+#[test]
+fn of_a_file_of_one_block_no_list_is_read_to_renew_it_unless_another_file_is_kept_in_that_list() {
+    let data = |bytes: &[u8]| ManifestEntry { key: Key::of(bytes), size: bytes.len() as u64 };
+    let stored = |name: &str, blocks: &[ManifestEntry], sha256| Entry {
+        key: *list_keys(blocks.iter().copied(), sha256).last().unwrap(),
+        bytes: blocks.iter().map(|block| block.size).sum(),
+        sha256,
+        ..entry(name, &drawn(Some(now() + 60)))
+    };
+    let (one, empty) = (data(b"one"), Key::of(b""));
+    let small = [stored("small", &[one], one.key), stored("empty", &[], empty)];
+    let large = stored("large", &[one, data(b"two")], Key::of(b"onetwo"));
+    // What has the large one's list for its text, as whoever stores a local manifest has.
+    let of_its_list = ManifestEntry { key: large.key, size: 9 };
+    let list = stored("its list", &[of_its_list], large.key);
+    let (_folder, _, performer) = bench(&[]);
+    let entries = [&small[..], &[large.clone(), list.clone()]].concat();
+    let (answer, renewed, failed) = performer.tell_holders(&entries, None);
+    assert!(matches!(answer, Answer::Leased { .. }) && (renewed.len(), failed.len()) == (4, 0));
+    let asked = performer.backend.0.lock().clone();
+    let [Command::Lease { changes, listed, .. }] = &asked[..] else { panic!("{asked:?}") };
+    let told: BTreeSet<Key> = changes.iter().map(|(key, _)| *key).collect();
+    assert_eq!(told, BTreeSet::from([small[0].key, one.key, small[1].key, large.key, list.key]));
+    assert_eq!(*listed, BTreeSet::from([small[0].key, one.key, small[1].key, list.key]));
 }

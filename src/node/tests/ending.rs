@@ -77,7 +77,7 @@ fn the_step_of_a_store_that_the_user_ends_is_ended_if_it_has_begun() {
 #[test]
 fn of_changes_of_leases_that_the_user_ends_no_list_is_read_any_more() {
     let (lease, change) = (lease(1, None), LeaseChange::Renewed(lease(1, None)));
-    let renews = Command::Lease { changes: vec![(key(1), change)], copies: 0 };
+    let renews = Command::Lease { changes: vec![(key(1), change)], listed: BTreeSet::new(), copies: 0 };
     for command in [renews, Command::Lay { keys: vec![key(1)], lease }] {
         let mut bench = Bench::new(Config { guest: true, ..Config::default() }, 1, 0).start(&[]);
         let given = |id| Event::Command { id, command: command.clone() };

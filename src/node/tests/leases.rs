@@ -161,7 +161,8 @@ fn a_renewal_that_the_own_disk_refuses_is_not_called_done() {
             ran: NOW,
         });
         let change = crate::node::LeaseChange::Renewed(lease(1, Some(NOW + 9 * HOUR)));
-        let command = crate::node::Command::Lease { changes: vec![(key(1), change)], copies: 0 };
+        let command =
+            crate::node::Command::Lease { changes: vec![(key(1), change)], listed: BTreeSet::new(), copies: 0 };
         let mut actions = bench.does(Event::Command { id: 1, command });
         let end = loop {
             let [(job, work)] = &jobs(&actions)[..] else { panic!("{actions:?}") };
@@ -187,7 +188,7 @@ fn who_was_late_when_a_block_was_looked_up_is_told_of_its_leases_all_the_same() 
     let overlay = super::scripted::Scripted { me: peer(0), set, holds: true, unreached: vec![peer(2)] };
     let mut bench = Bench::on(config, overlay).start(&[]);
     let change = crate::node::LeaseChange::Renewed(lease(1, Some(NOW + HOUR)));
-    let command = crate::node::Command::Lease { changes: vec![(key(1), change)], copies: 0 };
+    let command = crate::node::Command::Lease { changes: vec![(key(1), change)], listed: BTreeSet::new(), copies: 0 };
     let mut actions = bench.does(Event::Command { id: 1, command });
     let mut told = BTreeSet::new();
     while told.len() < 2 {

@@ -16,6 +16,7 @@ mod restraint;
 pub(crate) mod scripted;
 mod shares;
 mod slow;
+mod telling;
 mod turns;
 mod upkeep;
 

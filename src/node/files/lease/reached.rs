@@ -72,8 +72,9 @@ pub(super) struct Listener {
     /// The changes that it was told of, or is about to be.
     pub(super) known: BTreeSet<usize>,
     pub(super) due: VecDeque<usize>,
-    /// Requests without an answer.
+    /// Requests without an answer, and how many there may be.
     pub(super) asked: usize,
+    pub(super) at_a_time: usize,
     pub(super) silent: bool,
 }
 

@@ -19,13 +19,16 @@ use crate::node::job::Outcome;
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, FailureKind};
 use crate::node::part::{About, Answered, Found, Owner, Part, Reply, Ticket};
+use crate::node::refusal::Refusal;
 use crate::node::trouble::Trouble;
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{Request, Response};
 
-/// Requests to one peer without an answer, at most: each has something written down there.
-const AT_A_TIME: usize = 2;
+/// Requests to one peer without an answer, at first and at most: each has something written down there. One more is
+/// allowed with each that it answers, and half as many when it is busy.
+const AT_FIRST: usize = 2;
+const MOST_AT_A_TIME: usize = 16;
 
 /// Places all over the network in which peers are looked up that may hold anything. Each finds the peers nearest to it.
 const TOLD_PLACES: u8 = 64;
@@ -50,7 +53,7 @@ impl Part for LeaseChanges {
 
     fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
         let mut telling = match command {
-            Command::Lease { changes, copies } => Telling::of_files(desk, id, changes, copies),
+            Command::Lease { changes, listed, copies } => Telling::of_files(desk, id, changes, &listed, copies),
             Command::Disown { secrets } => Telling::disowning(desk, id, secrets),
             _ => return,
         };
@@ -85,8 +88,8 @@ struct Telling {
     walk: Walk,
     reached: Reached,
     heard: BTreeMap<SocketAddr, Listener>,
-    /// Requests, and notes of this peer's own, without an answer: who is told.
-    asked: BTreeMap<u64, SocketAddr>,
+    /// Requests, and notes of this peer's own, without an answer: who is told, and of which changes.
+    asked: BTreeMap<u64, (SocketAddr, Vec<usize>)>,
     /// What this peer will have [counted](Self::count) once it is written down.
     noting: BTreeMap<u64, (u32, u32)>,
     copies: u64,
@@ -118,10 +121,17 @@ impl Telling {
         }
     }
 
-    /// Tells of `changes`; of what ends there should be so many copies.
-    fn of_files(desk: &Desk, command: CommandId, changes: Vec<(Key, LeaseChange)>, copies: u8) -> Self {
+    /// Tells of `changes`, and reads no list that is among `listed`; of what ends there should be so many copies.
+    fn of_files(
+        desk: &Desk,
+        command: CommandId,
+        changes: Vec<(Key, LeaseChange)>,
+        listed: &BTreeSet<Key>,
+        copies: u8,
+    ) -> Self {
         let Concerns { changes, concerns, keys } = Concerns::new(&changes, desk.config().replicas, copies);
-        let queue = keys.into_iter().map(|(key, concern)| WalkItem::new(concern, (key, 0), true)).collect();
+        let queue =
+            keys.into_iter().map(|(key, concern)| WalkItem::new(concern, (key, 0), !listed.contains(&key))).collect();
         let mut telling = Self::new(desk, command, changes, concerns, queue);
         if !desk.config().guest {
             // What is kept here may be nobody else's business.
@@ -194,6 +204,7 @@ impl Telling {
             Reply::Answer(Answered { answer: Ok(Response::Leased { blocks, free }), .. }) => {
                 self.count(number, (blocks, free));
             }
+            Reply::Answer(Answered { answer: Err(Refusal::Busy), .. }) => self.was_busy(number),
             Reply::Answer(_) => self.was_silent(number),
             Reply::Silence { to, .. } => {
                 desk.suspect(to.addr);
@@ -225,7 +236,8 @@ impl Telling {
     }
 
     fn listener(&mut self, peer: Peer) -> &mut Listener {
-        let fresh = || Listener { peer, known: BTreeSet::new(), due: VecDeque::new(), asked: 0, silent: false };
+        let (known, due) = (BTreeSet::new(), VecDeque::new());
+        let fresh = || Listener { peer, known, due, asked: 0, at_a_time: AT_FIRST, silent: false };
         self.heard.entry(peer.addr).or_insert_with(fresh)
     }
 
@@ -233,14 +245,15 @@ impl Telling {
     fn go_on(&mut self, desk: &mut Desk) -> Flow {
         self.walk.go_on(desk, 0);
         let is_last = self.walk.rests();
-        let is_due = |listener: &&mut Listener| {
+        let is_due = |listener: &Listener| {
             let many = listener.due.len() >= MAX_LEASES;
-            listener.asked < AT_A_TIME && !listener.due.is_empty() && (is_last || many)
+            listener.asked < listener.at_a_time && !listener.due.is_empty() && (is_last || many)
         };
-        let due = self.heard.values_mut().filter(is_due).map(|listener| listener.peer.addr);
-        let due: Vec<SocketAddr> = due.collect();
-        for addr in due {
-            self.tell(desk, addr);
+        let due = self.heard.values().filter(|listener| is_due(listener)).map(|listener| listener.peer.addr);
+        for addr in due.collect::<Vec<SocketAddr>>() {
+            while self.heard.get(&addr).is_some_and(is_due) {
+                self.tell(desk, addr);
+            }
         }
         let all_told = self.heard.values().all(|listener| listener.due.is_empty());
         if !is_last || !all_told || !self.asked.is_empty() {
@@ -261,7 +274,7 @@ impl Telling {
     /// Tells a peer all that it is to hear.
     fn tell(&mut self, desk: &mut Desk, addr: SocketAddr) {
         let Some(listener) = self.heard.get_mut(&addr) else { return };
-        let (peer, mut news) = (listener.peer, LeaseNews::default());
+        let (peer, mut news, mut changes) = (listener.peer, LeaseNews::default(), Vec::new());
         let (number, ticket) = self.walk.next_ticket();
         while !news.is_full()
             && let Some(change) = listener.due.pop_front()
@@ -271,6 +284,7 @@ impl Telling {
                 LeaseChange::Ended(secret) => news.ended.push(secret),
             }
             self.reached.told(change, addr, number);
+            changes.push(change);
         }
         if !desk.is_me(&peer) {
             desk.ask(ticket, peer, Request::Lease(news));
@@ -280,12 +294,14 @@ impl Telling {
             desk.note(ticket, Urgency::Own, notes);
         }
         listener.asked += 1;
-        self.asked.insert(number, addr);
+        self.asked.insert(number, (addr, changes));
     }
 
     /// A peer has heard, and has so many of the blocks; so many of them nobody wants any more.
     fn count(&mut self, number: u64, (blocks, free): (u32, u32)) {
-        self.heard(number);
+        if let Some((listener, _)) = self.heard(number) {
+            listener.at_a_time = (listener.at_a_time + 1).min(MOST_AT_A_TIME);
+        }
         self.reached.heard(number, blocks);
         self.copies += u64::from(blocks);
         self.free += u64::from(free);
@@ -293,13 +309,25 @@ impl Telling {
 
     /// A peer has not heard what it was told under this number.
     fn was_silent(&mut self, number: u64) {
-        self.heard(number).into_iter().for_each(|listener| listener.silent = true);
+        self.heard(number).into_iter().for_each(|(listener, _)| listener.silent = true);
     }
 
-    /// A peer has heard, or did not answer.
-    fn heard(&mut self, number: u64) -> Option<&mut Listener> {
-        let listener = self.heard.get_mut(&self.asked.remove(&number)?)?;
+    /// A peer has too much to do for what it was told under this number: it hears it once more, after what else it was
+    /// told. Who is busy with that alone is not told any more.
+    fn was_busy(&mut self, number: u64) {
+        let Some((listener, changes)) = self.heard(number) else { return };
+        listener.silent |= listener.asked == 0;
+        if listener.asked > 0 {
+            listener.at_a_time = (listener.at_a_time / 2).max(1);
+            listener.due.extend(changes);
+        }
+    }
+
+    /// A peer has heard, or did not answer; with it, what it was told.
+    fn heard(&mut self, number: u64) -> Option<(&mut Listener, Vec<usize>)> {
+        let (addr, changes) = self.asked.remove(&number)?;
+        let listener = self.heard.get_mut(&addr)?;
         listener.asked -= 1;
-        Some(listener)
+        Some((listener, changes))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::window::LookupWindow;
 use crate::id::Key;
 use crate::node::command::CommandId;
 use crate::node::desk::Desk;
@@ -10,9 +11,7 @@ use crate::node::jobs::Urgency;
 use crate::node::part::{About, Found, Owner, Reply, Ticket};
 use crate::overlay::{Goal, LookupId};
 use crate::peer::Peer;
-
-/// Blocks that are looked up at a time.
-const WINDOW: usize = 32;
+use crate::time::Time;
 
 /// A walk, of one command of this part.
 pub(super) struct Walk {
@@ -21,6 +20,7 @@ pub(super) struct Walk {
     /// What is left to look up, the next one first.
     queue: VecDeque<WalkItem>,
     running: BTreeMap<u64, WalkItem>,
+    window: LookupWindow,
     /// The last number given to anything of this command.
     last: u64,
     /// Lists that could not be read.
@@ -36,7 +36,8 @@ pub(super) struct WalkItem {
     size: u32,
     /// It may be a list, and is read.
     is_list: bool,
-    lookup: Option<LookupId>,
+    /// The lookup under way, and when it began.
+    lookup: Option<(LookupId, Time)>,
     /// Peers that may give the list.
     holders: VecDeque<Peer>,
     /// All was told, and it is not known who has it.
@@ -57,7 +58,8 @@ pub(super) enum Walked {
 
 impl Walk {
     pub(super) fn new(owner: Owner, command: CommandId, queue: VecDeque<WalkItem>) -> Self {
-        Self { owner, command, queue, running: BTreeMap::new(), last: 0, unread: 0 }
+        let (running, window) = (BTreeMap::new(), LookupWindow::default());
+        Self { owner, command, queue, running, window, last: 0, unread: 0 }
     }
 
     /// A number that nothing else of this command has, and the ticket with it.
@@ -87,12 +89,12 @@ impl Walk {
 
     /// Looks up what can be looked up now, while `beside` blocks wait for something else.
     pub(super) fn go_on(&mut self, desk: &mut Desk, beside: usize) {
-        while self.running.len() + beside < WINDOW
+        while self.window.admits(self.running.len(), beside)
             && let Some(mut item) = self.queue.pop_front()
         {
             let (number, ticket) = self.next_ticket();
             let goal = if item.is_doubtful { Goal::Holders } else { Goal::Peers };
-            item.lookup = Some(desk.look_up(ticket, item.key, goal));
+            item.lookup = Some((desk.look_up(ticket, item.key, goal), desk.now()));
             self.running.insert(number, item);
         }
     }
@@ -118,7 +120,7 @@ impl Walk {
 
     fn on_holder(&mut self, desk: &mut Desk, number: u64, by: Peer) -> Walked {
         let Some(WalkItem { concern, lookup, .. }) = self.running.remove(&number) else { return Walked::Nothing };
-        lookup.into_iter().for_each(|lookup| desk.cancel_lookup(lookup));
+        lookup.into_iter().for_each(|(lookup, _)| desk.cancel_lookup(lookup));
         Walked::Held { concern, by }
     }
 
@@ -129,7 +131,9 @@ impl Walk {
             self.running.remove(&number);
             return Walked::Missing;
         }
-        item.lookup = None;
+        if let Some((_, began)) = item.lookup.take() {
+            self.window.on_over(desk.now().since(began));
+        }
         if item.is_list {
             item.holders.extend(found.peers.iter().filter(|peer| !desk.is_me(peer)));
             if desk.holds(&item.key) {
@@ -172,7 +176,7 @@ impl Walk {
 
     /// Ends it early: nothing is looked up or read any more.
     pub(super) fn end(&self, desk: &mut Desk) {
-        self.running.values().filter_map(|item| item.lookup).for_each(|lookup| desk.cancel_lookup(lookup));
+        self.running.values().filter_map(|item| item.lookup).for_each(|(lookup, _)| desk.cancel_lookup(lookup));
         desk.drop_jobs(|ticket| self.running.keys().any(|number| *ticket == self.ticket(*number)));
     }
 }
