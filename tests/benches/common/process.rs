@@ -156,9 +156,21 @@ impl PeerProcess {
     /// Starts a peer that keeps its data under `data`, joins through `bootstrap`, and takes these further `options`;
     /// it is ready when this returns.
     pub(crate) fn start(data: &Path, bootstrap: Option<SocketAddr>, options: &[&str]) -> io::Result<Self> {
+        Self::start_in("", data, bootstrap, options)
+    }
+
+    /// The same where of a hundred datagrams so many get lost, leave twice and leave late: `weather` says it, as in
+    /// `30,10,20`. That is for builds with debug assertions.
+    pub(crate) fn start_in(
+        weather: &str,
+        data: &Path,
+        bootstrap: Option<SocketAddr>,
+        options: &[&str],
+    ) -> io::Result<Self> {
         fs::create_dir_all(data)?;
         let log = data.with_extension("log");
         let mut command = kadring();
+        command.env("KADRING_WEATHER", weather);
         command.args(["peer", "--bind", "127.0.0.1", "--port", "0", "--json", "--exit-on-eof", "--data"]).arg(data);
         if let Some(bootstrap) = bootstrap {
             command.arg("--bootstrap").arg(bootstrap.to_string());

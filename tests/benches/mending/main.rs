@@ -1,15 +1,19 @@
 //! How soon real peers on loopback mend what deaths, newcomers and departures broke, and at what cost.
 //!
 //! `cargo bench --bench mending -- ROW... [--small]`, where a row is `kad-7`, `ring-7`, `kad-3`, `join`, `deaths`,
-//! `leaving` or `memory`; without one, all of them. `--small` tries the same with less of everything. Each row starts
-//! peers of its own, with their stores below the knob `KADRING_BENCH_DIR`.
+//! `leaving`, `memory`, `lossy`, `churn` or `left`; without one, all of them. `--small` tries the same with less of
+//! everything. Each row starts peers of its own, with their stores below the knob `KADRING_BENCH_DIR`. Datagrams get
+//! lost in a build with debug assertions alone, so `lossy` needs `--profile dev`.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 
 #[allow(dead_code, reason = "each benchmark uses its own part of it")]
+#[path = "../common/mod.rs"]
 mod common;
+mod hardship;
+mod network;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
 use std::io;
@@ -24,6 +28,7 @@ use common::knob;
 use common::measure::{Bound, Samples, Unit, figure, samples, title, verdict};
 use common::process::{PeerProcess, kadring};
 use kadring::id::Id;
+use network::{Network, ask_number};
 use nix::sys::signal::Signal;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
@@ -31,10 +36,7 @@ use serde_json::Value;
 
 type Done = Result<(), Box<dyn Error>>;
 
-const ROWS: [&str; 7] = ["kad-7", "ring-7", "kad-3", "join", "deaths", "leaving", "memory"];
-
-/// How often peers are asked how many blocks they hold.
-const GLANCE: Duration = Duration::from_millis(200);
+const ROWS: [&str; 10] = ["kad-7", "ring-7", "kad-3", "join", "deaths", "leaving", "memory", "lossy", "churn", "left"];
 
 /// What is not whole by then is told as such.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -64,7 +66,10 @@ fn main() -> Done {
                     bench.all_leave(overlay, peers, held)?;
                 }
             }
-            _ => bench.memory()?,
+            "memory" => bench.memory()?,
+            "lossy" => bench.lossy()?,
+            "churn" => bench.churn()?,
+            _ => bench.left()?,
         }
     }
     Ok(())
@@ -77,7 +82,7 @@ struct Bench {
 
 impl Bench {
     /// One of ten peers is killed, and its copies are made again.
-    fn one_dies(&self, overlay: &str, replicas: usize, blocks: usize) -> Done {
+    fn one_dies(&self, overlay: &'static str, replicas: usize, blocks: usize) -> Done {
         let (blocks, counted) = (self.scaled(blocks), if self.small { COUNTED / 5 } else { COUNTED });
         let mut network = self.network(overlay, 10, replicas)?;
         title(format_args!("Ten peers ({overlay}), {blocks} blocks in {replicas} copies, one killed"));
@@ -113,7 +118,7 @@ impl Bench {
         title(format_args!("Two empty peers join one with {blocks} blocks (kad)"));
         let storing = network.import(&self.blocks(blocks)?)?;
         let sent = network.sum("messages")?;
-        network.add("kad", 3, 7)?;
+        network.add(3)?;
         let full = network.until_full(3)?;
         figure("storing them in the one", Unit::PerSecond.show(storing));
         let Some(full) = full else {
@@ -161,7 +166,7 @@ impl Bench {
     }
 
     /// All peers are told to end at once.
-    fn all_leave(&self, overlay: &str, peers: usize, held: usize) -> Done {
+    fn all_leave(&self, overlay: &'static str, peers: usize, held: usize) -> Done {
         let blocks = self.scaled(peers * held / 7);
         let mut network = self.network(overlay, peers, 7)?;
         network.import(&self.blocks(blocks)?)?;
@@ -251,122 +256,25 @@ impl Bench {
         Ok(folder)
     }
 
-    fn network(&self, overlay: &str, peers: usize, replicas: usize) -> io::Result<Network> {
-        let mut network = Network { folder: tempfile::tempdir_in(&self.folder)?.keep(), peers: Vec::new(), blocks: 0 };
-        network.add(overlay, peers, replicas)?;
+    fn network(&self, overlay: &'static str, peers: usize, replicas: usize) -> io::Result<Network> {
+        self.network_in("", overlay, peers, replicas)
+    }
+
+    /// The same, under this [weather](PeerProcess::start_in).
+    fn network_in(
+        &self,
+        weather: &'static str,
+        overlay: &'static str,
+        peers: usize,
+        replicas: usize,
+    ) -> io::Result<Network> {
+        let mut network = Network::new(tempfile::tempdir_in(&self.folder)?.keep(), weather, overlay, replicas);
+        network.add(peers)?;
         for peer in &mut network.peers {
             peer.ask("wait stable --deadline 60s")?;
         }
         Ok(network)
     }
-}
-
-struct Network {
-    folder: PathBuf,
-    peers: Vec<PeerProcess>,
-    /// Blocks in it, with those that list the others.
-    blocks: usize,
-}
-
-/// How the number of copies grew.
-struct Growth {
-    /// Whenever it was looked at.
-    seen: Vec<(Duration, f64)>,
-    end: Duration,
-}
-
-impl Growth {
-    /// When there were first more than `before`.
-    fn first_after(&self, before: f64) -> Duration {
-        self.seen.iter().find(|(_, sum)| *sum > before).map_or(Duration::ZERO, |(when, _)| *when)
-    }
-}
-
-impl Network {
-    /// Adds peers until there are `peers`.
-    fn add(&mut self, overlay: &str, peers: usize, replicas: usize) -> io::Result<()> {
-        for number in self.peers.len()..peers {
-            let entry = self.peers.first().map(|peer| peer.addr);
-            let options = ["--overlay", overlay, "--replicas", &replicas.to_string()];
-            self.peers.push(PeerProcess::start(&self.folder.join(number.to_string()), entry, &options)?);
-        }
-        Ok(())
-    }
-
-    /// Has the blocks in `folder` kept, and tells how many copies a second were made.
-    fn import(&mut self, folder: &Path) -> io::Result<f64> {
-        let start = Instant::now();
-        let answer = self.peers[0].ask(&format!("import '{}'", folder.display()))?;
-        if answer["key"].is_null() {
-            return Err(io::Error::other(answer.to_string()));
-        }
-        let time = start.elapsed().as_secs_f64();
-        fs::remove_dir_all(folder)?;
-        let copies = self.sum("blocks")?;
-        self.blocks = if self.peers.len() == 1 { copies as usize } else { self.copies()?.len() };
-        Ok(copies / time)
-    }
-
-    /// What the peers tell in `status`, in sum; of two numbers, the first.
-    fn sum(&mut self, field: &str) -> io::Result<f64> {
-        self.peers.iter_mut().map(|peer| ask_number(peer, field)).sum()
-    }
-
-    /// Waits until each block has so many copies. Who holds which is asked once there can be as many.
-    fn until_full(&mut self, replicas: usize) -> io::Result<Option<Growth>> {
-        let start = Instant::now();
-        let mut seen = Vec::new();
-        while start.elapsed() < PATIENCE {
-            let sum = self.sum("blocks")?;
-            let end = start.elapsed();
-            seen.push((end, sum));
-            let enough = sum >= (self.blocks * replicas) as f64;
-            if enough && (replicas == self.peers.len() || self.fewest_copies()? >= replicas) {
-                return Ok(Some(Growth { seen, end }));
-            }
-            thread::sleep(GLANCE);
-        }
-        Ok(None)
-    }
-
-    /// Copies of the block that has the fewest.
-    fn fewest_copies(&mut self) -> io::Result<usize> {
-        let copies = self.copies()?;
-        Ok(if copies.len() < self.blocks { 0 } else { copies.into_values().min().unwrap_or(0) })
-    }
-
-    /// Copies of each block.
-    fn copies(&mut self) -> io::Result<BTreeMap<String, usize>> {
-        let mut copies: BTreeMap<String, usize> = BTreeMap::new();
-        for peer in &mut self.peers {
-            let list = peer.ask("list")?;
-            for held in list["blocks"].as_array().ok_or_else(|| io::Error::other(list.to_string()))? {
-                let key = held["key"].as_str().ok_or_else(|| io::Error::other(held.to_string()))?;
-                *copies.entry(key.to_owned()).or_default() += 1;
-            }
-        }
-        Ok(copies)
-    }
-
-    /// Bytes of each peer: resident, and its share of what it has in common with others.
-    fn memory(&self) -> io::Result<[Samples; 2]> {
-        let mut memory = [Samples::default(), Samples::default()];
-        for peer in &self.peers {
-            memory[0].push(peer.usage()?.memory);
-            let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", peer.pid()))?;
-            let share =
-                rollup.lines().find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next()?.parse().ok());
-            memory[1].push(share.map_or(f64::NAN, |kib: f64| kib * 1024.0));
-        }
-        Ok(memory)
-    }
-}
-
-/// What a peer tells in the field `field` of `status`; of two numbers, the first.
-fn ask_number(peer: &mut PeerProcess, field: &str) -> io::Result<f64> {
-    let status = peer.ask("status")?;
-    let value = &status[field];
-    value.as_f64().or_else(|| value[0].as_f64()).ok_or_else(|| io::Error::other(status.to_string()))
 }
 
 /// A client that joins for one command.
