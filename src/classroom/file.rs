@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use crate::node::command::CommandId;
 use crate::node::job::{JobId, Version};
+use crate::peer::Peer;
 use crate::time::Time;
 
-/// While others wait to store a file, one that comes has so long to come, and a second for each [`HURRIED_RATE`] bytes.
+/// While others wait to store a file, one that comes has so long to come, and a second for each [`HURRIED_RATE`] bytes;
+/// so long a store waits for its replicas too.
 const UNHURRIED: Duration = Duration::from_secs(10);
 
 /// Bytes a second.
@@ -24,6 +26,8 @@ const MOST_OFFERS: usize = 4;
 #[derive(Default)]
 pub(super) struct NamedFile {
     pub(super) holding: Option<Holding>,
+    /// What the user of this peer stored in this run, and which peers said since that they have it.
+    pub(super) own: Option<Holding>,
     /// The version that a job of this run wrote here.
     pub(super) copy: Option<Version>,
     /// Peers that were asked to hold it and have not answered.
@@ -38,7 +42,7 @@ pub(super) struct NamedFile {
     pub(super) accepted: Option<Time>,
 }
 
-/// What this peer holds for the ring.
+/// What this peer holds for the ring, or has given to it.
 pub(super) struct Holding {
     pub(super) version: Version,
     /// Somebody stored it. What only lies here is served, and goes to the peer responsible instead of this one, but
@@ -46,6 +50,17 @@ pub(super) struct Holding {
     pub(super) stored: bool,
     /// What peers said that were to have this version too.
     pub(super) at: BTreeMap<SocketAddr, LastSaid>,
+}
+
+impl Holding {
+    /// Whether nobody else has said that they have it.
+    fn is_alone(&self) -> bool {
+        self.at.values().all(|word| !word.has)
+    }
+
+    pub(super) fn is_refused_by(&self, peer: &Peer) -> bool {
+        self.at.get(&peer.addr).is_some_and(|word| !word.has)
+    }
 }
 
 /// What a peer said of a version that it was to have.
@@ -69,17 +84,24 @@ pub(super) struct Transfer {
     pub(super) brought_by: Option<(JobId, Time)>,
     /// It was given up, for it came too slowly and others waited.
     pub(super) given_up: bool,
+    /// Since when its replicas are waited for.
+    pub(super) replicates: Option<Time>,
+}
+
+/// How long a file of this size may take where others wait.
+fn unhurried(size: u64) -> Duration {
+    UNHURRIED + Duration::from_secs(size / HURRIED_RATE)
 }
 
 impl Transfer {
     pub(super) fn new(waiter: Waiter, offered: Option<(SocketAddr, Version)>) -> Self {
-        Self { waiting: vec![waiter], offered, fresh: false, for_user: false, brought_by: None, given_up: false }
+        let (fresh, for_user, given_up) = (false, false, false);
+        Self { waiting: vec![waiter], offered, fresh, for_user, brought_by: None, given_up, replicates: None }
     }
 
     /// The job that brings it, if it has come too slowly by `now` to keep others waiting.
     fn slow_job(&self, now: Time) -> Option<JobId> {
-        let size = self.offered.map_or(0, |(_, version)| version.size);
-        let enough = UNHURRIED + Duration::from_secs(size / HURRIED_RATE);
+        let enough = unhurried(self.offered.map_or(0, |(_, version)| version.size));
         self.brought_by.filter(|(_, since)| now.since(*since) > enough).map(|(job, _)| job)
     }
 }
@@ -179,7 +201,37 @@ impl NamedFile {
 
     /// Whether it is held here, and nobody else has said that they have it.
     pub(super) fn is_only_here(&self) -> bool {
-        self.holding.as_ref().is_some_and(|holding| holding.at.values().all(|word| !word.has))
+        self.holding.as_ref().is_some_and(Holding::is_alone)
+    }
+
+    /// Whether the user of this peer stored this version in this run, and of those that said they have it nobody is
+    /// left.
+    pub(super) fn is_forsaken(&self, version: Version) -> bool {
+        self.own.as_ref().is_some_and(|own| own.version == version && own.is_alone())
+    }
+
+    /// Others have it, and look after it.
+    pub(super) fn let_go(&mut self) {
+        let given = self.holding.take();
+        if let (Some(own), Some(given)) = (&mut self.own, given)
+            && own.version == given.version
+        {
+            *own = given;
+        }
+    }
+
+    /// A peer is gone, and what it held with it.
+    pub(super) fn forget(&mut self, peer: SocketAddr) {
+        for holding in self.holding.iter_mut().chain(&mut self.own) {
+            holding.at.remove(&peer);
+        }
+    }
+
+    /// Until when a store waits for replicas that have not answered. What lives and does not answer would be waited for
+    /// as long as a file may take to move at all.
+    pub(super) fn waits_until(&self) -> Option<Time> {
+        let size = self.holding.as_ref().map_or(0, |holding| holding.version.size);
+        self.transfer.as_ref().and_then(|transfer| transfer.replicates).map(|since| since + unhurried(size))
     }
 
     fn step(&mut self, change: TransferEvent) -> bool {
@@ -196,8 +248,11 @@ impl NamedFile {
     }
 
     /// The stored file is here, and goes to its replicas.
-    pub(super) fn replicate(&mut self) {
+    pub(super) fn replicate(&mut self, now: Time) {
         self.step(TransferEvent::Stored);
+        if let Some(transfer) = &mut self.transfer {
+            transfer.replicates = Some(now);
+        }
     }
 
     /// The transfer, which is over.
@@ -267,7 +322,7 @@ mod tests {
         let mut file = NamedFile::default();
         file.begin(Transfer { for_user: true, ..Transfer::new(Waiter::User(1), None) });
         assert_eq!(file.check(), Ok(()));
-        file.replicate();
+        file.replicate(Time::ZERO);
         assert!(file.check().is_err_and(|what| what.contains("none was asked")));
         assert!(file.end().is_some() && file.end().is_none());
         assert_eq!(file.check(), Ok(()));

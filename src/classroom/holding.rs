@@ -12,6 +12,15 @@ use crate::node::trouble::Trouble;
 use crate::overlay::Target;
 use crate::peer::Peer;
 
+/// The first peers behind a file's key, until so many of them `count`. Those that do not are among them, and others
+/// have their places.
+fn keepers(desk: &Desk, file: FileName, copies: usize, counts: impl Fn(&Peer) -> bool) -> Vec<Peer> {
+    let mut set = desk.replica_set(&file.key(), usize::MAX);
+    let last = set.iter().enumerate().filter(|(_, peer)| counts(peer)).map(|(at, _)| at).nth(copies - 1);
+    set.truncate(last.map_or(set.len(), |last| last + 1));
+    set
+}
+
 impl Classroom {
     /// The directory was looked through: what is there, and of that what is the ring's.
     pub(super) fn on_scanned(&mut self, desk: &mut Desk, files: Vec<(FileName, Version)>) {
@@ -22,9 +31,11 @@ impl Classroom {
         let me = desk.me().id;
         for (file, version) in there {
             let owner = desk.replica_set(&file.key(), 1);
+            let mine = self.before > 0 && owner.first().is_some_and(|peer| peer.id == me);
             let held = self.files.get(&file).is_some_and(|state| state.holding.is_some());
-            if held || self.before > 0 && owner.first().is_some_and(|peer| peer.id == me) {
-                self.file(file).hold(version, false);
+            let forsaken = self.files.get(&file).is_some_and(|state| state.is_forsaken(version));
+            if held || mine || forsaken {
+                self.file(file).hold(version, forsaken);
             }
         }
         let held: Vec<FileName> = self.kept().map(|(file, _)| file).collect();
@@ -37,24 +48,21 @@ impl Classroom {
     }
 
     /// Offers a file that is held here to each peer that should hold it. Once they have answered and not all refused,
-    /// and this one should not hold it, it is no longer this one's to look after. One that leaves asks others in place
-    /// of those that refused.
+    /// and this one should not hold it, it is no longer this one's to look after.
     pub(super) fn place(&mut self, desk: &mut Desk, file: FileName) {
         let Some(state) = self.files.get_mut(&file) else { return };
         let only_here = state.is_only_here();
         let Some(holding) = &state.holding else { return };
         let me = desk.me().id;
-        let copies = if holding.stored { FILE_COPIES } else { 1 };
-        let others = self.leaving.as_ref().map_or(0, |_| 1 + holding.at.values().filter(|word| !word.has).count());
-        let copies = copies + others;
-        let mut set = desk.replica_set(&file.key(), copies);
+        let counts = |peer: &Peer| !holding.is_refused_by(peer) && (peer.id != me || self.leaving.is_none());
+        let mut set = keepers(desk, file, if holding.stored { FILE_COPIES } else { 1 }, counts);
         let mine = set.iter().any(|peer| peer.id == me) && self.leaving.is_none();
         set.retain(|peer| peer.id != me);
         let trusted = |peer: &Peer| holding.at.get(&peer.addr).is_some_and(|word| desk.now().since(word.said) < TRUST);
         let missing: Vec<Peer> = set.into_iter().filter(|peer| !trusted(peer)).collect();
         let version = holding.version;
         if missing.is_empty() && !only_here && !mine && self.before > 0 && self.leaving.is_none() {
-            state.holding = None;
+            state.let_go();
         }
         let new: Vec<Peer> = missing.into_iter().filter(|peer| state.asked.insert(peer.addr)).collect();
         for peer in new {
@@ -62,11 +70,11 @@ impl Classroom {
         }
     }
 
-    /// A peer took a file, or did not.
+    /// A peer took a file, or did not. If it refuses it, the next one's turn has come.
     pub(super) fn on_handed(&mut self, desk: &mut Desk, handing: TransferFor, to: Target, handed: TransferEnd) {
         let Some(to) = to.peer() else { return };
         let file = match handing {
-            TransferFor::Store(own) => return Self::on_store_handed(desk, own, to, handed),
+            TransferFor::Store(own) => return self.on_store_handed(desk, own, to, handed),
             TransferFor::Place(file) => file,
         };
         self.file(file).asked.remove(&to.addr);
@@ -82,7 +90,9 @@ impl Classroom {
                 if let Some(holding) = &mut state.holding {
                     holding.at.insert(to.addr, LastSaid { has, said });
                 }
-                if state.asked.is_empty() && state.is_only_here() && self.leaving.is_some() {
+                let alone = state.asked.is_empty() && state.is_only_here();
+                // One that leaves has done enough once somebody has the file.
+                if !has && (alone || self.leaving.is_none()) {
                     self.place(desk, file);
                 }
             }

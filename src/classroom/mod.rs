@@ -8,8 +8,10 @@
 //! - [`coming`]: requests for what is on its way here.
 //! - [`file`](mod@file): the state of one file. [`asked`]: what a reply belongs to.
 //! - [`holding`]: what is held. What this peer holds for the ring is offered to every other peer that should hold it,
-//!   when the file comes, when peers come or go, and when this peer leaves. Offers that name what the receiver has
-//!   already (the same size and time) cost one message, so nothing has to be remembered across a restart.
+//!   when the file comes, when peers come or go, and when this peer leaves; where one refuses it, the next has its
+//!   place. Offers that name what the receiver has already (the same size and time) cost one message, so nothing has to
+//!   be remembered across a restart. What its user stored in this run it offers again, as a replica, when all peers
+//!   that said they have it are gone, as far as it knew them: those of a ring of up to 17 peers.
 //!
 //! # Architecture invariants
 //! - Nothing that a user put into the directory is ever replaced: only what a
@@ -208,7 +210,8 @@ impl Part for Classroom {
             Some(leaving) => ([leaving.strangers_until, leaving.deadline].into_iter().find(later), leaving.again),
             None => (self.scan_at, None),
         };
-        next.into_iter().chain(again).chain(self.coming.next_wake()).min()
+        let waits = self.files.values().filter_map(NamedFile::waits_until).min();
+        next.into_iter().chain(again).chain(waits).chain(self.coming.next_wake()).min()
     }
 
     fn named_files(&self) -> Vec<(FileName, Version)> {
@@ -298,9 +301,7 @@ impl Classroom {
 
     /// A peer is gone, and what it held with it.
     pub(super) fn on_peer_down(&mut self, desk: &mut Desk, peer: &Peer) {
-        for holding in self.files.values_mut().filter_map(|state| state.holding.as_mut()) {
-            holding.at.remove(&peer.addr);
-        }
+        self.files.values_mut().for_each(|state| state.forget(peer.addr));
         self.look_soon(desk);
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::file::{FileOffer, LastSaid, Transfer, TransferPhase, Waiter};
+use super::file::{FileOffer, LastSaid, NamedFile, Transfer, TransferPhase, Waiter};
 use super::{Classroom, JobFor, MAX_LOOKING, MAX_SERVING, Requester, RoutedRequest, TransferEnd, tell};
 use crate::config::FILE_COPIES;
 use crate::name::FileName;
@@ -226,12 +226,18 @@ impl Classroom {
         }
     }
 
-    /// What comes too slowly while others wait to store the same file is given up.
+    /// What comes too slowly while others wait to store the same file is given up, and a store that has waited long
+    /// enough for its replicas is done.
     pub(super) fn give_way(&mut self, desk: &mut Desk) {
         let now = desk.now();
         let begun = |job| desk.jobs().has_begun(job);
         let slow: Vec<JobId> = self.files.values_mut().filter_map(|state| state.gives_way(now, begun)).collect();
         slow.into_iter().for_each(|job| desk.cancel_job(job));
+        let has_waited = |state: &NamedFile| state.waits_until().is_some_and(|until| until <= now);
+        let waited = self.files.iter().filter(|(_, state)| has_waited(state)).map(|(&file, _)| file);
+        for file in waited.collect::<Vec<_>>() {
+            self.end_transfer(desk, file, TransferEnd::Taken);
+        }
     }
 
     /// The user stores what lies here, or what is about to.
@@ -266,10 +272,10 @@ impl Classroom {
         {
             holding.at.insert(from, LastSaid { has: true, said: now });
         }
-        // A store is done when the replicas have answered too: one that could not take its copy is offered it again
-        // later, without the user. They must not wait for theirs in turn.
+        // A store is done when the replicas have answered too, or have had time to: one that could not take its copy is
+        // offered it again later, without the user. They must not wait for theirs in turn.
         if for_user {
-            state.replicate();
+            state.replicate(now);
             for offer in std::mem::take(&mut state.offers) {
                 self.on_transfer(desk, offer, file);
             }

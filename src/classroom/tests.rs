@@ -23,7 +23,12 @@ const NOTHING: Version = Version { size: 0, modified: 0 };
 
 /// A node of the classroom ring among two others, at `rank` in the order of responsibility.
 fn classroom(rank: usize) -> Bench {
-    let bench = Bench::new(Config { named_files: true, ..Config::default() }, 2, rank);
+    classroom_of(2, rank)
+}
+
+/// The same among so many others.
+fn classroom_of(others: u16, rank: usize) -> Bench {
+    let bench = Bench::new(Config { named_files: true, ..Config::default() }, others, rank);
     let mut bench = Bench { node: join(bench.node), ..bench }.start(&[]);
     bench.wait(Duration::from_secs(1)).expect("the directory is looked through");
     bench.ends(0, Outcome::Named(NamedOutcome::Scanned { files: Vec::new() }));
@@ -220,25 +225,6 @@ fn the_peer_responsible_replaces_a_newer_copy_only_by_what_was_stored_just_now()
     let told = requests(&actions);
     let is_fresh = |request: &Request| matches!(request, Request::Ring(RingRequest::Transfer { stored: true, .. }));
     assert!(told.len() == FILE_COPIES - 1 && told.iter().all(|(.., request)| is_fresh(request)), "{told:?}");
-}
-
-#[test]
-fn two_peers_that_replicate_one_file_do_not_wait_for_one_another() {
-    let mut bench = classroom(0);
-    let (find, _) = job(&orders(&mut bench, Command::StoreFile { file: file(1) }));
-    let (touch, _) = job(&bench.ends(find, found(Some(VERSION))));
-    let offer = |version: Version| {
-        let Version { size, modified } = version;
-        Request::Ring(RingRequest::Transfer { file: file(1), size, modified, stored: false })
-    };
-    let noted = || Response::Ring(RingResponse::Noted { of: RingKind::Transfer });
-    assert_eq!(responses(&bench.hears_request(peer(1), 5, offer(VERSION))), [], "the file is still to come");
-    let actions = bench.ends(touch, Outcome::Named(NamedOutcome::Kept { version: VERSION, written: false }));
-    assert_eq!(responses(&actions), [(peer(1).addr, 5, Ok(noted()))]);
-    let again = bench.hears_request(peer(2), 6, offer(VERSION));
-    assert_eq!(responses(&again), [(peer(2).addr, 6, Ok(noted()))], "its replicas have not answered");
-    let other = bench.hears_request(peer(2), 7, offer(Version { size: 1, modified: 9 }));
-    assert!(matches!(&responses(&other)[..], [(_, 7, Err(reason))] if reason.contains("another version")), "{other:?}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What this peer's user asks about files: `store` and `request`.
 
-use super::file::Waiter;
+use std::collections::BTreeMap;
+
+use super::file::{Holding, LastSaid, Waiter};
 use super::{Awaited, Classroom, JobFor, Requester, RoutedFor, TransferEnd, TransferFor, UserCommand, tell};
 use crate::config::FILE_COPIES;
 use crate::id::Id;
@@ -76,14 +78,18 @@ impl Classroom {
     pub(super) fn on_stored_here(&mut self, desk: &mut Desk, command: CommandId, handed: TransferEnd) {
         let Some(own) = self.stores.remove(&command) else { return };
         let me = desk.me();
-        Self::on_store_handed(desk, own, me, handed);
+        self.on_store_handed(desk, own, me, handed);
     }
 
     /// The peer responsible took the user's file, or did not.
-    pub(super) fn on_store_handed(desk: &mut Desk, own: UserCommand, at: Peer, handed: TransferEnd) {
+    pub(super) fn on_store_handed(&mut self, desk: &mut Desk, own: UserCommand, at: Peer, handed: TransferEnd) {
         let UserCommand { command, file, since, version, .. } = own;
         match handed {
             TransferEnd::Taken => {
+                let word = (at.addr, LastSaid { has: true, said: desk.now() });
+                let others = Some(word).filter(|_| !desk.is_me(&at));
+                let given = |version| Holding { version, stored: true, at: BTreeMap::from_iter(others) };
+                self.file(file).own = version.map(given);
                 let (bytes, took) = (version.map(|version| version.size), desk.now().since(since));
                 desk.answer(command, Answer::FileStored { file, at, bytes, took });
             }

@@ -3,7 +3,7 @@
 use crate::id::Key;
 use crate::overlay::{
     AskReason, Cause, Effect, Entrances, Goal, LookupId, LookupStep, Overlay, OverlayKind, Region, RingEffect,
-    RouteOutcome, Router, TableRow,
+    RouteNotice, RouteOutcome, Router, TableRow,
 };
 use crate::peer::Peer;
 use crate::time::Time;
@@ -11,7 +11,8 @@ use crate::wire::ring::{RingRequest, Route, Routed};
 use crate::wire::{Request, RequestKind, Response};
 
 /// Every lookup finds `set` at once; every other peer in it is told as a holder, unless nobody `holds` anything. What
-/// is routed goes to the first of `set`, which is responsible for everything; what comes routed has arrived.
+/// is routed goes to the first of `set`, which is responsible for everything; what comes routed has arrived. Whoever
+/// pings as the ring does tells who stands before this peer.
 pub(crate) struct Scripted {
     pub(crate) me: Peer,
     pub(crate) set: Vec<Peer>,
@@ -42,6 +43,10 @@ impl Overlay for Scripted {
             Cause::Request { from, request: Request::Ring(RingRequest::Routed { route, what }) } => {
                 let arrived = RingEffect::Arrived { origin: route.origin, magic: from.asker.magic, what: *what };
                 out.push(Effect::Ring(arrived));
+            }
+            Cause::Request { request: Request::Ring(RingRequest::Ping { predecessors, .. }), .. } => {
+                let notice = RouteNotice::Predecessors { predecessors: predecessors.clone() };
+                out.push(Effect::Ring(RingEffect::Notice(notice)));
             }
             Cause::Request { from, .. } => {
                 let response = Response::Nodes(self.set.clone());
