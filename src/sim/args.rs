@@ -14,7 +14,7 @@ use super::load::LoadPlan;
 use super::network::{MAX_PEERS, Weather};
 use super::sabotage::{self, SABOTEURS, Saboteur};
 use super::storm::StormPlan;
-use crate::config::{REPLICAS, WIDTH};
+use crate::config::{FILE_COPIES, REPLICAS, WIDTH};
 use crate::overlay::OverlayKind;
 use crate::time::parse_time;
 
@@ -118,7 +118,7 @@ pub struct SimArgs {
     /// Let only these faults of a storm strike, by their numbers, or none
     #[arg(long, env = "KADRING_ONLY", value_name = "LIST")]
     pub only: Option<String>,
-    /// Hostile peers in a storm, but not in a classroom's: they lie, take and never give, forge, flood,
+    /// Hostile peers in a storm (two at most in a classroom's): they lie, take and never give, forge, flood,
     /// come and go, refuse, and do not answer
     #[arg(long, env = "KADRING_HOSTILE", value_name = "N", default_value_t = 0)]
     pub hostile: usize,
@@ -364,10 +364,9 @@ impl SimArgs {
             _ => StormPlan::random(self.overlay.into(), self.seed),
         };
         plan = self.resized(plan);
-        if self.hostile > 0 && plan.classroom {
-            return Err("--hostile is not for the storms of classrooms".to_owned());
-        }
-        within("--hostile", self.hostile as f64, 0.0, 100.0)?;
+        // Of the peers that should have a file, one at least is honest.
+        let most = if plan.classroom { FILE_COPIES - 1 } else { 100 };
+        within("--hostile", self.hostile as f64, 0.0, most as f64)?;
         plan.hostile = self.hostile;
         within("--peers", plan.peers as f64, 2.0, if plan.classroom { 128.0 } else { 1000.0 })?;
         within("--faults", plan.faults as f64, 0.0, 10_000.0)?;
@@ -417,7 +416,7 @@ mod tests {
         let broken = SABOTEURS.iter().map(|saboteur| saboteur.plan(77));
         for random in [StormPlan::random(OverlayKind::Ring, 77), StormPlan::classroom(77)].into_iter().chain(broken) {
             let choices = "7:1,40:2".parse().expect("two choices");
-            let hostile = if random.classroom { 0 } else { 3 };
+            let hostile = if random.classroom { 2 } else { 3 };
             let storm = StormPlan { only: Some(vec![1, 2]), choices, hostile, ..random };
             let words = storm.to_string();
             let words = words.strip_prefix("kadring sim").expect("it is a command of this program");
@@ -465,7 +464,7 @@ mod tests {
             ("--shrink", "--storm"),
             ("--classroom", "--storm"),
             ("--hostile 1", "--storm"),
-            ("--storm --hostile 1 --classroom", "classroom"),
+            ("--storm --hostile 3 --classroom", "--hostile"),
             ("--storm --loss 0.1", "storm"),
             ("--storm --weather wifi", "storm"),
             ("--storm --faults 3 --only 3", "0 to 2"),

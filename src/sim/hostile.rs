@@ -16,7 +16,7 @@ use crate::node::refusal::Refusal;
 use crate::node::{Event, Purpose};
 use crate::overlay::OverlayKind;
 use crate::peer::Peer;
-use crate::wire::ring::{RingRequest, RingResponse, Route, Routed};
+use crate::wire::ring::{FilePlace, RingKind, RingRequest, RingResponse, Route, Routed};
 use crate::wire::{Dialect, Message, Request, RequestKind, Response, Sender, Via, Vouch};
 
 /// What a hostile peer does.
@@ -33,7 +33,7 @@ pub enum HostileRole {
     Forger,
     /// It asks and offers without end, each time under another id.
     Flooder,
-    /// It comes and goes, says so each time, and is silent in between.
+    /// It comes and goes, says so each time (not on the ring), and is silent in between.
     Flapper,
     /// It refuses whatever it is offered.
     Refuser,
@@ -53,11 +53,13 @@ impl HostileRole {
         [Self::Liar, Self::Hoarder, Self::Forger, Self::Flooder, Self::Flapper, Self::Refuser, Self::Idler];
 
     /// Those of them that an overlay's peers can have: lies about whom a peer knows, and goodbyes that are not meant,
-    /// are Kademlia's.
-    pub fn of(kind: OverlayKind) -> &'static [Self] {
+    /// are Kademlia's. In a classroom lies are about files: see [`World::mistreats_file`].
+    pub fn of(kind: OverlayKind, classroom: bool) -> &'static [Self] {
         match kind {
-            OverlayKind::Kademlia => &Self::ALL,
-            OverlayKind::Ring => &[Self::Forger, Self::Flooder, Self::Hoarder, Self::Refuser, Self::Idler],
+            OverlayKind::Ring if !classroom => {
+                &[Self::Forger, Self::Flooder, Self::Hoarder, Self::Refuser, Self::Idler]
+            }
+            OverlayKind::Kademlia | OverlayKind::Ring => &Self::ALL,
         }
     }
 
@@ -102,6 +104,9 @@ impl World {
     pub(super) fn is_taken_care_of(&mut self, from: usize, to: usize, via: Via, message: &Message) -> bool {
         let crate::wire::Body::Request(request) = &message.body else { return self.is_away(to) };
         match self.peers[to].role {
+            Some(role) if self.rules.config.named_files && role != HostileRole::Flapper => {
+                matches!(request, Request::Ring(ring) if self.mistreats_file((from, to), role, message.magic, ring))
+            }
             Some(HostileRole::Flapper) => self.is_away(to),
             Some(HostileRole::Idler) => matches!(request, Request::Store { .. }),
             Some(HostileRole::Refuser) if matches!(request, Request::Store { .. }) => {
@@ -128,6 +133,38 @@ impl World {
             }
             _ => false,
         }
+    }
+
+    /// A hostile peer of a classroom refuses a file, swallows its offer, says that it has it without taking it, or says
+    /// to whoever's request passes it that nobody has the file. What it gives, if it gives anything, is what a user
+    /// stored: no name says what its file is, so nobody could know better.
+    fn mistreats_file(
+        &mut self,
+        (from, to): (usize, usize),
+        role: HostileRole,
+        magic: u64,
+        request: &RingRequest,
+    ) -> bool {
+        let of = RingKind::Transfer;
+        let (asker, response) = match (role, request) {
+            (HostileRole::Idler, RingRequest::Transfer { .. }) => return true,
+            (HostileRole::Refuser, RingRequest::Transfer { .. }) => {
+                (from, RingResponse::Refused { of, reason: "no space left".to_owned() })
+            }
+            (HostileRole::Liar, RingRequest::Transfer { .. }) => (from, RingResponse::Noted { of }),
+            (HostileRole::Liar, RingRequest::Routed { route, what: Routed::Request { file } }) => {
+                let Some(asker) = network::slot(route.origin.addr).filter(|slot| *slot < self.peers.len()) else {
+                    return false;
+                };
+                (asker, RingResponse::File { file: *file, place: FilePlace { size: None } })
+            }
+            _ => return false,
+        };
+        let Peer { id, addr } = self.peers[to].me;
+        let answer = Message::response(magic, RequestKind::Ring, Response::Ring(response));
+        let answer = Message { sender: Some(Sender::member(id, addr)), ..answer };
+        self.send_line((to, asker), Duration::ZERO, Purpose::Upkeep, answer);
+        true
     }
 
     fn is_away(&self, slot: usize) -> bool {
@@ -189,7 +226,7 @@ impl World {
                 Some(HostileRole::Forger) => self.forge(victim, &up),
                 Some(HostileRole::Flooder) if on_ring => self.flood_on_ring(slot, victim),
                 Some(HostileRole::Flooder) => self.flood(slot, victim),
-                Some(HostileRole::Flapper) => self.flap(slot, &up),
+                Some(HostileRole::Flapper) if !on_ring => self.flap(slot, &up),
                 _ => {}
             }
         }
@@ -213,7 +250,7 @@ impl World {
     /// the forger's own and names another as its sender.
     fn forge_on_ring(&mut self, slot: usize, victim: usize, up: &[usize]) {
         let (Some(name), Some(other)) = (self.any(up), self.any(up)) else { return };
-        let (named, id) = (self.peers[name].me, Id::random(&mut self.rng));
+        let (named, id) = (self.peers[name].me, self.some_id());
         let (nobody, other, magic) = (self.nobody(id), self.peers[other].me, self.rng.next_u64() >> 11);
         let (predecessors, successors) = (vec![other], vec![nobody]);
         let origin = if self.rng.random_bool(0.5) { nobody } else { other };
@@ -232,6 +269,15 @@ impl World {
         self.say_on_ring((name, slot), victim, Sender::member(named.id, named.addr), Request::Ring(request));
     }
 
+    /// An id that a peer of this ring may have.
+    fn some_id(&mut self) -> Id {
+        if self.rules.config.named_files {
+            Id::from_u64(self.rng.random_range(0..256))
+        } else {
+            Id::random(&mut self.rng)
+        }
+    }
+
     /// A request in its carrier: a datagram from the first of these, a line from the second.
     fn say_on_ring(&mut self, (by_datagram, by_line): (usize, usize), to: usize, sender: Sender, request: Request) {
         let via = Dialect::Ring.carrier(&request);
@@ -244,7 +290,7 @@ impl World {
 
     /// Requests of the ring under an id that nobody had before.
     fn flood_on_ring(&mut self, slot: usize, victim: usize) {
-        let (id, key) = (Id::random(&mut self.rng), Id::random(&mut self.rng));
+        let (id, key) = (self.some_id(), self.some_id());
         let me = Peer::new(id, self.peers[slot].me.addr);
         let ping = RingRequest::Ping { predecessors: vec![me], successors: vec![me], quiet: false };
         let lookup = RingRequest::Routed { route: route(me), what: Routed::Lookup { key } };
@@ -256,7 +302,9 @@ impl World {
             Request::FindValue { key },
             Request::Store { key, size: Some(1 << 20), leases: Vec::new() },
         ];
-        for wish in wishes {
+        // Nobody asks for blocks in a classroom.
+        let wished = if self.rules.config.named_files { 3 } else { wishes.len() };
+        for wish in wishes.into_iter().take(wished) {
             self.say_on_ring((slot, slot), victim, Sender::member(me.id, me.addr), wish);
         }
     }

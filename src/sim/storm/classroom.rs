@@ -8,6 +8,12 @@
 //! - In the end each stored file whose holders did not all die at once is at the peer responsible and its first
 //!   successors, and every peer can request it. Files of which different peers' directories had different versions when
 //!   peers started are left out: no peer can know which version is the user's own.
+//!
+//! Hostile peers of a classroom are members like any other as long as they answer, so a file may be theirs to keep, and
+//! is gone with them. What can be held against those who take and never give is that others of the file's peers have
+//! it. So they are two at most, fewer than a file has copies; each has a number right behind an honest peer's, and no
+//! file has that number, so that none is a hostile peer's alone to keep while the honest one before it is up. What a
+//! hostile peer says that it has stored while that one is down is not promised. Holders are honest peers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -23,6 +29,7 @@ use crate::node::job::Version;
 use crate::node::{Answer, Command, CommandId};
 use crate::overlay::{OverlayKind, RingOptions};
 use crate::sim::check::ANSWER_LIMIT;
+use crate::sim::network;
 use crate::sim::truth::{Directory, Geometry};
 use crate::sim::world::{Rules, Violation};
 use crate::time::Time;
@@ -43,7 +50,8 @@ pub(super) struct NamedFiles {
     /// Versions that were in the directories when the peers' present lives began.
     found: BTreeMap<(usize, FileName), Version>,
     storing: Vec<(usize, CommandId, FileName, Option<Version>)>,
-    requesting: Vec<(usize, CommandId, FileName)>,
+    /// And whether the file had been stored before.
+    requesting: Vec<(usize, CommandId, FileName, bool)>,
 }
 
 /// The account of one file: what users gave it, and where it is.
@@ -86,9 +94,22 @@ impl Storm<'_> {
         }
     }
 
+    /// A number right behind that of another peer.
+    pub(super) fn number_behind(&mut self) -> Id {
+        let peers: BTreeSet<Id> = (0..self.world.slots()).map(|slot| self.world.peer(slot).id).collect();
+        loop {
+            let behind = self.rng.random_range(0..256);
+            let number = Id::from_u64((behind + 1) % 256);
+            if peers.contains(&Id::from_u64(behind)) && !peers.contains(&number) {
+                return number;
+            }
+        }
+    }
+
     /// A peer whose user may type: `kadring ring` reads no line before the peer is in the ring.
     fn pick_user(&mut self) -> Option<usize> {
-        let users: Vec<usize> = (0..self.world.slots()).filter(|&slot| self.world.takes_commands(slot)).collect();
+        let is_user = |&slot: &usize| self.world.takes_commands(slot) && !self.world.is_hostile(slot);
+        let users: Vec<usize> = (0..self.world.slots()).filter(is_user).collect();
         self.pick(&users)
     }
 
@@ -136,7 +157,9 @@ impl Storm<'_> {
 
     fn new_name(&mut self) -> FileName {
         let names = std::iter::repeat_with(|| format!("{:04}", self.rng.random_range(0..10_000)).parse::<FileName>());
-        let new = |name: &FileName| !self.named.files.contains_key(name);
+        let hostile =
+            |id| (0..self.world.slots()).any(|slot| self.world.is_hostile(slot) && self.world.peer(slot).id == id);
+        let new = |name: &FileName| !self.named.files.contains_key(name) && !hostile(name.key());
         names.filter_map(Result::ok).find(new).unwrap_or_else(|| unreachable!("names never end"))
     }
 
@@ -163,7 +186,8 @@ impl Storm<'_> {
         let (Some(slot), false) = (self.pick_user(), known.is_empty()) else { return };
         let file = known[self.rng.random_range(0..known.len())];
         let command = self.world.command(slot, Command::RequestFile { file });
-        self.named.requesting.push((slot, command, file));
+        let stored = self.named.files.get(&file).is_some_and(|account| account.stored.is_some());
+        self.named.requesting.push((slot, command, file, stored));
     }
 
     /// Forgets what users put on the disk of the peer in `slot`, which is lost.
@@ -199,18 +223,21 @@ impl Storm<'_> {
             match self.world.take_answer(slot, command) {
                 None => self.named.storing.push((slot, command, file, version)),
                 Some(answer) => {
+                    self.note_named(&answer, true)?;
                     self.tally.stored.1 += 1;
-                    if let Answer::FileStored { .. } = answer {
+                    if let Answer::FileStored { at, .. } = answer {
                         self.tally.stored.0 += 1;
-                        self.stored_named(file, version);
+                        let keeper = network::slot(at.addr).filter(|&slot| !self.world.is_hostile(slot));
+                        keeper.into_iter().for_each(|_| self.stored_named(file, version));
                     }
                 }
             }
         }
-        for (slot, command, file) in std::mem::take(&mut self.named.requesting) {
+        for (slot, command, file, stored) in std::mem::take(&mut self.named.requesting) {
             match self.world.take_answer(slot, command) {
-                None => self.named.requesting.push((slot, command, file)),
+                None => self.named.requesting.push((slot, command, file, stored)),
                 Some(answer) => {
+                    self.note_named(&answer, stored)?;
                     self.tally.retrieved.1 += 1;
                     if let Answer::FileReceived { sha256, .. } = answer {
                         self.tally.retrieved.0 += 1;
@@ -309,7 +336,7 @@ impl Storm<'_> {
                 continue;
             }
             for peer in directory.nearest(Geometry::Circle, &file.key(), FILE_COPIES) {
-                let slot = crate::sim::network::slot(peer.addr).unwrap_or(usize::MAX);
+                let slot = network::slot(peer.addr).unwrap_or(usize::MAX);
                 let here = self.world.disk(slot).folder().find(file);
                 if here.is_none_or(|here| here.modified < stored.modified) {
                     let what = format!("it should hold file {file} as {stored:?}, and has {here:?}");

@@ -21,12 +21,18 @@ const FOR_ONE: u64 = 192 * 1024;
 /// Where no fault strikes but they, a user has what is asked for by then: 2.0 s were seen with one peer of each role.
 const SOON: Duration = Duration::from_secs(5);
 
+/// The same in a classroom, whose stores wait 10 s for a replica that swallows what it is offered.
+const SOON_NAMED: Duration = Duration::from_secs(15);
+
 impl Storm<'_> {
     /// Hostile peers join, each with its role.
     pub(super) fn let_in_the_hostile(&mut self) {
-        let roles = HostileRole::of(self.plan.kind);
-        for (role, _) in roles.iter().copied().cycle().zip(0..self.plan.hostile) {
-            let id = Id::random(self.world.rng());
+        let classroom = self.plan.classroom;
+        let roles = HostileRole::of(self.plan.kind, classroom);
+        // A classroom has two at most: each seed has two others.
+        let first = if classroom { self.plan.seed as usize % roles.len() } else { 0 };
+        for (role, _) in roles.iter().copied().cycle().skip(first).zip(0..self.plan.hostile) {
+            let id = if classroom { self.number_behind() } else { Id::random(self.world.rng()) };
             let slot = self.world.add(id);
             self.world.turn_hostile(slot, role);
             self.world.start(slot, &[0]);
@@ -60,7 +66,8 @@ impl Storm<'_> {
         Ok(())
     }
 
-    /// An honest peer knows nobody who never was, and not hostile ones alone.
+    /// An honest peer knows nobody who never was, and not hostile ones alone. (A classroom has so few peers that in bad
+    /// weather one may know a single other for a moment, whoever that is.)
     fn check_table(&self, slot: usize) -> Result<(), Violation> {
         let table = self.world.node(slot).map(|node| node.overlay().peers()).unwrap_or_default();
         let slot_of = |addr| network::slot(addr).filter(|&known| known < self.world.slots());
@@ -68,10 +75,27 @@ impl Storm<'_> {
             return self.breach(format!("peer {slot} has {nobody} in its table, who never was"));
         }
         let is_hostile = |addr| slot_of(addr).is_some_and(|known| self.world.is_hostile(known));
-        if !table.is_empty() && table.iter().all(|peer| is_hostile(peer.addr)) {
+        let is_small = self.plan.classroom && !self.plan.striking().is_empty();
+        if !is_small && !table.is_empty() && table.iter().all(|peer| is_hostile(peer.addr)) {
             return self.breach(format!("peer {slot} knows {} hostile peers and nobody else", table.len()));
         }
         Ok(())
+    }
+
+    /// The same about a named file, which is promised or not.
+    pub(super) fn note_named(&mut self, answer: &Answer, promised: bool) -> Result<(), Violation> {
+        let took = match answer {
+            Answer::FileStored { took, .. } | Answer::FileReceived { took, .. } => Some(*took),
+            _ => None,
+        };
+        if self.is_raging {
+            self.tally.slowest = self.tally.slowest.max(took.unwrap_or_default());
+        }
+        let strikes = self.plan.hostile == 0 || !self.plan.striking().is_empty();
+        if strikes || took.map_or(!promised, |took| took <= SOON_NAMED) {
+            return Ok(());
+        }
+        self.breach(format!("hostile peers kept a user from what was asked for: {answer:?}"))
     }
 
     /// Notes how long a user waited. Where hostile peers alone strike, users have what they ask for, and soon.
