@@ -21,8 +21,8 @@ const FOR_ONE: u64 = 192 * 1024;
 /// Where no fault strikes but they, a user has what is asked for by then: 2.0 s were seen with one peer of each role.
 const SOON: Duration = Duration::from_secs(5);
 
-/// The same in a classroom. A store waits 10 s for a replica that swallows what it is offered, and behind an earlier one
-/// of the same name for that one as well: 15.9 s were seen.
+/// The same in a classroom. A store waits 10 s for a replica that swallows what it is offered, and behind an earlier
+/// one of the same name for that one as well: 15.9 s were seen.
 const SOON_NAMED: Duration = Duration::from_secs(25);
 
 impl Storm<'_> {
