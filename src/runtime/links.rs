@@ -4,9 +4,8 @@
 //! that cannot be delivered comes back to the node as [`Event::Undeliverable`]: on the ring that is how a dead
 //! neighbour is noticed at once, where its machine is up and refuses the connection. While a connection is late, the
 //! node is told of each request that waits for it, which may go another way meanwhile; and if it does not come about,
-//! all that wait come back. Nothing is ever received on these
-//! connections (answers come over the other side's own link), so one that turns readable was closed. A link without
-//! work for a while ends.
+//! all that wait come back. Nothing is ever received on these connections (answers come over the other side's own
+//! link), so one that turns readable was closed. A link without work for a while ends.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};

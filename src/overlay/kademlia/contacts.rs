@@ -21,8 +21,8 @@ const KEEPS_PLACE_FOR: Duration = Duration::from_secs(30);
 /// A peer that asks us often and found no place is weighed this seldom: each time costs a look at the whole table.
 const ASKED: Duration = Duration::from_secs(10);
 
-/// Bytes that an answer with [`WIDTH`] peers takes at most, where their addresses are as long as the asker's question
-/// is made for.
+/// What a stranger may be answered for a question of [`QUESTION_BYTES_IPV4`], a ping to it beside: an answer with
+/// [`WIDTH`] peers. Where addresses are longer, questions are too.
 const WHOLE_ANSWER: usize = QUESTION_BYTES_IPV4 * AMPLIFICATION - PING_BYTES - PADDING;
 
 /// What somebody that was heard of may do to get a place in a full bucket.

@@ -9,10 +9,10 @@
 //! A peer is dead once it left pings without an answer for [`SILENCE`], in which dozens of datagrams go out: so long no
 //! chance lasts with a tenth of all datagrams lost, and no stop of a process that was swapped out. So is one that
 //! refuses a connection, as a machine does at once whose peer was killed: after the first ping without an answer one is
-//! tried. One ping adds at most [`PING_SILENCE`]: this peer may have been stopped itself, and a minute
-//! that it did not run is no minute's silence of the other (Dadgar, Phillips and Currey, "Lifeguard", 2018: it is slow
-//! observers who take the living for dead). Who is told of a death by a peer that looked after the dead one believes it
-//! after one ping.
+//! tried. One ping adds at most [`PING_SILENCE`]: this peer may have been stopped itself, and a minute that it did not
+//! run is no minute's silence of the other (Dadgar, Phillips and Currey, "Lifeguard", 2018: it is slow observers who
+//! take the living for dead). Who is told of a death by a peer that looked after the dead one believes it after one
+//! ping.
 //!
 //! In the classroom, whose users count their own pings, three of them in a row make a peer dead: when the fourth is due
 //! and none of the last three has an answer, it is.

@@ -43,8 +43,7 @@ fn s2_3_a_guest_that_nobody_has_met_finds_the_true_nearest_too() {
 
 #[test]
 fn s2_3_hops_grow_with_the_logarithm() {
-    // A bucket that holds hardly more than the set is not enough for all of it; the nearest is found all the same.
-    let longest = |count: u16, k: usize, whole: usize| {
+    let longest = |count: u16, k: usize| {
         let mut net = nobody();
         let all: Vec<Peer> = (1..=count).map(peer).collect();
         for &me in &all {
@@ -53,17 +52,21 @@ fn s2_3_hops_grow_with_the_logarithm() {
             overlay.fill(net.now, &others);
             net.add(overlay, false);
         }
-        let mut hops = 0;
+        let (mut hops, mut whole) = (0, 0);
         for n in 1..=40 {
             let key = Id::of(&[n as u8, 7]);
             let (found, took) = net.find(addr(n % count + 1), key);
-            assert_eq!(found[..whole], nearest(all.clone(), &key, WIDTH)[..whole]);
+            let set = nearest(all.clone(), &key, WIDTH);
+            assert_eq!(found[0], set[0]);
+            whole += u32::from(found == set);
             hops = hops.max(took);
         }
-        hops
+        (hops, whole)
     };
-    let (small, large) = (longest(30, 8, WIDTH), longest(480, 8, 1));
-    assert!((1..=large).contains(&longest(480, K, WIDTH)), "longer tables lead there in fewer");
+    let ((small, all), (large, most), (usual, all_usual)) = (longest(30, 8), longest(480, 8), longest(480, K));
+    // A bucket that holds hardly more than the set is not always enough for the last of it.
+    assert!((all, all_usual) == (40, 40) && most >= 38, "{all}, {most} and {all_usual} whole sets of 40");
+    assert!((1..=large).contains(&usual), "longer tables lead there in fewer: {usual} hops");
     assert!(small >= 1 && (2..=9).contains(&large), "{small} hops among 30, {large} among 480 (log2 = 9)");
     assert!(large - small <= 4, "16 times the peers are at most 4 more halvings");
 }
