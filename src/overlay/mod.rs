@@ -25,6 +25,7 @@ use crate::wire::{Dialect, Request, RequestKind, Response, Sender, Via};
 mod fair_queue;
 pub mod kademlia;
 pub mod ring;
+mod roll_call;
 mod twin;
 
 use kademlia::Kademlia;

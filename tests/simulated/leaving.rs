@@ -1,6 +1,7 @@
-//! Many peers that leave at once, in virtual time: none waits for the others, and each tells what stays behind.
+//! Many peers that leave at once, in virtual time: none waits for the others, each tells what stays behind, and those
+//! that stay forget them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -92,4 +93,41 @@ fn when_half_of_kademlia_leaves_at_once_those_that_stay_get_every_block() {
 #[test]
 fn when_half_of_the_ring_leaves_at_once_those_that_stay_get_every_block() {
     those_that_stay_get_every_block(OverlayKind::Ring);
+}
+
+/// Of 40 peers, four hand over and leave, four leave at once and four crash, within a quarter of a second: whoever
+/// looked after one of them may be another one. Who lists whom of those a minute later.
+fn who_lists_the_gone(kind: OverlayKind, seed: u64) -> Vec<(usize, usize)> {
+    let overlay = move |me, config: &kadring::config::Config, seed| kind.build(me, seed, config.guest);
+    let mut world = World::new(Rules::new(seed, Box::new(overlay)));
+    for n in 0..40 {
+        let slot = world.add(Id::of(&(n + seed * 1000).to_be_bytes()));
+        world.start(slot, &[0]);
+        pass(&mut world, Duration::from_millis(200));
+    }
+    pass(&mut world, Duration::from_secs(15));
+    for slot in 28..36 {
+        world.command(slot, Command::Quit { handover: slot < 32 });
+        pass(&mut world, Duration::from_millis(25));
+    }
+    (36..40).for_each(|slot| world.crash(slot));
+    pass(&mut world, Duration::from_secs(60));
+    let gone: BTreeMap<Id, usize> = (28..40).map(|slot| (world.peer(slot).id, slot)).collect();
+    let listed = |slot| world.node(slot).expect("it stays").overlay().peers();
+    let pairs = (0..28).flat_map(|slot| listed(slot).into_iter().map(move |peer| (slot, peer.id)));
+    pairs.filter_map(|(slot, id)| Some((slot, *gone.get(&id)?))).collect()
+}
+
+#[test]
+fn peers_of_kademlia_that_go_with_those_that_looked_after_them_are_listed_nowhere_a_minute_later() {
+    for seed in [0, 4, 6, 8, 10, 11] {
+        assert_eq!(who_lists_the_gone(OverlayKind::Kademlia, seed), [], "seed {seed}");
+    }
+}
+
+#[test]
+fn peers_of_the_ring_that_go_with_those_that_looked_after_them_are_listed_nowhere_a_minute_later() {
+    for seed in 0..8 {
+        assert_eq!(who_lists_the_gone(OverlayKind::Ring, seed), [], "seed {seed}");
+    }
 }

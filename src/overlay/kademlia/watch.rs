@@ -6,7 +6,7 @@
 //! is silent. A watcher that finds its ward dead tells those that may know it, and each of them pings it once before it
 //! believes that. Any other peer near the dead one tells the watchers. And a peer that comes to know of a death tells
 //! its own wards that may know the dead one too, in the pings that they get anyway: one death each time, however many
-//! there are.
+//! there are. Where many die at a time, watchers with their wards, there is a [roll call](RollCall).
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -17,6 +17,7 @@ use super::upkeep::WARD_PING_EVERY;
 use super::{K, Kademlia, QuestionPurpose};
 use crate::config::{FIRST_TIMEOUT, WIDTH};
 use crate::id::Id;
+use crate::overlay::roll_call::RollCall;
 use crate::overlay::{Effect, Incoming};
 use crate::patience;
 use crate::peer::Peer;
@@ -80,6 +81,8 @@ pub(super) struct DeathWatch {
     untold: Vec<Peer>,
     /// The dead that the wards have yet to be told of.
     handed_on: VecDeque<Peer>,
+    /// Everybody is looked after once where many died at a time.
+    roll_call: RollCall,
     /// How much of what others say this peer misses: then it is slow to give them up, for it may be to blame itself
     /// (the local health of Dadgar, Phillips and Currey, "Lifeguard", 2018).
     deafness: u8,
@@ -113,7 +116,8 @@ impl DeathWatch {
 }
 
 impl Kademlia {
-    /// Pings the wards that were silent for long enough, and tells them of a death if there is news.
+    /// Pings the wards that were silent for long enough, and tells them of a death if there is news. Pings others too
+    /// that nobody may have looked after.
     pub(super) fn look_after_wards(&mut self, now: Time, out: &mut Vec<Effect>) {
         let news = self.watch.handed_on.pop_front();
         for peer in self.wards() {
@@ -123,6 +127,10 @@ impl Kademlia {
                 None if silent => self.check_contact(&peer, patience::ONCE, out),
                 None => {}
             }
+        }
+        let contacts = self.table.contacts().map(|contact| (contact.silence(now), contact.peer()));
+        for peer in self.watch.roll_call.next_part(now, contacts) {
+            self.check_contact(&peer, patience::ONCE, out);
         }
     }
 
@@ -192,6 +200,7 @@ impl Kademlia {
     /// One that would have been told tells those who do. Any other one meets it late, and tells nobody what is old.
     pub(super) fn on_death(&mut self, now: Time, dead: &Peer, out: &mut Vec<Effect>) {
         self.watch.bury(now, dead);
+        self.watch.roll_call.note_death(now, self.table.len() + 1);
         if self.guest || self.is_told(now, dead) {
             return;
         }
@@ -206,6 +215,7 @@ impl Kademlia {
     /// A contact said goodbye. It told the others itself, but once and no more: the nearest one makes sure.
     pub(super) fn on_goodbye(&mut self, now: Time, gone: &Peer, out: &mut Vec<Effect>) {
         self.watch.bury(now, gone);
+        self.watch.roll_call.note_death(now, self.table.len() + 1);
         if !self.guest && self.is_among(1, gone, &self.me.id) {
             self.tell_of(gone, 0..WIDTH, patience::DEATH_NEWS, out);
             self.watch.untold.push(*gone);

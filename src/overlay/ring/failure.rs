@@ -111,6 +111,7 @@ impl Ring {
         if self.vitals.is_awaited(&peer.id) {
             return;
         }
+        self.roll_call.note_death(now, self.table.others().count());
         if self.on_departed(now, peer, out) {
             return self.send_around(now, peer.addr, out);
         }

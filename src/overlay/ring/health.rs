@@ -260,6 +260,11 @@ impl Vitals {
         self.is_missed(peer) && dead.is_some_and(|(_, until)| now + (DISBELIEF - NEWS) < until)
     }
 
+    /// How long ago the peer gave its last sign of life, if it gave any.
+    pub(super) fn silence(&self, now: Time, id: &Id) -> Duration {
+        self.heard(id).map_or(Duration::MAX, |heard| now.since(heard))
+    }
+
     fn heard(&self, id: &Id) -> Option<Time> {
         self.health.get(id).and_then(|health| health.heard)
     }

@@ -54,6 +54,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::roll_call::RollCall;
 use super::twin::Twins;
 use super::{Cause, Effect, Entrances, Goal, Incoming, LookupId, Overlay, OverlayKind, Region, TableRow, Tag};
 use crate::config::WIDTH;
@@ -118,6 +119,8 @@ pub struct Ring {
     vitals: Vitals,
     twins: Twins,
     rounds: Rounds,
+    /// Everybody is looked after once where many died at a time.
+    roll_call: RollCall,
     cursor: FingerCursor,
     searches: BTreeMap<LookupId, Search>,
     asked: BTreeMap<Tag, QuestionFor>,
@@ -157,6 +160,7 @@ impl Ring {
             vitals: Vitals::default(),
             twins: Twins::default(),
             rounds: Rounds::default(),
+            roll_call: RollCall::default(),
             cursor: FingerCursor::default(),
             searches: BTreeMap::new(),
             asked: BTreeMap::new(),

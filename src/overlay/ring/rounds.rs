@@ -133,6 +133,9 @@ impl Ring {
                 self.check_on_silent(now, others[self.rounds.turn], length, out);
             }
         }
+        if !classroom {
+            self.call_the_roll(now, out);
+        }
         if renews || classroom {
             self.fix_one_finger(out);
         }
@@ -176,8 +179,16 @@ impl Ring {
         }
     }
 
+    /// Pings those that nobody may have looked after, where many died at a time.
+    fn call_the_roll(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let others = self.table.others().map(|peer| (self.vitals.silence(now, &peer.id), peer));
+        for peer in self.roll_call.next_part(now, others) {
+            self.check_on(peer, out);
+        }
+    }
+
     /// Pings a peer of which nothing came for `span`.
-    fn check_on_silent(&mut self, now: Time, peer: Peer, span: Duration, out: &mut Vec<Effect>) {
+    pub(super) fn check_on_silent(&mut self, now: Time, peer: Peer, span: Duration, out: &mut Vec<Effect>) {
         if self.vitals.quiet_since(&peer.id).is_none_or(|since| now.since(since) >= span) {
             self.check_on(peer, out);
         }

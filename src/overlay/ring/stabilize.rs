@@ -1,5 +1,7 @@
 //! What keeps the lists right: pings, and the news they bring (Chord's stabilize and notify, ToN 2003, section IV-E1).
 
+use std::time::Duration;
+
 use super::neighbours::{RingNeighbours, RingPosition};
 use super::router::{RouteNotice, SuccessorChange};
 use super::{QuestionFor, Ring, RingVariant, probes};
@@ -17,6 +19,9 @@ const TOLD: usize = 8;
 /// Those of them on the side where the receiver stands, at most, so that it sees where that is; the others are on the
 /// side where the receiver needs them.
 const TOLD_BESIDES: usize = 6;
+
+/// Who was heard within this time is not pinged because a neighbour skips it.
+const SKIPPED_SILENCE: Duration = Duration::from_secs(16);
 
 /// The others where only the nearest are told.
 const NEAREST: usize = 2;
@@ -205,6 +210,27 @@ impl Ring {
         for (at, &peer) in told.predecessors.iter().enumerate().filter(may_name) {
             let before = before_us || behind.is_some_and(|us| at > us);
             self.consider(peer, RingPosition { before, after: false }, out);
+        }
+        self.check_skipped(&teller, told, out);
+    }
+
+    /// A neighbour tells who stands behind it on its side of us. Those of ours on that stretch whom it skips may be
+    /// gone: it hears of a death there sooner.
+    fn check_skipped(&mut self, teller: &Peer, told: RingNeighbours<'_>, out: &mut Vec<Effect>) {
+        if self.options.variant == RingVariant::Classroom {
+            return; // Its users count pings.
+        }
+        let ahead = (self.table.successors(), told.successors.last().map(|last| (teller.id, last.id)), told.successors);
+        let behind =
+            (self.table.predecessors(), told.predecessors.last().map(|last| (last.id, teller.id)), told.predecessors);
+        let mut skipped = Vec::new();
+        for (ours, stretch, theirs) in [ahead, behind] {
+            let Some((from, to)) = stretch.filter(|_| ours.contains(teller)) else { continue };
+            let is_skipped = |peer: &&Peer| peer.id.is_strictly_between(&from, &to) && !theirs.contains(peer);
+            skipped.extend(ours.iter().filter(is_skipped).copied());
+        }
+        for peer in skipped {
+            self.check_on_silent(self.now, peer, SKIPPED_SILENCE, out);
         }
     }
 
