@@ -18,7 +18,7 @@ const TOGETHER: Duration = Duration::from_secs(10);
 const FEW: usize = 3;
 
 /// Otherwise they are many that make up one part in so many of those known.
-const SHARE: usize = 10;
+const SHARE: usize = 5;
 
 /// Those known are called in so many parts.
 const PARTS: usize = 6;
@@ -84,13 +84,13 @@ mod tests {
     }
 
     #[test]
-    fn deaths_that_come_one_by_one_call_nobody_and_a_tenth_at_a_time_calls_everybody_once() {
+    fn deaths_that_come_one_by_one_call_nobody_and_a_fifth_at_a_time_calls_everybody_once() {
         let mut call = RollCall::default();
         for n in 0..100 {
             call.note_death(at(4 * n), 40);
             assert!(call.next_part(at(4 * n), silent(at(4 * n), 40)).is_empty(), "death {n}");
         }
-        for _ in 0..4 {
+        for _ in 0..8 {
             call.note_death(at(500), 40);
         }
         let mut left: Vec<_> = silent(at(501), 40).collect();
