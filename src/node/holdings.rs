@@ -224,10 +224,10 @@ impl Holdings {
 
     /// Whether the sums are right.
     pub(super) fn check(&self) -> Result<(), String> {
-        let bytes: u64 = self.iter().map(|(_, size)| u64::from(size)).sum();
-        let charged: u64 = self.iter().map(|(_, size)| charge(size)).sum();
-        let mut sets = BTreeMap::new();
+        let (mut bytes, mut charged, mut sets) = (0, 0, BTreeMap::new());
         for held in self.blocks.values() {
+            bytes += u64::from(held.size);
+            charged += charge(held.size);
             *sets.entry(held.set).or_default() += 1;
         }
         self.leases.check(&sets)?;

@@ -65,11 +65,16 @@ impl SourceShares {
 
     /// Whether the blocks, each with its number and what it takes, add up to what each source has.
     pub(super) fn check(&self, blocks: impl Iterator<Item = (SourceNumber, u64)>) -> bool {
-        let mut sums = BTreeMap::new();
-        for (mark, bytes) in blocks.filter(|(mark, _)| *mark != SourceNumber::NONE) {
-            *sums.entry(mark).or_default() += bytes;
-        }
-        sums == self.brought.iter().map(|(mark, (_, bytes))| (*mark, *bytes)).collect()
+        // Simulations ask this after each event, and sources are few: a list takes half the time of a map.
+        let mut left: Vec<(SourceNumber, u64)> =
+            self.brought.iter().map(|(mark, (_, bytes))| (*mark, *bytes)).collect();
+        let mut take = |mark: SourceNumber, bytes: u64| {
+            let at = left.binary_search_by_key(&mark, |(mark, _)| *mark).ok()?;
+            left[at].1 = left[at].1.checked_sub(bytes)?;
+            Some(())
+        };
+        blocks.filter(|(mark, _)| *mark != SourceNumber::NONE).all(|(mark, bytes)| take(mark, bytes).is_some())
+            && left.iter().all(|(_, bytes)| *bytes == 0)
             && self.marks.len() == self.brought.len()
             && self.marks.iter().all(|(by, mark)| self.brought.get(mark).is_some_and(|(other, _)| other == by))
     }

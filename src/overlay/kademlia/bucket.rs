@@ -48,6 +48,15 @@ impl Contact {
         self.addr == *addr
     }
 
+    /// A number that contacts of one address share, and hardly any others.
+    pub(super) fn address_mark(&self) -> u64 {
+        self.addr.mark()
+    }
+
+    pub(super) fn shares_address(&self, other: &Self) -> bool {
+        self.addr == other.addr
+    }
+
     pub(super) fn is(&self, peer: &Peer) -> bool {
         self.id == peer.id && self.is_at(&peer.addr)
     }

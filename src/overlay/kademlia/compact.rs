@@ -15,6 +15,19 @@ pub(super) enum Address {
     V6(Box<SocketAddrV6>),
 }
 
+impl Address {
+    /// A number that is the same for equal addresses, and for hardly any others: quicker to sort.
+    pub(super) fn mark(&self) -> u64 {
+        match self {
+            Self::V4(ip, port) => u64::from(ip.to_bits()) << 16 | u64::from(*port),
+            Self::V6(addr) => {
+                let bits = addr.ip().to_bits();
+                (bits >> 64 ^ bits) as u64 ^ u64::from(addr.port()) << 48
+            }
+        }
+    }
+}
+
 impl From<SocketAddr> for Address {
     fn from(addr: SocketAddr) -> Self {
         match addr {

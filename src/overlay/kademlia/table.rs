@@ -231,29 +231,31 @@ impl RoutingTable {
 
     /// What must hold at any time.
     pub(super) fn check(&self) -> Result<(), String> {
-        let mut addresses = Vec::with_capacity(self.len);
+        let mut marks = Vec::with_capacity(self.len);
         for bucket in &self.buckets {
             let index = bucket.index;
             if bucket.contacts().len() > self.k || bucket.spares() > self.k {
                 return Err(format!("bucket {index} is too full"));
             }
-            for contact in bucket.contacts() {
-                let peer = contact.peer();
-                if self.index_of(&peer.id) != index || peer.id == self.me {
-                    return Err(format!("{peer} does not belong into bucket {index}"));
+            for (at, contact) in bucket.contacts().iter().enumerate() {
+                if self.index_of(&contact.id) != index || contact.id == self.me {
+                    return Err(format!("{} does not belong into bucket {index}", contact.peer()));
                 }
-                if bucket.contacts().iter().filter(|other| other.id == peer.id).count() > 1 {
-                    return Err(format!("{peer} is twice in bucket {index}"));
+                if bucket.contacts()[at + 1..].iter().any(|other| other.id == contact.id) {
+                    return Err(format!("{} is twice in bucket {index}", contact.peer()));
                 }
-                addresses.push(peer.addr);
+                marks.push(contact.address_mark());
             }
         }
-        addresses.sort_unstable();
-        if let Some(shared) = addresses.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(format!("two contacts share the address {}", shared[0]));
+        marks.sort_unstable();
+        if marks.windows(2).any(|pair| pair[0] == pair[1])
+            && let Some(shared) =
+                self.contacts().find(|one| self.contacts().filter(|other| other.shares_address(one)).count() > 1)
+        {
+            return Err(format!("two contacts share the address {}", shared.peer().addr));
         }
         let sorted = self.buckets.is_sorted_by(|a, b| a.index < b.index);
-        (sorted && addresses.len() == self.len).then_some(()).ok_or_else(|| "the buckets are out of order".to_owned())
+        (sorted && marks.len() == self.len).then_some(()).ok_or_else(|| "the buckets are out of order".to_owned())
     }
 }
 
@@ -295,6 +297,26 @@ mod tests {
                 all.sort_by_cached_key(|peer| peer.id.distance(&key));
                 all.truncate(count);
                 assert_eq!(table.nearest(&key, count, |_| true), all);
+            }
+        }
+    }
+
+    #[test]
+    fn two_contacts_of_one_address_or_one_id_are_no_table() {
+        let addresses = ["10.0.0.1:7000", "[2001:db8::1]:7000"].map(|addr| addr.parse().unwrap());
+        for addr in addresses {
+            for (first, second) in [(1, 2), (1, 1)] {
+                let mut table = RoutingTable::new(Id::ZERO, 20);
+                let elsewhere = SocketAddr::from(([10, 0, 0, 2], 7000));
+                for (n, addr) in [(first, addr), (second, if first == second { elsewhere } else { addr })] {
+                    let id = Id::from_u64(n << 60 >> 4);
+                    let index = table.index_of(&id);
+                    table.bucket_or_new(Time::ZERO, index).push(Contact::new(Time::ZERO, Peer::new(id, addr)));
+                    table.len += 1;
+                }
+                let what = table.check().unwrap_err();
+                let expected = if first == second { "is twice in bucket" } else { "two contacts share the address" };
+                assert!(what.contains(expected), "{what}");
             }
         }
     }
