@@ -136,6 +136,7 @@ impl AssignmentLines {
             SuccessorChange::Told { .. } => ("Successor Change request received".to_owned(), "new "),
             SuccessorChange::Left { peer } => (format!("Peer {} will depart from the network", n(&peer)), "new "),
             SuccessorChange::Died { peer } => (format!("Peer {} is no longer alive", n(&peer)), "new "),
+            SuccessorChange::Returned { peer } => (format!("Peer {} is alive after all", n(&peer)), "new "),
         };
         vec![
             head,
@@ -203,6 +204,7 @@ mod tests {
             ["Join request has been accepted", "My first successor is Peer 19", "My second successor is Peer 2"]
         );
         assert_eq!(change(SuccessorChange::Stabilized, &[9, 14]), [""; 0]);
+        assert_eq!(change(SuccessorChange::Returned { peer: peer(9) }, &[9, 14])[0], "Peer 9 is alive after all");
         let file: FileName = "0042".parse().unwrap();
         let sent = |origin| lines(RouteNotice::Forwarded { what: Routed::Request { file }, origin, to: peer(9) });
         assert_eq!(sent(peer(8)), ["File request for 0042 has been sent to my successor"]);

@@ -9,7 +9,7 @@ use super::hop::SentLookup;
 use super::join::Membership;
 use super::neighbours::RingPosition;
 use super::relay::Relay;
-use super::router::{RouteNotice, SuccessorChange};
+use super::router::SuccessorChange;
 use super::stabilize::TellingExtent;
 use super::table::Hop;
 use super::{NEIGHBOURS_WATCHED, QuestionFor, Ring, RingVariant};
@@ -88,7 +88,7 @@ impl Ring {
         if fresh || first_time {
             let successors = self.table.successors().to_vec();
             let why = if quiet { SuccessorChange::Stabilized } else { SuccessorChange::Joined { peer: origin } };
-            Self::notice(RouteNotice::Successors { why, successors: successors.clone() }, out);
+            self.tell_successors(why, out);
             if let Some(before) = before.filter(|before| before.id != origin.id && !quiet) {
                 let update = RingRequest::Update { successors, joined: Some(origin) };
                 self.ask(before, update, QuestionFor::Tell, out);

@@ -97,6 +97,9 @@ pub const SUCCESSOR_PING_EVERY: Duration = Duration::from_secs(4);
 /// deaf.
 const STALL: Duration = Duration::from_millis(500);
 
+/// Dead first successors whose return would be told.
+const MAX_MOURNED: usize = 16;
+
 /// First successors that are pinged now and then, in the classroom in every round (the assignment's two).
 const NEIGHBOURS_WATCHED: usize = 2;
 
@@ -121,6 +124,8 @@ pub struct Ring {
     rounds: Rounds,
     /// Everybody is looked after once where many died at a time.
     roll_call: RollCall,
+    /// First successors of whose death the user of a classroom was told, and not yet of their return.
+    mourned: Recent<Id, (), MAX_MOURNED>,
     cursor: FingerCursor,
     searches: BTreeMap<LookupId, Search>,
     asked: BTreeMap<Tag, QuestionFor>,
@@ -161,6 +166,7 @@ impl Ring {
             twins: Twins::default(),
             rounds: Rounds::default(),
             roll_call: RollCall::default(),
+            mourned: Recent::default(),
             cursor: FingerCursor::default(),
             searches: BTreeMap::new(),
             asked: BTreeMap::new(),

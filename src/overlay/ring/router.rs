@@ -135,6 +135,12 @@ pub enum SuccessorChange {
         /// The dead one.
         peer: Peer,
     },
+    /// One of the first two that was called dead is there again, and did not join anew: it had been stopped, or out of
+    /// reach. In the classroom alone.
+    Returned {
+        /// The peer that lives.
+        peer: Peer,
+    },
     /// Anything else: stabilisation found a nearer one, or one further away changed.
     Stabilized,
 }

@@ -248,6 +248,18 @@ fn a_peer_that_was_silent_for_a_while_is_taken_back_and_nobody_is_told_of_a_join
     };
     let told: Vec<_> = net.told[before..].iter().filter(|(_, _, effect)| joins(effect)).collect();
     assert!(told.is_empty(), "{told:?}");
+    // Those that told their users of its death tell of its return, once, with the successors that they have again.
+    for id in EXAMPLE {
+        let returns = |(why, _): &(SuccessorChange, _)| matches!(why, SuccessorChange::Returned { peer } if peer.id == Id::from_u64(14));
+        let returned: Vec<Vec<u64>> = changes(&net, id).into_iter().filter(returns).map(|(_, ids)| ids).collect();
+        let expected = match id {
+            9 => Some([14, 19]),
+            8 => Some([9, 14]),
+            _ => None,
+        };
+        assert_eq!(returned.len(), usize::from(expected.is_some()), "at {id}: {returned:?}");
+        assert!(returned.iter().all(|ids| Some(&ids[..2]) == expected.as_ref().map(|ids| &ids[..])), "{returned:?}");
+    }
 }
 
 /// With a tenth of all pings lost nobody is taken for dead.
