@@ -100,6 +100,10 @@ impl File<'_> {
         entries.sort_by_key(|(key, _)| key.span().start);
         for (key, value) in entries {
             let name: &str = key.get_ref();
+            if let DeValue::Table(_) = value.get_ref() {
+                let what = format!("[{name}] makes a table; options stand outside of any, for whatever task they are");
+                return Err(self.wrong(key.span().start, &what));
+            }
             match find(task, name) {
                 Some(arg) => {
                     let arguments = self.of(arg, value)?;
@@ -311,7 +315,10 @@ mod tests {
             ("bootstrap = [\n'a:1',\n5.5.5]", "HERE/kadring.toml:3: "),
             ("port = 70000", "HERE/kadring.toml:1: invalid value '70000' for port: 70000 is not in 0..=65535"),
             ("port = 1\nport = 2", "HERE/kadring.toml:2: duplicate key"),
-            ("[peer]\nport = 1", "HERE/kadring.toml:1: there is no option \"peer\""),
+            (
+                "[peer]\nport = 1",
+                "HERE/kadring.toml:1: [peer] makes a table; options stand outside of any, for whatever task they are",
+            ),
             ("port =", "HERE/kadring.toml:1: "),
         ] {
             let error = filled(text, &["peer"]).unwrap_err();

@@ -29,7 +29,7 @@ impl NetworkArgs {
     /// # Errors
     /// For people: what is wrong with what is given.
     pub(crate) fn keys(&self) -> Result<Option<Arc<Keyring>>, String> {
-        let keys = match (&self.network_key_file, std::env::var_os(KEY_VARIABLE).filter(|text| !text.is_empty())) {
+        let keys = match (&self.network_key_file, std::env::var_os(KEY_VARIABLE)) {
             (Some(path), _) => Keyring::of_file(path),
             (None, Some(text)) => Keyring::of_text(&text.to_string_lossy(), KEY_VARIABLE),
             (None, None) => return Ok(None),

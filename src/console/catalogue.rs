@@ -219,23 +219,11 @@ impl Catalogue {
         if renewed.is_empty() {
             return Ok(());
         }
-        fn what(entry: &Entry) -> (&str, &Path, Key) {
-            (&entry.name, &entry.path, entry.key)
-        }
-        let renewed: HashMap<_, _> = renewed.iter().map(|entry| (what(entry), entry.lease.as_ref())).collect();
         let _lock = self.lock()?;
         let mut entries = self.read()?;
-        for entry in &mut entries {
-            let lease = renewed.get(&what(entry)).copied().flatten();
-            if let (Some(own), Some(lease)) = (&mut entry.lease, lease)
-                && own.until.is_some_and(|own| lease.until.is_none_or(|until| own <= until))
-                && own.secrets.iter().all(|secret| lease.secrets.contains(secret))
-            {
-                (own.until, own.lasts) = (lease.until, lease.lasts);
-            }
-        }
+        note_renewed(&mut entries, renewed);
         self.write(&entries)?;
-        renewed.values().for_each(|lease| self.ring(*lease));
+        renewed.iter().for_each(|entry| self.ring(entry.lease.as_ref()));
         Ok(())
     }
 
@@ -423,6 +411,20 @@ impl Catalogue {
     /// What could not be done, for people.
     pub fn cannot(&self, what: &str, error: &io::Error) -> String {
         format!("cannot {what} the catalogue {}: {error}", self.path().display())
+    }
+}
+
+/// Notes in the entries until when these were `renewed`, as [`Catalogue::change_all`] does.
+pub(super) fn note_renewed(entries: &mut [Entry], renewed: &[Entry]) {
+    let renewed: HashMap<_, _> = renewed.iter().map(|entry| (entry.what(), entry.lease.as_ref())).collect();
+    for entry in entries {
+        let lease = renewed.get(&entry.what()).copied().flatten();
+        if let (Some(own), Some(lease)) = (&mut entry.lease, lease)
+            && own.until.is_some_and(|own| lease.until.is_none_or(|until| own <= until))
+            && own.secrets.iter().all(|secret| lease.secrets.contains(secret))
+        {
+            (own.until, own.lasts) = (lease.until, lease.lasts);
+        }
     }
 }
 

@@ -41,7 +41,10 @@ impl<B: Backend> Performer<B> {
         paths.sort();
         // Where there is no block, nothing is begun.
         let begun = OnceCell::new();
-        let lease = || begun.get_or_init(|| self.lease_on(folder, None, terms)).as_ref().map(|(_, lease)| *lease);
+        let lease = || {
+            let begun = begun.get_or_init(|| self.lease_on(folder, None, terms)).as_ref().map_err(Failure::clone)?;
+            Ok(begun.as_ref().map(|(_, lease)| *lease))
+        };
         let (mut imported, mut entries, mut whole) = (Imported::default(), Vec::new(), Sha256::new());
         for path in paths {
             match self.import_one(&path, &lease) {
@@ -64,12 +67,12 @@ impl<B: Backend> Performer<B> {
         }
         if imported.blocks > 0 {
             let sha256 = Id::from_bytes(whole.finalize().into());
-            match self.store_lists(entries, sha256, lease()) {
+            match lease().and_then(|lease| self.store_lists(entries, sha256, lease)) {
                 Ok((key, copies)) => {
                     imported.key = Some(key);
                     if let Some(catalogue) = &self.catalogue {
                         let whole = (key, sha256, imported.bytes, copies);
-                        let owned = begun.into_inner().flatten().map(|(owned, _)| owned);
+                        let owned = begun.into_inner().and_then(Result::ok).flatten().map(|(owned, _)| owned);
                         if let Err(ended) = finding::remember_import(catalogue, folder, whole, owned) {
                             imported.fail(folder.to_owned(), ended);
                         }
@@ -103,9 +106,14 @@ impl<B: Backend> Performer<B> {
     }
 
     /// The bytes of the block in a file, which is stored.
-    fn import_one(&self, path: &Path, lease: &dyn Fn() -> Option<Lease>) -> Result<Vec<u8>, NotImported> {
+    fn import_one(
+        &self,
+        path: &Path,
+        lease: &dyn Fn() -> Result<Option<Lease>, Failure>,
+    ) -> Result<Vec<u8>, NotImported> {
         let block = check(path)?;
-        match self.ask(Command::StoreBlock { path: path.to_owned(), keep: false }.on(lease())) {
+        let lease = lease().map_err(NotImported::Failed)?;
+        match self.ask(Command::StoreBlock { path: path.to_owned(), keep: false }.on(lease)) {
             Answer::Stored { key, .. } if key == Key::of(&block) => Ok(block),
             Answer::Stored { .. } => Err(NotImported::LeftOut("it was changed meanwhile".to_owned())),
             answer => Err(NotImported::Failed(Failure::of(answer))),

@@ -32,31 +32,52 @@ use crate::runtime::both_since_1970;
 impl<B: Backend> Performer<B> {
     /// The lease that `path` gets when it is stored on these terms under a name, and its secret. The catalogue has it
     /// on the disk when this returns. None where nothing remembers it, or there is nothing to store.
-    pub(super) fn lease_on(&self, path: &Path, name: Option<&String>, terms: Terms) -> Option<(Owned, Lease)> {
-        self.begin_on(path, name, terms).map(|(owned, lease, mut line)| {
+    ///
+    /// # Errors
+    /// As [`begin_on`](Self::begin_on).
+    pub(super) fn lease_on(
+        &self,
+        path: &Path,
+        name: Option<&String>,
+        terms: Terms,
+    ) -> Result<Option<(Owned, Lease)>, Failure> {
+        let begun = self.begin_on(path, name, terms)?;
+        Ok(begun.map(|(owned, lease, mut line)| {
             line.sync();
             (owned, lease)
-        })
+        }))
     }
 
     /// [`lease_on`](Self::lease_on), with the line of the catalogue, which is still to be synced.
+    ///
+    /// # Errors
+    /// Terms were given, and cannot be kept: nothing remembers the lease. What is stored on the usual ones is stored
+    /// all the same, for ever.
     pub(super) fn begin_on(
         &self,
         path: &Path,
         name: Option<&String>,
         terms: Terms,
-    ) -> Option<(Owned, Lease, EntryLine)> {
-        let catalogue = self.catalogue.as_ref()?;
-        let there = fs::metadata(path).ok()?;
+    ) -> Result<Option<(Owned, Lease, EntryLine)>, Failure> {
+        let without = |cannot: String| {
+            if terms != Terms::default() {
+                let reason = format!("nothing was stored, for its lease could not be renewed or ended: {cannot}");
+                return Err(Failure::new(FailureKind::Other, reason));
+            }
+            log::warn!("it is stored without a lease, for ever: {cannot}");
+            Ok(None)
+        };
+        let Some(catalogue) = &self.catalogue else {
+            return if terms == Terms::default() { Ok(None) } else { without("there is no catalogue".to_owned()) };
+        };
+        let Ok(there) = fs::metadata(path) else { return Ok(None) };
         let secret = match () {
             () if there.is_dir() => catalogue.begun_folder(path).and_then(|begun| begun.map_or_else(draw, Ok)),
-            () if !there.is_file() => return None,
+            () if !there.is_file() => return Ok(None),
             // What is piped has nothing to be known by again.
             () if path.starts_with("/proc") => draw(),
-            () => {
-                File::open(path).ok()?;
-                catalogue.secret(&stamp(path, &there))
-            }
+            () if File::open(path).is_err() => return Ok(None),
+            () => catalogue.secret(&stamp(path, &there)),
         };
         let begun = secret.and_then(|secret| {
             let lease = terms.lease(&secret, now());
@@ -65,12 +86,7 @@ impl<B: Backend> Performer<B> {
             let line = finding::begin(catalogue, path, name.cloned(), there.is_dir(), &owned)?;
             Ok((owned, lease, line))
         });
-        begun
-            .inspect_err(|error| {
-                let cannot = catalogue.cannot("write", error);
-                log::warn!("it is stored without a lease, for ever: {cannot}");
-            })
-            .ok()
+        begun.map(Some).or_else(|error| without(catalogue.cannot("write", &error)))
     }
 
     /// Tells the holders of files what becomes of the leases that were laid from here.
@@ -173,6 +189,8 @@ impl<B: Backend> Performer<B> {
             return Ok(LineReply::Console(ConsoleAnswer::Forgotten { files }));
         }
         let keys = self.parts(key, meant.iter().any(|entry| entry.folder))?;
+        // A lease ends for good. Where the catalogue cannot be written, it would go on to name what is gone.
+        catalogue.change(&key, |_| ()).map_err(cannot)?;
         catalogue.end(&secrets).map_err(cannot)?;
         let ended = secrets.iter().copied().map(LeaseChange::Ended);
         let copies = meant.iter().filter_map(|entry| entry.lease.as_ref()).map(|lease| lease.copies).max();
@@ -184,7 +202,12 @@ impl<B: Backend> Performer<B> {
         }
         // Whoever has not heard can be told again, as long as the catalogue has the lease as it was.
         if answer.verdict().is_none() {
-            catalogue.drop_leases(&key, name, &own).map_err(cannot)?;
+            catalogue.drop_leases(&key, name, &own).map_err(|error| {
+                let cannot = catalogue.cannot("write", &error);
+                let reason =
+                    format!("its lease has ended, and its blocks go after a grace, but {cannot}; delete it again");
+                Failure::new(FailureKind::Other, reason)
+            })?;
         }
         let deleted_as = if name.is_none() { names_of(&meant) } else { Vec::new() };
         Ok(LineReply::File(Named {

@@ -201,7 +201,11 @@ impl<B: Backend> Performer<B> {
         let manifest = if let Command::Store { manifest, .. } = &command { manifest.clone() } else { None };
         // Without a folder for its manifest, nothing of it is stored.
         let terms = terms.filter(|_| has_place_for_manifest(&command));
-        let begun = file.as_ref().zip(terms).and_then(|(file, terms)| self.begin_on(file, name.as_ref(), terms));
+        let begun = file.as_ref().zip(terms).map(|(file, terms)| self.begin_on(file, name.as_ref(), terms));
+        let begun = match begun.transpose() {
+            Ok(begun) => begun.flatten(),
+            Err(failure) => return LineReply::of_file(file.unwrap_or_default(), Answer::Failed(failure)),
+        };
         let (owned, lease, mut line) =
             begun.map_or((None, None, None), |(owned, lease, line)| (Some(owned), Some(lease), Some(line)));
         let mut answer = self.ask_on(command, lease, &mut line);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Backend;
 use super::beside::NoProgress;
-use super::catalogue::{Catalogue, Entry, Owned};
+use super::catalogue::{Catalogue, Entry, Owned, note_renewed};
 use super::leases::{now, told};
 use super::perform::Performer;
 use super::text::count;
@@ -20,39 +20,41 @@ const RETRY_AFTER_S: u64 = 60;
 
 /// Renews what is due in the catalogue: for [`LocalPeer::renew`](crate::runtime::LocalPeer::renew).
 pub fn renewing(catalogue: Catalogue) -> impl FnMut(&Handle) -> Option<UnixTime> + Send + 'static {
+    let mut unwritten = Vec::new();
     move |handle| {
         // Of a session of its own: Ctrl-C at the terminal ends none of it.
         let performer = Performer::new(handle.session(), Arc::new(NoProgress));
-        performer.with_catalogue(Some(catalogue.clone())).renew_due(&catalogue)
+        performer.with_catalogue(Some(catalogue.clone())).renew_due(&catalogue, &mut unwritten)
     }
 }
 
 impl<B: Backend> Performer<B> {
     /// Renews the leases that are due; returns when the next will be, in seconds since 1970. None if there is no lease
-    /// that ends.
-    fn renew_due(&self, catalogue: &Catalogue) -> Option<UnixTime> {
-        let look = || {
-            let cannot = |error| log::warn!("leases are not renewed now: {}", catalogue.cannot("read", &error));
-            catalogue.entries().map_err(cannot).ok()
-        };
-        let Some(mut entries) = look() else { return Some(now() + RETRY_AFTER_S) };
+    /// that ends. What was renewed and could not be written, on a full disk, stays in `unwritten` until it can.
+    pub(super) fn renew_due(&self, catalogue: &Catalogue, unwritten: &mut Vec<Entry>) -> Option<UnixTime> {
+        let Some(mut entries) = look(catalogue, unwritten) else { return Some(now() + RETRY_AFTER_S) };
         if let Some(due) = due(&entries, clocks()) {
-            self.renew_these(catalogue, &due);
-            match look() {
+            let renewed = self.renew_these(&due);
+            unwritten.retain(|old| renewed.iter().all(|new| new.what() != old.what()));
+            unwritten.extend(renewed);
+            match look(catalogue, unwritten) {
                 Some(after) => entries = after,
                 None => return Some(now() + RETRY_AFTER_S),
             }
         }
         let clocks = clocks();
-        entries.iter().filter_map(|entry| next(entry.lease.as_ref()?, clocks)).min()
+        let again = (!unwritten.is_empty()).then(|| now() + RETRY_AFTER_S);
+        entries.iter().filter_map(|entry| next(entry.lease.as_ref()?, clocks)).chain(again).min()
     }
 
-    /// Renews the leases of these. Where somebody did not answer, it is done again, as long as there is time for that.
-    fn renew_these(&self, catalogue: &Catalogue, due: &[Entry]) {
+    /// Renews the leases of these; returns which were. Where somebody did not answer, it is done again, as long as
+    /// there is time for that.
+    fn renew_these(&self, due: &[Entry]) -> Vec<Entry> {
         let (answer, mut renewed, failures) = self.tell_holders(due, None);
         failures.iter().for_each(|failed| log::warn!("a lease is not renewed now: {}", failed.to_text()));
         let Answer::Leased { copies, .. } = answer else {
-            return log::warn!("leases are not renewed now: {answer:?}");
+            log::warn!("leases are not renewed now: {answer:?}");
+            return Vec::new();
         };
         let files = count(renewed.len() as u64, "file");
         let heard = told(&answer, None).trim_end().replace('\n', "; ");
@@ -63,10 +65,20 @@ impl<B: Backend> Performer<B> {
             let hurries = |key: &Key| due.iter().any(|entry| entry.key == *key && is_late(entry.lease.as_ref()));
             renewed.retain(|entry| copies > 0 && hurries(&entry.key));
         }
-        if let Err(error) = catalogue.change_all(&renewed) {
-            log::warn!("leases are renewed, but {}", catalogue.cannot("write", &error));
-        }
+        renewed
     }
+}
+
+/// The entries of the catalogue, with the times of those that are yet `unwritten`, which are written if that can be.
+fn look(catalogue: &Catalogue, unwritten: &mut Vec<Entry>) -> Option<Vec<Entry>> {
+    match catalogue.change_all(unwritten) {
+        Ok(()) => unwritten.clear(),
+        Err(error) => log::warn!("leases are renewed, but {}", catalogue.cannot("write", &error)),
+    }
+    let cannot = |error| log::warn!("leases are not renewed now: {}", catalogue.cannot("read", &error));
+    let mut entries = catalogue.entries().map_err(cannot).ok()?;
+    note_renewed(&mut entries, unwritten);
+    Some(entries)
 }
 
 /// The time by two [clocks](both_since_1970), the earlier one first.

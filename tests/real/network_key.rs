@@ -282,6 +282,8 @@ fn what_is_no_key_is_told_of_and_never_repeated() {
     };
     for (output, reason) in [
         (ping("swordfish", &[]), "KADRING_NETWORK_KEY: line 1 is no key"),
+        // As where the command that should print it failed.
+        (ping("", &[]), "KADRING_NETWORK_KEY: there is no key"),
         (ping("", &["--network-key-file", "/nowhere/key"]), "cannot read the network key file '/nowhere/key'"),
         (ping("", &["--network-key-file", "/dev/null"]), "there is no key"),
     ] {

@@ -1,6 +1,6 @@
 //! A line of the catalogue: a file that was stored, and the leases on it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -93,6 +93,11 @@ impl Owned {
 }
 
 impl Entry {
+    /// What it is the entry of.
+    pub(in crate::console) fn what(&self) -> (&str, &Path, Key) {
+        (&self.name, &self.path, self.key)
+    }
+
     /// The block of a file that has but one, or none if it is empty; None if its list has to be read to know them.
     pub(in crate::console) fn only_block(&self) -> Option<Option<Key>> {
         let block = (self.bytes > 0).then_some(ManifestEntry { key: self.sha256, size: self.bytes });

@@ -60,7 +60,7 @@ impl<B: Backend> Performer<B> {
         let mut gathered = Gathered::begin(folder, self.session());
         let walked = walk(folder, tree, &|| span.check(), &mut |found| gathered.add(found))?;
         show(&Progress::Begun { bytes: walked.bytes });
-        let (owned, lease) = self.lease_on(folder, called.as_ref(), terms).unzip();
+        let (owned, lease) = self.lease_on(folder, called.as_ref(), terms)?.unzip();
         let mut sum = gathered.send(Flight::new(&span, &mut *show), keep, lease)?;
         let listing = sum.listing().map_err(|error| no_temporary("write the folder's listing in", &error))?;
         let stored = self.answer_to(Command::StoreListing { path: path_of(&listing), keep }.on(lease));

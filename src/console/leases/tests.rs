@@ -236,3 +236,58 @@ fn of_a_file_of_one_block_no_list_is_read_to_renew_it_unless_another_file_is_kep
     assert_eq!(told, BTreeSet::from([small[0].key, one.key, small[1].key, large.key, list.key]));
     assert_eq!(*listed, BTreeSet::from([small[0].key, one.key, small[1].key, list.key]));
 }
+
+/// A catalogue that cannot be written, as on a full disk, until what this made is removed.
+fn fill(folder: &tempfile::TempDir) -> std::path::PathBuf {
+    let full = folder.path().join("catalogue.new");
+    fs::create_dir(&full).unwrap();
+    full
+}
+
+#[test]
+fn where_the_catalogue_cannot_be_written_a_delete_ends_no_lease() {
+    let (folder, catalogue, performer) = bench(&[("a", &drawn(None))]);
+    let full = fill(&folder);
+    let delete = || performer.change_leases(&["a".to_owned()], &Change::Delete);
+    assert!(delete().to_text().contains("cannot write the catalogue"));
+    assert!(performer.backend.0.lock().is_empty(), "nobody was told");
+    fs::remove_dir(full).unwrap();
+    assert_eq!(delete().verdict(), None);
+    assert_eq!((performer.backend.0.lock().len(), leases(&catalogue)), (1, Vec::new()));
+}
+
+#[test]
+fn what_was_renewed_over_a_full_disk_is_renewed_on_and_written_once_there_is_room() {
+    let soon = drawn(Some(now() + 5));
+    let (folder, catalogue, performer) = bench(&[("a", &soon)]);
+    let full = fill(&folder);
+    let mut unwritten = Vec::new();
+    let next = performer.renew_due(&catalogue, &mut unwritten).unwrap();
+    assert!(next > now() + 20, "it was renewed for a minute, and is due in half of one: in {}", next - now());
+    assert_eq!((leases(&catalogue)[0].1.until, performer.backend.0.lock().len()), (soon.until, 1));
+    performer.renew_due(&catalogue, &mut unwritten);
+    assert_eq!(performer.backend.0.lock().len(), 1, "it is not due again");
+    fs::remove_dir(full).unwrap();
+    performer.renew_due(&catalogue, &mut unwritten);
+    assert!(leases(&catalogue)[0].1.until > Some(now() + 50) && unwritten.is_empty());
+}
+
+#[test]
+fn what_is_to_be_kept_for_a_while_is_not_stored_for_ever_where_no_line_can_remember_its_lease() {
+    let (folder, _catalogue, performer) = bench(&[]);
+    let file = folder.path().join("file");
+    fs::write(&file, "1").unwrap();
+    // Neither the owner's secret nor the line about what is begun can be written.
+    fs::create_dir(folder.path().join("owner.new")).unwrap();
+    let begin = |performer: &Performer<Obedient>, lasts| {
+        performer.lease_on(&file, None, Terms { lasts, copies: None }).map(|begun| begun.is_some())
+    };
+    let day = Some(Duration::from_secs(86_400));
+    let refused = begin(&performer, day).unwrap_err().reason;
+    assert!(refused.contains("nothing was stored") && refused.contains("cannot write the catalogue"), "{refused}");
+    assert_eq!(begin(&performer, None), Ok(false), "for ever it is stored all the same");
+    let without = Performer::new(Obedient::default(), Screen::plain());
+    assert!(begin(&without, day).unwrap_err().reason.contains("there is no catalogue"));
+    fs::remove_dir(folder.path().join("owner.new")).unwrap();
+    assert_eq!(begin(&performer, day), Ok(true));
+}
