@@ -19,7 +19,7 @@ use kadring::runtime::raise_descriptor_limit;
 
 use args::{Cli, Task, command_line, config_file};
 use commands::standard::{exit_once_said, say};
-use commands::{Exit, Failed, client, ctl, demo, files, keygen, leases, peer, report, ring, sim, stderr};
+use commands::{Exit, Failed, client, ctl, demo, files, keygen, leases, peer, report, ring, signals, sim, stderr};
 
 fn main() -> ExitCode {
     // A file that may not grow further is an error of the write, as a full disk is, and must not end the process.
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     });
     if exit != Exit::Done {
         drop(LastWords);
-        client::end_by_signal();
+        signals::end_by_signal();
     }
     ExitCode::from(exit as u8)
 }
@@ -99,7 +99,7 @@ fn end_once_said(said: io::Result<()>) -> ! {
         Exit::Other
     });
     drop(LastWords);
-    client::end_by_signal();
+    signals::end_by_signal();
     std::process::exit(exit as i32)
 }
 

@@ -10,6 +10,9 @@ use kadring::runtime::Keyring;
 /// Holds keys as the key file does. It is no option: a command line is seen by everybody on the machine.
 const KEY_VARIABLE: &str = "KADRING_NETWORK_KEY";
 
+/// Names the key file.
+const FILE_VARIABLE: &str = "KADRING_NETWORK_KEY_FILE";
+
 /// Of which network a peer is, and under which key its peers speak.
 #[derive(Args, Default, Debug)]
 pub(crate) struct NetworkArgs {
@@ -19,7 +22,7 @@ pub(crate) struct NetworkArgs {
     /// File with the network key, as keygen writes it: all that travels is sealed, and peers without the key are not
     /// answered. A regular file is read again when it changes, a pipe once. KADRING_NETWORK_KEY may hold the key itself
     /// instead
-    #[arg(long, env = "KADRING_NETWORK_KEY_FILE", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, env = FILE_VARIABLE, value_name = "FILE", value_hint = ValueHint::FilePath)]
     network_key_file: Option<PathBuf>,
 }
 
@@ -29,7 +32,9 @@ impl NetworkArgs {
     /// # Errors
     /// For people: what is wrong with what is given.
     pub(crate) fn keys(&self) -> Result<Option<Arc<Keyring>>, String> {
-        let keys = match (&self.network_key_file, std::env::var_os(KEY_VARIABLE)) {
+        // What should have printed a key, or its file's name, may have failed: then nothing is to be sent in the open.
+        let file = self.network_key_file.clone().or_else(|| std::env::var_os(FILE_VARIABLE).map(PathBuf::from));
+        let keys = match (&file, std::env::var_os(KEY_VARIABLE)) {
             (Some(path), _) => Keyring::of_file(path),
             (None, Some(text)) => Keyring::of_text(&text.to_string_lossy(), KEY_VARIABLE),
             (None, None) => return Ok(None),

@@ -4,8 +4,8 @@
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
 
 use kadring::config::Config;
 use kadring::console::catalogue::Catalogue;
@@ -20,9 +20,9 @@ use kadring::node::{Answer, Command, Failure, FailureKind, Source};
 use kadring::peer::on_which_bind;
 use kadring::raw_text;
 use kadring::runtime::{Handle, Keyring, LocalPeer, Options, Spooled, connect, ending_signals, every_address};
-use signal_hook::consts::SIGPIPE;
-use signal_hook::{flag, low_level};
+use signal_hook::flag;
 
+use super::signals::{end_as_by_sigpipe, end_by, watch_signals};
 use super::standard::{STANDARD, UntilTold, exit_once_written, is_standard, spool};
 use super::unjoined::{answers_but, heard, ping_all, strange};
 use super::{Exit, Failed, JoinAddresses, bootstrap, ctl, log_to, stderr};
@@ -32,9 +32,6 @@ use crate::args::{
 
 /// Times that a guest tries to join, 1.75 s each: even where half of all datagrams get lost, three dozen do not.
 const JOINS: usize = 3;
-
-/// The signal that told a client to end; 0 while none has.
-static TOLD: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
 
 /// `kadring store`.
 pub(crate) fn store(args: StoreArgs) -> anyhow::Result<Exit> {
@@ -405,31 +402,4 @@ fn start(
     };
     watch_signals();
     LocalPeer::start(options).map_err(Failed::start)
-}
-
-/// From now on a signal to end is remembered; what it ends is ended by others.
-pub(super) fn watch_signals() {
-    for signal in ending_signals() {
-        let _ = flag::register_usize(signal, Arc::clone(&TOLD), signal.unsigned_abs() as usize);
-    }
-}
-
-/// The reader of a file on standard output has gone: this process will end as programs do by default, without a word.
-pub(super) fn end_as_by_sigpipe() -> Exit {
-    // A signal that came before goes first. Nothing else rests on it (`Relaxed`).
-    let _ = TOLD.compare_exchange(0, SIGPIPE as usize, Ordering::Relaxed, Ordering::Relaxed);
-    Exit::Interrupted
-}
-
-/// Ends this process by the signal that ended its command, so that a shell's loop ends with it.
-pub(crate) fn end_by_signal() {
-    // It was set on this or another thread long before; nothing else rests on it (`Relaxed`).
-    end_by(TOLD.load(Ordering::Relaxed));
-}
-
-/// Ends this process by a signal, unless it is 0.
-fn end_by(signal: usize) {
-    if let Ok(signal @ 1..) = i32::try_from(signal) {
-        let _ = low_level::emulate_default_handler(signal);
-    }
 }

@@ -5,7 +5,6 @@ use std::io::{self, IsTerminal, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use anyhow::Context;
@@ -15,11 +14,11 @@ use kadring::console::watching;
 use kadring::console::{Defaults, Format, Grammar, Output, Screen};
 use kadring::node::{Command, FailureKind, Progress};
 use kadring::runtime::{Spooled, connect, ending_signals};
-use signal_hook::flag;
 use signal_hook::low_level::pipe;
 
-use super::client::{confirm, end_as_by_sigpipe, end_by_signal, tell_trouble, watch_signals};
-use super::standard::{OutputPipe, STANDARD, exit_once_written, say, spool};
+use super::client::{confirm, tell_trouble};
+use super::signals::{end_as_by_sigpipe, end_by_second_signal, end_by_signal};
+use super::standard::{OutputPipe, Patience, STANDARD, exit_once_written, say, spool, without_streams};
 use super::{Exit, Failed, log_to, stderr};
 use crate::args::CtlArgs;
 
@@ -92,14 +91,8 @@ pub(super) fn perform(
     screen: &Arc<Screen>,
 ) -> anyhow::Result<Exit> {
     let folder = env::current_dir().context("cannot tell the working folder")?;
-    let name = name_of(&words);
     let is_standard = |word: &String| word == STANDARD;
-    let (mut sent, form) = match name {
-        // Standard output takes any bytes, so all of the file goes there.
-        Some("cat") => (retrieve_to_standard(words), Form { quiet: true, ..form }),
-        _ => (words, form),
-    };
-    let name = if name == Some("cat") { Some("retrieve") } else { name };
+    let (name, mut sent, form) = for_peer(words, form)?;
     let spooled = match name {
         Some("store") if sent.iter().any(is_standard) => Some(spool(screen)?),
         _ => None,
@@ -122,13 +115,17 @@ pub(super) fn perform(
     let shows_file = passage.is_some() && io::stdout().is_terminal();
     let screen = if shows_file { Screen::plain() } else { Arc::clone(screen) };
     let mut asked = ClientSays { words: sent, folder, to: passage.as_ref().map(OutputPipe::path) };
-    let mut pass_on = || passage.iter_mut().for_each(|passage| passage.pass_on(peer));
+    let mut pass_on = || match &mut passage {
+        Some(passage) => passage.pass_on(peer),
+        None => Patience::default().wait_for(peer),
+    };
     let mut rendered = ask(peer, &asked, &OnScreen(&screen), &mut pass_on).map_err(silent)?;
     if name == Some("retrieve") && may_replace(&rendered, form) {
         asked.words.insert(1, "--force".to_owned());
         let peer = again()?;
         watch(&peer)?;
-        rendered = ask(&peer, &asked, &OnScreen(&screen), &mut || {}).map_err(silent)?;
+        rendered =
+            ask(&peer, &asked, &OnScreen(&screen), &mut || Patience::default().wait_for(&peer)).map_err(silent)?;
     }
     if let Some(lent) = &lent {
         rendered.rename(&lent.display().to_string(), STANDARD);
@@ -139,18 +136,6 @@ pub(super) fn perform(
     }
     // Standard output is for the file, so the answer goes elsewhere.
     Ok(tell(&rendered, form, stderr()))
-}
-
-/// A signal says a byte to the peer, which ends the command; the answer comes all the same. Should the peer be stuck, a
-/// second signal ends this process.
-fn end_by_second_signal() -> anyhow::Result<()> {
-    watch_signals();
-    let told = Arc::new(AtomicBool::new(false));
-    for signal in ending_signals() {
-        flag::register_conditional_default(signal, Arc::clone(&told)).context("cannot watch for signals")?;
-        flag::register(signal, Arc::clone(&told)).context("cannot watch for signals")?;
-    }
-    Ok(())
 }
 
 /// Has the peer told of signals.
@@ -189,6 +174,20 @@ fn watch_threads(peer: impl Fn() -> anyhow::Result<UnixStream>, form: Form, scre
             thread::park_timeout(watching::PERIOD);
         }
     }
+}
+
+/// The words of a command as the peer is to have them, with its name and how its answer is written.
+fn for_peer(words: Vec<String>, form: Form) -> Result<(Option<&'static str>, Vec<String>, Form), Failed> {
+    if words.len() > 1 && words.last().is_some_and(|word| word == "&") {
+        let reason = "a command is done beside others where it is typed at the peer; here leave & to your shell";
+        return Err(Failed::usage(reason));
+    }
+    let (name, words, form) = match name_of(&words) {
+        // Standard output takes any bytes, so all of the file goes there.
+        Some("cat") => (Some("retrieve"), retrieve_to_standard(words), Form { quiet: true, ..form }),
+        name => (name, words, form),
+    };
+    Ok((name, without_streams(name, words)?, form))
 }
 
 /// What `cat` is, said as a `retrieve`.

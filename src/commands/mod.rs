@@ -17,6 +17,7 @@ mod peers_seen;
 mod ready;
 pub(crate) mod report;
 pub(crate) mod ring;
+pub(crate) mod signals;
 pub(crate) mod sim;
 pub(crate) mod standard;
 mod unjoined;
@@ -79,13 +80,13 @@ pub(crate) const EXITS: [(Exit, &str, &str); 11] = [
     (Exit::NotFound, "not found: a key nobody holds, a file that is not there", "once a holder is back"),
     (
         Exit::TimedOut,
-        "timed out, nobody answered, fewer copies than `--quorum`, or but one copy though others are known",
+        "timed out, nobody answered, fewer copies than `--quorum`, or a block with but one copy though others are known",
         "yes, later, or once what the answer names is mended",
     ),
     (
         Exit::Integrity,
-        "integrity: bytes that do not hash to their name, and nobody has better ones",
-        "once a better holder is back",
+        "integrity: bytes that do not hash to their name, and nobody has better ones; or a file that changed while it was stored",
+        "once a better holder is back; once the file is at rest",
     ),
     (Exit::NotStarted, "could not start: port in use, data folder in use or read-only", "once that is mended"),
     (

@@ -5,16 +5,18 @@ use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use kadring::console::progress::TransferBar;
 use kadring::console::{Output, Screen};
 use kadring::node::Progress;
-use kadring::runtime::{Spooled, ending_signals};
+use kadring::runtime::{Spooled, ending_signals, stopwatch};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 use signal_hook::low_level::pipe;
 
-use super::client::end_as_by_sigpipe;
+use super::signals::{end_as_by_sigpipe, end_by_signal, is_told};
 use super::{Exit, Failed};
 
 /// The word for standard input or output in place of a file.
@@ -22,6 +24,36 @@ pub(super) const STANDARD: &str = "-";
 
 pub(super) fn is_standard(path: &Path) -> bool {
     path.as_os_str() == STANDARD
+}
+
+/// Where a process finds its own streams, whoever gave it the name.
+const OWN: [&str; 3] = ["/dev/fd/", "/proc/self/fd/", "/proc/thread-self/fd/"];
+
+/// The words of a command for a running peer, which would take streams of this process for its own: standard input that
+/// is stored and standard output that is retrieved to are `-`.
+///
+/// # Errors
+/// Another stream is named.
+pub(super) fn without_streams(name: Option<&str>, words: Vec<String>) -> Result<Vec<String>, Failed> {
+    let last = words.len().saturating_sub(1);
+    let renamed = words.into_iter().enumerate().map(|(at, word)| {
+        let stream = match word.as_str() {
+            "/dev/stdin" => Some("0"),
+            "/dev/stdout" => Some("1"),
+            "/dev/stderr" => Some("2"),
+            "/dev/tty" => Some("tty"),
+            other => OWN.iter().find_map(|own| other.strip_prefix(own)),
+        };
+        match (name, stream) {
+            (_, None) => Ok(word),
+            (Some("store"), Some("0")) => Ok(STANDARD.to_owned()),
+            (Some("retrieve"), Some("1")) if at == last => Ok(STANDARD.to_owned()),
+            _ => Err(Failed::usage(format!(
+                "{word} would be a stream of the peer's own: give the name of a file, or - for standard input or output"
+            ))),
+        }
+    });
+    renamed.collect()
 }
 
 /// Standard input as a file; how much was read is shown meanwhile.
@@ -40,6 +72,39 @@ pub(super) struct UntilTold {
     told: UnixStream,
     /// Its reader has gone.
     broken: bool,
+}
+
+/// Milliseconds between two looks at whether a signal came.
+const LOOK_EVERY: u16 = 500;
+
+/// A peer that was told of a signal, and says nothing for so long, stands still.
+const STANDS_STILL: Duration = Duration::from_secs(10);
+
+/// How long a peer is waited for that was told to end a command.
+#[derive(Default)]
+pub(super) struct Patience {
+    /// Since when a signal is known of.
+    told: Option<Box<dyn Fn() -> Duration>>,
+}
+
+impl Patience {
+    /// Returns when the peer has something to say.
+    pub(super) fn wait_for(&mut self, peer: &UnixStream) {
+        while !matches!(poll(&mut [PollFd::new(peer.as_fd(), PollFlags::POLLIN)], LOOK_EVERY), Ok(1..)) {
+            self.look();
+        }
+    }
+
+    /// Ends this process by the signal that told it to, if the peer has had time enough to end the command.
+    fn look(&mut self) {
+        if !is_told() {
+            return;
+        }
+        if self.told.get_or_insert_with(|| Box::new(stopwatch()))() >= STANDS_STILL {
+            log::warn!("the peer says nothing: whether the command is done there is not known");
+            end_by_signal();
+        }
+    }
 }
 
 /// Bytes that a pipe which has room takes without waiting.
@@ -82,16 +147,18 @@ impl OutputPipe {
 
     /// Passes on what comes, until `peer` has something to say.
     pub(super) fn pass_on(&mut self, peer: &UnixStream) {
+        let mut patience = Patience::default();
         while let Some(from) = &self.from {
             let mut ready =
                 [PollFd::new(from.as_fd(), PollFlags::POLLIN), PollFd::new(peer.as_fd(), PollFlags::POLLIN)];
-            // A wait that a signal interrupts is begun again: the peer was told of it, and will say something.
-            if poll(&mut ready, PollTimeout::NONE).is_ok() && ready[0].any() == Some(true) {
-                self.pass_piece();
-            } else if ready[1].any() == Some(true) {
-                return;
+            match poll(&mut ready, LOOK_EVERY) {
+                Ok(1..) if ready[0].any() == Some(true) => self.pass_piece(),
+                Ok(1..) => return,
+                // A wait that a signal interrupts is begun again: the peer was told of it, and will say something.
+                _ => patience.look(),
             }
         }
+        patience.wait_for(peer);
     }
 
     /// Passes on the rest, once the peer has done its part. Whether standard output still has a reader.

@@ -84,6 +84,13 @@ impl Catalogue {
         state.or_else(home).map(|state| Self::of(state.join("kadring")))
     }
 
+    /// Whether the folder of this catalogue, which is a peer's data folder or the user's own, is or lies in what stands
+    /// at a path.
+    pub(super) fn lies_in(&self, path: &Path) -> bool {
+        let whole = |path: &Path| path.canonicalize();
+        whole(&self.folder).and_then(|own| Ok(own.starts_with(whole(path)?))).unwrap_or(false)
+    }
+
     /// Adds a file. It is on the disk when this returns.
     ///
     /// # Errors

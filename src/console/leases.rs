@@ -4,8 +4,10 @@
 //! Beside the catalogue lies a secret of its owner's, `owner`. From that and from what a file is on the disk comes the
 //! secret of its lease, so that a file which is stored again unchanged gets the same lease and no further one.
 
+mod begin;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, Metadata};
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -15,13 +17,11 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 
 use super::Backend;
-use super::begun::EntryLine;
 use super::catalogue::{Catalogue, Entry, Owned, find_among};
 use super::escape::quoted;
-use super::finding;
 use super::perform::Performer;
 use super::reply::{ConsoleAnswer, LineReply, Named};
-use super::terms::{Change, Lasting, Terms};
+use super::terms::{Change, Lasting};
 use super::text::{count, lines, who};
 use crate::id::Key;
 use crate::lease::{LAST, Lease, Secret, UnixTime};
@@ -30,65 +30,6 @@ use crate::raw_text;
 use crate::runtime::both_since_1970;
 
 impl<B: Backend> Performer<B> {
-    /// The lease that `path` gets when it is stored on these terms under a name, and its secret. The catalogue has it
-    /// on the disk when this returns. None where nothing remembers it, or there is nothing to store.
-    ///
-    /// # Errors
-    /// As [`begin_on`](Self::begin_on).
-    pub(super) fn lease_on(
-        &self,
-        path: &Path,
-        name: Option<&String>,
-        terms: Terms,
-    ) -> Result<Option<(Owned, Lease)>, Failure> {
-        let begun = self.begin_on(path, name, terms)?;
-        Ok(begun.map(|(owned, lease, mut line)| {
-            line.sync();
-            (owned, lease)
-        }))
-    }
-
-    /// [`lease_on`](Self::lease_on), with the line of the catalogue, which is still to be synced.
-    ///
-    /// # Errors
-    /// Terms were given, and cannot be kept: nothing remembers the lease. What is stored on the usual ones is stored
-    /// all the same, for ever.
-    pub(super) fn begin_on(
-        &self,
-        path: &Path,
-        name: Option<&String>,
-        terms: Terms,
-    ) -> Result<Option<(Owned, Lease, EntryLine)>, Failure> {
-        let without = |cannot: String| {
-            if terms != Terms::default() {
-                let reason = format!("nothing was stored, for its lease could not be renewed or ended: {cannot}");
-                return Err(Failure::new(FailureKind::Other, reason));
-            }
-            log::warn!("it is stored without a lease, for ever: {cannot}");
-            Ok(None)
-        };
-        let Some(catalogue) = &self.catalogue else {
-            return if terms == Terms::default() { Ok(None) } else { without("there is no catalogue".to_owned()) };
-        };
-        let Ok(there) = fs::metadata(path) else { return Ok(None) };
-        let secret = match () {
-            () if there.is_dir() => catalogue.begun_folder(path).and_then(|begun| begun.map_or_else(draw, Ok)),
-            () if !there.is_file() => return Ok(None),
-            // What is piped has nothing to be known by again.
-            () if path.starts_with("/proc") => draw(),
-            () if File::open(path).is_err() => return Ok(None),
-            () => catalogue.secret(&stamp(path, &there)),
-        };
-        let begun = secret.and_then(|secret| {
-            let lease = terms.lease(&secret, now());
-            let lasts = terms.lasts.map(|lasts| lasts.as_secs());
-            let owned = Owned { secrets: vec![secret], until: lease.until, lasts, copies: lease.copies };
-            let line = finding::begin(catalogue, path, name.cloned(), there.is_dir(), &owned)?;
-            Ok((owned, lease, line))
-        });
-        begun.map(Some).or_else(|error| without(catalogue.cannot("write", &error)))
-    }
-
     /// Tells the holders of files what becomes of the leases that were laid from here.
     pub(super) fn change_leases(&self, words: &[String], change: &Change) -> LineReply {
         let Some(catalogue) = &self.catalogue else {

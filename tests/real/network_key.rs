@@ -290,6 +290,10 @@ fn what_is_no_key_is_told_of_and_never_repeated() {
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));
         assert!(said(&output).contains(reason) && !said(&output).contains("swordfish"), "{}", said(&output));
     }
+    let unnamed =
+        program().args(["ping", "127.0.0.1:9"]).env("KADRING_NETWORK_KEY_FILE", "").output().expect("it runs");
+    assert_eq!(unnamed.status.code(), Some(2), "{}", said(&unnamed));
+    assert!(said(&unnamed).contains("cannot read the network key file"), "{}", said(&unnamed));
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("it is ours");
     let warned = ping("", &["--network-key-file", text(&key)]);
     assert!(said(&warned).contains("others on this machine may read the network key"), "{}", said(&warned));

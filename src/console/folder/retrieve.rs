@@ -24,6 +24,11 @@ impl<B: Backend> Performer<B> {
 
     fn bring(&self, source: Source, dest: &Path, replace: bool, whole: bool) -> Result<LineReply, Failure> {
         let (catalogue, dest) = (self.catalogue.as_ref(), self.folder.join(dest));
+        if replace && catalogue.is_some_and(|catalogue| catalogue.lies_in(&dest)) {
+            let reason =
+                format!("{} holds what this peer and its catalogue keep: it is not replaced", super::name(&dest));
+            return Err(Failure::new(FailureKind::Usage, reason));
+        }
         if let Some((key, path)) = inside::source(catalogue, &self.folder, &source)? {
             return self.bring_inside(key, &path, &dest, replace, whole);
         }

@@ -1,5 +1,6 @@
 //! What becomes of leases, as the catalogue and the holders hear of it.
 
+use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use crossbeam_channel::{Receiver, unbounded};
 use parking_lot::Mutex;
 
 use super::*;
-use crate::console::Screen;
+use crate::console::terms::Terms;
+use crate::console::{Screen, finding};
 use crate::file::ManifestEntry;
 use crate::file::tree::list_keys;
 use crate::lease::LeaseId;

@@ -204,7 +204,7 @@ impl Answer {
 
     /// What sort of failure this is. A departure that leaves blocks behind, though others were there to take them, is
     /// one; and that a peer which may hold a block has not heard of its leases; and that blocks could not be read; and
-    /// that what was stored has one copy at most, though others are known that should have taken it.
+    /// that a block of what was stored has one copy at most, though others are known that should have taken it.
     pub fn verdict(&self) -> Option<FailureKind> {
         match self {
             Self::Left { offered: true, left_behind: 1.., alone: false, .. } => Some(FailureKind::TimedOut),
@@ -218,10 +218,10 @@ impl Answer {
     }
 }
 
-/// What sort of failure it is that blocks have so many copies, where so many were wanted: one is none too many where
-/// others are known.
+/// What sort of failure it is that so many blocks have no copy, one, and so on, where so many copies were wanted: one
+/// is too few where others are known.
 pub(crate) fn too_few_copies(copies: &[u64], wanted: usize) -> Option<FailureKind> {
-    (wanted >= 2 && copies.len() <= 2).then_some(FailureKind::TooFewCopies)
+    (wanted >= 2 && copies.iter().take(2).any(|blocks| *blocks > 0)).then_some(FailureKind::TooFewCopies)
 }
 
 /// A peer and what is known about it.
@@ -280,4 +280,23 @@ pub struct Status {
     /// How far this peer is with reading what it holds; none if it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrub: Option<Scrubbing>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_block_with_a_single_copy_among_many_is_too_few_unless_no_more_were_wanted() {
+        for (copies, wanted, too_few) in [
+            (&[0, 0, 0, 5][..], 3, false),
+            (&[0, 1, 0, 5], 3, true),
+            (&[1, 0, 0, 5], 3, true),
+            (&[0, 0, 6], 7, false),
+            (&[0, 6], 1, false),
+            (&[0, 6], 2, true),
+        ] {
+            assert_eq!(too_few_copies(copies, wanted).is_some(), too_few, "{copies:?} {wanted}");
+        }
+    }
 }

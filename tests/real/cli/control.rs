@@ -6,7 +6,7 @@ use std::net::UdpSocket;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
@@ -340,4 +340,95 @@ fn commands_of_other_shells_and_of_the_console_are_listed_and_cancelled_from_any
     let client = client.wait_with_output().expect("it ends");
     assert_eq!(client.status.code(), Some(130), "{}", said(&client));
     assert_eq!(peer.answer()["kind"], "cancelled");
+}
+
+#[test]
+fn a_client_s_own_streams_are_its_standard_input_and_output_or_refused_and_never_the_peer_s() {
+    let folder = folder();
+    let peer = Launch::new(folder.path().join("peer")).start();
+    let (path, original) = file(&folder, "report", 3, 100_000);
+    let data = text(&peer.data);
+    let with = |words: &[&str], out: &Path| {
+        let (input, out) = (fs::File::open(&path).expect("there"), fs::File::create(out).expect("writable"));
+        let mut client = program();
+        client.args(words).args(["--data", data]).stdin(input).stdout(out).stderr(Stdio::piped());
+        client.output().expect("it runs")
+    };
+    let out = folder.path().join("out");
+    let expected = key_of(&run(&["store", text(&path), "--data", data]));
+    for stream in ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"] {
+        let stored = with(&["store", stream, "-q"], &out);
+        assert_eq!(code(&stored), Some(0), "{stream}: {}", said(&stored));
+        assert_eq!(fs::read_to_string(&out).expect("there").trim(), expected, "{stream}");
+    }
+    for stream in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {
+        let back = folder.path().join("back");
+        assert_eq!(code(&with(&["retrieve", &expected, stream], &back)), Some(0), "{stream}");
+        assert!(fs::read(&back).expect("there") == original, "{stream}");
+    }
+    for words in [["store", "/dev/fd/7"], ["store", "/proc/self/fd/1"], ["check", "/dev/stdin"]] {
+        let refused = with(&words, &out);
+        assert_eq!(code(&refused), Some(2), "{words:?}");
+        let told = said(&refused) + &fs::read_to_string(&out).expect("there");
+        assert!(told.contains("a stream of the peer's own"), "{told}");
+    }
+}
+
+#[test]
+fn an_ampersand_after_a_command_of_another_shell_is_refused_and_names_no_manifest() {
+    let folder = folder();
+    let peer = Launch::new(folder.path().join("peer")).start();
+    let (path, _) = file(&folder, "report", 4, 1000);
+    let refused = ctl(&peer, &["store", text(&path), "&"]);
+    assert_eq!(
+        (code(&refused), said(&refused).contains("leave & to your shell")),
+        (Some(2), true),
+        "{}",
+        said(&refused)
+    );
+}
+
+#[test]
+fn a_folder_that_is_retrieved_replaces_neither_the_peer_s_own_data_nor_what_that_lies_in() {
+    let folder = folder();
+    fs::create_dir(folder.path().join("all")).expect("writable");
+    let mut peer = Launch::new(folder.path().join("all/peer")).start();
+    let photos = folder.path().join("photos");
+    fs::create_dir(&photos).expect("writable");
+    fs::write(photos.join("a"), "1").expect("writable");
+    assert_eq!(code(&ctl(&peer, &["store", text(&photos)])), Some(0));
+    for dest in [text(&peer.data), text(&folder.path().join("all"))] {
+        let refused = ctl(&peer, &["retrieve", "photos", dest, "--force"]);
+        assert_eq!(
+            (code(&refused), said(&refused).contains("it is not replaced")),
+            (Some(2), true),
+            "{}",
+            said(&refused)
+        );
+    }
+    assert_eq!(peer.ask("files")["files"][0]["name"], "photos");
+}
+
+#[test]
+fn a_client_that_is_told_to_end_does_so_though_its_peer_stands_still() {
+    let folder = folder();
+    let peer = Launch::new(folder.path().join("peer")).start();
+    peer.signal(Signal::SIGSTOP);
+    let client = program().args(["ctl", "--data", text(&peer.data), "status"]).stdin(Stdio::null()).spawn();
+    let mut client = client.expect("it starts");
+    let one = Pid::from_raw(client.id().cast_signed());
+    // It catches the signal once it waits for an answer.
+    until(|| {
+        let status = fs::read_to_string(format!("/proc/{one}/status")).expect("it runs");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("there");
+        u64::from_str_radix(caught.trim(), 16).expect("a number") & 1 << (Signal::SIGTERM as u32 - 1) != 0
+    });
+    kill(one, Signal::SIGTERM).expect("it runs");
+    let mut ended = None;
+    until(|| {
+        ended = client.try_wait().expect("ours");
+        ended.is_some()
+    });
+    peer.signal(Signal::SIGCONT);
+    assert_eq!(ended.and_then(|status| status.signal()), Some(Signal::SIGTERM as i32));
 }
