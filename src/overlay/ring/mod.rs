@@ -134,8 +134,8 @@ pub struct Ring {
     departures: BTreeMap<Id, DepartureNews>,
     /// Addresses that have answered.
     proven: Recent<SocketAddr, (), { admission::MAX_PROVEN }>,
-    /// Relayed requests that were seen lately: those sent again are told of once.
-    seen: VecDeque<(u64, Id)>,
+    /// Relayed requests that were seen lately, and how often again: they are told of once.
+    seen: VecDeque<(u64, Id, u8)>,
     /// Whether anything came that comes over connections alone; that none do, once that is known.
     hears: Option<bool>,
     /// Requests whose next peer is still starting.

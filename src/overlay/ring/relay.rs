@@ -11,7 +11,6 @@ use super::Ring;
 use super::hop::SentLookup;
 use super::router::{RingEffect, RouteNotice};
 use super::table::Hop;
-use crate::id::Id;
 use crate::overlay::{Asker, Effect, Incoming};
 use crate::peer::Peer;
 use crate::time::Time;
@@ -92,10 +91,22 @@ impl Ring {
             self.proven.insert(from.asker.addr, ());
         }
         // What comes in this peer's own name is nothing that its user has to hear of once more.
-        let first_time = self.see(&relay) && relay.route.origin.id != self.me.id;
+        let before = self.see(&relay);
+        let first_time = before == 0 && relay.route.origin.id != self.me.id;
         // From one that takes this peer for the owner it would only come back.
-        let back = if relay.route.last && relay.what != Routed::Join { &[from.asker.addr][..] } else { &[] };
-        self.pass_on(now, relay, back, first_time, out);
+        let back = if relay.route.last && relay.what != Routed::Join { Some(from.asker.addr) } else { None };
+        let avoid: Vec<SocketAddr> = back.into_iter().chain(self.swallower(&relay, before)).collect();
+        self.pass_on(now, relay, &avoid, first_time, out);
+    }
+
+    /// The next hop that may pass nothing on, though it lives: a request about a file that comes again goes around it
+    /// every other time, unless it may be the owner. (A lookup's next hop is minded.)
+    fn swallower(&self, relay: &Relay, before: u8) -> Option<SocketAddr> {
+        let is_about_file = matches!(relay.what, Routed::Store { .. } | Routed::Request { .. });
+        match self.hop(relay.what, &[]) {
+            Hop::Via(next) if is_about_file && before % 2 == 1 => Some(next.addr),
+            _ => None,
+        }
     }
 
     /// A request that came to this peer was passed on to `gone`, in vain: the next best way.
@@ -174,16 +185,57 @@ impl Ring {
         out.push(Effect::Forward { to, magic, request: Request::Ring(RingRequest::Routed { route, what }) });
     }
 
-    /// Whether this request is seen for the first time (its origin sends it again if the answer takes long).
-    pub(super) fn see(&mut self, relay: &Relay) -> bool {
-        let name: (u64, Id) = (relay.magic, relay.route.origin.id);
-        let fresh = !self.seen.contains(&name);
-        if fresh {
-            if self.seen.len() == SEEN {
-                self.seen.pop_front();
-            }
-            self.seen.push_back(name);
+    /// How often this request came before (its origin sends it again if the answer takes long).
+    pub(super) fn see(&mut self, relay: &Relay) -> u8 {
+        let (magic, origin) = (relay.magic, relay.route.origin.id);
+        if let Some((.., times)) = self.seen.iter_mut().find(|seen| (seen.0, seen.1) == (magic, origin)) {
+            *times = times.saturating_add(1);
+            return *times;
         }
-        fresh
+        if self.seen.len() == SEEN {
+            self.seen.pop_front();
+        }
+        self.seen.push_back((magic, origin, 0));
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RingOptions;
+    use super::*;
+    use crate::id::Id;
+    use crate::overlay::{Cause, Overlay};
+    use crate::wire::Sender;
+
+    fn small(id: u64) -> Peer {
+        Peer::new(Id::from_u64(id), SocketAddr::from(([10, 0, 0, id as u8], 7000)))
+    }
+
+    #[test]
+    fn a_request_about_a_file_that_comes_again_goes_around_a_next_hop_that_may_swallow_it_but_not_around_the_owner() {
+        let mut ring = Ring::new(small(9), RingOptions::classroom(std::time::Duration::from_secs(10), Vec::new()));
+        ring.fill(Time::ZERO, &[2, 4, 5, 8, 9, 10, 14, 19].map(small));
+        let mut ways = |magic: u64, file: &str| {
+            let route = Route { origin: small(2), hops: 4, last: false, quiet: false, trail: None };
+            let what = Routed::Request { file: file.parse().unwrap() };
+            let request = Request::Ring(RingRequest::Routed { route, what });
+            let from = Incoming {
+                asker: Asker::connected(small(8).addr, magic),
+                sender: Some(Sender::member(small(8).id, small(8).addr)),
+            };
+            let mut way = || {
+                let mut out = Vec::new();
+                ring.on(Time::ZERO, Cause::Request { from: &from, request: &request }, &mut out);
+                out.into_iter().find_map(|effect| match effect {
+                    Effect::Forward { to, .. } => to.id.to_u64(),
+                    _ => None,
+                })
+            };
+            std::array::from_fn(|_| way())
+        };
+        // 2067 belongs to 19, 1290 to 10.
+        assert_eq!(ways(1, "2067"), [Some(10), Some(14), Some(10), Some(14)]);
+        assert_eq!(ways(2, "1290"), [Some(10); 4]);
     }
 }

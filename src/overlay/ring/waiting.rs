@@ -110,7 +110,7 @@ impl Ring {
             match request {
                 Deferred::Own { lookup, what } => self.send_again(now, lookup, what, Vec::new(), out),
                 Deferred::Relayed(relay) => {
-                    let first_time = self.see(&relay);
+                    let first_time = self.see(&relay) == 0;
                     self.pass_on(now, relay, &[], first_time, out);
                 }
             }
