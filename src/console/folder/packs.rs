@@ -53,6 +53,8 @@ pub(super) struct PackFile {
     /// Its bytes.
     pub(super) size: u32,
     pub(super) files: Vec<Packed>,
+    /// Items that were to have a place in it: they changed, went or became unreadable since they were looked at.
+    pub(super) unread: Vec<(usize, Failure)>,
 }
 
 /// A file in a pack.
@@ -160,14 +162,18 @@ fn read(plan: Vec<PlannedFile>, buffer: &mut Vec<u8>) -> Result<PackFile, Failur
     // What an earlier pack left in it is written over.
     buffer.resize(buffer.len().max(size), 0);
     buffer[..pack::HEAD.len()].copy_from_slice(pack::HEAD);
-    let (mut begin, mut files) = (pack::HEAD.len(), Vec::with_capacity(plan.len()));
+    let (mut begin, mut files, mut unread) = (pack::HEAD.len(), Vec::with_capacity(plan.len()), Vec::new());
     for PlannedFile { item, at, seen } in plan {
         let bytes = &mut buffer[begin..][..seen.size as usize];
-        read_into(bytes, &at, seen)?;
-        files.push(Packed { item, offset: begin as u32, sha256: Id::of(bytes) });
-        begin += bytes.len();
+        match read_into(bytes, &at, seen) {
+            Ok(()) => {
+                files.push(Packed { item, offset: begin as u32, sha256: Id::of(bytes) });
+                begin += bytes.len();
+            }
+            Err(failure) => unread.push((item, failure)),
+        }
     }
-    Ok(PackFile { file: temporary(&buffer[..size])?, size: size as u32, files })
+    Ok(PackFile { file: temporary(&buffer[..begin])?, size: begin as u32, files, unread })
 }
 
 /// Reads a file that has not changed since it was looked at.
@@ -212,7 +218,7 @@ mod tests {
             let (plans, all, _folder) = planned(60, beside);
             let mut found = vec![None; all.len()];
             for pack in plans.read() {
-                let PackFile { file, size, files } = pack.unwrap();
+                let PackFile { file, size, files, .. } = pack.unwrap();
                 let mut bytes = vec![0; size as usize];
                 file.read_exact_at(&mut bytes, 0).unwrap();
                 assert!(bytes.starts_with(pack::HEAD) && file.metadata().unwrap().len() == u64::from(size));
@@ -253,7 +259,8 @@ mod tests {
             let seen = SeenFile { size, ..SeenFile::of(&at.metadata().unwrap()).unwrap() };
             let mut plans = Plans::begin(None);
             plans.add(Path::new("log"), PlannedFile { item: 0, at, seen });
-            let changed = plans.read().next().expect("one pack").err().expect("it is not what it was");
+            let pack = plans.read().next().expect("one pack").expect("a file");
+            let [(0, changed)] = &pack.unread[..] else { panic!("it is not what it was: {:?}", pack.unread) };
             assert_eq!(changed.kind, FailureKind::Integrity);
             assert!(changed.reason.contains("log\" changed while it was being stored"), "{}", changed.reason);
         }

@@ -1,5 +1,6 @@
 //! Storing a folder: large files as files, small ones in packs, and last the listing.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::os::fd::AsRawFd;
@@ -58,6 +59,7 @@ impl<B: Backend> Performer<B> {
         let whole = Command::StoreListing { path: folder.to_owned(), keep };
         let mut show = self.shows.begin(&whole);
         let mut gathered = Gathered::begin(folder, self.session());
+        gathered.sum.skips = tree.skip_unreadable;
         let walked = walk(folder, tree, &|| span.check(), &mut |found| gathered.add(found))?;
         show(&Progress::Begun { bytes: walked.bytes });
         let (owned, lease) = self.lease_on(folder, called.as_ref(), terms)?.unzip();
@@ -87,6 +89,10 @@ enum SentItem {
 #[derive(Default)]
 struct StoreSum {
     items: Vec<Item>,
+    /// Whether what cannot be read is left out, instead of the whole.
+    skips: bool,
+    /// Items that changed, went or became unreadable since they were looked at, and why they are left out.
+    left: BTreeMap<usize, String>,
     blocks: u64,
     lists: u64,
     copies: Vec<u64>,
@@ -127,9 +133,31 @@ impl StoreSum {
                 }
                 Ok(bytes)
             }
-            (SentItem::File { item, .. }, Answer::Stored { .. }) => Err(changed(&self.items[item].path)),
+            (SentItem::File { item, .. }, Answer::Stored { .. }) => {
+                self.leave_out(item, changed(&self.items[item].path)).map(|()| 0)
+            }
+            // It changed while it was read, or is not there any more.
+            (SentItem::File { item, .. }, Answer::Failed(failure))
+                if matches!(failure.kind, FailureKind::Integrity | FailureKind::NotFound) =>
+            {
+                self.leave_out(item, failure).map(|()| 0)
+            }
             (_, answer) => Err(Failure::of(answer)),
         }
+    }
+
+    /// The file of this item could not be read.
+    fn leave_out(&mut self, item: usize, failure: Failure) -> Result<(), Failure> {
+        if !self.skips {
+            return Err(failure);
+        }
+        self.left.insert(item, failure.reason);
+        Ok(())
+    }
+
+    /// What the folder has now.
+    fn kept(&self) -> impl Iterator<Item = &Item> {
+        self.items.iter().enumerate().filter(|(at, _)| !self.left.contains_key(at)).map(|(_, item)| item)
     }
 
     /// The listing, in a temporary file without a name.
@@ -137,19 +165,21 @@ impl StoreSum {
         let mut out = io::BufWriter::new(tempfile::tempfile()?);
         let (mut writer, text) = ListingWriter::begin();
         out.write_all(text.as_bytes())?;
-        for item in &self.items {
+        for item in self.kept() {
             out.write_all(writer.item(item).as_bytes())?;
         }
         out.into_inner().map_err(io::IntoInnerError::into_error)
     }
 
-    fn answer(self, folder: &Path, key: Key, skipped: Vec<LeftOut>, took: std::time::Duration) -> StoredFolder {
-        let count = |is: fn(&ItemKind) -> bool| self.items.iter().filter(|item| is(&item.kind)).count() as u64;
+    fn answer(self, folder: &Path, key: Key, mut skipped: Vec<LeftOut>, took: std::time::Duration) -> StoredFolder {
+        let left = self.left.iter().map(|(&at, reason)| (self.items[at].path.clone(), reason.clone()));
+        skipped.extend(left.map(|(file, reason)| LeftOut { file, reason }));
+        let count = |is: fn(&ItemKind) -> bool| self.kept().filter(|item| is(&item.kind)).count() as u64;
         let size = |item: &Item| if let ItemKind::File(content) = &item.kind { content.size } else { 0 };
         StoredFolder {
             file: folder.to_owned(),
             key,
-            bytes: self.items.iter().map(size).sum(),
+            bytes: self.kept().map(size).sum(),
             files: count(|kind| matches!(kind, ItemKind::File(_))),
             folders: count(|kind| matches!(kind, ItemKind::Folder)),
             links: count(|kind| matches!(kind, ItemKind::Link { .. })),
@@ -213,7 +243,13 @@ impl<'a> Gathered<'a> {
                 .begin(SentItem::File { item, size }, command.on(lease), &mut |sent, answer| sum.land(sent, answer))?;
         }
         for pack in plans.read() {
-            let pack = pack?;
+            let mut pack = pack?;
+            std::mem::take(&mut pack.unread)
+                .into_iter()
+                .try_for_each(|(item, failure)| sum.leave_out(item, failure))?;
+            if pack.files.is_empty() {
+                continue;
+            }
             let command = Command::StoreBlock { path: path_of(&pack.file), keep };
             flight.begin(SentItem::Pack(pack), command.on(lease), &mut |sent, answer| sum.land(sent, answer))?;
         }
@@ -243,4 +279,42 @@ pub(super) fn changed(path: &Path) -> Failure {
         FailureKind::Integrity,
         format!("{} changed while it was being stored; store the folder again", name(path)),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_changes_or_goes_while_its_folder_is_stored_is_left_out_if_that_was_asked_for_and_fails_it_else() {
+        let file = |path: &str| Item {
+            path: path.into(),
+            kind: ItemKind::File(Content { size: 5, executable: false, sha256: Id::ZERO, place: FileBytes::Nowhere }),
+        };
+        for (kind, skips) in
+            [(FailureKind::Integrity, true), (FailureKind::NotFound, true), (FailureKind::Integrity, false)]
+        {
+            let mut sum = StoreSum { items: vec![file("a"), file("log"), file("z")], skips, ..StoreSum::default() };
+            let failed = Answer::Failed(Failure::new(kind, "why".to_owned()));
+            assert_eq!(sum.land(SentItem::File { item: 1, size: 5 }, failed).is_ok(), skips);
+            if skips {
+                let mut listing = String::new();
+                let mut written = sum.listing().unwrap();
+                written.rewind().unwrap();
+                written.read_to_string(&mut listing).unwrap();
+                assert!(
+                    listing.contains("\"a\"") && listing.contains("\"z\"") && !listing.contains("log"),
+                    "{listing}"
+                );
+                let stored = sum.answer(Path::new("folder"), Key::ZERO, Vec::new(), std::time::Duration::ZERO);
+                assert_eq!((stored.files, stored.bytes), (2, 10));
+                assert_eq!(stored.skipped, [LeftOut { file: "log".into(), reason: "why".to_owned() }]);
+            }
+        }
+        let mut sum = StoreSum { items: vec![file("a")], skips: true, ..StoreSum::default() };
+        let unreached = Answer::Failed(Failure::new(FailureKind::TooFewCopies, "nobody".to_owned()));
+        assert!(sum.land(SentItem::File { item: 0, size: 5 }, unreached).is_err(), "that is no fault of the file");
+    }
 }
