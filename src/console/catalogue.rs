@@ -254,6 +254,15 @@ impl Catalogue {
         Ok(dropped)
     }
 
+    /// Whether leases can be laid from here, as far as what is there already shows.
+    ///
+    /// # Errors
+    /// For people: the owner's secret is damaged, or cannot be read.
+    pub(super) fn check_owner(&self) -> io::Result<()> {
+        let is_there = self.folder.join(OWNER).try_exists()?;
+        if is_there { self.owner().map(drop) } else { Ok(()) }
+    }
+
     /// The secret of the catalogue's owner, from which those of leases come. The first time it is drawn.
     ///
     /// # Errors

@@ -20,6 +20,9 @@ const RETRY_AFTER_S: u64 = 60;
 
 /// Renews what is due in the catalogue: for [`LocalPeer::renew`](crate::runtime::LocalPeer::renew).
 pub fn renewing(catalogue: Catalogue) -> impl FnMut(&Handle) -> Option<UnixTime> + Send + 'static {
+    if let Err(error) = catalogue.check_owner() {
+        log::warn!("what is stored through this peer gets no lease, so it stays for ever: {error}");
+    }
     let mut unwritten = Vec::new();
     move |handle| {
         // Of a session of its own: Ctrl-C at the terminal ends none of it.

@@ -263,3 +263,17 @@ fn a_name_of_any_bytes_is_stored_found_and_forgotten_as_it_is_everywhere_it_can_
         "{left}"
     );
 }
+
+#[test]
+fn a_damaged_owner_s_secret_is_told_when_the_peer_starts_and_what_is_to_end_is_not_stored_for_ever() {
+    let folder = folder();
+    let (path, _) = file(&folder, "report.pdf", 2, 1000);
+    let mut peer = Launch::new(folder.path().join("peer")).start();
+    peer.store(&path);
+    let data = peer.kill();
+    fs::write(data.join("owner"), "damaged").expect("writable");
+    let mut peer = Launch::new(data).start();
+    assert!(peer.said().contains("gets no lease"), "{}", peer.said());
+    let refused = peer.ask(&format!("store {} --for 1h", path.display()));
+    assert!(refused["reason"].as_str().is_some_and(|reason| reason.contains("nothing was stored")), "{refused}");
+}
