@@ -100,7 +100,7 @@ mod tests {
 
     use super::*;
     use crate::locks::{HASHES, Ranked};
-    use crate::runtime::look;
+    use crate::runtime::{look, stopwatch};
 
     #[test]
     fn an_event_says_for_whom_a_lock_was_waited_for_longer_than_a_millisecond() {
@@ -121,7 +121,11 @@ mod tests {
                 while !look::look(|peer| peer == PEER).to_string().contains("wants the lock") {
                     thread::yield_now();
                 }
-                thread::park_timeout(Duration::from_millis(5));
+                // The end of an earlier waiter may have left a wake-up behind.
+                let elapsed = stopwatch();
+                while elapsed() < Duration::from_millis(5) {
+                    thread::park_timeout(Duration::from_millis(5));
+                }
                 drop(held);
             });
             let Posted { way, .. } = posts.recv().expect("it was told");

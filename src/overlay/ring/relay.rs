@@ -100,11 +100,11 @@ impl Ring {
     }
 
     /// The next hop that may pass nothing on, though it lives: a request about a file that comes again goes around it
-    /// every other time, unless it may be the owner. (A lookup's next hop is minded.)
+    /// every other time, unless it may be the owner, or is still starting. (A lookup's next hop is minded.)
     fn swallower(&self, relay: &Relay, before: u8) -> Option<SocketAddr> {
         let is_about_file = matches!(relay.what, Routed::Store { .. } | Routed::Request { .. });
         match self.hop(relay.what, &[]) {
-            Hop::Via(next) if is_about_file && before % 2 == 1 => Some(next.addr),
+            Hop::Via(next) if is_about_file && before % 2 == 1 && !self.vitals.is_awaited(&next.id) => Some(next.addr),
             _ => None,
         }
     }
