@@ -10,7 +10,7 @@ use std::process::{Output, Stdio};
 use serde_json::{Value, json};
 
 use super::running::{address, code, folder, key_of, printed, run, said, text};
-use crate::support::{Launch, file, program};
+use crate::support::{Launch, file, program, until};
 
 /// Runs a command of a user whose state is kept in a folder.
 fn as_user(state: &Path, words: &[&str]) -> Output {
@@ -273,7 +273,7 @@ fn a_damaged_owner_s_secret_is_told_when_the_peer_starts_and_what_is_to_end_is_n
     let data = peer.kill();
     fs::write(data.join("owner"), "damaged").expect("writable");
     let mut peer = Launch::new(data).start();
-    assert!(peer.said().contains("gets no lease"), "{}", peer.said());
+    until(|| peer.said().contains("gets no lease"));
     let refused = peer.ask(&format!("store {} --for 1h", path.display()));
     assert!(refused["reason"].as_str().is_some_and(|reason| reason.contains("nothing was stored")), "{refused}");
 }
