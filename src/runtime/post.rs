@@ -108,8 +108,8 @@ mod tests {
         let (to, posts) = channels::POSTS.open();
         let (post, lock) = (Post::new(to, Some(Clock::start())), Ranked::new(&HASHES, ()));
         let _place = look::enter(PEER, "node");
-        // A waiter that gets no processor for so long has not waited: then it tries again.
-        let wait = || {
+        // A waiter that got no processor meanwhile has not waited: then the lock is held for twice as long.
+        let wait_for = |held_for: Duration| {
             let held = lock.lock();
             thread::scope(|scope| {
                 let waits = || {
@@ -123,15 +123,16 @@ mod tests {
                 }
                 // The end of an earlier waiter may have left a wake-up behind.
                 let elapsed = stopwatch();
-                while elapsed() < Duration::from_millis(5) {
-                    thread::park_timeout(Duration::from_millis(5));
+                while elapsed() < held_for {
+                    thread::park_timeout(held_for);
                 }
                 drop(held);
             });
             let Posted { way, .. } = posts.recv().expect("it was told");
             way.expect("a record is made").locks.pop()
         };
-        let waited = (0..100).find_map(|_| wait()).expect("one of them waited");
+        let mut held_for = (0..12).map(|time| Duration::from_millis(5 << time));
+        let waited = held_for.find_map(wait_for).expect("one of them waited");
         assert_eq!((waited.lock.as_ref(), waited.held_by), ("hashes", vec!["node".to_owned()]));
         assert!(waited.took >= 1000, "{}", waited.took);
         assert!(lock_waits().is_empty(), "who held it waited for nobody");
