@@ -14,7 +14,7 @@
 //! | 10 | keys | the network keys that are in force, who spoke under which, how connections began | the node, udp-recv, tcp-serve-N, transfer-N, link-N, looker-N | a look or an insertion, or putting others there | a file is read, anything is sealed, opened, sent or received |
 //! | 11 | demonstration | how often it was taken | command-N of `kadring demo lock` | as long as it takes to show who waits for it | anything else is waited for |
 //! | 12 | renewer | the renewer while it has no thread | console, command-N, renewer, main | taking it out, putting it back or a look | anything else is done |
-//! | 13 | journal | the journal of leases, and how long it is | transfer-N, main | adding lines; now and then putting all of them in order, durably | the disk is told to keep what was added |
+//! | 13 | journal | the journal of leases, and how long it is | transfer-N, looker-N, main | adding lines; now and then putting all of them in order, durably | the disk is told to keep what was added |
 //!
 //! A thread that holds a lock takes only locks of a higher rank, so no two threads can wait for each other's locks. A
 //! build with debug assertions panics where one does otherwise, and says who holds a lock that is waited for long.
@@ -196,7 +196,7 @@ pub(crate) static JOURNAL: Lock = Lock {
     rank: 13,
     about: LockFacts {
         protects: "the journal of leases, and how long it is",
-        taken_by: "transfer-N, main",
+        taken_by: "transfer-N, looker-N, main",
         held_for: "adding lines; now and then putting all of them in order, durably",
         never_while: "the disk is told to keep what was added",
     },

@@ -106,6 +106,17 @@ pub enum Event {
         /// The block's key.
         key: Key,
     },
+    /// The data folder is gone, or the disk that it lies on, and with it all blocks.
+    FolderGone,
+    /// The data folder is back.
+    FolderBack {
+        /// Blocks found in it, with their sizes in bytes.
+        held: Vec<(Key, u32)>,
+        /// What was written down about leases on them.
+        notes: Vec<Note>,
+        /// Seconds for which it was away.
+        off: UnixTime,
+    },
     /// Others asked for these blocks over TCP, and begin to get them. It comes before any tick that follows.
     Asked {
         /// Each block's key, and the host that its connection led to.

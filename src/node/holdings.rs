@@ -87,22 +87,33 @@ impl Holdings {
 
     // What is here.
 
-    /// These blocks were found in the store when this peer began, and this was written down about leases.
-    pub(super) fn found(&mut self, blocks: Vec<(Key, u32)>, notes: &[Note]) {
-        self.bytes = blocks.iter().map(|(_, size)| u64::from(*size)).sum();
-        self.charged = blocks.iter().map(|(_, size)| charge(*size)).sum();
+    /// These blocks were found in the store, and this was written down about leases.
+    pub(super) fn found(&mut self, mut blocks: Vec<(Key, u32)>, notes: &[Note]) {
+        // Of what came since the store was looked through, more is known.
+        blocks.retain(|(key, _)| !self.blocks.contains_key(key));
+        self.bytes += blocks.iter().map(|(_, size)| u64::from(*size)).sum::<u64>();
+        self.charged += blocks.iter().map(|(_, size)| charge(*size)).sum::<u64>();
         let held = |size| HeldBlock { size, set: SetId::NONE, by: SourceNumber::NONE, seen: false, round: 0 };
-        self.blocks = blocks.into_iter().map(|(key, size)| (key, held(size))).collect();
+        self.blocks.extend(blocks.into_iter().map(|(key, size)| (key, held(size))));
+        let unwritten: Vec<Note> = self.unwritten.values().cloned().collect();
+        let notes = || notes.iter().chain(&unwritten);
         // What has ended comes last: a block of which nothing else is known shall go, not be like one without any
         // lease.
         let ended = |note: &&Note| matches!(note, Note::Ended { .. });
-        for note in notes.iter().filter(|note| !ended(note)).chain(notes.iter().filter(ended)) {
+        for note in notes().filter(|note| !ended(note)).chain(notes().filter(ended)) {
             match note {
                 Note::Laid { key, leases } => self.lay(key, leases),
                 Note::Renewed(lease) => drop(self.leases.renew(lease)),
                 Note::Ended { secret, at } => drop(self.leases.end(*secret, *at)),
             }
         }
+    }
+
+    /// All blocks are out of reach. Returns their keys.
+    pub(super) fn lose_all(&mut self) -> Vec<Key> {
+        let keys: Vec<Key> = self.blocks.keys().copied().collect();
+        keys.iter().for_each(|key| drop(self.remove(key)));
+        keys
     }
 
     /// A block was written, to be kept for these leases too. It counts for who brought it first.

@@ -212,14 +212,9 @@ impl Node {
             }
             Event::Validated { addr } => self.on_connected(addr),
             Event::Command { id, command } => self.on_command(id, command),
-            Event::Damaged { key } => {
-                let wanted = self.desk.holdings.wants(&key);
-                if let Some((size, leases)) = self.desk.holdings.remove(&key) {
-                    self.desk.notify(Notice::BlockDamaged { key });
-                    let news = News::Damaged { key: &key, size, leases: &leases };
-                    self.tell(if wanted { news } else { News::Dropped(&key) });
-                }
-            }
+            Event::Damaged { key } => self.on_damaged(key),
+            Event::FolderGone => self.on_folder_gone(),
+            Event::FolderBack { held, notes, off } => self.on_folder_back(held, notes, off),
             Event::Missing { key } if self.desk.holds(&key) => self.tell(News::Doubted(&key)),
             Event::Missing { .. } => {}
             Event::Asked { blocks } => self.desk.exchange.note_asked(blocks),

@@ -1,11 +1,11 @@
-//! What workers have done: first the account of blocks is told, then the part that ordered it.
+//! What workers have done and what became of the store: first the account of blocks is told, then the parts.
 
 use super::Node;
 use super::job::{JobId, Outcome};
 use super::notice::Notice;
 use super::part::{self, News, Reply, Ticket};
 use crate::id::Key;
-use crate::lease::Lease;
+use crate::lease::{Lease, Note, UnixTime};
 use crate::source::Subnet;
 
 impl Node {
@@ -35,6 +35,29 @@ impl Node {
         if !self.settle_claim(job, &outcome) && !self.settle_dial(job, &outcome) {
             self.reply(ticket, Reply::Done { job, outcome });
         }
+    }
+
+    /// A block is not in the store any more, though nobody here deleted it.
+    pub(super) fn on_damaged(&mut self, key: Key) {
+        let wanted = self.desk.holdings.wants(&key);
+        if let Some((size, leases)) = self.desk.holdings.remove(&key) {
+            self.desk.notify(Notice::BlockDamaged { key });
+            let news = News::Damaged { key: &key, size, leases: &leases };
+            self.tell(if wanted { news } else { News::Dropped(&key) });
+        }
+    }
+
+    /// All blocks are out of reach. Nobody is to count on them, so this peer holds none until they are back.
+    pub(super) fn on_folder_gone(&mut self) {
+        for key in self.desk.holdings.lose_all() {
+            self.tell(News::Dropped(&key));
+        }
+    }
+
+    /// The folder is back: what is in it counts as it does at a start.
+    pub(super) fn on_folder_back(&mut self, held: Vec<(Key, u32)>, notes: Vec<Note>, off: UnixTime) {
+        self.desk.holdings.found(held, &notes);
+        self.tell(News::Found { off });
     }
 
     /// A block is in the own store now.

@@ -126,6 +126,8 @@ impl Names {
             Event::Fetched { file, by } => format!("{file} fetched by {}", self.peer(by)),
             Event::Damaged { .. }
             | Event::Missing { .. }
+            | Event::FolderGone
+            | Event::FolderBack { .. }
             | Event::Asked { .. }
             | Event::Delivered { .. }
             | Event::Flows { .. }

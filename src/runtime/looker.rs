@@ -4,15 +4,23 @@
 //! last one has yet to end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::post::Post;
 use super::secrecy::{Keyring, LOOK};
+use super::seldom::Seldom;
 use super::threads::{Roster, Worker};
 use super::{Role, Shared, fault, since_1970};
+use crate::node::Event;
+use crate::store::StoreError;
 use crate::time::Time;
 
 /// It is noted this often that the peer runs, so that the next start knows for how long it did not.
 const NOTE: Duration = Duration::from_secs(600);
+
+/// Whether the data folder is there is looked at this often.
+const FOLDER_LOOK: Duration = Duration::from_secs(2);
 
 /// The looks of a peer.
 pub(super) struct Lookers {
@@ -35,11 +43,16 @@ impl Lookers {
         Self { looks: Vec::new(), roster, started: 0 }
     }
 
-    /// At the file of the network keys, if there is one, and at the store, where it is noted that the peer runs.
-    pub(super) fn of(shared: &Arc<Shared>, roster: Roster) -> Self {
+    /// At the file of the network keys and at the data folder, if there are such, and where it is noted that the peer
+    /// runs.
+    pub(super) fn of(shared: &Arc<Shared>, posts: &Post, roster: Roster) -> Self {
         let (mut lookers, now) = (Self::new(roster), shared.clock.now());
         if let Some(keys) = shared.keys.clone().filter(|keys| keys.is_watched()) {
             lookers.add(LOOK, now + LOOK, move || Keyring::look(&keys));
+        }
+        if shared.store.has_place() {
+            let (shared, posts, watch) = (Arc::clone(shared), posts.clone(), FolderWatch::default());
+            lookers.add(FOLDER_LOOK, now + FOLDER_LOOK, move || watch.look(&shared, &posts));
         }
         let shared = Arc::clone(shared);
         lookers.add(NOTE, now, move || shared.store.runs(since_1970()));
@@ -73,4 +86,40 @@ impl Lookers {
             look.last = self.roster.spawn_another(Role::Looker, self.started, work).ok();
         }
     }
+}
+
+/// Whether the node was told that the data folder is gone.
+#[derive(Default)]
+struct FolderWatch {
+    /// When it was, in seconds since 1970; 0 if the folder is there. Looks come one after another (`Relaxed`).
+    gone_since: AtomicU64,
+    told: Seldom,
+}
+
+impl FolderWatch {
+    fn look(&self, shared: &Shared, posts: &Post) {
+        let (gone_since, now) = (self.gone_since.load(Ordering::Relaxed), since_1970().as_secs());
+        let is_here = shared.store.is_here();
+        let (event, gone_since) = match (is_here, gone_since) {
+            (true, 0) => return,
+            (true, since) => match back(shared, now.saturating_sub(since)) {
+                Ok(event) => (event, 0),
+                Err(error) => {
+                    let level = self.told.level(shared.clock.now());
+                    return log::log!(level, "what is in the data folder counts once it can be read: {error}");
+                }
+            },
+            (false, 0) => (Event::FolderGone, now),
+            (false, _) => return,
+        };
+        if posts.send(event).is_ok() {
+            self.gone_since.store(gone_since, Ordering::Relaxed);
+        }
+    }
+}
+
+fn back(shared: &Shared, off: u64) -> Result<Event, StoreError> {
+    let held = shared.store.scan()?;
+    let notes = shared.store.load_notes(&held)?;
+    Ok(Event::FolderBack { held, notes, off })
 }

@@ -15,6 +15,7 @@
 //!    client-N ── an order to cancel ─────►│      │── notices ────────────► those who watch
 //!   command-N ── commands ───────────────►│      │
 //!     renewer ── commands ───────────────►│      │
+//!    looker-N ── a folder gone or back ──►│      │
 //!                                         └──────┘
 //!  tcp-accept ── connections ──► tcp-serve-N
 //!     console ── a lease that ends ──► renewer
@@ -40,7 +41,7 @@
 //! | `client-N` | `control.rs` | a client's line, then its end | its connection | its connection | loses its client |
 //! | `command-N` | `control.rs` | the answer to a command of a client, or of a line that ends with `&` | the writes to its client, or to standard output; files of a folder | its session | loses its command |
 //! | `renewer` | `renewer.rs` | the next lease of the catalogue that is to be renewed | the catalogue | when the next renewal is due | ends the peer |
-//! | `looker-N` | `looker.rs` | the end of one look | the file of the network keys, the lock of the data folder | its look | loses its look |
+//! | `looker-N` | `looker.rs` | the end of one look | the file of the network keys, the data folder | its look | loses its look |
 //!
 //! | channel | to | holds | when it is full |
 //! |---|---|---|---|

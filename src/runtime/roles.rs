@@ -270,9 +270,9 @@ const LOOKER: RoleRow = RoleRow {
     many: true,
     file: "looker.rs",
     waits_for: "the end of one look",
-    blocks_in: "the file of the network keys, the lock of the data folder",
+    blocks_in: "the file of the network keys, the data folder",
     owns: "its look",
-    gives: &[],
+    gives: &[("a folder gone or back", channels::POSTS)],
     panic: Panic::Loses("its look"),
 };
 

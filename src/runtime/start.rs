@@ -231,7 +231,7 @@ fn spawn(parts: Parts, leave: Receiver<()>, start: Event) -> io::Result<Handle> 
     let inboxes = Inboxes { datagrams, spent, posts, commands: asked, ticks, leave };
 
     let clock = shared.clock;
-    let lookers = Lookers::of(&shared, roster.clone());
+    let lookers = Lookers::of(&shared, &to_node, roster.clone());
     roster.spawn(Role::Sweeper, move || sweeper::run(clock, lookers, &deadlines, &tick))?;
     let (of_thread, socket) = (Arc::clone(&shared), Arc::clone(&udp));
     let reader = udp::DatagramReader::new(shared.dialect, shared.keys.clone());

@@ -100,6 +100,8 @@ impl DiskStore {
             return Ok(Vec::new());
         }
         let path = self.folder.join(JOURNAL);
+        // Nothing is added to what may be replaced.
+        let mut journal = self.journal.lock();
         let bytes = match whole_file::read_own(&path, whole_file::MAX_GROWING_FILE) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             read => read.map_err(StoreError::on("read", &path))?,
@@ -119,7 +121,7 @@ impl DiskStore {
         if damaged > 0 || count > SLACK + 2 * notes.len() {
             self.replace(JOURNAL, lines(&notes).as_bytes())?;
         }
-        *self.journal.lock() = Length { lines: count, ordered: notes.len() };
+        *journal = Length { lines: count, ordered: notes.len() };
         Ok(notes)
     }
 

@@ -137,6 +137,16 @@ impl DiskStore {
         gone
     }
 
+    /// Whether the folder of all blocks is there. That the data folder is gone, or is back, is told.
+    pub fn is_here(&self) -> bool {
+        !self.is_gone() && self.has_blocks_folder()
+    }
+
+    /// Whether blocks are kept in a folder at all.
+    pub fn has_place(&self) -> bool {
+        self.lock.is_some()
+    }
+
     /// Fails while the folder is known to be gone: what stands in its place now is somebody else's.
     fn be_here(&self) -> Result<(), StoreError> {
         let gone = self.gone.load(Ordering::Relaxed) && self.is_gone();

@@ -75,7 +75,7 @@ impl DiskStore {
     }
 
     /// Whether the folder of all blocks is there, where this store has one.
-    fn has_blocks_folder(&self) -> bool {
+    pub(super) fn has_blocks_folder(&self) -> bool {
         self.place.is_none() || self.folder.join("blocks").is_dir()
     }
 

@@ -201,6 +201,21 @@ fn a_folder_that_is_away_for_a_while_is_missed_aloud_and_all_in_it_counts_once_i
 }
 
 #[test]
+fn a_peer_whose_folder_is_away_counts_as_no_holder_until_it_is_back() {
+    let folder = folder();
+    let holder = Launch::new(folder.path().join("holder")).start();
+    let mut peer = Launch::new(folder.path().join("peer")).through(holder.port).start();
+    let (path, _) = file(&folder, "original", 1, 1_000);
+    let (key, away) = (peer.store(&path), folder.path().join("away"));
+    let mut copies = || peer.ask(&format!("check {key}"))["each"][0]["copies"].as_u64();
+    assert_eq!(copies(), Some(2));
+    fs::rename(&holder.data, &away).expect("movable");
+    until(|| copies() == Some(1));
+    fs::rename(&away, &holder.data).expect("movable");
+    until(|| copies() == Some(2));
+}
+
+#[test]
 fn a_peer_without_descriptors_calls_nothing_damaged_and_goes_on_once_it_has_some() {
     let folder = folder();
     let mut peer = Launch::new(folder.path().join("peer")).start();

@@ -5,6 +5,7 @@ mod deletions;
 mod departure;
 mod ending;
 mod files;
+mod folder_gone;
 mod folders;
 mod health;
 mod holders;

@@ -324,12 +324,13 @@ impl History {
             let cause = match &seen.moment.event {
                 Event::Start { .. } => CameOf::Root("the peer was started"),
                 Event::Command { .. } => CameOf::Root("a user"),
-                Event::Damaged { .. } | Event::Missing { .. } | Event::Dropped { .. } | Event::NoWay { .. } => {
-                    CameOf::Root("this machine")
-                }
-                Event::Fetched { .. } | Event::Asked { .. } | Event::Delivered { .. } => {
-                    CameOf::Root("a peer that fetches")
-                }
+                Event::Damaged { .. }
+                | Event::Missing { .. }
+                | Event::FolderGone
+                | Event::FolderBack { .. }
+                | Event::Dropped { .. }
+                | Event::NoWay { .. } => CameOf::Root("this machine"),
+                Event::Fetched { .. } | Event::Asked { .. } | Event::Delivered { .. } => CameOf::Root("a fetcher"),
                 Event::JobDone { job, .. } | Event::Flows { job } => of(jobs.get(&(seen.life, *job))),
                 Event::Validated { addr } => {
                     visits.get(&(seen.life, *addr)).map_or(CameOf::Root("a connection"), |&visit| CameOf::Moment(visit))
