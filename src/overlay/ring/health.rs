@@ -93,7 +93,7 @@ struct PeerHistory {
     doubted: bool,
     /// A connection to it was late: until when lookups go around it, whatever its pings show.
     shunned_until: Option<Time>,
-    /// The user named this peer and it never gave a sign of life: until when it may still be starting.
+    /// The user named this peer and nothing ever came from it: until when it may still be starting.
     given_until: Option<Time>,
     /// The address where it died or left, and until when that is held against what others say.
     dead: Option<(SocketAddr, Time)>,
@@ -131,11 +131,16 @@ impl Vitals {
         self.of(id).begin_anew(Some(now));
     }
 
-    /// A request came from a peer that was heard, or from somebody in its name.
-    pub(super) fn spoke(&mut self, now: Time, id: &Id) {
-        if let Some(health) = self.health.get_mut(id).filter(|health| health.heard.is_some()) {
-            health.spoke = Some(now);
+    /// A request came from this peer, or from somebody in its name. Whether the peer was [awaited](Self::is_awaited)
+    /// until then: from now on its silence counts.
+    pub(super) fn spoke(&mut self, now: Time, id: &Id) -> bool {
+        let Some(health) = self.health.get_mut(id) else { return false };
+        if health.given_until.is_some() {
+            health.begin_anew(None);
+            return true;
         }
+        health.spoke = health.heard.map_or(health.spoke, |_| Some(now));
+        false
     }
 
     /// The peer is where it was dead or lost.
@@ -233,7 +238,7 @@ impl Vitals {
         self.lost.push_back(peer);
     }
 
-    /// Whether the user named this peer, it never gave a sign of life, and it may still be starting: its silence counts
+    /// Whether the user named this peer, nothing ever came from it, and it may still be starting: its silence counts
     /// nothing.
     pub(super) fn is_awaited(&self, id: &Id) -> bool {
         self.health.get(id).is_some_and(|health| health.given_until.is_some())

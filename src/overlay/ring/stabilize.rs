@@ -145,7 +145,10 @@ impl Ring {
         }
         let Some(peer) = Self::member(from) else { return };
         if self.table.get(&peer.id) == Some(peer) {
-            self.vitals.spoke(now, &peer.id);
+            if self.vitals.spoke(now, &peer.id) {
+                // What was sent to it before it started is lost.
+                self.ping(peer, PingReason::Check, false, out);
+            }
         } else if self.vitals.is_dead(&peer) || self.vitals.is_lost(&peer) {
             self.weigh(peer, RingPosition::SOMEWHERE, true, out);
         }

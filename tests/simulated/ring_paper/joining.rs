@@ -241,6 +241,36 @@ fn peers_that_start_a_second_apart_tell_the_right_successors_when_one_goes_right
     assert!(wrong.is_empty(), "{} wrong: {wrong:#?}", wrong.len());
 }
 
+/// The assignment's `init` by a script: all peers start at once, and one is killed before it was pinged again.
+#[test]
+fn a_peer_that_is_killed_as_soon_as_it_has_started_is_missed_like_any_other() {
+    let mut rng = StdRng::seed_from_u64(8);
+    let mut wrong = Vec::new();
+    for round in 0..100 {
+        let mut net = Net::new(round);
+        let mut order: Vec<usize> = (0..7).collect();
+        order.shuffle(&mut rng);
+        for &at in &order {
+            let given = vec![small(EXAMPLE[(at + 1) % 7]), small(EXAMPLE[(at + 2) % 7])];
+            net.start(Ring::new(small(EXAMPLE[at]), RingOptions::classroom(Duration::from_secs(1), given)), false, &[]);
+            net.run(Duration::from_millis(rng.random_range(0..20)));
+        }
+        net.run(Duration::from_millis(rng.random_range(20..700)));
+        let gone = order[6];
+        net.vanish(addr(EXAMPLE[gone] as u32));
+        net.run(Duration::from_secs(10));
+        for back in [1, 2] {
+            let before = EXAMPLE[(gone + 7 - back) % 7];
+            let is_told =
+                |(why, _): &(SuccessorChange, Vec<u64>)| *why == SuccessorChange::Died { peer: small(EXAMPLE[gone]) };
+            if !changes(&net, before).iter().any(is_told) {
+                wrong.push(format!("round {round}: {} is gone, and {before} does not know", EXAMPLE[gone]));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong: {wrong:#?}", wrong.len());
+}
+
 /// A peer that is killed and started again before anybody missed it joins like any other.
 #[test]
 fn a_peer_that_was_not_missed_yet_is_let_in_again() {
