@@ -100,7 +100,7 @@ impl SimFolder {
                     (Some(version), Resolution::Stays) => Ok(NamedOutcome::Kept { version, written: false }),
                     _ => brought.theirs.and_then(|theirs| {
                         let resolution = resolve(before, Some(theirs.version()), ours, replace);
-                        self.keep(file, before, theirs, resolution)
+                        self.keep(file, (before, replace), theirs, resolution)
                     }),
                 }
             }
@@ -112,12 +112,13 @@ impl SimFolder {
         }
     }
 
-    /// Keeps another peer's file. `before` is the version that was here when the transfer began.
+    /// Keeps another peer's file. `before` is the version that was here when the transfer began; the other one may
+    /// have been `stored` just now.
     fn keep(
         &mut self,
         file: FileName,
-        before: Option<Version>,
-        theirs: SimNamedFile,
+        (before, stored): (Option<Version>, bool),
+        mut theirs: SimNamedFile,
         resolution: Resolution,
     ) -> Result<NamedOutcome, JobRefusal> {
         let another = || (JobErrorKind::Io, format!("another file {file}.pdf lies at the peer that should keep it"));
@@ -131,6 +132,9 @@ impl SimFolder {
             // The user has put a file here meanwhile.
             _ if self.find(file) != before => return Err(another()),
             _ => {}
+        }
+        if stored {
+            theirs.modified = theirs.version().stored_over(before).modified;
         }
         let version = theirs.version();
         self.files.insert(file, theirs);
@@ -180,8 +184,8 @@ mod tests {
         let mut folder = SimFolder::default();
         let theirs = SimNamedFile { modified: 9, bytes: Bytes::from(*b"theirs") };
         folder.write(file(), 7, Bytes::from(*b"own"));
-        assert!(folder.keep(file(), None, theirs.clone(), Resolution::Replaced).is_err());
-        assert!(folder.keep(file(), folder.find(file()), theirs, Resolution::Compared).is_err());
+        assert!(folder.keep(file(), (None, false), theirs.clone(), Resolution::Replaced).is_err());
+        assert!(folder.keep(file(), (folder.find(file()), false), theirs, Resolution::Compared).is_err());
         assert_eq!(folder.read(file()).map(|bytes| &bytes[..]), Some(&b"own"[..]));
     }
 }

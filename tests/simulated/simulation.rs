@@ -214,6 +214,34 @@ fn a_file_whose_keepers_all_die_at_once_is_there_again_within_a_minute_if_the_pe
     }
 }
 
+/// Among those that should have a copy is a peer with an own file of that name, which was stored before and changed
+/// later: that file stays, and is not the ring's any more.
+#[test]
+fn what_was_stored_before_does_not_come_back_though_it_was_changed_later() {
+    let file: FileName = "0031".parse().expect("four digits");
+    let (time, first, second) = (1_600_000_000_000_000, b"first".to_vec(), b"second".to_vec());
+    for (seed, leaves) in [None, Some(1), Some(2), Some(3)].into_iter().enumerate() {
+        let mut world = classroom(seed as u64, &[30, 60, 90, 120, 150, 180]);
+        // It belongs to the peers 60, 90 and 120.
+        for (slot, time, bytes) in [(3, time + 1, &first), (0, time, &second)] {
+            world.disk_mut(slot).folder_mut().write(file, time, bytes.clone().into());
+            let stored = answered(&mut world, slot, Command::StoreFile { file });
+            assert!(matches!(stored, Answer::FileStored { .. }), "{stored:?}");
+        }
+        if let Some(slot) = leaves {
+            answered(&mut world, slot, Command::Quit { handover: true });
+        }
+        world.run_for(Duration::from_secs(120)).expect("nothing breaks");
+        let came = answered(&mut world, 5, Command::RequestFile { file });
+        assert!(matches!(came, Answer::FileReceived { .. }), "{came:?}");
+        assert_eq!(
+            world.disk(5).folder().received(file).map(|bytes| bytes.to_vec()),
+            Some(second.clone()),
+            "{leaves:?}"
+        );
+    }
+}
+
 #[test]
 fn a_peer_of_the_classroom_that_comes_back_with_an_empty_directory_has_its_files_again_within_a_minute() {
     for seed in 0..5 {

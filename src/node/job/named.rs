@@ -52,8 +52,18 @@ pub enum NamedJob {
 pub struct Version {
     /// The file's size in bytes.
     pub size: u64,
-    /// The time of its last change, in microseconds since 1970; a copy keeps the time of its original.
+    /// The time of its last change, in microseconds since 1970; a copy keeps the time of its original, unless it was
+    /// [stored over](Self::stored_over) another version.
     pub modified: u64,
+}
+
+impl Version {
+    /// This version, just stored, as it is kept in place of the one `here`: what was stored last shall be the newest
+    /// wherever copies of the two meet, though the file may have been changed before the other one.
+    pub fn stored_over(self, here: Option<Self>) -> Self {
+        let after = here.map_or(0, |here| here.modified.saturating_add(1));
+        Self { modified: self.modified.max(after), ..self }
+    }
 }
 
 /// What happens to the file here when another peer's file of the same name is to be kept.
@@ -144,6 +154,18 @@ mod tests {
         assert_eq!(resolve(Some(NEW), Some(OLD), Some(NEW), false), Resolution::Stays);
         assert_eq!(resolve(Some(NEW), Some(OLD), Some(NEW), true), Resolution::Replaced);
         assert_eq!(resolve(Some(OLD), Some(OLD), Some(OLD), true), Resolution::Replaced, "it may be another file");
+    }
+
+    #[test]
+    fn what_is_stored_last_is_the_newest_whenever_it_was_changed() {
+        for (stored, here) in [(OLD, NEW), (NEW, OLD), (OLD, OLD)] {
+            let kept = stored.stored_over(Some(here));
+            assert_eq!(kept.size, stored.size);
+            assert_eq!(resolve(Some(kept), Some(here), Some(kept), false), Resolution::Stays);
+            assert_eq!(resolve(Some(here), Some(kept), Some(here), false), Resolution::Replaced);
+        }
+        assert_eq!(OLD.stored_over(None), OLD);
+        assert_eq!(NEW.stored_over(Some(OLD)), NEW, "the time of its original");
     }
 
     #[test]

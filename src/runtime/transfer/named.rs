@@ -136,6 +136,7 @@ impl Workbench {
         if resolution == Resolution::Compared {
             return Err(another(file));
         }
+        let version = if wish.replace { version.stored_over(here) } else { version };
         let written = temporary.as_file();
         written.set_modified(time_of(version)).and_then(|()| written.sync_data()).map_err(|error| cannot(&error))?;
         // A file system may keep times less exactly, or not all of them. What counts is what others will find here.
