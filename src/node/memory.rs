@@ -5,17 +5,22 @@ use super::job::{Job, Outcome};
 use super::jobs::Urgency;
 use super::part::{News, Owner, Part, Reply, Ticket};
 use super::trouble::Trouble;
-use crate::config::SAVE_PEERS_DELAY;
+use crate::config::{SAVE_FIRST_PEERS_DELAY, SAVE_PEERS_DELAY};
 use crate::time::Time;
 
-/// When the peers known are to be saved; none if nothing changed.
 #[derive(Default)]
-pub(super) struct Memory(Option<Time>);
+pub(super) struct Memory {
+    /// When the peers known are to be saved; none if nothing changed.
+    due: Option<Time>,
+    /// Peers on disk.
+    saved: usize,
+}
 
 impl Memory {
     fn save(&mut self, desk: &mut Desk) {
-        self.0 = None;
+        self.due = None;
         let peers = desk.peers();
+        self.saved = peers.len();
         desk.order(Ticket::of(Owner::Memory, 0), Job::SavePeers { peers }, Urgency::Own);
     }
 }
@@ -31,8 +36,11 @@ impl Part for Memory {
     fn on_news(&mut self, desk: &mut Desk, news: News<'_>) {
         match news {
             _ if desk.config().guest => {}
+            News::Found { remembered, .. } => self.saved = remembered,
             News::Joined | News::Up | News::Down(_) => {
-                self.0.get_or_insert(desk.now() + SAVE_PEERS_DELAY);
+                let many = desk.peers().len() > 2 * self.saved;
+                let due = desk.now() + if many { SAVE_FIRST_PEERS_DELAY } else { SAVE_PEERS_DELAY };
+                self.due = Some(self.due.map_or(due, |before| before.min(due)));
             }
             News::Leaving { .. } => self.save(desk),
             _ => {}
@@ -40,12 +48,12 @@ impl Part for Memory {
     }
 
     fn on_tick(&mut self, desk: &mut Desk) {
-        if self.0.is_some_and(|due| due <= desk.now()) {
+        if self.due.is_some_and(|due| due <= desk.now()) {
             self.save(desk);
         }
     }
 
     fn next_wake(&self, _desk: &Desk) -> Option<Time> {
-        self.0
+        self.due
     }
 }

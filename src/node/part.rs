@@ -227,8 +227,9 @@ pub(crate) enum News<'a> {
     Stalls(SocketAddr),
     /// It is known by now whether the peer at this address can be connected to, or cannot be known.
     Dialled(SocketAddr),
-    /// The blocks that were in the store when this peer began are known. By the clock it was off for so many seconds.
-    Found { off: UnixTime },
+    /// The blocks that were in the store when this peer began are known. By the clock it was off for so many seconds,
+    /// and so many peers are on disk for the next start.
+    Found { off: UnixTime, remembered: usize },
     /// A block is in the store now.
     Held(&'a Key),
     /// A block in the store is to have another number of copies.

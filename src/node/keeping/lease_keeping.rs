@@ -125,7 +125,7 @@ impl Part for LeaseKeeping {
     }
 
     fn on_news(&mut self, desk: &mut Desk, news: News<'_>) {
-        if let News::Found { off } = news {
+        if let News::Found { off, .. } = news {
             let is_long = Duration::from_secs(off) > LONG_OFF;
             self.patient = desk.now() + if is_long { desk.config().grace.max(LONG_OFF) } else { desk.config().grace };
         }

@@ -10,6 +10,7 @@ mod folders;
 mod health;
 mod holders;
 mod leases;
+mod memory;
 mod offers;
 mod places;
 mod reach;

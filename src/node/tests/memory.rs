@@ -1,0 +1,39 @@
+//! The peers that are on disk for the next start.
+
+use super::*;
+use crate::node::part::News;
+
+/// After how long the peers known are saved next.
+fn saved_after(bench: &mut Bench) -> Duration {
+    let begun = bench.now;
+    loop {
+        let actions = bench.wait(Duration::from_secs(10)).expect("they are saved");
+        if jobs(&actions).iter().any(|(_, job)| matches!(job, Job::SavePeers { peers } if !peers.is_empty())) {
+            return bench.now.since(begun);
+        }
+    }
+}
+
+#[test]
+fn the_first_peers_of_a_newcomer_are_on_disk_at_once_and_what_changes_later_is_gathered() {
+    let mut bench = Bench::new(Config::default(), 3, 0).start(&[]);
+    assert!(saved_after(&mut bench) < Duration::from_millis(500));
+    bench.node.tell(News::Up);
+    bench.does(Event::Tick);
+    assert_eq!(saved_after(&mut bench), Duration::from_secs(5));
+}
+
+#[test]
+fn a_restarted_peer_does_not_forget_many_for_the_first_that_it_meets_again() {
+    let mut bench = Bench::new(Config::default(), 3, 0);
+    bench.does(Event::Start {
+        bootstrap: Vec::new(),
+        hosts: Vec::new(),
+        remembered: (1..=9).map(peer).collect(),
+        held: Vec::new(),
+        notes: Vec::new(),
+        unix_time: 0,
+        ran: 0,
+    });
+    assert_eq!(saved_after(&mut bench), Duration::from_secs(5));
+}
