@@ -25,6 +25,8 @@ pub(super) struct UserCommand {
     pub(super) version: Option<Version>,
     /// Times a request may be sent out again.
     pub(super) tries: u8,
+    /// The peer that has what is requested, and did not send it.
+    pub(super) failed: Option<Peer>,
 }
 
 /// A file that another peer was asked to take, and why.
@@ -81,8 +83,8 @@ pub(super) enum JobFor {
     Seek { requester: Requester, file: FileName, left: Vec<Peer> },
     /// To hold it.
     Take { file: FileName },
-    /// To have what the user requested.
-    Receive { own: UserCommand, from: Peer },
+    /// To have what the user requested, of a peer that says that it has it, or of one that should.
+    Receive { own: UserCommand, from: Peer, says: bool },
 }
 
 /// Who wants a file.

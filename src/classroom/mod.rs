@@ -344,10 +344,10 @@ impl Classroom {
                 let other = || TransferEnd::Refused("it was not kept".to_owned());
                 self.end_transfer(desk, file, outcome.err().map_or_else(other, TransferEnd::not_kept));
             }
-            (JobFor::Receive { own, from }, Ok(NamedOutcome::Received { size, sha256 })) => {
-                Self::on_received(desk, own, from, size, sha256);
+            (JobFor::Receive { own, from, says }, Ok(NamedOutcome::Received { size, sha256 })) => {
+                Self::on_received(desk, own, (from, says), size, sha256);
             }
-            (JobFor::Receive { own, from }, Err(error)) => self.on_not_received(desk, own, from, &error),
+            (JobFor::Receive { own, from, .. }, Err(error)) => self.on_not_received(desk, own, from, &error),
             (JobFor::Give(own), Err(error)) => Self::fail(desk, own, &error),
             (JobFor::Give(_) | JobFor::Receive { .. }, Ok(_)) => {}
         }

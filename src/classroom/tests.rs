@@ -91,9 +91,10 @@ fn job(actions: &[Action]) -> (JobId, NamedJob) {
 fn a_request_that_arrives_is_served_and_told_of_in_the_order_of_the_assignment() {
     let mut bench = classroom(0);
     let actions = arrives(&mut bench, peer(2), 5, Routed::Request { file: file(1) });
-    assert_eq!(job(&actions), (1, NamedJob::Find { file: file(1) }));
+    let (look, work) = job(&actions);
+    assert_eq!(work, NamedJob::Find { file: file(1) });
     assert_eq!(arrives(&mut bench, peer(2), 5, Routed::Request { file: file(1) }), [], "it is being looked for");
-    let actions = bench.ends(1, found(Some(VERSION)));
+    let actions = bench.ends(look, found(Some(VERSION)));
     assert_eq!(news(&actions), [FileNews::StoredHere, FileNews::Sending { to: peer(2) }]);
     let here = RingResponse::File { file: file(1), place: FilePlace { size: Some(700) } };
     assert_eq!(responses(&actions), [(peer(2).addr, 5, Ok(Response::Ring(here.clone())))]);
@@ -108,8 +109,8 @@ fn a_request_that_arrives_is_served_and_told_of_in_the_order_of_the_assignment()
 #[test]
 fn a_file_nobody_has_is_sought_at_the_neighbours_and_then_answered_clearly() {
     let mut bench = classroom(0);
-    arrives(&mut bench, peer(2), 5, Routed::Request { file: file(1) });
-    let mut actions = bench.ends(1, found(None));
+    let (look, _) = job(&arrives(&mut bench, peer(2), 5, Routed::Request { file: file(1) }));
+    let mut actions = bench.ends(look, found(None));
     for neighbour in [peer(1), peer(2)] {
         assert_eq!((responses(&actions), news(&actions)), (Vec::new(), Vec::new()), "a neighbour may have it");
         let (id, work) = job(&actions);
@@ -133,9 +134,29 @@ fn where_no_connection_to_the_peer_responsible_comes_about_the_next_one_is_asked
         let actions = bench.ends(receive, Outcome::Failed(JobError { kind, reason: "no way".to_owned() }));
         let (receive, NamedJob::Receive { from, .. }) = job(&actions) else { panic!("{actions:?}") };
         assert_eq!(from, peer(2).addr, "its successor has a copy");
+        assert_eq!(news(&actions), [], "that is not known yet");
         let actions = bench.ends(receive, Outcome::Named(NamedOutcome::Received { size: 700, sha256: key(1) }));
+        assert_eq!(news(&actions), [FileNews::Receiving { from: peer(2) }, FileNews::Received { from: peer(2) }]);
         assert!(matches!(answer(&actions), Some(Answer::FileReceived { .. })), "{actions:?}");
     }
+}
+
+#[test]
+fn a_file_whose_only_holder_went_silent_is_not_called_one_that_nobody_has() {
+    let mut bench = classroom(2);
+    let sent = orders(&mut bench, Command::RequestFile { file: file(1) });
+    let file_of = |size| RingResponse::File { file: file(1), place: FilePlace { size } };
+    let actions = routed_answer(&mut bench, &sent, file_of(Some(700)));
+    let fails = |bench: &mut Bench, actions: &[Action], kind| {
+        let (receive, _) = job(actions);
+        bench.ends(receive, Outcome::Failed(JobError { kind, reason: "no way".to_owned() }))
+    };
+    let actions = fails(&mut bench, &actions, JobErrorKind::TimedOut);
+    let actions = fails(&mut bench, &actions, JobErrorKind::NotFound);
+    let actions = routed_answer(&mut bench, &actions, file_of(None));
+    let Some(Answer::Failed(failure)) = answer(&actions) else { panic!("{actions:?}") };
+    assert_eq!(failure.kind, FailureKind::TimedOut);
+    assert!(failure.reason.contains(&format!("peer {} has it and went silent", peer(1).addr)), "{failure}");
 }
 
 #[test]

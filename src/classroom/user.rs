@@ -20,13 +20,14 @@ use crate::wire::ring::{RingResponse, Routed};
 impl Classroom {
     /// `store`: first, what is there to give?
     pub(super) fn store(&mut self, desk: &mut Desk, command: CommandId, file: FileName) {
-        let own = UserCommand { command, file, since: desk.now(), version: None, tries: 0 };
+        let own = UserCommand { command, file, since: desk.now(), version: None, tries: 0, failed: None };
         self.order(desk, NamedJob::Find { file }, JobFor::Give(own));
     }
 
     /// `request`.
     pub(super) fn request(&mut self, desk: &mut Desk, command: CommandId, file: FileName) {
-        let own = UserCommand { command, file, since: desk.now(), version: None, tries: patience::FILE_REQUESTS };
+        let tries = patience::FILE_REQUESTS;
+        let own = UserCommand { command, file, since: desk.now(), version: None, tries, failed: None };
         self.route(desk, Routed::Request { file }, RoutedFor::Request(own));
     }
 
@@ -110,12 +111,21 @@ impl Classroom {
     /// A peer has the requested file.
     pub(super) fn receive(&mut self, desk: &mut Desk, own: UserCommand, from: Peer) {
         tell(desk, own.file, FileNews::Receiving { from });
-        let port = desk.me().addr.port();
-        self.order(desk, NamedJob::Receive { file: own.file, from: from.addr, port }, JobFor::Receive { own, from });
+        self.fetch(desk, own, from, true);
     }
 
-    pub(super) fn on_received(desk: &mut Desk, own: UserCommand, from: Peer, bytes: u64, sha256: Id) {
+    /// Fetches the requested file from a peer that `says` that it has it, or that should.
+    fn fetch(&mut self, desk: &mut Desk, own: UserCommand, from: Peer, says: bool) {
+        let port = desk.me().addr.port();
+        let job = NamedJob::Receive { file: own.file, from: from.addr, port };
+        self.order(desk, job, JobFor::Receive { own, from, says });
+    }
+
+    pub(super) fn on_received(desk: &mut Desk, own: UserCommand, (from, said): (Peer, bool), bytes: u64, sha256: Id) {
         let UserCommand { command, file, since, .. } = own;
+        if !said {
+            tell(desk, file, FileNews::Receiving { from });
+        }
         tell(desk, file, FileNews::Received { from });
         desk.answer(command, Answer::FileReceived { file, from, bytes, sha256, took: desk.now().since(since) });
     }
@@ -127,8 +137,9 @@ impl Classroom {
             !matches!(error.kind, JobErrorKind::Full | JobErrorKind::Io | JobErrorKind::Busy | JobErrorKind::Cancelled);
         if own.tries > 0 && elsewhere {
             desk.trouble(Trouble::FileRequestedAgain { file: own.file, reason: error.to_string() });
-            let again = UserCommand { tries: own.tries - 1, ..own };
-            if matches!(error.kind, JobErrorKind::Unreachable | JobErrorKind::TimedOut) {
+            let silent = matches!(error.kind, JobErrorKind::Unreachable | JobErrorKind::TimedOut);
+            let again = UserCommand { tries: own.tries - 1, failed: own.failed.or(silent.then_some(from)), ..own };
+            if silent {
                 let ticket = self.ticket(Awaited::Replicas(again, from));
                 desk.look_up(ticket, own.file.key(), Goal::Peers);
                 return;
@@ -144,7 +155,7 @@ impl Classroom {
         let next = peers.iter().position(|peer| *peer == failed).map_or(0, |at| at + 1);
         let others = peers.iter().take(FILE_COPIES).skip(next);
         match others.copied().find(|peer| !desk.is_me(peer)) {
-            Some(peer) => self.receive(desk, own, peer),
+            Some(peer) => self.fetch(desk, own, peer, false),
             None => self.route(desk, Routed::Request { file: own.file }, RoutedFor::Request(own)),
         }
     }
@@ -155,6 +166,11 @@ impl Classroom {
     }
 
     pub(super) fn nobody_has(desk: &mut Desk, own: UserCommand) {
+        if let Some(peer) = own.failed {
+            let reason =
+                format!("file {} cannot be had now: peer {} has it and went silent; try again", own.file, peer.addr);
+            return desk.fail(own.command, FailureKind::TimedOut, reason);
+        }
         let reason = format!("file {} was not found: no peer of this ring has it", own.file);
         desk.fail(own.command, FailureKind::NotFound, reason);
     }

@@ -209,10 +209,11 @@ impl WorkingFolder {
         self.path.join(format!("received_{file}.pdf"))
     }
 
-    /// The version that lies here. What is no regular file counts as nothing.
+    /// The version that lies here. What is no regular file is an error.
     pub(super) fn find(&self, file: FileName) -> io::Result<Option<Version>> {
         match std::fs::metadata(self.place(file)) {
-            Ok(metadata) => Ok(metadata.is_file().then(|| version_of(&metadata))),
+            Ok(metadata) if metadata.is_file() => Ok(Some(version_of(&metadata))),
+            Ok(_) => Err(io::Error::other("it is no regular file")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -383,7 +384,8 @@ mod tests {
         let folder = WorkingFolder::new(dir.path().to_owned(), 1 << 20);
         let names: Vec<String> = folder.scan().unwrap().iter().map(|(file, _)| file.to_string()).collect();
         assert_eq!(names, ["0001", "2067"]);
-        assert_eq!(folder.find("9999".parse().unwrap()).unwrap(), None);
+        assert!(folder.find("9999".parse().unwrap()).is_err(), "it is no regular file");
+        assert_eq!(folder.find("9998".parse().unwrap()).unwrap(), None);
     }
 
     #[test]

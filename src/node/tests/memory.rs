@@ -6,10 +6,11 @@ use crate::node::part::News;
 /// After how long the peers known are saved next.
 fn saved_after(bench: &mut Bench) -> Duration {
     let begun = bench.now;
+    bench.saved = None;
     loop {
-        let actions = bench.wait(Duration::from_secs(10)).expect("they are saved");
-        if jobs(&actions).iter().any(|(_, job)| matches!(job, Job::SavePeers { peers } if !peers.is_empty())) {
-            return bench.now.since(begun);
+        bench.wait(Duration::from_secs(10)).expect("they are saved");
+        if let Some(saved) = bench.saved {
+            return saved.since(begun);
         }
     }
 }

@@ -46,6 +46,8 @@ pub(crate) struct Bench {
     pub(crate) offers: BTreeMap<u64, (Key, IpAddr)>,
     /// Peers that no connection reaches.
     pub(crate) shut: BTreeSet<SocketAddr>,
+    /// When the peers known were saved last.
+    pub(crate) saved: Option<Time>,
 }
 
 pub(crate) fn addr(n: u16) -> SocketAddr {
@@ -77,7 +79,8 @@ impl Bench {
     }
 
     pub(crate) fn of(node: Node) -> Self {
-        Self { node, now: Time::ZERO, out: Outbox::new(), pulls: true, offers: BTreeMap::new(), shut: BTreeSet::new() }
+        let (offers, shut) = (BTreeMap::new(), BTreeSet::new());
+        Self { node, now: Time::ZERO, out: Outbox::new(), pulls: true, offers, shut, saved: None }
     }
 
     pub(crate) fn start(mut self, held: &[(Key, u32)]) -> Self {
@@ -93,8 +96,8 @@ impl Bench {
         self
     }
 
-    /// Hands the node an event; returns what it does about it, but for dials: those succeed at once, unless nobody is
-    /// to be reached there. Whoever is asked for a block begins to send it.
+    /// Hands the node an event; returns what it does about it, but for dials and what saves its peers: those succeed at
+    /// once, unless nobody is to be reached there. Whoever is asked for a block begins to send it.
     pub(crate) fn does(&mut self, event: Event) -> Vec<Action> {
         self.out.clear();
         self.node.handle(self.now, event, &mut self.out);
@@ -119,12 +122,17 @@ impl Bench {
                         if self.shut.contains(to) { failed(JobErrorKind::Unreachable) } else { Outcome::Done };
                     (Event::JobDone { job: *job, outcome }, &mut self.out)
                 }
+                Action::Start { job, work: Job::SavePeers { .. } } => {
+                    self.saved = Some(self.now);
+                    (Event::JobDone { job: *job, outcome: Outcome::Done }, &mut self.out)
+                }
                 _ => continue,
             };
             self.node.handle(self.now, follows, heard);
         }
         assert_eq!(unheard, [], "none is answered");
-        self.out.retain(|action| !matches!(action, Action::Start { work: Job::Dial { .. }, .. }));
+        self.out
+            .retain(|action| !matches!(action, Action::Start { work: Job::Dial { .. } | Job::SavePeers { .. }, .. }));
         self.out.clone()
     }
 
