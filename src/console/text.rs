@@ -151,7 +151,8 @@ fn of_file(of: &Named) -> String {
     let name = shown(file);
     let named = |names: &[String]| names.iter().map(|name| escape(name).into_owned()).collect::<Vec<_>>().join(", ");
     let kept = (!kept_as.is_empty()).then(|| format!("the same file is kept on as {}", named(kept_as)));
-    let deleted = (!deleted_as.is_empty()).then(|| format!("all of it is deleted: {}", named(deleted_as)));
+    let is = if answer.verdict().is_some() { "is to be" } else { "is" };
+    let deleted = (!deleted_as.is_empty()).then(|| format!("all of it {is} deleted: {}", named(deleted_as)));
     let answer = render_answer(answer, Some(&name)).trim_end_matches('\n').to_owned();
     lines([answer].into_iter().chain(of.second_name()).chain(kept).chain(deleted))
 }

@@ -160,7 +160,12 @@ impl Placing {
             None if silent > 0 => {
                 Some("others were offered it, and have not asked for it yet: can they connect to this peer?".to_owned())
             }
-            None => None,
+            None => self.passed_over().next().map(|peer| {
+                format!(
+                    "{peer} is one of those that should have it and took nothing a moment ago: can it connect to this \
+                     peer, and this one to it?"
+                )
+            }),
         }
     }
 

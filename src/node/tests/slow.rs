@@ -113,6 +113,26 @@ fn who_lives_and_takes_nothing_delays_a_file_once_and_not_every_block() {
 }
 
 #[test]
+fn a_store_that_passes_over_who_took_nothing_a_moment_ago_says_why_it_has_fewer_copies() {
+    let (mut bench, job) = client(3, 3);
+    let (out, _) = read(&mut bench, job, 1);
+    all_but_the_last_take_it(&mut bench, &out);
+    let_offers_fail(&mut bench, true);
+    let command = Command::Store { path: "another".into(), manifest: None, keep: false };
+    let [(job, Job::ReadNext { .. })] = jobs(&bench.does(Event::Command { id: 2, command }))[..] else { panic!() };
+    let (out, next) = read(&mut bench, job, 2);
+    out.iter().for_each(|&(to, magic)| drop(bench.hears_answer(to, magic, Response::Saved)));
+    let end = Outcome::End { size: LARGE, sha256: key(99) };
+    let [(pack, Job::Pack { .. })] = jobs(&bench.ends(next.expect("it reads on"), end))[..] else { panic!() };
+    let out = offers(&bench.ends(pack, Outcome::Packed { key: key(3), size: 200 }));
+    let end: Vec<Action> =
+        out.into_iter().flat_map(|(to, magic)| bench.hears_answer(to, magic, Response::Saved)).collect();
+    let Some(Answer::Stored { copies, lacking: Some(why), .. }) = answer(&end) else { panic!("{end:?}") };
+    assert_eq!(copies, [0, 0, 2]);
+    assert!(why.starts_with(&peer(3).to_string()) && why.contains("took nothing a moment ago"), "{why}");
+}
+
+#[test]
 fn who_took_nothing_is_asked_after_all_where_the_quorum_needs_it() {
     let (mut bench, job) = client(2, 2);
     bench.node.desk.config.quorum = 2;

@@ -14,8 +14,8 @@
 //! take the living for dead). Who is told of a death by a peer that looked after the dead one believes it after one
 //! ping.
 //!
-//! In the classroom, whose users count their own pings, three of them in a row make a peer dead: when the fourth is due
-//! and none of the last three has an answer, it is.
+//! In the classroom three pings in a row without an answer make a peer dead, those included that its user does not see.
+//! Users count their own pings: when the fourth of these is due and none of the last three has an answer, it is dead too.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
