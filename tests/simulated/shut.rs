@@ -181,3 +181,31 @@ fn a_store_on_the_ring_beside_peers_that_cannot_be_connected_to_has_all_its_copi
     // Each file is two blocks, one after the other.
     assert!(nearly_all < Duration::from_secs(1) && most < Duration::from_millis(1500), "{took:?}");
 }
+
+/// A client comes through a peer that the others are cut off from, as its user is.
+#[test]
+fn what_is_asked_through_a_peer_that_is_cut_off_is_neither_called_stored_in_full_nor_called_lost() {
+    for kind in [OverlayKind::Kademlia, OverlayKind::Ring] {
+        let mut rules = Rules::new(3, Box::new(move |me, config, seed| kind.build(me, seed, config.guest)));
+        rules.config.replicas = COPIES;
+        let mut world = World::new(rules);
+        populate(&mut world, &Shape::usual(kind), 6, |_| {});
+        pass(&mut world, Duration::from_secs(30));
+        (1..6).for_each(|slot| world.crash(slot));
+        pass(&mut world, Duration::from_secs(60));
+        let client = world.add(Id::of(b"client"));
+        world.start_guest(client, &[0]);
+        pass(&mut world, Duration::from_secs(1));
+        let path = PathBuf::from("file");
+        world.disk_mut(client).write_file(&path, b"what is stored".to_vec().into());
+        let (stored, _) = perform(&mut world, client, Command::Store { path, manifest: None, keep: false });
+        let is_stored = matches!(stored, Answer::Stored { .. });
+        assert!(is_stored && stored.verdict() == Some(FailureKind::TooFewCopies), "{kind:?}: {stored:?}");
+        let (source, dest) = (Source::Key(Id::of(b"elsewhere")), PathBuf::from("dest"));
+        let client = world.add(Id::of(b"another client"));
+        world.start_guest(client, &[0]);
+        pass(&mut world, Duration::from_secs(1));
+        let (missed, _) = perform(&mut world, client, Command::Retrieve { source, dest, replace: false });
+        assert_eq!(missed.verdict(), Some(FailureKind::TimedOut), "{kind:?}: {missed:?}");
+    }
+}

@@ -33,9 +33,9 @@ pub(super) struct Piece {
     /// Lookups for its holders so far.
     pub(super) rounds: u8,
     pub(super) trouble: Option<JobError>,
-    /// Peers that are known and did not answer the last lookup, and whether anybody did.
+    /// Peers that are known and did not answer the last lookup, and how many did.
     pub(super) silent: Vec<Peer>,
-    pub(super) anybody: bool,
+    pub(super) answered: usize,
     /// It waits until fewer others are under way.
     pub(super) parked: bool,
     /// Those who said that they hold it kept silent, and others behind them were looked for.
@@ -95,7 +95,7 @@ impl Piece {
             rounds: 0,
             trouble: None,
             silent: Vec::new(),
-            anybody: false,
+            answered: 0,
             parked: false,
             wider: false,
         }
@@ -156,9 +156,10 @@ impl Piece {
     pub(super) fn despair(&self) -> (FailureKind, String) {
         let key = self.what.key();
         match &self.trouble {
-            // Of the key that tells nothing.
-            None if !self.silent.is_empty() && !self.anybody => {
-                let reason = format!("no peer could be asked for {key}{}; try again", named_silent(&self.silent));
+            // Of the key that tells nothing: this peer may be cut off, alone or with a few others.
+            None if self.silent.len() > self.answered => {
+                let asked = if self.answered == 0 { "no peer" } else { "too few peers" };
+                let reason = format!("{asked} could be asked for {key}{}; try again", named_silent(&self.silent));
                 (FailureKind::TimedOut, reason)
             }
             None => {

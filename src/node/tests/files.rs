@@ -349,8 +349,9 @@ fn peers_that_are_known_and_silent_are_wanted_all_the_same_and_told_of() {
 }
 
 #[test]
-fn a_key_is_not_blamed_where_peers_are_known_that_did_not_answer() {
-    for (set, kind) in [(vec![], FailureKind::TimedOut), (vec![peer(1)], FailureKind::NotFound)] {
+fn a_key_is_not_blamed_where_more_peers_are_known_that_did_not_answer_than_did() {
+    let sets = [(0, FailureKind::TimedOut), (3, FailureKind::TimedOut), (4, FailureKind::NotFound)];
+    for (set, kind) in sets.map(|(answer, kind)| ((6..6 + answer).map(peer).collect(), kind)) {
         let unreached = (2..6).map(peer).collect();
         let overlay = super::scripted::Scripted { me: peer(0), set, holds: false, unreached };
         let end = retrieve(&mut Bench::on(Config::default(), overlay).start(&[]), 1);

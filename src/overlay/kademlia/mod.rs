@@ -226,7 +226,12 @@ impl Kademlia {
                 let asker = from.sender.map(|sender| sender.peer.id);
                 let is_asker = |contact: &Contact| Some(contact.id) == asker && contact.is_at(&from.asker.addr);
                 let others = |contact: &Contact| contact.is_sound() && !is_asker(contact);
-                Response::Nodes(self.table.nearest(key, WIDTH, others))
+                let mut nearest = self.table.nearest(key, WIDTH, others);
+                if nearest.is_empty() {
+                    // Who is cut off is not the whole network: who asks shall miss those too.
+                    nearest.extend(self.lost.vanished(now).filter(|peer| Some(peer.id) != asker).take(WIDTH));
+                }
+                Response::Nodes(nearest)
             }
             Request::Store { .. }
             | Request::Verify { .. }

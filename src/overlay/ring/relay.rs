@@ -147,7 +147,9 @@ impl Ring {
             }
             Hop::Mine => match what {
                 Routed::Lookup { .. } => {
+                    // Who is cut off is not the whole network: who asks shall miss those too.
                     let mut peers = self.owned_set();
+                    peers.extend(self.vanished());
                     // Upkeep asks for the owner alone.
                     peers.truncate(if is_quiet { 1 } else { peers.len() });
                     let (hops, trail) = (relay.route.hops, relay.route.trail.clone().unwrap_or_default());

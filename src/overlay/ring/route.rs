@@ -192,7 +192,7 @@ impl Ring {
 
     /// A peer that is left alone misses those that went silent a moment ago, and no peer names them any longer; and
     /// those that answer and do not let it in.
-    fn vanished(&self) -> Vec<Peer> {
+    pub(super) fn vanished(&self) -> Vec<Peer> {
         let alone = self.table.others().next().is_none();
         let missed = self.vitals.lost().filter(|peer| self.vitals.is_missed(peer));
         missed.chain(&self.shut).take(if alone { WIDTH } else { 0 }).copied().collect()

@@ -290,7 +290,7 @@ impl Get {
         if let Some(piece) = self.pieces.get_mut(&id) {
             piece.lookup = None;
             piece.silent.clone_from(&found.unreached);
-            piece.anybody = found.peers.iter().any(|peer| !desk.is_me(peer));
+            piece.answered = found.peers.iter().filter(|peer| !desk.is_me(peer)).count();
         }
         self.seek_on(desk, id)
     }
