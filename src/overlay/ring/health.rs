@@ -15,7 +15,8 @@
 //! ping.
 //!
 //! In the classroom three pings in a row without an answer make a peer dead, those included that its user does not see.
-//! Users count their own pings: when the fourth of these is due and none of the last three has an answer, it is dead too.
+//! Users count their own pings: it is dead too when the fourth of these is due and none of the last three has an
+//! answer.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
