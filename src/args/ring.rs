@@ -8,6 +8,7 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, Subcommand, ValueHint};
 use kadring::console::words::parse_host_port;
 use kadring::sim::args::OverlayName;
+use kadring::time::parse_time;
 
 use super::{FormatArgs, NetworkArgs, parse_size};
 
@@ -123,8 +124,9 @@ fn parse_looks(word: &str) -> Result<Duration, String> {
 }
 
 fn seconds(word: &str) -> Option<Duration> {
-    let seconds = word.parse().ok().filter(|seconds| (MIN_INTERVAL..=MAX_INTERVAL).contains(seconds));
-    seconds.map(Duration::from_secs_f64)
+    let seconds = word.parse().map(Duration::try_from_secs_f64).ok().and_then(Result::ok);
+    let time = seconds.or_else(|| parse_time(word).ok());
+    time.filter(|time| (MIN_INTERVAL..=MAX_INTERVAL).contains(&time.as_secs_f64()))
 }
 
 fn parse_dir(word: &str) -> Result<PathBuf, String> {
@@ -195,8 +197,8 @@ mod tests {
 
     #[test]
     fn what_is_said_of_a_wrong_interval_is_about_the_command_that_has_it() {
-        assert!(parse_interval("0.5s").is_err_and(|reason| reason.contains("pings")));
-        assert!(parse_looks("0.5s").is_err_and(|reason| !reason.contains("pings") && reason.contains("looks")));
+        assert!(parse_interval("half").is_err_and(|reason| reason.contains("pings")));
+        assert!(parse_looks("half").is_err_and(|reason| !reason.contains("pings") && reason.contains("looks")));
         assert_eq!(parse_looks("0.5"), Ok(Duration::from_millis(500)));
     }
 
@@ -204,6 +206,7 @@ mod tests {
     fn pings_go_out_at_some_time() {
         assert_eq!(parse_interval("3"), Ok(Duration::from_secs(3)));
         assert_eq!(parse_interval("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_interval("1m"), Ok(Duration::from_secs(60)), "as all other times are said");
         for bad in ["0", "-1", "", "x", "inf", "NaN", "1e9", "0.01"] {
             assert!(parse_interval(bad).is_err(), "{bad:?}");
         }

@@ -54,6 +54,7 @@ impl Refusal {
                 "nobody can connect to this peer: is there a firewall, or an address that is translated? Store by way of a \
                  peer that others reach",
             ),
+            Self::Full => Some("start more peers, or let those that run keep more (--capacity)"),
             Self::Ended => Some("by the clocks of others the lease is over already: compare them with this machine's"),
             _ => None,
         }

@@ -217,5 +217,6 @@ pub(super) fn too_few(key: Key, placing: &Placing, quorum: usize, silent: usize)
         }
         trouble => trouble.as_ref().and_then(|refused| refused.why.advice()),
     };
-    (FailureKind::TooFewCopies, format!("{got}; {}", advice.unwrap_or("start more peers, or lower --quorum")))
+    let usual = if quorum > 1 { "start more peers, or lower --quorum" } else { "start more peers" };
+    (FailureKind::TooFewCopies, format!("{got}; {}", advice.unwrap_or(usual)))
 }
