@@ -57,7 +57,7 @@ pub(super) struct Inquiry {
     searches: bool,
     has_searched: bool,
     /// A peer said that it holds the block, and did not give it back.
-    lied: bool,
+    pub(super) unshown: bool,
     /// The own copy is being hashed.
     hashing: Option<JobId>,
     /// The list is being read, from this holder.
@@ -296,11 +296,9 @@ impl Inquiry {
             }
             // It may have it: nobody knows.
             Some(Refusal::Unjudged(_) | Refusal::Unread(_)) => CopyState::Silent,
-            Some(_) => {
-                self.lied = true;
-                CopyState::Absent
-            }
+            Some(_) => CopyState::Absent,
         };
+        self.unshown |= failed.is_some_and(|why| !matches!(why, Refusal::Unjudged(_)));
         self.note(from, state);
         true
     }
@@ -391,10 +389,12 @@ impl Inquiry {
         let goal = round.order.until.flatten().unwrap_or(self.wanted);
         if copies < goal.max(1) && !self.has_searched {
             (self.has_searched, self.searches) = (true, true);
-            self.lookup = Some(round.desk.look_up(round.ticket, round.key, Goal::Holders));
+            // Those that do not show what they claim stand nearest, and end a search for any holder.
+            let search = if self.unshown { Goal::MoreHolders } else { Goal::Holders };
+            self.lookup = Some(round.desk.look_up(round.ticket, round.key, search));
             return InquiryTurn::Goes;
         }
-        if self.lied && copies < self.wanted {
+        if self.unshown && copies < self.wanted {
             self.go_further(round);
             if self.copies.values().any(|copy| copy.state.is_none()) {
                 return InquiryTurn::Goes;

@@ -54,6 +54,13 @@ impl Inquiry {
         }
         let lacks = |copy: &&Copy| copy.is_member && matches!(copy.state, Some(CopyState::Absent | CopyState::Damaged));
         self.repair.lacking = self.copies.values().filter(lacks).map(|copy| copy.peer).collect();
+        // What could not be had from a member may be there: another stands in for it, for its copy does not count.
+        while self.unshown
+            && self.sound().count() + self.repair.lacking.len() < self.wanted
+            && let Some(peer) = self.stand_in(round)
+        {
+            self.repair.lacking.push(peer);
+        }
         if self.repair.lacking.is_empty() {
             return false;
         }
@@ -68,6 +75,19 @@ impl Inquiry {
             round.desk.ask(round.ticket, peer, Request::Terms { key: round.key });
         }
         self.repair.is_under_way()
+    }
+
+    /// The next peer beside the replica set that lacks the block, as far as is known, and was not offered it.
+    fn stand_in(&mut self, round: &InquiryContext<'_>) -> Option<Peer> {
+        let is_known = |peer: &Peer| {
+            let copy = self.copies.get(&peer.addr);
+            copy.is_some_and(|copy| copy.is_member || copy.state != Some(CopyState::Absent))
+                || self.repair.stood_in.contains(&peer.addr)
+                || round.desk.is_me(peer)
+        };
+        let peer = *self.spare().iter().find(|peer| !is_known(peer))?;
+        self.repair.stood_in.insert(peer.addr);
+        Some(peer)
     }
 
     /// A holder told its leases, or did not. Whether it was asked for them.
@@ -158,13 +178,7 @@ impl Inquiry {
             Err(refusal) => {
                 let (key, reason) = (round.key, format!("{to}: {refusal}"));
                 round.desk.progress(round.command, Progress::Retried { key, reason });
-                let is_known = |peer: &Peer| {
-                    let state =
-                        self.copies.get(&peer.addr).map(|copy| copy.is_member || copy.state != Some(CopyState::Absent));
-                    state.unwrap_or(false) || self.repair.stood_in.contains(&peer.addr) || round.desk.is_me(peer)
-                };
-                if let Some(&peer) = self.spare().iter().find(|peer| !is_known(peer)) {
-                    self.repair.stood_in.insert(peer.addr);
+                if let Some(peer) = self.stand_in(round) {
                     self.repair.lacking.push(peer);
                     return self.offer(round);
                 }
