@@ -66,7 +66,7 @@ struct ShortlistEntry {
     /// Requests in the chain that leads to it.
     depth: u32,
     /// Who named it; none for those that the lookup started from.
-    namer: Option<Subnet>,
+    namer: Option<SocketAddr>,
 }
 
 /// What a lookup wants to ask.
@@ -131,7 +131,7 @@ impl Lookup {
             self.shortlist.remove(at);
         }
         let standing = Standing::New { fresh, proof: IdProof::Missing };
-        self.insert(ShortlistEntry { peer, distance, standing, depth, namer: namer.map(|namer| Subnet::of(*namer)) });
+        self.insert(ShortlistEntry { peer, distance, standing, depth, namer: namer.copied() });
     }
 
     /// Whether too many at this source, or named by the source of `namer`, have yet to answer. Those of a lab may be
@@ -144,7 +144,7 @@ impl Lookup {
             !AddressScope::of(of).is_of_a_lab() && self.shortlist.iter().filter(is_of_it).count() >= most
         };
         crowded(addr, OF_SOURCE, |entry| Some(Subnet::of(entry.peer.addr)))
-            || crowded(namer, NAMED_BY_SOURCE, |entry| entry.namer)
+            || crowded(namer, NAMED_BY_SOURCE, |entry| entry.namer.map(Subnet::of))
     }
 
     fn insert(&mut self, entry: ShortlistEntry) {
@@ -258,9 +258,9 @@ impl Lookup {
         (self.shortlist[at].standing != before).then_some(at)
     }
 
-    /// The peer at `addr` named others. A stranger has yet to learn that we receive, and sends few names until then; a
+    /// The peer at `addr` named others, of whom no more than `most` are believed. A stranger has yet to learn that we receive, and sends few names until then; a
     /// contact may never have had a reason to find out.
-    pub(super) fn on_names(&mut self, addr: &SocketAddr, names: &[Peer]) {
+    pub(super) fn on_names(&mut self, addr: &SocketAddr, names: &[Peer], most: usize) {
         let Some(at) = self.on(addr, ShortlistEvent::Named { count: names.len(), usual: self.expected }) else {
             return;
         };
@@ -268,7 +268,7 @@ impl Lookup {
         let nearest = self.nearest();
         // Who says that it holds the block, and is sought no more for that, may name its fellows, and whom it made up.
         let counts = self.goal != Goal::MoreHolders || !self.shortlist[at].standing.holds();
-        for &peer in names.iter().take(if counts { WIDTH } else { 0 }) {
+        for &peer in names.iter().take(if counts { most } else { 0 }) {
             self.offer(peer, depth, false, Some(addr));
         }
         self.wide = nearest.is_some() && self.nearest() == nearest;
@@ -347,6 +347,16 @@ impl Lookup {
         let mut nearest: Vec<&ShortlistEntry> = self.shortlist.iter().filter(counts).collect();
         nearest.dedup_by_key(|entry| entry.peer.id);
         nearest.iter().take(WIDTH).filter(|entry| !entry.standing.lives()).map(|entry| entry.peer).collect()
+    }
+
+    /// For each that was named and asked who named it, and whether it has answered; of those that are still waited for
+    /// nothing.
+    pub(super) fn words(&self) -> impl Iterator<Item = (SocketAddr, Peer, bool)> {
+        let word = |entry: &ShortlistEntry| {
+            let told = entry.standing.has_answered() || entry.standing.is_silent();
+            entry.namer.filter(|_| told).map(|namer| (namer, entry.peer, entry.standing.has_answered()))
+        };
+        self.shortlist.iter().filter_map(word)
     }
 
     /// Peers that were named and never asked.

@@ -37,6 +37,7 @@ use self::candidates::Candidates;
 use self::contacts::Bid;
 use self::lookup::{Lookup, Name, ShortlistEvent};
 use self::lost::LostContacts;
+use self::namers::Namers;
 use self::table::RoutingTable;
 use self::upkeep::TableUpkeep;
 pub(super) use self::watch::silence;
@@ -59,6 +60,7 @@ mod compact;
 mod contacts;
 mod lookup;
 mod lost;
+mod namers;
 mod searches;
 mod selection;
 mod table;
@@ -123,6 +125,7 @@ pub struct Kademlia {
     acquaintances: Acquaintances,
     lost: LostContacts,
     lookups: BTreeMap<Name, Lookup>,
+    namers: Namers,
     /// Questions that have neither an answer nor failed.
     asked: BTreeMap<Tag, QuestionPurpose>,
     /// Addresses that left a lookup's question without an answer, and since when.
@@ -152,6 +155,7 @@ impl Kademlia {
             acquaintances: Acquaintances::default(),
             lost: LostContacts::default(),
             lookups: BTreeMap::new(),
+            namers: Namers::default(),
             asked: BTreeMap::new(),
             suspects: Recent::default(),
             next_tag: 0,

@@ -99,6 +99,10 @@ impl Kademlia {
 
     fn finish(&mut self, now: Time, name: Name, lookup: &Lookup, out: &mut Vec<Effect>) {
         let (nearest, hops) = lookup.result();
+        // Who was found dead a moment ago is named by everybody who has yet to find out.
+        for (namer, _, answered) in lookup.words().filter(|(_, peer, _)| !self.watch.is_buried(now, peer)) {
+            self.namers.count(namer, answered);
+        }
         if !self.guest {
             for peer in lookup.unasked() {
                 self.hear_of(now, peer, Bid::Nothing, out);
@@ -141,7 +145,7 @@ impl Kademlia {
                 let mut names = nodes.clone();
                 let is_fit = |node: &Peer| node.id != me.id && node.addr != me.addr && is_reachable(&node.addr);
                 names.retain(|node| is_fit(node) && AddressScope::may_name(&peer.addr, &node.addr));
-                lookup.on_names(&peer.addr, &names);
+                lookup.on_names(&peer.addr, &names, self.namers.believed(&peer.addr));
                 if let Some(by) = by {
                     lookup.on_identified(&peer.addr, by.id);
                 } else if lookup.is_unproven(&peer.addr) {

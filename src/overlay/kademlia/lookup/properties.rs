@@ -186,7 +186,7 @@ impl Run {
             What::Names(names, signed) => {
                 let names: Vec<Peer> = names.iter().map(|(at, id)| self.scenario.named(at, id.as_ref())).collect();
                 self.heard.insert(at);
-                self.lookup.on_names(&addr, &names);
+                self.lookup.on_names(&addr, &names, WIDTH);
                 if *signed {
                     self.lookup.on_identified(&addr, id);
                 } else if self.lookup.is_unproven(&addr) {

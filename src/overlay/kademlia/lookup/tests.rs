@@ -28,13 +28,13 @@ fn among_others(names: &[u16]) -> Vec<Peer> {
 fn alpha_are_asked_and_all_of_the_nearest_once_nobody_nearer_comes() {
     let mut lookup = lookup(&[10, 20, 30, 40, 50, 60, 70, 80]);
     assert_eq!(asked(&mut lookup), [10, 20, 30]);
-    lookup.on_names(&peer(10).addr, &among_others(&[5]));
+    lookup.on_names(&peer(10).addr, &among_others(&[5]), WIDTH);
     assert_eq!(asked(&mut lookup), [5], "the answer brought somebody nearer");
-    lookup.on_names(&peer(5).addr, &among_others(&[90]));
+    lookup.on_names(&peer(5).addr, &among_others(&[90]), WIDTH);
     assert_eq!(asked(&mut lookup), [40, 50, 60], "it did not");
     assert!(!lookup.is_over());
     for n in [20, 30, 40, 50, 60] {
-        lookup.on_names(&peer(n).addr, &among_others(&[]));
+        lookup.on_names(&peer(n).addr, &among_others(&[]), WIDTH);
     }
     assert_eq!(asked(&mut lookup), Vec::<u64>::new());
     assert!(lookup.is_over());
@@ -49,10 +49,10 @@ fn contacts_that_answered_a_moment_ago_are_asked_only_where_somebody_nearer_may_
     let fresh = |asked: &Peer| *asked != peer(50);
     let mut lookup = Lookup::new(Id::ZERO, Goal::Peers, Id::from_u64(9999), start, fresh);
     assert_eq!(asked(&mut lookup), [10, 20, 30]);
-    lookup.on_names(&peer(10).addr, &among_others(&[20, 15]));
+    lookup.on_names(&peer(10).addr, &among_others(&[20, 15]), WIDTH);
     assert_eq!(asked(&mut lookup), [15, 50], "a new name, and the one contact that has long been silent");
     for n in [15, 20, 30] {
-        lookup.on_names(&peer(n).addr, &among_others(&[]));
+        lookup.on_names(&peer(n).addr, &among_others(&[]), WIDTH);
     }
     assert!(!lookup.is_over());
     lookup.on(&peer(50).addr, ShortlistEvent::Failed);
@@ -79,7 +79,7 @@ fn liars_near_the_key_hide_no_holder_behind_them_when_more_are_wanted() {
         if n <= 80 && matches!(question.request, Request::FindValue { .. }) {
             lookup.on_holder(&question.peer.addr, question.peer.id);
         } else {
-            lookup.on_names(&question.peer.addr, &[]);
+            lookup.on_names(&question.peer.addr, &[], WIDTH);
         }
         heard.push(n);
     }
@@ -96,10 +96,10 @@ fn a_slow_peer_gives_up_its_place_and_still_counts_if_it_answers() {
     assert_eq!(asked(&mut lookup), [4]);
     let all = [1, 2, 3, 4].map(peer);
     for n in [2, 3, 4] {
-        lookup.on_names(&peer(n).addr, &all);
+        lookup.on_names(&peer(n).addr, &all, WIDTH);
     }
     assert!(!lookup.is_over(), "it may still answer");
-    lookup.on_names(&peer(1).addr, &all);
+    lookup.on_names(&peer(1).addr, &all, WIDTH);
     assert!(lookup.is_over());
     assert_eq!(lookup.result().0.len(), 4);
 }
@@ -113,19 +113,19 @@ fn a_result_stands_without_the_doubtful_once_enough_others_live() {
     for n in 2..=8 {
         assert!(!lookup.is_over(), "{n} has yet to answer");
         asked(&mut lookup);
-        lookup.on_names(&peer(n).addr, &among_others(&[]));
+        lookup.on_names(&peer(n).addr, &among_others(&[]), WIDTH);
     }
     assert!(lookup.is_over());
     assert_eq!(lookup.result().0, [2, 3, 4, 5, 6, 7, 8].map(peer));
     assert_eq!(lookup.unreached().len(), 1);
-    lookup.on_names(&peer(1).addr, &among_others(&[]));
+    lookup.on_names(&peer(1).addr, &among_others(&[]), WIDTH);
     assert_eq!(lookup.result().0[0], peer(1), "its answer came late and counts");
 
     let mut small = self::lookup(&[1, 2, 3]);
     asked(&mut small);
     small.on(&peer(1).addr, ShortlistEvent::Doubted);
     for n in [2, 3] {
-        small.on_names(&peer(n).addr, &[1, 2, 3].map(peer));
+        small.on_names(&peer(n).addr, &[1, 2, 3].map(peer), WIDTH);
     }
     assert!(!small.is_over(), "too few live to do without it");
     small.on(&peer(1).addr, ShortlistEvent::Failed);
@@ -139,11 +139,11 @@ fn who_was_found_dead_is_asked_and_not_waited_for() {
     assert_eq!(std::iter::from_fn(|| lookup.next(dead)).count(), 3);
     for n in [2, 3] {
         assert!(!lookup.is_over());
-        lookup.on_names(&peer(n).addr, &[1, 2, 3].map(peer));
+        lookup.on_names(&peer(n).addr, &[1, 2, 3].map(peer), WIDTH);
     }
     assert!(lookup.is_over());
     assert_eq!((lookup.result().0, lookup.unreached().len()), (vec![peer(2), peer(3)], 1));
-    lookup.on_names(&peer(1).addr, &[2, 3].map(peer));
+    lookup.on_names(&peer(1).addr, &[2, 3].map(peer), WIDTH);
     assert_eq!(lookup.result().0.len(), 3, "it lives after all");
 }
 
@@ -157,7 +157,7 @@ fn where_the_silent_leave_too_few_those_who_live_are_asked_who_is_near_to_them()
     }
     for n in 4..=9 {
         asked(&mut lookup);
-        lookup.on_names(&peer(n).addr, &all);
+        lookup.on_names(&peer(n).addr, &all, WIDTH);
     }
     assert!(!lookup.is_over(), "six live");
     let again: Vec<LookupQuestion> = std::iter::from_fn(|| next(&mut lookup, |_| true)).collect();
@@ -166,10 +166,10 @@ fn where_the_silent_leave_too_few_those_who_live_are_asked_who_is_near_to_them()
         (4..=9).map(|n| LookupQuestion { peer: peer(n), request: Request::FindNode { id: peer(n).id }, reason });
     assert_eq!(again, Vec::from_iter(expected));
     for n in 4..=9 {
-        lookup.on_names(&peer(n).addr, &[peer(20)]);
+        lookup.on_names(&peer(n).addr, &[peer(20)], WIDTH);
     }
     assert_eq!(asked(&mut lookup), [20], "nobody named it among the nearest to the key");
-    lookup.on_names(&peer(20).addr, &all);
+    lookup.on_names(&peer(20).addr, &all, WIDTH);
     assert!(asked(&mut lookup).is_empty() && lookup.is_over());
     assert_eq!((lookup.result().0, lookup.unreached().len()), ([4, 5, 6, 7, 8, 9, 20].map(peer).to_vec(), 3));
 }
@@ -179,12 +179,12 @@ fn a_contact_that_names_fewer_than_we_know_is_asked_once_more() {
     let mut lookup = lookup(&[1, 2, 3, 4]);
     assert_eq!(asked(&mut lookup), [1, 2, 3]);
     for n in [1, 2, 3] {
-        lookup.on_names(&peer(n).addr, &[1, 2, 3, 4].map(peer)[..if n == 2 { 2 } else { 4 }]);
+        lookup.on_names(&peer(n).addr, &[1, 2, 3, 4].map(peer)[..if n == 2 { 2 } else { 4 }], WIDTH);
     }
     assert_eq!(asked(&mut lookup), [4]);
-    lookup.on_names(&peer(4).addr, &[1, 2, 3].map(peer));
+    lookup.on_names(&peer(4).addr, &[1, 2, 3].map(peer), WIDTH);
     assert_eq!(asked(&mut lookup), [2], "it may not know yet that we receive");
-    lookup.on_names(&peer(2).addr, &[1].map(peer));
+    lookup.on_names(&peer(2).addr, &[1].map(peer), WIDTH);
     assert!(asked(&mut lookup).is_empty() && lookup.is_over());
 }
 
@@ -192,10 +192,10 @@ fn a_contact_that_names_fewer_than_we_know_is_asked_once_more() {
 fn a_name_counts_only_under_the_id_that_it_proves() {
     let mut lookup = lookup(&[100]);
     asked(&mut lookup);
-    lookup.on_names(&peer(100).addr, &[peer(1), Peer::new(Id::from_u64(2), peer(1).addr)]);
+    lookup.on_names(&peer(100).addr, &[peer(1), Peer::new(Id::from_u64(2), peer(1).addr)], WIDTH);
     assert_eq!(next(&mut lookup, |_| false).map(|question| question.peer), Some(peer(1)));
     assert_eq!(next(&mut lookup, |_| false), None, "an address stands in the shortlist once");
-    lookup.on_names(&peer(1).addr, &[peer(7); 7]);
+    lookup.on_names(&peer(1).addr, &[peer(7); 7], WIDTH);
     assert!(lookup.is_unproven(&peer(1).addr));
     lookup.on_identified(&peer(1).addr, Id::from_u64(500));
     next(&mut lookup, |_| false).unwrap();
@@ -209,10 +209,10 @@ fn a_peer_that_came_back_under_another_id_is_not_hidden_by_its_former_one() {
     let mut lookup = lookup(&[100, 900]);
     assert_eq!(next(&mut lookup, |_| true).map(|question| question.peer), Some(peer(100)));
     let reborn = Peer::new(Id::from_u64(1), peer(900).addr);
-    lookup.on_names(&peer(100).addr, &[reborn]);
+    lookup.on_names(&peer(100).addr, &[reborn], WIDTH);
     let question = next(&mut lookup, |contact| *contact == peer(900)).unwrap();
     assert_eq!(question.peer, reborn);
-    lookup.on_names(&reborn.addr, &[peer(100); 7]);
+    lookup.on_names(&reborn.addr, &[peer(100); 7], WIDTH);
     assert!(lookup.is_unproven(&reborn.addr));
     lookup.on_identified(&reborn.addr, reborn.id);
     assert_eq!(lookup.result().0, [reborn, peer(100)]);
@@ -225,10 +225,10 @@ fn holders_and_strangers_with_few_names_are_asked_again_at_the_end() {
     assert_eq!(asked(&mut lookup), [1, 2]);
     assert_eq!(lookup.on_holder(&peer(1).addr, peer(1).id), Some(peer(1)));
     assert_eq!(next(&mut lookup, |_| true), None, "the other may answer first");
-    lookup.on_names(&peer(2).addr, &[]);
+    lookup.on_names(&peer(2).addr, &[], WIDTH);
     let again = next(&mut lookup, |_| true).unwrap();
     assert_eq!(again.request, Request::FindNode { id: Id::ZERO });
-    lookup.on_names(&peer(1).addr, &[peer(3)]);
+    lookup.on_names(&peer(1).addr, &[peer(3)], WIDTH);
     assert!(!lookup.is_over());
     assert_eq!(asked(&mut lookup), [3]);
 }
@@ -237,10 +237,10 @@ fn holders_and_strangers_with_few_names_are_asked_again_at_the_end() {
 fn where_the_silent_leave_too_few_those_that_were_met_meanwhile_stand_in_and_nobody_waits() {
     let mut lookup = lookup(&[10, 20, 30, 40, 50, 60, 70]);
     assert_eq!(asked(&mut lookup), [10, 20, 30]);
-    lookup.on_names(&peer(30).addr, &(1..=7).map(|n| peer(n * 10)).collect::<Vec<_>>());
+    lookup.on_names(&peer(30).addr, &(1..=7).map(|n| peer(n * 10)).collect::<Vec<_>>(), WIDTH);
     assert_eq!(asked(&mut lookup), [40, 50, 60, 70]);
     for n in [10, 40, 50, 60, 70] {
-        lookup.on_names(&peer(n).addr, &(1..=7).map(|n| peer(n * 10)).collect::<Vec<_>>());
+        lookup.on_names(&peer(n).addr, &(1..=7).map(|n| peer(n * 10)).collect::<Vec<_>>(), WIDTH);
     }
     assert!(!lookup.wants_others());
     lookup.on(&peer(20).addr, ShortlistEvent::Doubted);
@@ -249,7 +249,7 @@ fn where_the_silent_leave_too_few_those_that_were_met_meanwhile_stand_in_and_nob
     lookup.join([20, 80].map(peer).to_vec());
     assert_eq!(asked(&mut lookup), [80]);
     for n in wider.into_iter().map(|n| n as u16).chain([80]) {
-        lookup.on_names(&peer(n).addr, &(1..=7).map(|n| peer(n * 10)).collect::<Vec<_>>());
+        lookup.on_names(&peer(n).addr, &(1..=7).map(|n| peer(n * 10)).collect::<Vec<_>>(), WIDTH);
     }
     assert!(asked(&mut lookup).is_empty() && lookup.is_over(), "20 is silent, and not waited for");
     assert_eq!(lookup.result().0, [10, 30, 40, 50, 60, 70, 80].map(peer));
@@ -262,7 +262,7 @@ fn who_was_named_and_is_silent_is_counted_unless_it_lies_or_lives_elsewhere() {
     // A stranger at 7 turns out to be 50; 10 is named at a second address, where nobody is.
     let elsewhere = Peer::new(Id::from_u64(10), peer(11).addr);
     let names = [peer(5), peer(6), peer(7), elsewhere];
-    lookup.on_names(&peer(10).addr, &names);
+    lookup.on_names(&peer(10).addr, &names, WIDTH);
     lookup.on_identified(&peer(7).addr, Id::from_u64(50));
     for silent in [5, 6, 11, 20] {
         lookup.on(&peer(silent).addr, ShortlistEvent::Failed);
@@ -272,7 +272,7 @@ fn who_was_named_and_is_silent_is_counted_unless_it_lies_or_lives_elsewhere() {
     let mut crowded = self::lookup(&[1, 2, 3, 4, 5, 6, 7, 8, 9]);
     for n in 1..=7 {
         asked(&mut crowded);
-        crowded.on_names(&peer(n).addr, &among_others(&[]));
+        crowded.on_names(&peer(n).addr, &among_others(&[]), WIDTH);
     }
     crowded.on(&peer(9).addr, ShortlistEvent::Failed);
     assert_eq!(crowded.unreached().len(), 0, "it belongs not among the nearest");
@@ -286,7 +286,7 @@ fn a_lookup_that_knows_only_peers_that_were_found_dead_waits_for_them() {
     assert!(!lookup.is_over(), "whom else could it hear?");
     lookup.on(&peer(10).addr, ShortlistEvent::Failed);
     assert!(!lookup.is_over());
-    lookup.on_names(&peer(20).addr, &among_others(&[20]));
+    lookup.on_names(&peer(20).addr, &among_others(&[20]), WIDTH);
     while let Some(question) = next(&mut lookup, |_| true) {
         lookup.on(&question.peer.addr, ShortlistEvent::Failed);
     }
@@ -302,7 +302,7 @@ fn where_less_than_a_third_is_answered_the_overdue_free_no_places() {
         while let Some(question) = next(&mut lookup, |_| true) {
             count += 1;
             if count <= answered {
-                lookup.on_names(&question.peer.addr, &among_others(&[]));
+                lookup.on_names(&question.peer.addr, &among_others(&[]), WIDTH);
             } else {
                 lookup.on(&question.peer.addr, ShortlistEvent::Late);
             }
