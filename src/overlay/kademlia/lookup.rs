@@ -258,8 +258,8 @@ impl Lookup {
         (self.shortlist[at].standing != before).then_some(at)
     }
 
-    /// The peer at `addr` named others, of whom no more than `most` are believed. A stranger has yet to learn that we receive, and sends few names until then; a
-    /// contact may never have had a reason to find out.
+    /// The peer at `addr` named others, of whom no more than `most` are believed. A stranger has yet to learn that we
+    /// receive, and sends few names until then; a contact may never have had a reason to find out.
     pub(super) fn on_names(&mut self, addr: &SocketAddr, names: &[Peer], most: usize) {
         let Some(at) = self.on(addr, ShortlistEvent::Named { count: names.len(), usual: self.expected }) else {
             return;
