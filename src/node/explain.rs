@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::exchange::Delivery;
 use crate::id::{ID_BITS, Id, Key};
-use crate::overlay::{AskReason, LookupId, LookupStep, OverlayKind, Tag, Target};
+use crate::overlay::{AskReason, Late, LookupId, LookupStep, OverlayKind, Tag, Target};
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{Request, Response};
@@ -203,7 +203,7 @@ impl Explanations {
         let span = now.since(of.since).saturating_sub(question.begun);
         question.sent = *sent;
         question.outcome = match delivery {
-            Delivery::Late { doubtful: true, .. } => return question.doubted = Some(span),
+            Delivery::Late { late: Late::Doubtful, .. } => return question.doubted = Some(span),
             // Of a question that goes from peer to peer it is told each time.
             Delivery::Late { .. } => return question.late = question.late.or(Some(span)),
             Delivery::Answer { response, .. } => {

@@ -307,7 +307,7 @@ impl Node {
             Delivery::Answer { tag, from, by, response, .. } => {
                 self.desk.tell_overlay(Cause::Answer { tag, from, by, response: &response });
             }
-            Delivery::Late { tag, doubtful, .. } => self.desk.tell_overlay(Cause::Late { tag, doubtful }),
+            Delivery::Late { tag, late, .. } => self.desk.tell_overlay(Cause::Late { tag, late }),
             Delivery::NoAnswer { tag, to, .. } => self.desk.tell_overlay(Cause::NoAnswer { tag, to }),
             Delivery::Part(ticket, reply) => self.reply(ticket, reply),
             Delivery::Offered { offer, result } => self.on_offered(offer, result),

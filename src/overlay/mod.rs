@@ -300,6 +300,16 @@ pub struct TableRow {
     pub spare: usize,
 }
 
+/// How late an answer is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Late {
+    /// It takes longer than usual.
+    Overdue,
+    /// So many datagrams are without an answer that the peer is to be doubted; or the connection over which the
+    /// question is to go is late.
+    Doubtful,
+}
+
 /// What happened, as an overlay hears of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Cause<'a> {
@@ -326,9 +336,8 @@ pub enum Cause<'a> {
     Late {
         /// The tag of the question.
         tag: Tag,
-        /// So many datagrams are without an answer that the peer is to be doubted; or the connection over which the
-        /// question is to go is late.
-        doubtful: bool,
+        /// How late it is.
+        late: Late,
     },
     /// A question of the overlay's has no answer: no response to any try, an error, or the peer could not be reached.
     NoAnswer {

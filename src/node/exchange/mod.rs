@@ -24,7 +24,6 @@ use rand::rngs::StdRng;
 use self::deliveries::Deliveries;
 use self::pending::{Ask, Overdue, Pending, PendingRequest};
 use self::pulling::Pulling;
-use self::schedule::Late;
 use self::uplink::{OfferNumber, Offering, Uplink};
 use self::why::SentFor;
 use super::action::{Action, Outbox};
@@ -35,7 +34,7 @@ use super::refusal::Refusal;
 use crate::config::{AMPLIFICATION, PADDED_MIN, PADDING, VALIDATED_FOR, VALIDATED_MEMORY};
 use crate::id::Key;
 use crate::lease::Lease;
-use crate::overlay::{Asker, Tag, Target};
+use crate::overlay::{Asker, Late, Tag, Target};
 use crate::patience;
 use crate::peer::Peer;
 use crate::recent::Recent;
@@ -52,8 +51,8 @@ pub(crate) const NO_WAY: &str = "this machine has no way there";
 pub(crate) enum Delivery {
     /// A question of the overlay's has its answer, from this peer, after so many messages.
     Answer { tag: Tag, sent: u8, from: SocketAddr, by: Option<Peer>, response: Response },
-    /// A question of the overlay's has none yet; with so many messages sent that is `doubtful`.
-    Late { tag: Tag, sent: u8, doubtful: bool },
+    /// A question of the overlay's has none yet, with so many messages sent.
+    Late { tag: Tag, sent: u8, late: Late },
     /// A question of the overlay's has none; it may have been refused, for this reason.
     NoAnswer { tag: Tag, sent: u8, to: Target, refused: Option<String> },
     /// Something of a part's.
@@ -344,7 +343,7 @@ impl Exchange {
                         (Some(late), Some((&SentFor::Overlay(tag, _), sent))) => {
                             // The one that goes out now has yet to be left without an answer.
                             let sent = sent.saturating_sub(1);
-                            return Some(Delivery::Late { tag, sent, doubtful: late == Late::Doubtful });
+                            return Some(Delivery::Late { tag, sent, late });
                         }
                         (Some(Late::Doubtful), Some((SentFor::Pulse, _))) => return Some(Delivery::FaintPulse(to)),
                         (None, Some((SentFor::Offer { place, .. }, _))) if self.is_idle(place.0, &to) => {

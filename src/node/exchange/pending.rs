@@ -17,11 +17,11 @@ use rand::rngs::StdRng;
 
 use super::conditions::Conditions;
 use super::round_trips::{RoundTrips, Unclear};
-use super::schedule::{Late, Schedule};
+use super::schedule::Schedule;
 use super::why::SentFor;
 use crate::agenda::Agenda;
 use crate::config::FIRST_TIMEOUT;
-use crate::overlay::Target;
+use crate::overlay::{Late, Target};
 use crate::patience::{self, MIN_DECISION};
 use crate::time::Time;
 use crate::wire::{MAGIC_LIMIT, Request};

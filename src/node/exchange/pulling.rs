@@ -15,6 +15,7 @@ use crate::id::Key;
 use crate::node::action::Action;
 use crate::node::notice::Notice;
 use crate::node::trouble::Trouble;
+use crate::overlay::Late;
 use crate::recent::Recent;
 use crate::time::Time;
 
@@ -70,7 +71,7 @@ impl Exchange {
     pub(crate) fn on_delay(&mut self, to: SocketAddr, magic: u64) -> Option<Delivery> {
         let waiting = self.pending.get(magic).filter(|waiting| waiting.to.addr == to)?;
         match waiting.why {
-            SentFor::Overlay(tag, _) => Some(Delivery::Late { tag, sent: waiting.sent(), doubtful: true }),
+            SentFor::Overlay(tag, _) => Some(Delivery::Late { tag, sent: waiting.sent(), late: Late::Doubtful }),
             SentFor::Offer { .. } if !self.uplink.stalls(self.now, &to) => {
                 self.on_idle(to);
                 Some(Delivery::Stalls(to))

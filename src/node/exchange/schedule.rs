@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::conditions::Conditions;
 use crate::config::{FIRST_TIMEOUT, MAX_TIMEOUT};
+use crate::overlay::Late;
 use crate::patience;
 use crate::time::Time;
 
@@ -34,15 +35,6 @@ pub(super) struct Schedule {
     pub(super) datagrams: u8,
     /// The peer is doubted.
     pub(super) doubted: bool,
-}
-
-/// How late an answer is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Late {
-    /// It takes longer than usual.
-    Overdue,
-    /// It takes so long that its sender is to be doubted.
-    Doubtful,
 }
 
 impl Schedule {

@@ -9,7 +9,7 @@ use super::lookup::{Name, ShortlistEvent};
 use super::table::Entered;
 use super::{K, Kademlia, QuestionPurpose};
 use crate::config::{AMPLIFICATION, PADDING, PING_BYTES, QUESTION_BYTES_IPV4, WIDTH};
-use crate::overlay::{Effect, Incoming};
+use crate::overlay::{Effect, Incoming, Late};
 use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -104,7 +104,7 @@ impl Kademlia {
         );
         let names: Vec<Name> = self.lookups.keys().copied().collect();
         for name in names {
-            self.on_met(now, name, &peer.addr, ShortlistEvent::Doubted, out);
+            self.on_met(now, name, &peer.addr, ShortlistEvent::Late(Late::Doubtful), out);
         }
     }
 

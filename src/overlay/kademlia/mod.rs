@@ -365,7 +365,7 @@ impl Overlay for Kademlia {
         match cause {
             Cause::Request { from, request } => self.on_request(now, from, request, out),
             Cause::Answer { tag, from, by, response } => self.on_response(now, (tag, from, by), response, out),
-            Cause::Late { tag, doubtful } => self.on_late(now, tag, doubtful, out),
+            Cause::Late { tag, late } => self.on_late(now, tag, late, out),
             Cause::NoAnswer { tag, to } => self.on_failure(now, tag, to, out),
             Cause::Alive { addr } => self.on_alive(now, addr),
             Cause::Silent { addr } | Cause::Undeliverable { addr, .. } => self.on_silence(addr, out),

@@ -8,7 +8,7 @@ use super::lookup::{self, Lookup, Name, PeerKnowledge, ShortlistEvent};
 use super::{Kademlia, QuestionPurpose};
 use crate::config::WIDTH;
 use crate::id::Key;
-use crate::overlay::{Effect, Goal, Tag};
+use crate::overlay::{Effect, Goal, Late, Tag};
 use crate::patience;
 use crate::peer::Peer;
 use crate::source::AddressScope;
@@ -80,7 +80,7 @@ impl Kademlia {
                 continue;
             };
             if self.suspects.get(&peer.addr).is_some_and(|since| now.since(*since) < SUSPICION) {
-                lookup.on(&peer.addr, ShortlistEvent::Doubted);
+                lookup.on(&peer.addr, ShortlistEvent::Late(Late::Doubtful));
             }
             self.ask(
                 peer.into(),
@@ -187,19 +187,13 @@ impl Kademlia {
     }
 
     /// The answer to a question is late.
-    pub(super) fn on_late(&mut self, now: Time, tag: Tag, doubtful: bool, out: &mut Vec<Effect>) {
+    pub(super) fn on_late(&mut self, now: Time, tag: Tag, late: Late, out: &mut Vec<Effect>) {
         let Some(&QuestionPurpose::Step { lookup, peer, .. }) = self.asked.get(&tag) else { return };
-        if doubtful {
+        if late == Late::Doubtful {
             self.suspects.insert(peer.addr, now);
             self.doubt(&peer, out);
         }
-        self.on_met(
-            now,
-            lookup,
-            &peer.addr,
-            if doubtful { ShortlistEvent::Doubted } else { ShortlistEvent::Late },
-            out,
-        );
+        self.on_met(now, lookup, &peer.addr, ShortlistEvent::Late(late), out);
         self.go_on(now, out);
     }
 

@@ -151,7 +151,7 @@ impl Ring {
 mod tests {
     use super::super::RingOptions;
     use super::*;
-    use crate::overlay::{Asker, Cause, Goal, Incoming, Overlay};
+    use crate::overlay::{Asker, Cause, Goal, Incoming, Late, Overlay};
     use crate::wire::ring::{RingKind, RingRequest, RingResponse, Route};
     use crate::wire::{Response, Sender};
 
@@ -269,13 +269,13 @@ mod tests {
         let out = answer(&mut ring, (peer(60).addr, tag), owner);
         let [Effect::Ask { to, request: Request::Ping, tag, .. }] = &out[..] else { panic!("{out:?}") };
         assert_eq!(to.addr, nearer.addr);
-        let mut late = |doubtful| {
+        let mut late = |late| {
             let mut out = Vec::new();
-            ring.on(NOW, Cause::Late { tag: *tag, doubtful }, &mut out);
+            ring.on(NOW, Cause::Late { tag: *tag, late }, &mut out);
             found(&out)
         };
-        assert_eq!(late(false), None);
-        assert!(late(true).expect("it is over").contains(&peer(60)));
+        assert_eq!(late(Late::Overdue), None);
+        assert!(late(Late::Doubtful).expect("it is over").contains(&peer(60)));
     }
 
     #[test]
@@ -284,7 +284,7 @@ mod tests {
         let (first, tag) = way(&look_up(&mut ring, 30_500)).expect("it is sent");
         let late = |ring: &mut Ring| {
             let mut out = Vec::new();
-            ring.on(NOW, Cause::Late { tag, doubtful: false }, &mut out);
+            ring.on(NOW, Cause::Late { tag, late: Late::Overdue }, &mut out);
             out
         };
         let out = late(&mut ring);

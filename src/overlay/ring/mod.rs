@@ -346,7 +346,7 @@ impl Overlay for Ring {
                     self.end_waiting(now, out);
                 }
             }
-            Cause::Late { tag, doubtful } => self.on_late(now, tag, doubtful, out),
+            Cause::Late { tag, late } => self.on_late(now, tag, late, out),
             Cause::Alive { addr } => {
                 self.proven.insert(addr, ());
                 if let Some(peer) = self.table.at(&addr) {

@@ -12,7 +12,7 @@ use super::stabilize::{Ping, PingReason};
 use super::{Ring, RingVariant};
 use crate::id::Id;
 use crate::overlay::twin::Suspect;
-use crate::overlay::{AskReason, Effect, LookupId, LookupStep, Tag, Target};
+use crate::overlay::{AskReason, Effect, Late, LookupId, LookupStep, Tag, Target};
 use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -277,7 +277,8 @@ impl Ring {
     }
 
     /// The answer to a question is late: what waits for it goes on without, and it counts all the same.
-    pub(super) fn on_late(&mut self, now: Time, tag: Tag, doubtful: bool, out: &mut Vec<Effect>) {
+    pub(super) fn on_late(&mut self, now: Time, tag: Tag, late: Late, out: &mut Vec<Effect>) {
+        let doubtful = late == Late::Doubtful;
         match self.asked.get(&tag) {
             Some(QuestionFor::Hop { to, sent }) if doubtful => {
                 let (to, sent) = (*to, sent.clone());
@@ -293,7 +294,10 @@ impl Ring {
                 }
             }
             Some(&QuestionFor::Value { lookup, peer }) => {
-                let how = if doubtful { MemberState::Doubtful } else { MemberState::Overdue };
+                let how = match late {
+                    Late::Overdue => MemberState::Overdue,
+                    Late::Doubtful => MemberState::Doubtful,
+                };
                 self.on_no_value(lookup, peer, how, out);
             }
             _ => {}

@@ -279,7 +279,7 @@ mod tests {
     use super::super::RingOptions;
     use super::*;
     use crate::config::FIRST_TIMEOUT;
-    use crate::overlay::{Cause, Overlay};
+    use crate::overlay::{Cause, Late, Overlay};
     use crate::wire::Response;
     use crate::wire::ring::RingResponse;
 
@@ -328,7 +328,7 @@ mod tests {
             if out.is_empty() {
                 let ((due, _, failed), (tag, to)) = silent.pop_first().expect("it ends");
                 now = due;
-                let late = Cause::Late { tag, doubtful: false };
+                let late = Cause::Late { tag, late: Late::Overdue };
                 ring.on(now, if failed { Cause::NoAnswer { tag, to } } else { late }, &mut out);
             }
         }
@@ -355,7 +355,7 @@ mod tests {
                 }
             }
             for &(tag, _) in &ways {
-                ring.on(Time::ZERO, Cause::Late { tag, doubtful: false }, &mut out);
+                ring.on(Time::ZERO, Cause::Late { tag, late: Late::Overdue }, &mut out);
             }
         }
         let (mut end, (tag, to)) = (Vec::new(), ways[0]);

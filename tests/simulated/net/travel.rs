@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use kadring::config::MAX_TIMEOUT;
 use kadring::overlay::ring::RingEffect;
-use kadring::overlay::{Asker, Cause, Effect, Incoming};
+use kadring::overlay::{Asker, Cause, Effect, Incoming, Late};
 use kadring::peer::Peer;
 use kadring::wire::ring::{RingResponse, Routed};
 use kadring::wire::{Request, RequestKind, Response, Sender, Via};
@@ -144,7 +144,8 @@ impl<O: Inside> Net<O> {
         let doubtful = waiting.timeout > self.timeout && !waiting.from_anyone;
         waiting.timeout = (waiting.timeout * 2).min(MAX_TIMEOUT);
         let (by, to, request, timeout) = (waiting.by, waiting.to.addr, waiting.request.clone(), waiting.timeout);
-        let late = Cause::Late { tag: waiting.tag, doubtful };
+        let late = if doubtful { Late::Doubtful } else { Late::Overdue };
+        let late = Cause::Late { tag: waiting.tag, late };
         self.send_request(by, to, magic, request, false);
         self.push(timeout, Arrival::Overdue { magic });
         self.with(by, |overlay, now, out| overlay.on(now, late, out));

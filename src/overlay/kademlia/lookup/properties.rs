@@ -10,6 +10,7 @@ use proptest::sample::Index;
 use proptest::test_runner::RngSeed;
 
 use super::*;
+use crate::overlay::Late;
 
 /// Peers in a network, and addresses: peer n lives at address n.
 const PEERS: usize = 40;
@@ -159,7 +160,7 @@ impl Run {
                 if !ping {
                     let out = &mut self.out[pick];
                     (out.late, out.doubted) = (true, out.doubted || *doubted);
-                    self.lookup.on(&addr, if *doubted { ShortlistEvent::Doubted } else { ShortlistEvent::Late });
+                    self.lookup.on(&addr, ShortlistEvent::Late(if *doubted { Late::Doubtful } else { Late::Overdue }));
                 }
                 return;
             }

@@ -7,6 +7,7 @@
 //! `Failed` strikes a peer and `Void` takes it out; `Unidentified` strikes one whose proof is missing.
 
 use crate::config::WIDTH;
+use crate::overlay::Late;
 
 /// Whether a peer has shown that it has its id at its address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,10 +69,8 @@ pub(in crate::overlay::kademlia) enum ShortlistEvent {
     Identified,
     /// It did not prove its id.
     Unidentified,
-    /// Its answer takes longer than usual.
-    Late,
-    /// It takes so long that the peer is to be doubted.
-    Doubted,
+    /// It keeps us waiting.
+    Late(Late),
     /// It left a question without an answer, or is gone.
     Failed,
     /// It is no part of the network any longer, or never was.
@@ -95,16 +94,16 @@ impl Standing {
             (Answered { partial: true, proof }, ShortlistEvent::Asked { known, dead }) => {
                 Self::asked(true, proof.or(known), dead)
             }
-            (Asked { again, proof, late: Lateness::Usual }, ShortlistEvent::Late) => {
+            (Asked { again, proof, late: Lateness::Usual }, ShortlistEvent::Late(Late::Overdue)) => {
                 Asked { again, proof, late: Lateness::Overdue }
             }
             // It answered once; only the second answer was lost.
-            (Asked { again: true, proof, .. }, ShortlistEvent::Doubted | ShortlistEvent::Failed)
+            (Asked { again: true, proof, .. }, ShortlistEvent::Late(Late::Doubtful) | ShortlistEvent::Failed)
                 if proof != Missing =>
             {
                 Answered { partial: false, proof }
             }
-            (Asked { again, proof, late }, ShortlistEvent::Doubted) => {
+            (Asked { again, proof, late }, ShortlistEvent::Late(Late::Doubtful)) => {
                 Asked { again, proof, late: late.max(Lateness::Doubtful) }
             }
 
@@ -213,8 +212,8 @@ mod tests {
         ("held", ShortlistEvent::Held),
         ("ident", ShortlistEvent::Identified),
         ("anon", ShortlistEvent::Unidentified),
-        ("late", ShortlistEvent::Late),
-        ("doubt", ShortlistEvent::Doubted),
+        ("late", ShortlistEvent::Late(Late::Overdue)),
+        ("doubt", ShortlistEvent::Late(Late::Doubtful)),
         ("fail", ShortlistEvent::Failed),
         ("want", ShortlistEvent::Wanted),
         ("wider", ShortlistEvent::Wider),

@@ -1,6 +1,7 @@
 //! A lookup, answer by answer.
 
 use super::*;
+use crate::overlay::Late;
 
 fn peer(n: u16) -> Peer {
     Peer::new(Id::from_u64(n.into()), SocketAddr::from(([10, 0, 0, 1], n)))
@@ -92,7 +93,7 @@ fn a_slow_peer_gives_up_its_place_and_still_counts_if_it_answers() {
     let mut lookup = lookup(&[1, 2, 3, 4]);
     assert_eq!(asked(&mut lookup), [1, 2, 3]);
     assert!(asked(&mut lookup).is_empty(), "it may still be quick");
-    lookup.on(&peer(1).addr, ShortlistEvent::Late);
+    lookup.on(&peer(1).addr, ShortlistEvent::Late(Late::Overdue));
     assert_eq!(asked(&mut lookup), [4]);
     let all = [1, 2, 3, 4].map(peer);
     for n in [2, 3, 4] {
@@ -109,7 +110,7 @@ fn a_result_stands_without_the_doubtful_once_enough_others_live() {
     let start: Vec<u16> = (1..=8).collect();
     let mut lookup = lookup(&start);
     asked(&mut lookup);
-    lookup.on(&peer(1).addr, ShortlistEvent::Doubted);
+    lookup.on(&peer(1).addr, ShortlistEvent::Late(Late::Doubtful));
     for n in 2..=8 {
         assert!(!lookup.is_over(), "{n} has yet to answer");
         asked(&mut lookup);
@@ -123,7 +124,7 @@ fn a_result_stands_without_the_doubtful_once_enough_others_live() {
 
     let mut small = self::lookup(&[1, 2, 3]);
     asked(&mut small);
-    small.on(&peer(1).addr, ShortlistEvent::Doubted);
+    small.on(&peer(1).addr, ShortlistEvent::Late(Late::Doubtful));
     for n in [2, 3] {
         small.on_names(&peer(n).addr, &[1, 2, 3].map(peer), WIDTH);
     }
@@ -153,7 +154,7 @@ fn where_the_silent_leave_too_few_those_who_live_are_asked_who_is_near_to_them()
     let mut lookup = lookup(&(1..=9).collect::<Vec<_>>());
     asked(&mut lookup);
     for n in [1, 2, 3] {
-        lookup.on(&peer(n).addr, ShortlistEvent::Doubted);
+        lookup.on(&peer(n).addr, ShortlistEvent::Late(Late::Doubtful));
     }
     for n in 4..=9 {
         asked(&mut lookup);
@@ -243,7 +244,7 @@ fn where_the_silent_leave_too_few_those_that_were_met_meanwhile_stand_in_and_nob
         lookup.on_names(&peer(n).addr, &(1..=7).map(|n| peer(n * 10)).collect::<Vec<_>>(), WIDTH);
     }
     assert!(!lookup.wants_others());
-    lookup.on(&peer(20).addr, ShortlistEvent::Doubted);
+    lookup.on(&peer(20).addr, ShortlistEvent::Late(Late::Doubtful));
     let wider = asked(&mut lookup);
     assert!(!wider.is_empty() && lookup.wants_others() && !lookup.wants_others(), "{wider:?}");
     lookup.join([20, 80].map(peer).to_vec());
@@ -304,7 +305,7 @@ fn where_less_than_a_third_is_answered_the_overdue_free_no_places() {
             if count <= answered {
                 lookup.on_names(&question.peer.addr, &among_others(&[]), WIDTH);
             } else {
-                lookup.on(&question.peer.addr, ShortlistEvent::Late);
+                lookup.on(&question.peer.addr, ShortlistEvent::Late(Late::Overdue));
             }
         }
         (count, lookup)
@@ -313,7 +314,7 @@ fn where_less_than_a_third_is_answered_the_overdue_free_no_places() {
     let (count, mut lookup) = asked_while_late(0);
     assert_eq!(count, BRAKED_FROM as usize);
     lookup.shortlist.iter().map(|entry| entry.peer.addr).collect::<Vec<_>>().iter().for_each(|addr| {
-        lookup.on(addr, ShortlistEvent::Doubted);
+        lookup.on(addr, ShortlistEvent::Late(Late::Doubtful));
     });
     assert!(next(&mut lookup, |_| true).is_some(), "who is doubted is not waited for");
 }
