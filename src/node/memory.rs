@@ -17,9 +17,13 @@ pub(super) struct Memory {
 }
 
 impl Memory {
+    /// A peer that is alone remembers whom it knew before: else its next start had nobody to ask.
     fn save(&mut self, desk: &mut Desk) {
         self.due = None;
         let peers = desk.peers();
+        if peers.is_empty() && self.saved > 0 {
+            return;
+        }
         self.saved = peers.len();
         desk.order(Ticket::of(Owner::Memory, 0), Job::SavePeers { peers }, Urgency::Own);
     }

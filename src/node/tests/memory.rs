@@ -38,3 +38,26 @@ fn a_restarted_peer_does_not_forget_many_for_the_first_that_it_meets_again() {
     });
     assert_eq!(saved_after(&mut bench), Duration::from_secs(5));
 }
+
+#[test]
+fn a_peer_that_is_alone_leaves_those_on_disk_whom_it_knew_before() {
+    let overlay = Scripted { me: peer(0), set: Vec::new(), holds: false, unreached: Vec::new() };
+    let mut bench = Bench::on(Config::default(), overlay);
+    let mut all = bench.does(Event::Start {
+        bootstrap: Vec::new(),
+        hosts: Vec::new(),
+        remembered: (1..=9).map(peer).collect(),
+        held: Vec::new(),
+        notes: Vec::new(),
+        unix_time: 0,
+        ran: 0,
+    });
+    bench.node.tell(News::Down(&peer(1)));
+    while let Some(actions) = bench.wait(Duration::from_secs(60)).filter(|_| bench.now < Time::from_micros(600_000_000))
+    {
+        all.extend(actions);
+    }
+    bench.node.tell(News::Leaving { handover: false });
+    all.extend(bench.does(Event::Tick));
+    assert!(!jobs(&all).iter().any(|(_, job)| matches!(job, Job::SavePeers { .. })), "{all:?}");
+}
