@@ -168,6 +168,10 @@ pub struct Config {
     /// Whether peers of loopback and private addresses are limited by their network too, as all others are.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub strict_addresses: bool,
+    /// Whether the peers to join through have names, which may lead elsewhere later: see
+    /// [`Job::Resolve`](crate::node::job::Job::Resolve). A live peer sets it itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resolves: bool,
     /// How long a block stays that no lease keeps any more.
     #[serde(default = "grace")]
     pub grace: Duration,
@@ -193,6 +197,7 @@ impl Default for Config {
             capacity: None,
             scrub: Some(SCRUB),
             strict_addresses: false,
+            resolves: false,
             grace: GRACE,
             network: NetworkName::default(),
         }

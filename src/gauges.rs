@@ -84,6 +84,7 @@ pub(crate) enum Activity {
     Keeps,
     Brings,
     Connects,
+    Resolves,
     Writes,
     Hashes,
     Notes,
@@ -94,7 +95,7 @@ pub(crate) enum Activity {
 }
 
 impl Activity {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Waits,
         Self::Works,
         Self::Datagrams,
@@ -105,6 +106,7 @@ impl Activity {
         Self::Keeps,
         Self::Brings,
         Self::Connects,
+        Self::Resolves,
         Self::Writes,
         Self::Hashes,
         Self::Notes,
@@ -132,6 +134,7 @@ impl Activity {
             Self::Keeps => "writes a block to the store",
             Self::Brings => "brings a block from a peer",
             Self::Connects => "connects to a peer",
+            Self::Resolves => "looks up names of hosts",
             Self::Writes => "writes a file",
             Self::Hashes => "hashes a block",
             Self::Notes => "writes down what is known",

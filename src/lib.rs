@@ -18,7 +18,7 @@
 //!    client-N ── an order to cancel ─────►│      │── notices ────────────► those who watch
 //!   command-N ── commands ───────────────►│      │
 //!     renewer ── commands ───────────────►│      │
-//!    looker-N ── a folder gone or back ──►│      │
+//!    looker-N ── folder or address moved ►│      │
 //!                                         └──────┘
 //!  tcp-accept ── connections ──► tcp-serve-N
 //!     console ── a lease that ends ──► renewer

@@ -20,6 +20,18 @@ pub(crate) struct JoinAddresses {
 /// # Errors
 /// No name has one; a name that has none beside others that do is only reported.
 pub(crate) fn bootstrap(names: &[String], bind: IpAddr) -> Result<JoinAddresses, Failed> {
+    let (known, trouble) = look_up(names, bind);
+    if known.addrs.is_empty() && !trouble.is_empty() {
+        return Err(Failed::start(trouble.join("; ")));
+    }
+    for reason in trouble {
+        log::warn!("{reason}");
+    }
+    Ok(known)
+}
+
+/// The same, and why some names have no such address.
+pub(crate) fn look_up(names: &[String], bind: IpAddr) -> (JoinAddresses, Vec<String>) {
     let (mut hosts, mut trouble) = (Vec::new(), Vec::new());
     for name in names {
         match resolve(name) {
@@ -32,13 +44,7 @@ pub(crate) fn bootstrap(names: &[String], bind: IpAddr) -> Result<JoinAddresses,
             Err(reason) => trouble.push(reason),
         }
     }
-    if hosts.is_empty() && !trouble.is_empty() {
-        return Err(Failed::start(trouble.join("; ")));
-    }
-    for reason in trouble {
-        log::warn!("{reason}");
-    }
-    Ok(JoinAddresses::of(hosts))
+    (JoinAddresses::of(hosts), trouble)
 }
 
 impl JoinAddresses {

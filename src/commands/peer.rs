@@ -18,7 +18,9 @@ use kadring::console::terminal::{self, Restore, Stdin};
 use kadring::console::{Console, Defaults, End, Format, Grammar, LineReply, Output, Screen, json};
 use kadring::node::{Answer, Command, Notice, Phase};
 use kadring::overlay::RouteNotice;
-use kadring::runtime::{Bell, Ended, Handle, Keyring, LastAct, LocalPeer, Options, ServeClient, since_1970, waits};
+use kadring::runtime::{
+    Bell, Ended, Handle, Keyring, LastAct, LocalPeer, Options, Resolve, ServeClient, since_1970, waits,
+};
 use kadring::store::remembers_peers;
 use log::Level;
 use sd_notify::NotifyState;
@@ -31,7 +33,7 @@ use super::handover_progress::HandoverProgress;
 use super::peers_seen::PeersSeen;
 use super::standard::is_standard;
 use super::unjoined::{answers_but, heard, ping_all, strange};
-use super::{Exit, Failed, JoinAddresses, bootstrap, end_in_a_while, events, log_to, ready};
+use super::{Exit, Failed, JoinAddresses, bootstrap, end_in_a_while, events, log_to, look_up, ready};
 use crate::args::PeerArgs;
 
 /// How long the end of the peer waits for an answer that is being written; then its reader counts as stuck.
@@ -153,7 +155,8 @@ fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
     config.strict_addresses = args.strict_addresses;
     config.handover_limit = args.handover_limit;
     config.capacity = args.capacity.map(|size| size.as_u64());
-    let (known, keys) = (known(args)?, args.network.keys().map_err(Failed::usage)?);
+    let (known, resolve) = (known(args)?, resolving(args.bootstrap.clone(), args.bind.ip()));
+    let keys = args.network.keys().map_err(Failed::usage)?;
     let events =
         args.events.as_deref().map(|path| events::to(path, (keys.is_some(), args.network.name))).transpose()?;
     let temporary = match args.data {
@@ -166,6 +169,7 @@ fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
         id: args.id,
         bootstrap: known.addrs,
         hosts: known.hosts,
+        resolve,
         overlay: args.overlay.into(),
         config,
         on_signal: Some(Command::Quit { handover: !args.no_handover }),
@@ -202,16 +206,20 @@ fn tell_alone(peer: &Handle, args: &PeerArgs, ways: &[SocketAddr], own: bool, ke
         Some(reason) => log::warn!("{reason}: this peer is alone, and keeps asking"),
         None => log::warn!(
             "nobody answers at {names}: this peer is alone, and keeps asking{}",
-            beyond_reach(peer.me().addr.ip(), ways).unwrap_or_default()
+            beyond_reach(args.bind.ip(), peer.me().addr.ip(), ways).unwrap_or_default()
         ),
     }
 }
 
-/// What to do about it where a peer listens on this machine alone, and is to join through another.
-fn beyond_reach(own: IpAddr, ways: &[SocketAddr]) -> Option<String> {
+/// What to do about it where no other machine reaches a peer that is bound to `bind` and told of as at `own`, and that
+/// is to join through another.
+fn beyond_reach(bind: IpAddr, own: IpAddr, ways: &[SocketAddr]) -> Option<String> {
+    let all = if bind.is_ipv4() { "0.0.0.0" } else { "::" };
     let elsewhere = own.is_loopback() && ways.iter().any(|way| !way.ip().is_loopback());
-    let all = if own.is_ipv4() { "0.0.0.0" } else { "::" };
-    elsewhere.then(|| format!("; it listens on {own}, which other machines cannot reach: give --bind {all}"))
+    elsewhere.then(|| match bind.is_unspecified() {
+        true => "; this machine has no address that others can reach: is its network up?".to_owned(),
+        false => format!("; it listens on {bind}, which other machines cannot reach: give --bind {all}"),
+    })
 }
 
 fn at_port(mut addr: SocketAddr, port: u16) -> SocketAddr {
@@ -252,6 +260,16 @@ fn known(args: &PeerArgs) -> Result<JoinAddresses, Failed> {
         }
         known => known,
     }
+}
+
+/// What looks the names up anew; none where all are addresses.
+fn resolving(names: Vec<String>, bind: IpAddr) -> Option<Resolve> {
+    let has_names = names.iter().any(|name| name.parse::<SocketAddr>().is_err());
+    let resolve = move || match look_up(&names, bind) {
+        (JoinAddresses { addrs, .. }, trouble) if addrs.is_empty() => Err(trouble.join("; ")),
+        (JoinAddresses { addrs, hosts }, _) => Ok((addrs, hosts)),
+    };
+    has_names.then(|| Resolve(Arc::new(resolve)))
 }
 
 fn temporary_folder() -> Result<TempDir, Failed> {
@@ -381,5 +399,32 @@ fn text(notice: &Notice) -> String {
         }
         Notice::BlockRepaired { key, to } => format!("block {} repaired: {to} has it now", key.short()),
         other => format!("{other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_listens_on_all_addresses_is_not_told_to() {
+        let ways = ["10.0.0.1:7000".parse().unwrap()];
+        let told = |bind: &str, own: &str| beyond_reach(bind.parse().unwrap(), own.parse().unwrap(), &ways);
+        assert!(told("127.0.0.1", "127.0.0.1").unwrap().ends_with("give --bind 0.0.0.0"));
+        assert!(told("::1", "::1").unwrap().ends_with("give --bind ::"));
+        for (bind, own) in [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("::", "127.0.0.1")] {
+            let told = told(bind, own).unwrap();
+            assert!(told.ends_with("is its network up?") && !told.contains("--bind"), "{told}");
+        }
+        assert_eq!(told("0.0.0.0", "10.0.0.7"), None);
+    }
+
+    #[test]
+    fn addresses_are_never_looked_up_anew() {
+        let any = "0.0.0.0".parse().unwrap();
+        let has_names =
+            |names: &[&str]| resolving(names.iter().map(|name| (*name).to_owned()).collect(), any).is_some();
+        assert!(!has_names(&[]) && !has_names(&["10.0.0.1:7000", "[fd00::1]:7000"]));
+        assert!(has_names(&["10.0.0.1:7000", "nas.home:7000"]));
     }
 }

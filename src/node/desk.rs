@@ -30,7 +30,7 @@ use super::trouble::Trouble;
 use crate::config::{Config, MAX_BLOCK_SIZE, WIDTH};
 use crate::id::Key;
 use crate::lease::{Lease, Note, UnixTime};
-use crate::overlay::{Asker, Cause, Effect, Goal, LookupId, Overlay, Region, Router, TableRow, Target};
+use crate::overlay::{Asker, Cause, Effect, Entrances, Goal, LookupId, Overlay, Region, Router, TableRow, Target};
 use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -334,6 +334,17 @@ impl Desk {
 
     pub(super) fn tell_overlay(&mut self, cause: Cause<'_>) {
         self.overlay.on(self.exchange.now(), cause, &mut self.effects);
+    }
+
+    /// Others reach this peer at another address from now on.
+    pub(super) fn move_to(&mut self, addr: SocketAddr) {
+        self.tell_overlay(Cause::Moved { addr });
+        self.exchange.sender.peer.addr = addr;
+    }
+
+    /// The names of bootstrap peers lead to these addresses by now.
+    pub(crate) fn tell_of_ways(&mut self, known: &[SocketAddr], hosts: &[Vec<SocketAddr>]) {
+        self.tell_overlay(Cause::Ways(&Entrances { known, hosts, remembered: &[] }));
     }
 
     /// Says goodbye to the network: nothing is left to hand over, or time is up.

@@ -142,6 +142,12 @@ pub enum Event {
         /// The fetching peer: the address of its connection, with the port that it claims to listen on.
         by: SocketAddr,
     },
+    /// Others reach this peer, which listens on all addresses of its machine, at another address from now on: its
+    /// network came up, or is another one.
+    Moved {
+        /// That address.
+        addr: SocketAddr,
+    },
     /// Datagrams came faster than the node took them, and were lost.
     Dropped {
         /// Datagrams lost since the node started.

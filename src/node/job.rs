@@ -211,6 +211,8 @@ pub enum Job {
         /// The peers to remember.
         peers: Vec<Peer>,
     },
+    /// Look up the names that the user gave of peers to join through: they may lead elsewhere by now.
+    Resolve,
     /// A job about the named files in the working directory.
     Named(NamedJob),
 }

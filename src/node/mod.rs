@@ -14,7 +14,8 @@
 //! - [`keeping`]: what others ask us to hold, and what a replica set is owed while peers come and go and disks rot.
 //!   [`leases`]: for whom what is held is kept.
 //! - [`user`]: what is asked and answered at once. [`waits`]: what is waited for. [`health`]: how safe files are.
-//!   [`memory`]: the peers known, on disk. [`reach`]: to whom of them a connection comes about.
+//!   [`memory`]: the peers known, on disk. [`ways`]: bootstrap names, which a peer that is alone looks up anew.
+//!   [`reach`]: to whom of the peers known a connection comes about.
 //! - A slot for one more part: files by their names are the [classroom](crate::classroom)'s.
 //!
 //! # Architecture invariants
@@ -56,6 +57,7 @@ mod smoothed;
 mod user;
 mod view;
 mod waits;
+mod ways;
 
 use std::net::SocketAddr;
 
@@ -110,6 +112,7 @@ impl Node {
         node.add(Owner::Heal, Box::<keeping::Heal>::default());
         node.add(Owner::Gets, Box::<files::Gets>::default());
         node.add(Owner::Memory, Box::<memory::Memory>::default());
+        node.add(Owner::Ways, Box::<ways::Ways>::default());
         node.add(Owner::Departure, Box::<keeping::Departure>::default());
         node.add(Owner::Pulls, Box::<keeping::Pulls>::default());
         // Chance says where it begins.
@@ -220,6 +223,7 @@ impl Node {
             Event::Asked { blocks } => self.desk.exchange.note_asked(blocks),
             Event::Delivered { blocks } => self.desk.exchange.note_deliveries(blocks),
             Event::Flows { job } => self.desk.jobs.flows(self.desk.now(), job),
+            Event::Moved { addr } => self.on_moved(addr),
             Event::Dropped { total } => self.desk.exchange.traffic.dropped = total,
             Event::Fetched { file, by } => self.tell(News::Fetched { file, by }),
             Event::Start { bootstrap, hosts, remembered, held, notes, unix_time, ran } => {

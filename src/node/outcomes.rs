@@ -1,5 +1,7 @@
 //! What workers have done and what became of the store: first the account of blocks is told, then the parts.
 
+use std::net::SocketAddr;
+
 use super::Node;
 use super::job::{JobId, Outcome};
 use super::notice::Notice;
@@ -45,6 +47,12 @@ impl Node {
             let news = News::Damaged { key: &key, size, leases: &leases };
             self.tell(if wanted { news } else { News::Dropped(&key) });
         }
+    }
+
+    /// Others reach this peer at another address from now on.
+    pub(super) fn on_moved(&mut self, addr: SocketAddr) {
+        self.desk.move_to(addr);
+        self.tell(News::Moved);
     }
 
     /// All blocks are out of reach. Nobody is to count on them, so this peer holds none until they are back.

@@ -33,6 +33,8 @@ pub(crate) enum Owner {
     Heal,
     /// The peers known, on disk.
     Memory,
+    /// The names of the peers to join through, looked up anew.
+    Ways,
     /// The part in the slot: files by their names.
     Slot,
     /// Files on their way out of the network.
@@ -84,11 +86,12 @@ pub(crate) enum About {
 }
 
 /// What each part is called, for people, and what it asks other peers for; in the order of [`Owner`].
-const OWNERS: [(Owner, &str, Purpose); 17] = [
+const OWNERS: [(Owner, &str, Purpose); 18] = [
     (Owner::Puts, "puts", Purpose::Transfer),
     (Owner::Repair, "repair", Purpose::Repair),
     (Owner::Heal, "heal", Purpose::Repair),
     (Owner::Memory, "memory", Purpose::Upkeep),
+    (Owner::Ways, "ways", Purpose::Upkeep),
     (Owner::Slot, "slot", Purpose::Transfer),
     (Owner::Gets, "gets", Purpose::Transfer),
     (Owner::Departure, "departure", Purpose::Repair),
@@ -230,6 +233,8 @@ pub(crate) enum News<'a> {
     /// The blocks that were in the store when this peer began are known. By the clock it was off for so many seconds,
     /// and so many peers are on disk for the next start.
     Found { off: UnixTime, remembered: usize },
+    /// Others reach this peer at another address from now on.
+    Moved,
     /// A block is in the store now.
     Held(&'a Key),
     /// A block in the store is to have another number of copies.

@@ -373,12 +373,19 @@ pub enum Cause<'a> {
         /// The magic and the request that was to be sent, if this peer only passed it on ([`Effect::Forward`]).
         forwarded: Option<(u64, Request)>,
     },
+    /// Others reach this peer at another address from now on.
+    Moved {
+        /// That address.
+        addr: SocketAddr,
+    },
+    /// The names that the user gave were looked up anew, and lead to these addresses.
+    Ways(&'a Entrances<'a>),
     /// The time of [`Overlay::next_tick`] has come.
     Tick,
 }
 
 /// Ways into the network.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Entrances<'a> {
     /// Addresses that the user gave.
     pub known: &'a [SocketAddr],

@@ -123,6 +123,7 @@ impl Names {
             Event::Validated { addr } => format!("connected to {}", self.peer(addr)),
             Event::Command { id, command } => format!("command {id}: {}", said(command)),
             Event::JobDone { job, outcome } => format!("job {job}: {}", said(outcome)),
+            Event::Moved { addr } => format!("is at {addr}"),
             Event::Fetched { file, by } => format!("{file} fetched by {}", self.peer(by)),
             Event::Damaged { .. }
             | Event::Missing { .. }

@@ -56,7 +56,7 @@ impl Handle {
         self.state.watch_for(wanted)
     }
 
-    /// Who the peer is.
+    /// Who the peer is, and where others reached it when it was started.
     pub fn me(&self) -> Peer {
         self.me
     }

@@ -182,6 +182,12 @@ impl Links {
         Ok(())
     }
 
+    /// Others reach this peer at another address from now on. Links that say the old one send what waits, and end.
+    pub(super) fn move_to(&mut self, addr: SocketAddr) {
+        self.me.addr = addr;
+        self.links.clear();
+    }
+
     /// Each link sends what waits, and ends.
     pub(super) fn close(self) {
         drop(self);

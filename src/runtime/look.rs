@@ -186,6 +186,7 @@ pub(super) const fn at(work: &Job) -> Activity {
             Activity::Brings
         }
         Job::Dial { .. } => Activity::Connects,
+        Job::Resolve => Activity::Resolves,
         Job::Open { .. } | Job::Finish { .. } | Job::Named(_) => Activity::Writes,
         Job::Check { .. } | Job::Verify { .. } | Job::Rehash { .. } | Job::Pack { .. } | Job::Sample { .. } => {
             Activity::Hashes

@@ -15,7 +15,7 @@
 //!    client-N ── an order to cancel ─────►│      │── notices ────────────► those who watch
 //!   command-N ── commands ───────────────►│      │
 //!     renewer ── commands ───────────────►│      │
-//!    looker-N ── a folder gone or back ──►│      │
+//!    looker-N ── folder or address moved ►│      │
 //!                                         └──────┘
 //!  tcp-accept ── connections ──► tcp-serve-N
 //!     console ── a lease that ends ──► renewer
@@ -31,7 +31,7 @@
 //! | `sweeper` | `sweeper.rs` | the node's next deadline | nothing | the deadline that is armed, when each look is due | ends the peer |
 //! | `tcp-accept` | `tcp_accept.rs` | connections | the TCP listener | the numbers of connections | ends the peer |
 //! | `tcp-serve-N` | `tcp_serve.rs` | requests on a connection | its connection, files | its connection | loses its connection |
-//! | `transfer-N` | `transfer/mod.rs` | jobs: blocks to fetch, hash and write | files, connections to other peers | its job, and the reader that goes with it | loses its job, which fails |
+//! | `transfer-N` | `transfer/mod.rs` | jobs: blocks to fetch, hash and write | files, connections to other peers, look-ups of host names | its job, and the reader that goes with it | loses its job, which fails |
 //! | `link-N` | `links.rs` | lines for another peer | its connection | its connection | loses its line |
 //! | `signals` | `signals.rs` | SIGINT, SIGTERM, SIGHUP and SIGQUIT | the wait for a signal, and half a second for an answer | whether a signal came before | ends the peer |
 //! | `recorder` | `recorder.rs` | what happened, for the record | the record's file | the record's file | ends the peer |
@@ -127,7 +127,7 @@ pub use handle::{Handle, Session};
 pub use local_peer::{Ended, LocalPeer, Ready};
 pub use look::{Gauge, QueueSeen, ThreadSeen, ThreadsSeen, WantedLock, own_digits, waits};
 pub(crate) use look::{PROGRAM, enter as enter_gauges};
-pub use options::{LastAct, Options};
+pub use options::{JoinThrough, LastAct, Options, Resolve};
 pub use pause::{MAX_PAUSE, Pause};
 pub use renewer::Bell;
 pub use roles::Role;
@@ -155,6 +155,7 @@ struct Shared {
     clock: Clock,
     dialect: Dialect,
     keys: Option<Arc<Keyring>>,
+    resolve: Option<Resolve>,
     store: DiskStore,
     folder: Option<WorkingFolder>,
     ledger: Arc<Ledger>,

@@ -298,6 +298,10 @@ impl NodeLoop {
     }
 
     fn handle_at(&mut self, now: Time, event: Event) {
+        if let Event::Moved { addr } = event {
+            self.me.addr = addr;
+            self.links.move_to(addr);
+        }
         let mut out = std::mem::take(&mut self.turn.out);
         let recorded = self.recorder.as_mut().and_then(|recorder| recorder.begin(&event));
         let traced = log::log_enabled!(target: MOMENTS, log::Level::Trace).then(|| event.clone());
@@ -348,7 +352,6 @@ impl NodeLoop {
     fn tell(&mut self, mut notice: Notice) {
         if let Notice::Answer { answer: Answer::Status(status), .. } = &mut notice {
             status.sealed = self.shared.keys.is_some();
-            status.me.addr = self.udp.reached_at(status.me.addr);
             status.moved = (self.shared.connections.received(), self.shared.served.sent());
         }
         if let Notice::Joined { peers, shut_out } = notice {

@@ -23,6 +23,9 @@ pub struct Options {
     pub bootstrap: Vec<SocketAddr>,
     /// Those of them that belong to one host: once it answers at one, it is not sought at the others.
     pub hosts: Vec<Vec<SocketAddr>>,
+    /// Looks up the names that `bootstrap` was found by, where they are names: a peer that is alone has that done now
+    /// and then.
+    pub resolve: Option<Resolve>,
     /// How keys map to peers.
     pub overlay: OverlayKind,
     /// What is special about the ring, where that is the overlay.
@@ -58,6 +61,7 @@ impl Default for Options {
             id: None,
             bootstrap: Vec::new(),
             hosts: Vec::new(),
+            resolve: None,
             overlay: OverlayKind::default(),
             ring: None,
             config: Config::default(),
@@ -81,5 +85,18 @@ pub struct LastAct<T>(pub Arc<dyn Fn(T) + Send + Sync>);
 impl<T> fmt::Debug for LastAct<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("LastAct")
+    }
+}
+
+/// [`Options::bootstrap`] and [`Options::hosts`].
+pub type JoinThrough = (Vec<SocketAddr>, Vec<Vec<SocketAddr>>);
+
+/// Looks up names of hosts, and may take its time: where they lead by now, or why none of them leads anywhere.
+#[derive(Clone)]
+pub struct Resolve(pub Arc<dyn Fn() -> Result<JoinThrough, String> + Send + Sync>);
+
+impl fmt::Debug for Resolve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Resolve")
     }
 }

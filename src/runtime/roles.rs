@@ -149,7 +149,7 @@ const TRANSFER: RoleRow = RoleRow {
     many: true,
     file: "transfer/mod.rs",
     waits_for: "jobs: blocks to fetch, hash and write",
-    blocks_in: "files, connections to other peers",
+    blocks_in: "files, connections to other peers, look-ups of host names",
     owns: "its job, and the reader that goes with it",
     // That a block is damaged, that a peer receives, or that a block still comes.
     gives: &[("outcomes, findings", channels::POSTS)],
@@ -272,7 +272,7 @@ const LOOKER: RoleRow = RoleRow {
     waits_for: "the end of one look",
     blocks_in: "the file of the network keys, the data folder",
     owns: "its look",
-    gives: &[("a folder gone or back", channels::POSTS)],
+    gives: &[("folder or address moved", channels::POSTS)],
     panic: Panic::Loses("its look"),
 };
 

@@ -166,11 +166,11 @@ pub(super) fn advertised(bound: SocketAddr, known: impl Iterator<Item = SocketAd
     at_port(found.unwrap_or_else(|| (loopback(first), 0).into()), bound.port())
 }
 
-/// Where others reach by now a socket on all addresses that was `told` of once: the machine may have moved since.
-pub(super) fn by_now(told: SocketAddr) -> SocketAddr {
-    let any: IpAddr = if told.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+/// Where others reach by now a socket bound at `bound` that was `told` of once: the machine may have moved since, or
+/// had no network then.
+pub(super) fn by_now(bound: SocketAddr, told: SocketAddr, known: &[SocketAddr]) -> SocketAddr {
     // The way to an address that is ours leaves from it; to one that is ours no longer, from what we have instead.
-    let now = advertised(SocketAddr::new(any, told.port()), std::iter::once(told));
+    let now = advertised(bound, known.iter().copied().chain([told]));
     if now.ip().is_loopback() { told } else { now }
 }
 
@@ -330,10 +330,12 @@ mod tests {
 
     #[test]
     fn a_machine_that_moved_is_told_of_by_the_address_that_it_has_now() {
-        let now = advertised("0.0.0.0:7000".parse().unwrap(), std::iter::empty());
-        assert_eq!(by_now(now), now);
-        let before = "203.0.113.7:7000".parse().unwrap();
-        assert_eq!(by_now(before), if now.ip().is_loopback() { before } else { now });
+        let bound = "0.0.0.0:7000".parse().unwrap();
+        let now = advertised(bound, std::iter::empty());
+        assert_eq!(by_now(bound, now, &[]), now);
+        for before in ["203.0.113.7:7000", "127.0.0.1:7000"].map(|before| before.parse().unwrap()) {
+            assert_eq!(by_now(bound, before, &[]), if now.ip().is_loopback() { before } else { now });
+        }
     }
 
     #[test]

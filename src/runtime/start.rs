@@ -16,7 +16,7 @@ use super::clock::{Clock, both_since_1970, since_1970};
 use super::descriptors::ConnectionShares;
 use super::ending::{self, Ending};
 use super::links::Links;
-use super::looker::Lookers;
+use super::looker::{AddressWatch, Lookers};
 use super::named::WorkingFolder;
 use super::node_loop::{Inboxes, LoopTurn, NodeLoop};
 use super::post::Post;
@@ -77,6 +77,9 @@ pub enum StartError {
     },
 }
 
+/// Peers known that the way to is looked up, to find out where others reach this one.
+const MAX_WAYS: usize = 16;
+
 fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
     move |error| StartError::System { what, error }
 }
@@ -86,6 +89,7 @@ pub(super) fn start(mut options: Options, state: Arc<Readiness>) -> Result<Local
     let bound = udp.local_addr().map_err(system("the socket's address"))?;
     let (store, temporary) = open_store(&options)?;
     options.config.lasting &= temporary.is_none();
+    options.config.resolves = options.resolve.is_some();
     let mut rng = chance()?;
     let id = own_id(&options, &store, &mut rng)?;
     let held = store.scan()?;
@@ -93,7 +97,9 @@ pub(super) fn start(mut options: Options, state: Arc<Readiness>) -> Result<Local
     let remembered = store.load_peers();
     let bootstrap: Vec<SocketAddr> = options.bootstrap.iter().copied().map(sockets::canonical).collect();
     let known = bootstrap.iter().copied().chain(remembered.iter().map(|peer| peer.addr));
-    let me = Peer::new(id, sockets::advertised(bound, known));
+    let known: Vec<SocketAddr> = known.take(MAX_WAYS).collect();
+    let me = Peer::new(id, sockets::advertised(bound, known.iter().copied()));
+    let address = AddressWatch::new(bound, known, me.addr);
     let notes = store.load_notes(&held)?;
     // Leases count from here.
     both_since_1970();
@@ -113,7 +119,7 @@ pub(super) fn start(mut options: Options, state: Arc<Readiness>) -> Result<Local
     let node = classroom::join(Node::new(options.config.clone(), overlay, node_seed));
     let (leave, leaving) = LEAVE.open();
     let others = Ending { shared, roster: Roster::new(&me.id, leave), udp: Arc::new(udp), tcp: Arc::new(tcp) };
-    let parts = Parts { node, me, others: others.clone(), record, state, on_end: options.on_end };
+    let parts = Parts { node, me, address, others: others.clone(), record, state, on_end: options.on_end };
     let events = options.events.map(|tell| (tell, Arc::clone(&parts.state)));
     let events = events.map(|(tell, state)| events::start(&others.roster, me, &state, tell));
     let handle = events.transpose().and_then(|_| spawn(parts, leaving, start)).map_err(|error| {
@@ -148,6 +154,7 @@ fn shared(options: &Options, clock: Clock, store: DiskStore, bound: SocketAddr) 
         clock,
         dialect: options.overlay.dialect(),
         keys: options.keys.clone(),
+        resolve: options.resolve.clone(),
         store,
         folder,
         ledger: Default::default(),
@@ -209,6 +216,7 @@ fn own_id(options: &Options, store: &DiskStore, rng: &mut StdRng) -> Result<Id, 
 struct Parts {
     node: Node,
     me: Peer,
+    address: Option<AddressWatch>,
     /// What the threads share, and what ends them.
     others: Ending,
     record: Option<Record>,
@@ -218,7 +226,7 @@ struct Parts {
 
 /// Spawns the threads. The node's ends the others when the node has left.
 fn spawn(parts: Parts, leave: Receiver<()>, start: Event) -> io::Result<Handle> {
-    let Parts { node, me, others, record, state, on_end } = parts;
+    let Parts { node, me, address, others, record, state, on_end } = parts;
     let Ending { shared, roster, udp, tcp } = others.clone();
     let (batches, datagrams) = DATAGRAMS.open();
     let (spent, emptied) = SPENT.open();
@@ -231,7 +239,7 @@ fn spawn(parts: Parts, leave: Receiver<()>, start: Event) -> io::Result<Handle> 
     let inboxes = Inboxes { datagrams, spent, posts, commands: asked, ticks, leave };
 
     let clock = shared.clock;
-    let lookers = Lookers::of(&shared, &to_node, roster.clone());
+    let lookers = Lookers::of(&shared, &to_node, address, roster.clone());
     roster.spawn(Role::Sweeper, move || sweeper::run(clock, lookers, &deadlines, &tick))?;
     let (of_thread, socket) = (Arc::clone(&shared), Arc::clone(&udp));
     let reader = udp::DatagramReader::new(shared.dialect, shared.keys.clone());

@@ -135,11 +135,14 @@ impl Place {
         status.is_ok_and(|status| status.success())
     }
 
-    fn start(&self, folder: &TempDir, n: usize, through: Option<&(&str, u16)>) -> PeerProcess {
+    fn launch(&self, folder: &TempDir, n: usize) -> Launch {
         let args = self.args();
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let launch = Launch::new(folder.path().join(format!("peer{n}"))).inside("nsenter", &args, "true");
-        let launch = launch.args(&["--bind", self.ip]);
+        Launch::new(folder.path().join(format!("peer{n}"))).inside("nsenter", &args, "true")
+    }
+
+    fn start(&self, folder: &TempDir, n: usize, through: Option<&(&str, u16)>) -> PeerProcess {
+        let launch = self.launch(folder, n).args(&["--bind", self.ip]);
         match through {
             Some((ip, port)) => launch.args(&["--bootstrap", &format!("{ip}:{port}")]).start(),
             None => launch.start(),
@@ -187,6 +190,40 @@ fn two_halves_that_were_cut_and_both_stored_are_one_network_within_thirty_second
     assert!(took < HEALED, "{took:?}");
     assert_everywhere(&mut peers, &files, &folder);
     println!("{} peers in two halves: one network after {took:?}, all back after {:?}", 2 * half, begin.elapsed());
+}
+
+/// A laptop that boots before its network is there, and is carried into another one while it runs.
+#[test]
+fn a_peer_that_starts_before_its_network_joins_once_that_is_up_and_moves_with_its_machine() {
+    for overlay in ["kad", "ring"] {
+        let Some(places) = Place::two() else {
+            return println!("not tested here: there is no right to make networks");
+        };
+        let folder = folder();
+        let mut home = places[0].launch(&folder, 0).args(&["--overlay", overlay, "--bind", places[0].ip]).start();
+        assert!(places[1].run("ip link set wire down"), "the wire is ours");
+        let through = format!("{}:{}", places[0].ip, home.port);
+        let laptop = places[1].launch(&folder, 1).args(&["--overlay", overlay, "--bind", "0.0.0.0"]);
+        let mut laptop = laptop.args(&["--bootstrap", &through]).start();
+        until(|| {
+            laptop.said().contains("this peer is alone, and keeps asking; this machine has no address that others")
+        });
+        assert!(!laptop.said().contains("--bind"), "{}", laptop.said());
+        assert!(places[1].run("ip link set wire up"), "the wire is ours");
+        let mut met_at = |ip: &str| {
+            let begin = Instant::now();
+            let at = format!("\"{ip}:");
+            until(|| home.ask("peers").to_string().contains(&at));
+            until(|| laptop.ask("peers").to_string().contains(&through));
+            until(|| laptop.ask("status").to_string().contains(&at));
+            let (key, bytes) = store(&mut laptop, &folder, ip.len());
+            home.retrieve(&key, &folder.path().join(format!("back from {ip}")), &bytes);
+            println!("{overlay}: met at {ip} after {:?}", begin.elapsed());
+        };
+        met_at(places[1].ip);
+        assert!(places[1].run("ip addr flush dev wire && ip addr add 10.77.0.9/24 dev wire"), "the wire is ours");
+        met_at("10.77.0.9");
+    }
 }
 
 #[test]

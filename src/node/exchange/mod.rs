@@ -96,7 +96,7 @@ pub(crate) struct Exchange {
     now: Time,
     rng: StdRng,
     /// What this peer says that it is.
-    sender: Sender,
+    pub(super) sender: Sender,
     dialect: Dialect,
     pending: Pending,
     uplink: Uplink,

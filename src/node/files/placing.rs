@@ -49,7 +49,8 @@ pub(super) struct Placing {
     /// Peers that it was offered to in this round.
     pub(super) tried: BTreeSet<SocketAddr>,
     pub(super) saved: usize,
-    pub(super) keeping: bool,
+    /// The address that this peer had when it began to make a copy itself, under which that is counted.
+    pub(super) keeping: Option<SocketAddr>,
     /// What is believed to be here of it is being looked at.
     pub(super) looking: bool,
     /// Others were looked for in place of silent peers.
@@ -96,7 +97,7 @@ impl Placing {
             overdue: BTreeSet::new(),
             tried: BTreeSet::new(),
             saved: 0,
-            keeping: false,
+            keeping: None,
             looking: false,
             widened: false,
             second_round: false,

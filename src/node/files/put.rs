@@ -271,7 +271,7 @@ impl Put {
             // All who were named before are silent: they may be of somebody's making.
             placing.go_further(desk.behind_liars(&key));
         }
-        if keeps && !placing.keeping {
+        if keeps && placing.keeping.is_none() {
             placing.candidates.retain(|peer| !desk.is_me(peer));
             self.keep_here(desk, key);
         }
@@ -306,18 +306,18 @@ impl Put {
 
     fn keep_here(&mut self, desk: &mut Desk, key: Key) {
         let Some(placing) = self.placing.get_mut(&key) else { return };
-        if placing.keeping {
+        let here = desk.me().addr;
+        if placing.keeping.replace(here).is_some() {
             return;
         }
-        placing.keeping = true;
-        placing.out.insert(desk.me().addr);
-        placing.tried.insert(desk.me().addr);
+        placing.out.insert(here);
+        placing.tried.insert(here);
         // What is believed to be here is looked at, and kept anew if it is not what it was.
         placing.looking = desk.holds(&key);
         if placing.looking {
             desk.look_at(self.ticket(key), Urgency::Own, key, &self.order.leases());
         } else if let Err(reason) = self.copy_here(desk, key) {
-            self.count_copy(desk, key, desk.me().addr, Err(reason));
+            self.count_copy(desk, key, here, Err(reason));
         }
     }
 
@@ -330,7 +330,10 @@ impl Put {
 
     /// The own copy of a block is looked at, or made, or not.
     fn on_kept(&mut self, desk: &mut Desk, key: Key, outcome: &Outcome) -> Flow {
-        let looked = self.placing.get_mut(&key).is_some_and(|placing| std::mem::take(&mut placing.looking));
+        let (mut looked, mut here) = (false, desk.me().addr);
+        if let Some(placing) = self.placing.get_mut(&key) {
+            (looked, here) = (std::mem::take(&mut placing.looking), placing.keeping.unwrap_or(here));
+        }
         let result = match outcome {
             Outcome::Stored { .. } | Outcome::Sound { .. } => Ok(()),
             _ if looked => match self.copy_here(desk, key) {
@@ -340,7 +343,7 @@ impl Put {
             Outcome::Failed(error) => Err(RefusedBy::here(error.reason.clone())),
             _ => Err(RefusedBy::here("no copy was made".to_owned())),
         };
-        self.on_copy(desk, key, desk.me().addr, result)
+        self.on_copy(desk, key, here, result)
     }
 
     /// A peer took the block, or did not.
@@ -391,7 +394,7 @@ impl Put {
             // The replica set may have changed under our hands: look again, once. Who has it already says so at once.
             placing.second_round = true;
             placing.tried.clear();
-            placing.saved = usize::from(placing.keeping && desk.holds(&key));
+            placing.saved = usize::from(placing.keeping.is_some() && desk.holds(&key));
             placing.lookup = Some(desk.look_up(ticket, key, Goal::Peers));
             return Flow::Goes;
         }

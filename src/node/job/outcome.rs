@@ -1,5 +1,7 @@
 //! What comes of a job.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -78,6 +80,13 @@ pub enum Outcome {
     Sampled {
         /// The hash.
         sample: Id,
+    },
+    /// [`Job::Resolve`]: where the names lead.
+    Resolved {
+        /// Every address of every name.
+        known: Vec<SocketAddr>,
+        /// The addresses of each name that has several.
+        hosts: Vec<Vec<SocketAddr>>,
     },
     /// [`Job::Named`]: the outcome of the job about a named file.
     Named(NamedOutcome),

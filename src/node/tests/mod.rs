@@ -21,6 +21,7 @@ mod slow;
 mod telling;
 mod turns;
 mod upkeep;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -30,6 +31,7 @@ use super::job::{Job, JobError, JobErrorKind, JobId, Outcome};
 use super::{Action, Answer, Event, Node, Notice, Obstacle, Outbox};
 use crate::config::Config;
 use crate::id::{Id, Key};
+use crate::overlay::OverlayKind;
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{Body, Message, Request, RequestKind, Response, Sender, Via};

@@ -68,6 +68,8 @@ impl Overlay for Scripted {
             | Cause::Alive { .. }
             | Cause::Silent { .. }
             | Cause::Detour { .. }
+            | Cause::Moved { .. }
+            | Cause::Ways(_)
             | Cause::Tick => {}
         }
     }

@@ -59,6 +59,16 @@ impl LostContacts {
         }
     }
 
+    /// The user's names lead there by now. Whether that is new; then the address that was given up last makes room.
+    pub(super) fn anchor_anew(&mut self, addr: SocketAddr) -> bool {
+        if self.anchors.contains(&addr) {
+            return false;
+        }
+        self.anchors.insert(0, addr);
+        self.anchors.truncate(MAX_ANCHORS);
+        true
+    }
+
     /// Nobody answers at this address.
     pub(super) fn missed(&mut self, addr: &SocketAddr) {
         if self.anchors.contains(addr) {

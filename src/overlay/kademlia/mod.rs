@@ -371,6 +371,8 @@ impl Overlay for Kademlia {
             Cause::Silent { addr } | Cause::Undeliverable { addr, .. } => self.on_silence(addr, out),
             // Nothing is passed on.
             Cause::Detour { .. } => {}
+            Cause::Moved { addr } => self.on_moved(now, addr),
+            Cause::Ways(ways) => self.on_ways(ways, out),
             Cause::Tick => self.on_tick(now, out),
         }
     }

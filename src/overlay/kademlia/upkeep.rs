@@ -16,7 +16,7 @@ use super::lookup::Name;
 use super::{ALPHA, Kademlia, QuestionPurpose};
 use crate::config::WIDTH;
 use crate::id::{ID_BITS, Id, Key};
-use crate::overlay::{Effect, Goal, Target};
+use crate::overlay::{Effect, Entrances, Goal, Target};
 use crate::patience;
 use crate::peer::Peer;
 use crate::source::AddressScope;
@@ -114,6 +114,25 @@ impl Kademlia {
             self.probe(addr, patience::QUESTION, out);
         }
         self.go_on(now, out);
+    }
+
+    /// Others reach this peer at another address from now on. One that is alone may have a way to them now.
+    pub(super) fn on_moved(&mut self, now: Time, addr: SocketAddr) {
+        self.me.addr = addr;
+        if self.table.len() == 0 && self.lost.next_tick().is_some() {
+            self.lost.try_soon(now);
+        }
+    }
+
+    /// The names of bootstrap peers lead to these addresses by now: those that are new are pinged at once.
+    pub(super) fn on_ways(&mut self, ways: &Entrances<'_>, out: &mut Vec<Effect>) {
+        let me = self.me.addr;
+        for &addr in ways.known.iter().filter(|addr| is_reachable(addr) && **addr != me) {
+            if self.lost.anchor_anew(addr) {
+                self.probe(addr, patience::QUESTION, out);
+            }
+        }
+        self.lost.hosts = ways.hosts.to_vec();
     }
 
     fn probe(&mut self, addr: SocketAddr, tries: u8, out: &mut Vec<Effect>) {

@@ -98,11 +98,51 @@ impl Ring {
 
     /// A peer that is alone tries again: somebody may be there now.
     pub(super) fn try_joining_again(&mut self, now: Time, out: &mut Vec<Effect>) {
-        let lost = self.vitals.lost().map(|peer| peer.addr);
-        let doors: Vec<SocketAddr> = self.bootstrap.iter().copied().chain(lost).take(MAX_DOORS).collect();
+        let (me, lost) = (self.me.addr, self.vitals.lost().map(|peer| peer.addr));
+        let mut doors: Vec<SocketAddr> = Vec::new();
+        for addr in self.heard_at.take().into_iter().chain(self.bootstrap.iter().copied()).chain(lost) {
+            if addr != me && !doors.contains(&addr) && doors.len() < MAX_DOORS {
+                doors.push(addr);
+            }
+        }
         if matches!(self.membership, Membership::Member) && !doors.is_empty() {
             self.knock_at(now, doors, true, out);
         }
+    }
+
+    /// Others reach this peer at another address from now on: who is asked over others answers there. So a `join` may
+    /// be let in that nobody could answer until now.
+    pub(super) fn on_moved(&mut self, now: Time, addr: SocketAddr, out: &mut Vec<Effect>) {
+        self.me.addr = addr;
+        self.table.move_to(addr);
+        if let Membership::Joining(Joining { through: Some(door), .. }) = self.membership {
+            self.ask_to_join(door, false, out);
+        } else if self.is_alone() {
+            self.try_joining_again(now, out);
+        }
+    }
+
+    /// The names that the user gave lead to these addresses by now.
+    pub(super) fn on_ways(&mut self, now: Time, known: &[SocketAddr], out: &mut Vec<Effect>) {
+        let fresh: Vec<SocketAddr> = known.iter().copied().filter(|addr| !self.bootstrap.contains(addr)).collect();
+        self.bootstrap.splice(0..0, fresh);
+        self.bootstrap.truncate(MAX_DOORS);
+        if self.is_alone() {
+            self.try_joining_again(now, out);
+        }
+    }
+
+    /// Somebody unknown answers there, or speaks. A peer that is alone may join through it: both may have other
+    /// addresses than before, and none that either had heard of.
+    pub(super) fn hear_of_door(&mut self, addr: SocketAddr) {
+        if self.is_alone() && !self.shut.iter().any(|peer| peer.addr == addr) {
+            self.heard_at = Some(addr);
+        }
+    }
+
+    /// Whether this peer is a ring of its own.
+    fn is_alone(&self) -> bool {
+        matches!(self.membership, Membership::Member) && self.table.others().next().is_none()
     }
 
     fn knock_at(&mut self, now: Time, doors: Vec<SocketAddr>, again: bool, out: &mut Vec<Effect>) {

@@ -117,6 +117,8 @@ pub struct Ring {
     bootstrap: Vec<SocketAddr>,
     /// Those of them at which another part of the ring may be found.
     doors: Vec<join::RejoinAddress>,
+    /// Where somebody answered last, or spoke, while nobody was known here: another one to join through.
+    heard_at: Option<SocketAddr>,
     /// Peers that answered when this one tried to join last, and did not let it in.
     shut: Vec<Peer>,
     vitals: Vitals,
@@ -161,6 +163,7 @@ impl Ring {
             membership: Membership::default(),
             bootstrap: Vec::new(),
             doors: Vec::new(),
+            heard_at: None,
             shut: Vec::new(),
             vitals: Vitals::default(),
             twins: Twins::default(),
@@ -349,8 +352,9 @@ impl Overlay for Ring {
             Cause::Late { tag, late } => self.on_late(now, tag, late, out),
             Cause::Alive { addr } => {
                 self.proven.insert(addr, ());
-                if let Some(peer) = self.table.at(&addr) {
-                    self.vitals.alive(now, &peer.id);
+                match self.table.at(&addr) {
+                    Some(peer) => self.vitals.alive(now, &peer.id),
+                    None => self.hear_of_door(addr),
                 }
             }
             Cause::Silent { addr } => {
@@ -368,6 +372,8 @@ impl Overlay for Ring {
                 self.forget_hop(addr);
                 self.on_undeliverable(now, addr, forwarded, out);
             }
+            Cause::Moved { addr } => self.on_moved(now, addr, out),
+            Cause::Ways(ways) => self.on_ways(now, ways.known, out),
             Cause::Tick => {
                 if self.next_tick().is_some_and(|due| due <= now) {
                     self.keep_up(now, out);

@@ -151,6 +151,8 @@ impl Ring {
             }
         } else if self.vitals.is_dead(&peer) || self.vitals.is_lost(&peer) {
             self.weigh(peer, RingPosition::SOMEWHERE, true, out);
+        } else if peer.id != self.me.id {
+            self.hear_of_door(peer.addr);
         }
     }
 

@@ -58,6 +58,12 @@ impl RingTable {
         }
     }
 
+    /// This peer is at another address from now on.
+    pub(super) fn move_to(&mut self, addr: SocketAddr) {
+        self.me.addr = addr;
+        self.known.iter_mut().filter(|peer| peer.id == self.me.id).for_each(|me| me.addr = addr);
+    }
+
     pub(super) fn successors(&self) -> &[Peer] {
         &self.successors
     }

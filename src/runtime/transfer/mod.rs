@@ -156,6 +156,14 @@ impl Workbench {
         }
     }
 
+    /// Where the names of the peers to join through lead by now. The system may wait long for its name server.
+    fn resolve(&self) -> Result<Outcome, JobError> {
+        let no_names = || failed(JobErrorKind::NotFound, "the peers to join through have no names");
+        let resolve = self.shared.resolve.as_ref().ok_or_else(no_names)?;
+        let (known, hosts) = resolve.0().map_err(|reason| failed(JobErrorKind::NotFound, reason))?;
+        Ok(Outcome::Resolved { known, hosts })
+    }
+
     fn perform(&self, work: Job, cancel: &Cancel, buffer: &mut Buffer) -> Result<Outcome, JobError> {
         cancel.check()?;
         let shared = &*self.shared;
@@ -208,6 +216,7 @@ impl Workbench {
                 shared.store.delete(&key)?;
                 Ok(Outcome::Done)
             }
+            Job::Resolve => self.resolve(),
             Job::Named(job) => self.named(job, cancel, buffer.piece()).map(Outcome::Named),
             Job::SavePeers { peers } => {
                 shared.store.save_peers(&peers)?;

@@ -245,11 +245,6 @@ impl Outgoing {
         }
     }
 
-    /// Where others reach this socket by now, which was told of as at `told`.
-    pub(super) fn reached_at(&self, told: SocketAddr) -> SocketAddr {
-        if self.only.is_some() { told } else { sockets::by_now(told) }
-    }
-
     /// Adds a datagram whose text `write` writes, unless it is longer than `limit` bytes. It may hold the request
     /// `asks`.
     pub(super) fn push(&mut self, to: SocketAddr, asks: Option<u64>, limit: usize, write: impl FnOnce(&mut Vec<u8>)) {

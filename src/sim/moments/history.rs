@@ -329,6 +329,7 @@ impl History {
                 | Event::FolderGone
                 | Event::FolderBack { .. }
                 | Event::Dropped { .. }
+                | Event::Moved { .. }
                 | Event::NoWay { .. } => CameOf::Root("this machine"),
                 Event::Fetched { .. } | Event::Asked { .. } | Event::Delivered { .. } => CameOf::Root("a fetcher"),
                 Event::JobDone { job, .. } | Event::Flows { job } => of(jobs.get(&(seen.life, *job))),
@@ -364,10 +365,7 @@ impl History {
         self.names.peers = self.peers.iter().map(|peer| (peer.me.addr, peer.name.clone())).collect();
         let magics = &mut self.names.magics;
         for seen in &self.moments {
-            let came = match &seen.moment.event {
-                Event::Message { message, .. } => Some(message),
-                _ => None,
-            };
+            let came = if let Event::Message { message, .. } = &seen.moment.event { Some(message) } else { None };
             let sent = seen.moment.actions.iter().filter_map(|action| match action {
                 Action::Send { message, .. } => Some(message),
                 _ => None,

@@ -257,6 +257,16 @@ impl<O: Inside> Net<O> {
         self.vanished.insert(at);
     }
 
+    /// The machine of the member at `from` is at `to` from now on. The member is told nothing.
+    pub(crate) fn renumber(&mut self, from: SocketAddr, to: SocketAddr) {
+        let member = self.members.remove(&from).expect("a member");
+        assert!(self.members.insert(to, member).is_none(), "an address each");
+        self.waiting.values_mut().filter(|waiting| waiting.by == from).for_each(|waiting| waiting.by = to);
+        self.alarms.retain(|(_, who)| *who != from);
+        self.set_alarm(to);
+        self.vanished.insert(from);
+    }
+
     /// A member says goodbye, and stays for now: its neighbours are yet to hear it.
     pub(crate) fn say_goodbye(&mut self, at: SocketAddr) {
         self.members.get_mut(&at).expect("a member").leaving = true;

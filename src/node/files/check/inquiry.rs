@@ -59,7 +59,7 @@ pub(super) struct Inquiry {
     /// A peer said that it holds the block, and did not give it back.
     pub(super) unshown: bool,
     /// The own copy is being hashed.
-    hashing: Option<JobId>,
+    hashing: Option<(JobId, SocketAddr)>,
     /// The list is being read, from this holder.
     reading: Option<(JobId, SocketAddr)>,
     unreadable: BTreeSet<SocketAddr>,
@@ -136,9 +136,8 @@ impl Inquiry {
                 round.silent.insert(to.addr);
                 self.note(&to.addr, CopyState::Silent);
             }
-            Reply::Done { job, outcome } if self.hashing == Some(job) => {
-                self.hashing = None;
-                let me = round.desk.me().addr;
+            Reply::Done { job, outcome } if self.hashing.is_some_and(|(hashing, _)| hashing == job) => {
+                let me = self.hashing.take().map_or(round.desk.me().addr, |(_, me)| me);
                 let state = match outcome {
                     Outcome::Sound { .. } => CopyState::Verified,
                     Outcome::Failed(error) if matches!(error.kind, JobErrorKind::Busy | JobErrorKind::Io) => {
@@ -227,7 +226,7 @@ impl Inquiry {
         } else if !round.desk.holds(&key) {
             self.note(&peer.addr, CopyState::Absent);
         } else if verify {
-            self.hashing = Some(round.desk.order(ticket, Job::Rehash { key }, Urgency::Own));
+            self.hashing = Some((round.desk.order(ticket, Job::Rehash { key }, Urgency::Own), peer.addr));
         } else {
             self.note(&peer.addr, CopyState::Claimed);
         }
