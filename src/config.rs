@@ -125,8 +125,8 @@ pub const FLOWS_FROM: u32 = 64 * 1024;
 /// Bytes that show that a block comes.
 pub const FLOW: usize = 4 * 1024;
 
-/// Who sends fewer than [`FLOW`] bytes of a block in this time keeps us waiting, as one does who sends none. That is a
-/// sixteenth of the rate at which a block has to come in the end: what a slow way carries may be shared by as many.
+/// Who sends fewer than [`FLOW`] bytes of a block in this time keeps us waiting, as one does who sends none. At this
+/// rate, 4 KiB a second, a block has to come in the end too: what a slow way carries is shared by several.
 pub const FLOW_LASTS: Duration = Duration::from_secs(1);
 
 /// No fetch is hedged before it took this long.

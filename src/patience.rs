@@ -21,6 +21,7 @@
 //! | what goes out | for |
 //! |---|---|
 //! | [`OFFER`]: a block is offered | 30 s |
+//! | [`SLOW_OFFER`]: the same while it is being taken, over a way out that shows itself slow | 150 s |
 //! | [`VERIFY`]: a holder is asked to hash its copy of a block | 30 s |
 //! | [`FILE`]: a named file is offered; a receiver that went silent is noticed much sooner | 3600 s |
 //!
@@ -72,6 +73,10 @@ pub const RESEND: Duration = Duration::from_secs(1);
 /// An offered block has this long to arrive at its holder and become durable.
 pub const OFFER: Duration = Duration::from_secs(30);
 
+/// It has this long while it, or another block that the same peer is offered, is on its way there, and no other peer
+/// took a block in a quarter of the time.
+pub const SLOW_OFFER: Duration = Duration::from_secs(150);
+
 /// A holder has this long to hash its copy of a block, or to say that it is busy.
 pub const VERIFY: Duration = Duration::from_secs(30);
 
@@ -122,7 +127,7 @@ mod tests {
             let seconds = format!("{} s", silence(tries).as_secs_f64());
             assert_eq!(row(name)[2..4], [tries.to_string(), seconds], "{name}");
         }
-        for (name, limit) in [("OFFER", OFFER), ("VERIFY", VERIFY), ("FILE", FILE)] {
+        for (name, limit) in [("OFFER", OFFER), ("SLOW_OFFER", SLOW_OFFER), ("VERIFY", VERIFY), ("FILE", FILE)] {
             assert_eq!(row(name)[2], format!("{} s", limit.as_secs()), "{name}");
         }
         let pauses: Duration = (0..HEALS - 1).map(|doublings| REPAIR_RETRY * 2_u32.pow(doublings)).sum();

@@ -134,6 +134,9 @@ pub enum Event {
     Flows {
         /// The job.
         job: JobId,
+        /// Bytes of the block that have come so far.
+        #[serde(default)]
+        bytes: u32,
     },
     /// A named file was sent completely to a peer that fetched it for its user.
     Fetched {

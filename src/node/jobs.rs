@@ -1,11 +1,12 @@
 //! The work that is out with the transfer workers, and what waits for its turn.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use super::action::{Action, Outbox};
 use super::job::{Job, JobId};
 use super::part::Ticket;
-use crate::config::{FLOW_LASTS, MAX_JOBS};
+use crate::config::{FLOW_LASTS, HEDGE_MIN, MAX_JOBS};
 use crate::time::Time;
 
 /// Jobs out and jobs queued, each with the ticket that it was ordered under.
@@ -24,9 +25,33 @@ pub(crate) struct Jobs {
 struct RunningJob {
     ticket: Ticket,
     urgency: Urgency,
-    /// Bytes are known to come for it up to here.
-    flows_until: Time,
+    flow: Option<Flow>,
 }
+
+/// How the bytes of a block come for a job: how many had come when it was told of first, and last.
+#[derive(Clone, Copy)]
+pub(crate) struct Flow {
+    pub(crate) first: (Time, u32),
+    pub(crate) last: (Time, u32),
+}
+
+impl Flow {
+    /// Bytes a second that came since the first; none before that shows.
+    pub(crate) fn rate(&self) -> Option<u64> {
+        let took = self.last.0.since(self.first.0);
+        let came = u64::from(self.last.1.saturating_sub(self.first.1));
+        (took >= SHOWS_AFTER).then(|| came * 1000 / took.as_millis().max(1) as u64)
+    }
+
+    /// How long the rest of a block of so many bytes takes at that rate.
+    pub(crate) fn left(&self, size: u32) -> Option<Duration> {
+        let rest = u64::from(size.saturating_sub(self.last.1));
+        self.rate().map(|rate| Duration::from_millis((rest * 1000).checked_div(rate).unwrap_or(u64::MAX)))
+    }
+}
+
+/// What comes sooner tells little about a rate: a way holds some bytes in store.
+const SHOWS_AFTER: Duration = HEDGE_MIN;
 
 /// For whom a job is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,16 +119,22 @@ impl Jobs {
         self.out.contains_key(&job)
     }
 
-    /// Bytes come for this job.
-    pub(super) fn flows(&mut self, now: Time, job: JobId) {
+    /// Bytes come for this job: so many have come.
+    pub(super) fn flows(&mut self, now: Time, job: JobId, bytes: u32) {
         if let Some(running) = self.out.get_mut(&job) {
-            running.flows_until = now + FLOW_LASTS;
+            let first = running.flow.map_or((now, bytes), |flow| flow.first);
+            running.flow = Some(Flow { first, last: (now, bytes) });
         }
+    }
+
+    /// How bytes come for this job, once they do.
+    pub(crate) fn flow(&self, job: JobId) -> Option<Flow> {
+        self.out.get(&job).and_then(|running| running.flow)
     }
 
     /// Until when bytes are known to come for this job, if no more is heard.
     pub(crate) fn flows_until(&self, job: JobId) -> Time {
-        self.out.get(&job).map_or(Time::ZERO, |running| running.flows_until)
+        self.flow(job).map_or(Time::ZERO, |flow| flow.last.0 + FLOW_LASTS)
     }
 
     fn start(&mut self, out: &mut Outbox) {
@@ -116,7 +147,7 @@ impl Jobs {
             };
             let Some((job, work, ticket)) = next else { break };
             self.own_out += usize::from(urgency == Urgency::Own);
-            self.out.insert(job, RunningJob { ticket, urgency, flows_until: Time::ZERO });
+            self.out.insert(job, RunningJob { ticket, urgency, flow: None });
             out.push(Action::Start { job, work });
         }
     }

@@ -222,7 +222,7 @@ impl Node {
             Event::Missing { .. } => {}
             Event::Asked { blocks } => self.desk.exchange.note_asked(blocks),
             Event::Delivered { blocks } => self.desk.exchange.note_deliveries(blocks),
-            Event::Flows { job } => self.desk.jobs.flows(self.desk.now(), job),
+            Event::Flows { job, bytes } => self.desk.jobs.flows(self.desk.now(), job, bytes),
             Event::Moved { addr } => self.on_moved(addr),
             Event::Dropped { total } => self.desk.exchange.traffic.dropped = total,
             Event::Fetched { file, by } => self.tell(News::Fetched { file, by }),

@@ -25,15 +25,21 @@ const AT_FIRST: usize = 4;
 const QUICK: Duration = Duration::from_secs(1);
 
 /// Whatever took longer than this is no sign that more may move at once. A block then came at a fifth of a MiB a second
-/// or less, three times the least rate, and those that share a way do not get equal parts.
-const GOOD_TIME: Duration = Duration::from_secs(5);
+/// or less, and those that share a way do not get equal parts.
+pub(super) const GOOD_TIME: Duration = Duration::from_secs(5);
 
-/// Whatever took longer than this may have been close to being given up.
+/// Whatever took longer than this would be there sooner with fewer beside it, and older peers, which want 64 KiB a
+/// second, may have been close to giving it up.
 const NEAR_GIVING_UP: Duration = Duration::from_secs(10);
 
 /// What a block of this size counts, in bytes.
 pub(super) fn weight(size: u32) -> u64 {
     size.max(LEAST_WEIGHT).into()
+}
+
+/// Whether a block of this size says anything about the width of the way.
+pub(super) const fn is_telling(size: u32) -> bool {
+    size >= TELLING
 }
 
 /// What may move at a time.
@@ -65,7 +71,7 @@ impl Pace {
 
     /// A block of this size arrived, and took so long.
     pub(super) fn on_moved(&mut self, size: u32, took: Duration) {
-        if size < TELLING {
+        if !is_telling(size) {
             return;
         }
         self.large.add(took);

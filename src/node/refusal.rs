@@ -27,6 +27,9 @@ pub(crate) enum Refusal {
     Unread(Option<String>),
     /// It has the block, and no connection to it comes about. No peer says that of itself.
     Shut,
+    /// It could not pull the block in the time that it allows, and nobody else was faster: the way out of this peer is
+    /// slow. No peer says that of itself.
+    Slow,
     /// It may have the block: this peer could not look into that.
     Unjudged(String),
     /// By its clock, or what it heard, the leases that it is offered the block on have ended.
@@ -78,6 +81,7 @@ impl fmt::Display for Refusal {
                 write!(f, "it says that it has saved the block, which cannot be had from there: {why}")
             }
             Self::Shut => f.write_str("it cannot be connected to, so nobody can have the block from there"),
+            Self::Slow => f.write_str("the block did not get there in the time that it allows, over a slow way out"),
             Self::Unjudged(why) => {
                 write!(f, "it says that it has saved the block, and this peer could not look into that: {why}")
             }
@@ -108,9 +112,8 @@ mod tests {
         ] {
             assert_eq!((Refusal::from(words), refusal.to_string()), (refusal, words.to_owned()));
         }
-        for refusal in
-            [Refusal::Unshown(None), Refusal::Unread(None), Refusal::Shut, Refusal::Unjudged("why".to_owned())]
-        {
+        let own = [Refusal::Unshown(None), Refusal::Unread(None), Refusal::Shut, Refusal::Slow];
+        for refusal in own.into_iter().chain([Refusal::Unjudged("why".to_owned())]) {
             assert!(matches!(Refusal::from(refusal.to_string()), Refusal::Other(_)));
         }
         assert_eq!(Refusal::from("no"), Refusal::Other("no".to_owned()));

@@ -69,14 +69,22 @@ impl BoundedLines {
 
     /// The bytes behind the last line: first those that came with it, then those of `input`.
     pub(super) fn read(&mut self, mut input: impl Read, room: &mut [u8]) -> io::Result<usize> {
+        self.ahead(room).map_or_else(|| uninterrupted(|| input.read(room)), Ok)
+    }
+
+    /// The same of a connection that is waited on once; none if what is sealed has not come to its end yet.
+    pub(super) fn read_some(&mut self, stream: &Stream, room: &mut [u8]) -> io::Result<Option<usize>> {
+        self.ahead(room).map_or_else(|| uninterrupted(|| stream.read_some(room)), |count| Ok(Some(count)))
+    }
+
+    /// Gives the bytes that came with the last line; none if there are none left.
+    fn ahead(&mut self, room: &mut [u8]) -> Option<usize> {
         let ahead = &self.buffer[self.begin..];
-        if ahead.is_empty() {
-            return uninterrupted(|| input.read(room));
-        }
         let count = room.len().min(ahead.len());
         room[..count].copy_from_slice(&ahead[..count]);
+        let any = !ahead.is_empty();
         self.begin += count;
-        Ok(count)
+        any.then_some(count)
     }
 }
 

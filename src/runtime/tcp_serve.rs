@@ -51,8 +51,9 @@ const CHUNK: usize = 64 * 1024;
 /// Of a block, so many bytes are sent once it is noted that it is delivered.
 const LAST: u64 = 4096;
 
-/// Bytes a second that a client takes at least on the whole; who drips slower is given up.
-const LEAST_RATE: u64 = 32 * 1024;
+/// Bytes a second that a client takes at least on the whole; who drips slower is given up. Several clients share a slow
+/// way, and each gives up by itself what comes too slowly.
+const LEAST_RATE: u64 = 4 * 1024;
 
 /// Lines that are no requests are answered so often; whoever sends more speaks another protocol.
 const MAX_STRANGE: u32 = 8;

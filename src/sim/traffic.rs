@@ -11,7 +11,7 @@ use super::network;
 use super::sabotage::SabotageKind;
 use super::work::{self, SimJob, SimWorker};
 use super::world::{PlannedEvent, SimEvent, World, destination};
-use crate::config::{FLOWS_FROM, LATE_CONNECTION, MAX_JOBS};
+use crate::config::{FLOW, FLOWS_FROM, LATE_CONNECTION, MAX_JOBS};
 use crate::id::Key;
 use crate::node::job::{
     Holder, Job, JobError, JobErrorKind, JobId, NamedJob, Outcome, Resolution, Slot, Version, resolve,
@@ -178,7 +178,8 @@ impl World {
         if let Job::Fetch { slot: Slot { size: FLOWS_FROM.., .. }, from: Holder::Peer(_), .. } = work
             && !doomed
         {
-            let (life, what) = (Some(self.peers[slot].life), SimEvent::Told(Box::new(Event::Flows { job })));
+            let flows = Event::Flows { job, bytes: FLOW as u32 };
+            let (life, what) = (Some(self.peers[slot].life), SimEvent::Told(Box::new(flows)));
             self.plan(self.now + self.weather().rtt, PlannedEvent { slot: slot as u32, life, what });
         }
         let peer = &mut self.peers[slot];

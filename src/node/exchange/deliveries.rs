@@ -37,6 +37,11 @@ impl Deliveries {
         true
     }
 
+    /// When a block was last sent to its end to this host, if nobody there has said yet that he saved it.
+    pub(super) fn unsaved(&self, key: Key, to: IpAddr) -> Option<Time> {
+        self.sent(key, to).filter(|sent| sent.times > 0).map(|sent| sent.last)
+    }
+
     fn sent(&self, key: Key, to: IpAddr) -> Option<Sent> {
         self.0.get(&(key, to.to_canonical())).copied()
     }

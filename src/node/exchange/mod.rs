@@ -317,6 +317,7 @@ impl Exchange {
                 if answer.as_ref().is_err_and(|why| *why == Refusal::Unreached) {
                     self.on_unreached(offer.to.addr);
                 }
+                let answer = answer.map_err(|why| self.unless_slow(place.0, why));
                 let result = answer.and_then(|response| self.proof(magic, (place.0, &offer), &response));
                 self.end_offer(place, offer, result)
             }
@@ -353,7 +354,8 @@ impl Exchange {
                         _ => {}
                     }
                 }
-                Overdue::Failed(waiting) => {
+                Overdue::Failed { magic, waiting } if self.is_slowly_taken(&waiting) => self.wait_on(magic, *waiting),
+                Overdue::Failed { waiting, .. } => {
                     if matches!(waiting.why, SentFor::Offer { .. }) {
                         self.uplink.on_stall(self.now, waiting.to.addr);
                     }

@@ -73,7 +73,10 @@ pub(super) enum Overdue {
         patient: bool,
         late: Option<Late>,
     },
-    Failed(Box<PendingRequest>),
+    Failed {
+        magic: u64,
+        waiting: Box<PendingRequest>,
+    },
 }
 
 pub(super) struct Pending {
@@ -188,7 +191,7 @@ impl Pending {
         let (due, magic) = self.requests.first_due(now)?;
         let waiting = self.requests.get_mut(&magic)?;
         let Some((deadline, late)) = waiting.schedule.go_on(now, due, &self.conditions) else {
-            return self.remove(magic).map(|failed| Overdue::Failed(Box::new(failed)));
+            return self.remove(magic).map(|failed| Overdue::Failed { magic, waiting: Box::new(failed) });
         };
         let (to, request, patient) = (waiting.to.addr, waiting.request.clone(), waiting.is_patient());
         if !patient {
@@ -196,6 +199,12 @@ impl Pending {
         }
         self.requests.put_off(&magic, deadline);
         Some(Overdue::Resend { magic, to, request, patient, late })
+    }
+
+    /// A request that has failed is waited for after all, for another while.
+    pub(super) fn wait_on(&mut self, now: Time, magic: u64, mut waiting: PendingRequest) {
+        waiting.schedule.limit = now + patience::RESEND * 4;
+        self.requests.set(magic, now + patience::RESEND, waiting);
     }
 
     /// Whether any request `matches`.

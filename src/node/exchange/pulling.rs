@@ -9,13 +9,16 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::pending::PendingRequest;
 use super::{Delivery, Exchange, SentFor};
 use crate::config::DELIVERED_MEMORY;
 use crate::id::Key;
 use crate::node::action::Action;
 use crate::node::notice::Notice;
+use crate::node::refusal::Refusal;
 use crate::node::trouble::Trouble;
 use crate::overlay::Late;
+use crate::patience;
 use crate::recent::Recent;
 use crate::time::Time;
 
@@ -111,12 +114,39 @@ impl Exchange {
         if lately(&since) || self.uplink.stalls(now, to) || self.pulling.hosts.get(&host).is_some_and(lately) {
             return false;
         }
-        let begun = |key: &Key, since: Time| {
-            self.pulling.asked.get(&(*key, host)).is_some_and(|(asked, times)| *asked >= since && *times > 0)
+        !self.pending.any(|waiting| waiting.to.addr == *to && self.has_begun(waiting))
+    }
+
+    /// Whether its host has asked for what this request offers.
+    fn has_begun(&self, waiting: &PendingRequest) -> bool {
+        let SentFor::Offer { place: (since, _), offer } = &waiting.why else { return false };
+        let asked = self.pulling.asked.get(&(offer.key, offer.to.addr.ip().to_canonical()));
+        asked.is_some_and(|(asked, times)| asked >= since && *times > 0)
+    }
+
+    /// An offer that has run to its limit is waited for after all.
+    pub(super) fn wait_on(&mut self, magic: u64, waiting: PendingRequest) {
+        self.pending.wait_on(self.now, magic, waiting);
+    }
+
+    /// Why an offer that was made at `since` was refused, which may be that this peer's way out is slow.
+    pub(super) fn unless_slow(&self, since: Time, why: Refusal) -> Refusal {
+        if why == Refusal::NotPulled && self.uplink.was_slow(self.now, since) { Refusal::Slow } else { why }
+    }
+
+    /// Whether an offer has not run to its limit because this peer's way out is slow: its receiver is being sent
+    /// something of all that it is offered, and others were no faster.
+    pub(super) fn is_slowly_taken(&self, waiting: &PendingRequest) -> bool {
+        let SentFor::Offer { place: (since, _), .. } = waiting.why else { return false };
+        let to = waiting.to.addr;
+        let is_sent = |other: &PendingRequest| {
+            let SentFor::Offer { offer, .. } = &other.why else { return false };
+            // Who was sent it all and says nothing is not slow.
+            let whole = self.deliveries.unsaved(offer.key, to.ip());
+            let ended = whole.is_some_and(|at| self.now.since(at) >= patience::OFFER);
+            other.to.addr == to && !ended && self.has_begun(other)
         };
-        !self.pending.any(|waiting| {
-            matches!(&waiting.why, SentFor::Offer { place, offer } if waiting.to.addr == *to && begun(&offer.key, place.0))
-        })
+        self.uplink.may_be_slow(self.now, since) && (is_sent(waiting) || self.pending.any(is_sent))
     }
 
     /// This peer is idle: until it begins, others are waited for in its stead.

@@ -6,6 +6,7 @@
 //! An offer that keeps us waiting far longer than usual is not being pulled at all, so it does not occupy a place any
 //! longer. Who lets one run to its limit *stalls*: it lives, it answers pings, and it takes nothing. So does, for a
 //! shorter time, who does not even begin to pull, or says that it cannot: most often no TCP gets from there to here.
+//! None of that holds where nobody took a block in a quarter of the time: then it is this peer's way out that is slow.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -14,7 +15,8 @@ use std::time::Duration;
 use super::Offer;
 use crate::lease::Lease;
 use crate::node::jobs::Urgency;
-use crate::node::pace::{Pace, weight};
+use crate::node::pace::{GOOD_TIME, Pace, weight};
+use crate::patience;
 use crate::recent::Recent;
 use crate::time::Time;
 
@@ -138,6 +140,18 @@ impl Uplink {
         } else if counted {
             self.pace.on_given_up(now, place.0);
         }
+    }
+
+    /// Whether an offer that was made at `since` may take so long because the way out is slow, as far as what others
+    /// took shows.
+    pub(super) fn may_be_slow(&self, now: Time, since: Time) -> bool {
+        let takes = now.since(since);
+        takes < patience::SLOW_OFFER && self.pace.usual().is_none_or(|usual| takes < usual * OVERDUE_FACTOR)
+    }
+
+    /// Whether an offer that was made at `since`, and has failed, took so long that the way out may be why.
+    pub(super) fn was_slow(&self, now: Time, since: Time) -> bool {
+        now.since(since) > GOOD_TIME && self.may_be_slow(now, since)
     }
 
     /// The peer at `addr` let an offer run to its limit.

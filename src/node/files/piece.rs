@@ -17,6 +17,14 @@ use crate::time::Time;
 /// The patience with a piece doubles this often at most.
 const MAX_DOUBLINGS: u32 = 8;
 
+/// When a fetch has taken too long.
+pub(super) enum Slow {
+    /// Then.
+    At(Time),
+    /// Bytes come: it has taken long then, and nobody sends any more if none come until `silent`.
+    Flows { at: Time, silent: Time },
+}
+
 /// A node of the tree, or a block, that is wanted now.
 pub(super) struct Piece {
     pub(super) what: PieceKind,
@@ -30,6 +38,8 @@ pub(super) struct Piece {
     pub(super) tried_own: bool,
     /// Times in this round that a fetch took too long and another holder got its chance.
     pub(super) hedges: u32,
+    /// When another holder last turned out to be no faster.
+    pub(super) in_vain: Time,
     /// Lookups for its holders so far.
     pub(super) rounds: u8,
     pub(super) trouble: Option<JobError>,
@@ -92,6 +102,7 @@ impl Piece {
             running: BTreeMap::new(),
             tried_own: false,
             hedges: 0,
+            in_vain: Time::ZERO,
             rounds: 0,
             trouble: None,
             silent: Vec::new(),
@@ -111,22 +122,60 @@ impl Piece {
     }
 
     /// When another holder gets its chance, or is looked for: when each fetch under way has taken longer than `limit`,
-    /// which doubles with each time. What has not begun keeps nobody waiting. Where nobody sends, it comes after
-    /// `silence`.
-    pub(super) fn slow_at(&self, jobs: &Jobs, now: Time, limit: Duration, silence: Duration) -> Option<Time> {
+    /// which doubles with each time. What has not begun keeps nobody waiting. Where nobody sends, or no more after
+    /// `pause`, it comes after `silence`; where somebody does, [`Slow::Flows`] tells, and it may be the way here that
+    /// is slow.
+    pub(super) fn slow_at(
+        &self,
+        (jobs, now): (&Jobs, Time),
+        limit: Duration,
+        (silence, pause): (Duration, Duration),
+    ) -> Option<Slow> {
         if self.wider && self.known.is_empty() || !self.running.keys().all(|job| jobs.has_begun(*job)) {
             return None;
         }
         let latest = self.running.values().map(|(_, since)| *since).max()?;
-        let slow = latest + limit * 2_u32.pow(self.hedges.min(MAX_DOUBLINGS));
-        let Some(until) = self.flows_until(jobs) else { return Some(slow) };
-        let silent = until.max(latest + silence);
-        Some(if until <= now { silent } else { slow.min(silent) })
+        let slow = latest.max(self.in_vain) + limit * 2_u32.pow(self.hedges.min(MAX_DOUBLINGS));
+        let Some(until) = self.flows_until(jobs) else { return Some(Slow::At(slow)) };
+        let silent = until.max(latest + silence) + pause;
+        Some(if until <= now { Slow::At(silent) } else { Slow::Flows { at: slow, silent } })
+    }
+
+    /// Bytes a second that come of it, once that shows.
+    pub(super) fn rate(&self, jobs: &Jobs) -> Option<u64> {
+        self.running.keys().filter_map(|job| jobs.flow(*job)?.rate()).max()
+    }
+
+    /// How long it takes still, if its bytes come on as they do.
+    pub(super) fn left(&self, jobs: &Jobs) -> Option<Duration> {
+        self.running.keys().filter_map(|job| jobs.flow(*job)?.left(self.size())).min()
+    }
+
+    /// The fetch that was begun last, once it shows that it ends no sooner than another: not in half the time.
+    pub(super) fn in_vain(&self, jobs: &Jobs, now: Time) -> Option<JobId> {
+        let (&last, _) = self.running.iter().max_by_key(|(job, (_, since))| (*since, **job))?;
+        let left = jobs.flow(last)?.left(self.size())?;
+        let others = self.running.keys().filter(|job| **job != last && jobs.flows_until(**job) > now);
+        let sooner = others.filter_map(|job| jobs.flow(*job)?.left(self.size())).min()?;
+        (left.saturating_mul(2) >= sooner).then_some(last)
+    }
+
+    /// Bytes of the block; none of a node of the tree.
+    pub(super) fn size(&self) -> u32 {
+        match self.what {
+            PieceKind::Node { .. } => 0,
+            PieceKind::Block { slot, .. } => slot.size,
+        }
     }
 
     /// Whether it is fetched, and nobody sends it.
     pub(super) fn is_silent(&self, jobs: &Jobs, now: Time) -> bool {
         self.flows_until(jobs).is_some_and(|until| until <= now)
+    }
+
+    /// Whether somebody sends it.
+    pub(super) fn flows(&self, jobs: &Jobs, now: Time) -> bool {
+        self.flows_until(jobs).is_some_and(|until| until > now)
     }
 
     /// Until when somebody is known to send it, if no more is heard of that; none if it is not fetched from others.

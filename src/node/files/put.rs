@@ -354,6 +354,9 @@ impl Put {
         if !matches!(result, Ok(_) | Err(Refusal::Unjudged(_))) {
             *self.failures.entry(to.addr).or_default() += 1;
         }
+        if result == Err(Refusal::Slow) {
+            self.offer_again(key, to);
+        }
         let could_not = result == Err(Refusal::NotPulled);
         let result = result.map(drop).map_err(|why| RefusedBy { by: to.to_string(), why });
         let flow = self.on_copy(desk, key, to.addr, result);

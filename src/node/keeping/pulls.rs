@@ -58,6 +58,7 @@ pub(in crate::node) struct Pulls {
 /// A block on its way here.
 struct Pull {
     from: SocketAddr,
+    /// When it was offered last.
     since: Time,
     /// What is here under its name cannot be vouched for: it is pulled, whatever the holdings say.
     unsound: bool,
@@ -143,10 +144,12 @@ impl Pulls {
 
     fn pull(&mut self, desk: &mut Desk, offer: IncomingOffer) {
         if let Some(wanted) = self.wanted.get_mut(&offer.key) {
-            // The same offer again is its sender's retry: the one answer will do.
+            // The same offer again is its sender's retry: the one answer will do, and it still waits for that.
             let waiting = &mut wanted.waiting;
             let again = waiting.iter().any(|known| known.from.is_same(&offer.from));
-            if !again && waiting.len() < MAX_WAITING {
+            if again {
+                wanted.since = desk.now();
+            } else if waiting.len() < MAX_WAITING {
                 waiting.push(offer);
             }
             return;
@@ -328,7 +331,7 @@ impl Pulls {
 impl Pull {
     /// Orders that the block be pulled, or what is here of it be looked at. Else says why not.
     fn begin(&mut self, desk: &mut Desk, key: Key) -> Result<(), Refusal> {
-        // The peer that offered it this long ago has given up by now.
+        // The peer that offered it last so long ago has given up by now.
         if desk.now().since(self.since) > patience::OFFER {
             return Err(Refusal::Busy);
         }

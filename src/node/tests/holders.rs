@@ -17,7 +17,7 @@ fn retrieving(blocks: u64) -> (Bench, Vec<(JobId, Job)>) {
 }
 
 /// The same from so many holders.
-fn retrieving_from(holders: u16, blocks: u64) -> (Bench, Vec<(JobId, Job)>) {
+pub(super) fn retrieving_from(holders: u16, blocks: u64) -> (Bench, Vec<(JobId, Job)>) {
     let mut bench = Bench::new(Config::default(), holders, 9).start(&[]);
     let command = Command::Retrieve { source: Source::Key(key(100)), dest: "back".into(), replace: false };
     let actions = bench.does(Event::Command { id: 1, command });
@@ -30,7 +30,7 @@ fn retrieving_from(holders: u16, blocks: u64) -> (Bench, Vec<(JobId, Job)>) {
     (bench, fetches)
 }
 
-fn holder(job: &Job) -> SocketAddr {
+pub(super) fn holder(job: &Job) -> SocketAddr {
     match job {
         Job::Fetch { from: Holder::Peer(addr), .. } => *addr,
         other => panic!("not a fetch: {other:?}"),
@@ -61,7 +61,7 @@ fn a_holder_that_failed_is_asked_last_for_the_other_blocks() {
 fn who_drips_is_joined_by_as_many_as_who_is_silent_and_who_sends_on_by_one() {
     for drips in [true, false] {
         let (mut bench, mut fetches) = retrieving_from(12, 1);
-        let end = bench.now + Duration::from_secs(4);
+        let (end, mut bytes) = (bench.now + Duration::from_secs(4), 0);
         while bench.now < end {
             let next = bench.now + FLOW_LASTS / 4;
             while let Some(actions) = bench.wait(next - bench.now) {
@@ -69,7 +69,8 @@ fn who_drips_is_joined_by_as_many_as_who_is_silent_and_who_sends_on_by_one() {
             }
             bench.now = next;
             for (job, _) in fetches.iter().filter(|_| !drips) {
-                bench.does(Event::Flows { job: *job });
+                bytes += 10_000;
+                bench.does(Event::Flows { job: *job, bytes });
             }
         }
         let asked: BTreeSet<SocketAddr> = fetches.iter().map(|(_, work)| holder(work)).collect();

@@ -11,6 +11,7 @@ mod health;
 mod holders;
 mod leases;
 mod memory;
+mod narrow;
 mod offers;
 mod places;
 mod reach;
@@ -29,7 +30,7 @@ use std::time::Duration;
 
 use super::job::{Job, JobError, JobErrorKind, JobId, Outcome};
 use super::{Action, Answer, Event, Node, Notice, Obstacle, Outbox};
-use crate::config::Config;
+use crate::config::{Config, FLOW};
 use crate::id::{Id, Key};
 use crate::overlay::OverlayKind;
 use crate::peer::Peer;
@@ -109,7 +110,7 @@ impl Bench {
             at += 1;
             let (follows, heard) = match action {
                 Action::Start { job, work: Job::Fetch { .. } | Job::Unpack { .. } | Job::ReadBack { .. } } => {
-                    (Event::Flows { job: *job }, &mut unheard)
+                    (Event::Flows { job: *job, bytes: FLOW as u32 }, &mut unheard)
                 }
                 Action::Send {
                     to,

@@ -175,6 +175,18 @@ fn who_has_not_delivered_yet_holds_up_nobody_else() {
 }
 
 #[test]
+fn an_offer_that_is_repeated_while_it_waits_for_its_turn_is_pulled_however_long_that_took() {
+    let mut bench = acquainted();
+    let started: usize = (0..3).map(|n| jobs(&bench.hears_request(peer(1), n, store(n))).len()).sum();
+    assert_eq!(started, 2);
+    for _ in 0..3 {
+        bench.now += crate::patience::OFFER / 2;
+        bench.hears_request(peer(1), 2, store(2));
+    }
+    assert!(matches!(jobs(&bench.ends(0, Outcome::Stored { size: 1000 }))[..], [(_, Job::Pull { .. })]));
+}
+
+#[test]
 fn a_block_that_one_peer_fails_to_deliver_is_pulled_from_the_next_that_offered_it() {
     let mut bench = acquainted();
     bench.does(Event::Validated { addr: peer(2).addr });

@@ -11,7 +11,7 @@ use crate::wire::ring::{RingRequest, Route, Routed};
 const LARGE: u64 = MAX_BLOCK_SIZE as u64;
 
 /// A client that stores `copies` of each block, and the job that reads its file.
-fn client(peers: u16, copies: usize) -> (Bench, JobId) {
+pub(super) fn client(peers: u16, copies: usize) -> (Bench, JobId) {
     let config = Config { replicas: copies, guest: true, ..Config::default() };
     let mut bench = Bench::new(config, peers, 9).start(&[]);
     let command = Command::Store { path: "file".into(), manifest: None, keep: false };
@@ -320,6 +320,39 @@ fn who_says_that_no_connection_comes_about_or_cannot_pull_what_others_can_is_pas
         let (to, magic) = out[2];
         assert!(is_placed(&bench.hears(to, Message::error(magic, reason.to_string())), 1));
         assert_eq!(read(&mut bench, next.expect("it reads on"), 2).0.len(), 2, "{reason}");
+    }
+}
+
+#[test]
+fn who_could_not_pull_a_block_in_time_over_a_slow_way_out_is_offered_it_again_and_is_not_one_that_takes_nothing() {
+    let (mut bench, job) = client(3, 3);
+    let (out, _) = read(&mut bench, job, 1);
+    out.iter().for_each(|_| asks(&mut bench, 1));
+    live_for(&mut bench, Duration::from_secs(12));
+    all_but_the_last_take_it(&mut bench, &out);
+    let (to, magic) = out[2];
+    let again = offers(&bench.hears(to, Message::error(magic, Refusal::NotPulled.to_string())));
+    assert_eq!(again.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [to]);
+    assert!(!bench.node.desk.stalls(&to));
+    assert!(is_placed(&bench.hears_answer(to, again[0].1, Response::Saved), 1));
+}
+
+#[test]
+fn what_is_being_taken_is_waited_for_as_long_as_others_were_no_faster_and_bytes_go_out() {
+    for (others_take, sent_whole, waits) in [(20, false, true), (1, false, false), (20, true, false)] {
+        let (mut bench, job) = client(3, 3);
+        let (out, _) = read(&mut bench, job, 1);
+        out.iter().for_each(|_| asks(&mut bench, 1));
+        live_for(&mut bench, Duration::from_secs(others_take));
+        all_but_the_last_take_it(&mut bench, &out);
+        if sent_whole {
+            bench.does(Event::Delivered { blocks: vec![(key(1), peer(1).addr.ip())] });
+        }
+        let seen = live_for(&mut bench, Duration::from_secs(40));
+        assert_eq!(is_placed(&seen, 1), !waits, "others after {others_take} s, sent whole: {sent_whole}");
+        assert_eq!(bench.node.desk.stalls(&out[2].0), !waits);
+        let seen = live_for(&mut bench, crate::patience::SLOW_OFFER);
+        assert_eq!(is_placed(&seen, 1), waits, "not for ever");
     }
 }
 

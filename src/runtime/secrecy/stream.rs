@@ -138,6 +138,14 @@ impl Stream {
         self.sealed.is_some()
     }
 
+    /// Bytes that came and were not taken yet, those of a piece that has not come to its end among them.
+    pub(in crate::runtime) fn held(&self) -> usize {
+        self.sealed.as_ref().map_or(0, |sealed| {
+            let sealed = sealed.borrow();
+            sealed.came.len() + sealed.opened.len()
+        })
+    }
+
     /// Waits once for bytes, and gives those that can be taken; none if a piece has not come to its end yet.
     pub(in crate::runtime) fn read_some(&self, room: &mut [u8]) -> io::Result<Option<usize>> {
         match &self.sealed {

@@ -155,7 +155,9 @@ impl Workbench {
         match from {
             Holder::Peer(addr) => shared.connections.whatever_the_way(shared.clock, addr, || {
                 let reply = shared.connections.request(shared.clock, addr, key, size, cancel, &self.events)?;
-                reply.read_verified(key, buffer, || drop(self.events.send(Event::Flows { job: cancel.job() })))
+                reply.read_verified(key, buffer, |bytes| {
+                    drop(self.events.send(Event::Flows { job: cancel.job(), bytes }))
+                })
             }),
             Holder::Own => self.bring_own(key, size, buffer),
         }

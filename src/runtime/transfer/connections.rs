@@ -45,11 +45,10 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// A peer that sends nothing for this long has gone silent.
 pub(super) const SILENCE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Bytes a second that a block must come at, but for one [`BREAK`]; who drips slower is given up.
-pub(super) const LEAST_RATE: u32 = 64 * 1024;
-
-/// Behind that rate a block may be by this much: a lossy way takes breaks.
-const BREAK: Duration = Duration::from_secs(8);
+/// Of a block a stretch of so many bytes is to come, time after time, each within this time; who drips slower is given
+/// up. A lossy way takes breaks, and on a slow one the blocks that come side by side do not get equal parts.
+const STRETCH: usize = 8 * FLOW;
+const STRETCH_LIMIT: Duration = Duration::from_secs(8 * FLOW_LASTS.as_secs());
 
 /// Characters that are shown of what another peer says.
 const MAX_REASON: usize = 120;
@@ -146,8 +145,8 @@ impl Connections {
         cancel: &Cancel,
         events: &Post,
     ) -> Result<IncomingBlock<'_>, JobError> {
-        let begin = clock.now();
-        let mut kept = self.take(from, begin);
+        let since = clock.now();
+        let mut kept = self.take(from, since);
         loop {
             let reused = kept.is_some();
             let stream = match kept.take() {
@@ -164,7 +163,8 @@ impl Connections {
                     let size = read_size(&line, from, expected)?;
                     let left = size as usize;
                     let (connections, waits) = (self, ConnectionWait(cancel.clone()));
-                    return Ok(IncomingBlock { connections, clock, from, stream, lines, size, left, begin, waits });
+                    let stretch = Stretch { since, from: 0 };
+                    return Ok(IncomingBlock { connections, clock, from, stream, lines, size, left, stretch, waits });
                 }
                 Err(error) if reused && !is_timeout(&error) => cancel.check()?,
                 Err(error) => {
@@ -228,7 +228,7 @@ pub(super) struct IncomingBlock<'a> {
     lines: BoundedLines,
     size: u32,
     left: usize,
-    begin: Time,
+    stretch: Stretch,
     waits: ConnectionWait,
 }
 
@@ -249,25 +249,34 @@ impl IncomingBlock<'_> {
 
     /// The next bytes, read into the beginning of `piece`; none after the last.
     pub(super) fn read_into<'p>(&mut self, piece: &'p mut [u8]) -> Result<Option<&'p [u8]>, JobError> {
-        let count = self.read(piece)?;
-        Ok((count > 0).then_some(&piece[..count]))
+        loop {
+            if let Some(count) = self.read(piece)? {
+                return Ok((count > 0).then_some(&piece[..count]));
+            }
+        }
     }
 
     /// Reads the whole block into `buffer`, hashes it on the way, and keeps the connection if it is what was asked for.
     /// As long as a large one comes, `flows` is told.
-    pub(super) fn read_verified(mut self, key: &Key, buffer: &mut Buffer, flows: impl Fn()) -> Result<usize, JobError> {
+    pub(super) fn read_verified(
+        mut self,
+        key: &Key,
+        buffer: &mut Buffer,
+        flows: impl Fn(u32),
+    ) -> Result<usize, JobError> {
         let size = self.size as usize;
         let mut hash = Sha256::new();
-        let (mut told, mut since) = (None, 0);
+        let (mut told, mut told_of) = (None, 0);
         buffer.fill(size, |mut piece, _| {
             while !piece.is_empty() {
-                let count = self.read(piece)?;
-                hash.update(&piece[..count]);
-                piece = &mut piece[count..];
-                since += count;
-                if self.size >= FLOWS_FROM && since >= FLOW && self.is_time(&mut told) {
-                    since = 0;
-                    flows();
+                if let Some(count) = self.read(piece)? {
+                    hash.update(&piece[..count]);
+                    piece = &mut piece[count..];
+                }
+                let came = self.came();
+                if self.size >= FLOWS_FROM && came >= told_of + FLOW && self.is_time(&mut told) {
+                    told_of = came;
+                    flows(came as u32);
                 }
             }
             Ok::<_, JobError>(())
@@ -296,34 +305,54 @@ impl IncomingBlock<'_> {
         }
     }
 
-    fn read(&mut self, piece: &mut [u8]) -> Result<usize, JobError> {
+    /// Waits once for bytes, and reads those that can be read; none if what is sealed has not come to its end yet.
+    fn read(&mut self, piece: &mut [u8]) -> Result<Option<usize>, JobError> {
         if self.left == 0 {
-            return Ok(0);
+            return Ok(Some(0));
         }
         let wanted = piece.len().min(self.left);
-        let count = self.lines.read(&self.stream, &mut piece[..wanted]).map_err(|error| self.broke(&error))?;
-        if count == 0 {
+        let read = self.lines.read_some(&self.stream, &mut piece[..wanted]).map_err(|error| self.broke(&error))?;
+        if read == Some(0) {
             return Err(self.broke(&io::ErrorKind::UnexpectedEof.into()));
         }
+        let count = read.unwrap_or(0);
         self.left -= count;
         self.connections.received.fetch_add(count as u64, Ordering::Relaxed);
-        if self.left > 0 && self.clock.now() > self.begin + allowance(self.size as usize - self.left) {
+        let came = self.came();
+        if !self.stretch.goes_on(self.clock.now(), came) && self.left > 0 {
             return Err(failed(JobErrorKind::TimedOut, format!("peer {} sends too slowly", self.from)));
         }
-        Ok(count)
+        Ok(read)
+    }
+
+    /// Bytes of the block that have come, whether or not they can be read yet.
+    fn came(&self) -> usize {
+        self.size as usize - self.left + self.stream.held()
     }
 
     fn broke(&self, error: &io::Error) -> JobError {
-        if is_timeout(error) && self.left == self.size as usize && self.waits.0.check().is_ok() {
+        if is_timeout(error) && self.came() == 0 && self.waits.0.check().is_ok() {
             self.connections.suspect(self.clock.now(), self.from);
         }
         self.waits.0.check().err().unwrap_or_else(|| lost(self.from, error))
     }
 }
 
-/// How long a peer may have taken to send this many bytes of a block.
-fn allowance(bytes: usize) -> Duration {
-    BREAK + Duration::from_millis(bytes as u64 * 1000 / u64::from(LEAST_RATE))
+/// When a [`STRETCH`] of a block was complete last, and how much had come by then.
+struct Stretch {
+    since: Time,
+    from: usize,
+}
+
+impl Stretch {
+    /// Now so many bytes have come. Whether that is in time.
+    fn goes_on(&mut self, now: Time, came: usize) -> bool {
+        let in_time = now.since(self.since) <= STRETCH_LIMIT;
+        if came >= self.from + STRETCH {
+            (self.since, self.from) = (now, came);
+        }
+        in_time
+    }
 }
 
 /// What the first line of a reply says.

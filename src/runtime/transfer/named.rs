@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::cancel::Cancel;
-use super::connections::{LEAST_RATE, SILENCE_LIMIT, lost, refused, reply_in_time};
+use super::connections::{SILENCE_LIMIT, lost, refused, reply_in_time};
 use super::{Workbench, cannot_write, failed, io_failed};
 use crate::id::Id;
 use crate::name::FileName;
@@ -27,6 +27,9 @@ use crate::runtime::named::{FileRequest, PART, WorkingFolder, ask, time_of, vers
 use crate::runtime::secrecy::Stream;
 use crate::store::hash_all;
 use crate::wire::MAX_REQUEST_LINE;
+
+/// Bytes a second that a file comes at on the whole; who drips slower is given up.
+const LEAST_RATE: u64 = 64 * 1024;
 
 /// A file that is on its way here.
 struct IncomingFile<'a> {
@@ -243,7 +246,7 @@ impl IncomingFile<'_> {
         // Says that somebody lives who receives it. A file system without locks has nobody tidy up.
         let _ = temporary.as_file().lock();
         let clock = self.bench.shared.clock;
-        let limit = clock.now() + SILENCE_LIMIT + Duration::from_secs(self.version.size / u64::from(LEAST_RATE));
+        let limit = clock.now() + SILENCE_LIMIT + Duration::from_secs(self.version.size / LEAST_RATE);
         let mut hash = Sha256::new();
         let mut left = self.version.size;
         while left > 0 {

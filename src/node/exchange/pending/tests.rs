@@ -33,7 +33,7 @@ fn a_peer_that_did_not_run_reads_what_came_meanwhile_before_it_gives_anybody_up(
     assert_eq!(settled.expect("it still waits").rtt, None, "how long it took nobody knows");
     asked(&mut pending, woken, patience::ONCE);
     let failed = woken + patience::silence(patience::ONCE);
-    assert!(matches!(pending.next_overdue(failed), Some(Overdue::Failed(_))), "on time it fails as ever");
+    assert!(matches!(pending.next_overdue(failed), Some(Overdue::Failed { .. })), "on time it fails as ever");
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn ask_the_silent(pending: &mut Pending, start: Time, tries: u8) -> (Vec<Duratio
                 assert_eq!(late == Some(Late::Overdue), sent.len() == 1);
                 sent.push(due - start);
             }
-            Overdue::Failed(waiting) => {
+            Overdue::Failed { waiting, .. } => {
                 assert!(matches!(waiting.why, SentFor::Pulse) && pending.len() == 0);
                 return (sent, due - start, doubted_after);
             }
@@ -210,7 +210,7 @@ fn where_half_of_all_datagrams_get_lost_or_come_twice_the_way_grows_no_longer() 
         let magic = asked(&mut pending, now, 9);
         while rng.random_bool(0.5) {
             now = pending.next_deadline().expect("it is waited for");
-            if let Some(Overdue::Failed(_)) = pending.next_overdue(now) {
+            if let Some(Overdue::Failed { .. }) = pending.next_overdue(now) {
                 break;
             }
         }
@@ -240,7 +240,7 @@ fn an_offer_is_repeated_until_its_limit() {
     while let Some(due) = pending.next_deadline() {
         match pending.next_overdue(due) {
             Some(Overdue::Resend { .. }) => sent.push(due - Time::ZERO),
-            Some(Overdue::Failed(_)) => assert!(due >= after(patience::OFFER)),
+            Some(Overdue::Failed { .. }) => assert!(due >= after(patience::OFFER)),
             None => unreachable!("due at its own deadline"),
         }
     }

@@ -4,6 +4,8 @@
 //! from whichever holder is known first, several peers at once. A holder that is dead, slow, or lying costs one piece's
 //! retry from another, and is asked last for the others. A fetch that takes far longer than the usual is joined by a
 //! second one from another holder; the first to come wins. Where there is no place for a second, it takes the first's.
+//! Where the first is sent, and nothing tells that others would be faster, it may be the way here that is slow: then a
+//! second is tried for a moment, for one piece at a time, and left where it is no faster.
 //! Blocks go straight to their place in a temporary file that becomes the destination only when all are there; what an
 //! interrupted run left in it is checked and kept.
 //!
@@ -20,6 +22,7 @@ use std::path::PathBuf;
 
 use ending::RetrieveTotal;
 use place::{Mode, RetrieveTarget};
+use speed::Trials;
 use wanted::Retrieval;
 
 use super::piece::{Doubts, Piece, PieceKind, did_our_disk_fail};
@@ -93,6 +96,7 @@ struct Get {
     pace: Pace,
     /// The usual time in which a block comes, small ones included, which tell the pace nothing.
     usual: Smoothed,
+    trials: Trials,
     doubts: Doubts,
     total: RetrieveTotal,
     holders: BTreeSet<SocketAddr>,
@@ -124,6 +128,7 @@ impl Get {
             next_piece: 0,
             pace: Pace::new(desk.config().window),
             usual: Smoothed::default(),
+            trials: Trials::default(),
             doubts: Doubts::default(),
             total: RetrieveTotal::default(),
             holders: BTreeSet::new(),

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::{Get, RetrieveStage};
 use crate::config::{HEDGE_FACTOR, HEDGE_MIN, MAX_BLOCK_SIZE};
 use crate::node::desk::Desk;
-use crate::node::files::piece::{Piece, PieceKind};
+use crate::node::files::piece::{Piece, PieceKind, Slow};
 use crate::node::job::{Holder, JobId};
-use crate::node::pace::weight;
+use crate::node::pace::{is_telling, weight};
 use crate::node::part::Ticket;
 use crate::overlay::Goal;
 use crate::time::Time;
@@ -20,6 +20,31 @@ const SIDE_BY_SIDE: usize = 8;
 
 /// A holder that has not begun to send is silent after so many round trips: a connection and a request take two.
 const SILENT_TRIPS: u32 = 6;
+
+/// As long as nothing is known, a fetch that takes so long is a reason to try another holder.
+const TRIAL: Duration = Duration::from_millis(2 * HEDGE_MIN.as_millis() as u64);
+
+/// The pause before the next such trial grows by this factor with each, up to so many times: what it costs of a slow
+/// way is a few hundredths.
+const TRIAL_FACTOR: u32 = 4;
+const MOST_TRIALS: u32 = 4;
+
+/// Where the others come at fewer bytes a second than this, all of them, the way here is slow: a queue on it is a part
+/// of a second long, and who shares it may get nothing for so much longer than elsewhere.
+const SLOW_WAY: u64 = 256 * 1024;
+const PAUSE: Duration = Duration::from_secs(3);
+
+/// While bytes come and take long, it is looked so often at how fast.
+const LOOKS_EVERY: Duration = Duration::from_millis(250);
+
+/// Second holders that were tried before anything told what is usual, and when the next may be.
+#[derive(Default)]
+pub(super) struct Trials {
+    count: u32,
+    next: Time,
+    /// When it was last looked at how fast everything comes.
+    looked: Time,
+}
 
 impl Get {
     /// Bytes under way, as the pace counts them.
@@ -47,15 +72,54 @@ impl Get {
         }
     }
 
-    /// Gives another holder its chance for every piece that takes far longer than the usual.
+    /// Gives another holder its chance for every piece that takes far longer than the usual, and takes it from those
+    /// that are no faster.
     pub(super) fn on_tick(&mut self, desk: &mut Desk) {
-        let Some(limit) = self.hedge_after() else { return };
-        let slow_at = |piece: &Piece| piece.slow_at(desk.jobs(), desk.now(), limit, silence(desk, piece));
-        let is_slow = |piece: &Piece| slow_at(piece).is_some_and(|at| at <= desk.now());
+        self.trials.looked = desk.now();
+        self.end_trials(desk);
+        let now = desk.now();
+        let is_slow = |piece: &Piece| self.slow_at(desk, piece).is_some_and(|at| at <= now);
         let slow: Vec<u64> = self.pieces.iter().filter(|(_, piece)| is_slow(piece)).map(|(&id, _)| id).collect();
         for id in slow {
             self.hedge(desk, id);
         }
+        if let Some(id) = self.on_trial(desk) {
+            self.hedge(desk, id);
+            let goes = self.pieces.get(&id).is_some_and(|piece| piece.running.len() > 1);
+            self.trials.count += u32::from(goes && self.trials.count < MOST_TRIALS);
+            self.trials.next = now + TRIAL * TRIAL_FACTOR.pow(self.trials.count);
+        }
+    }
+
+    /// Ends the second fetches of pieces that come no faster for them: then it is the way here that is slow, or all
+    /// are.
+    fn end_trials(&mut self, desk: &mut Desk) {
+        for piece in self.pieces.values_mut() {
+            while let Some(last) = piece.in_vain(desk.jobs(), desk.now()) {
+                piece.running.remove(&last);
+                piece.in_vain = desk.now();
+                piece.running.values().for_each(|(holder, _)| self.doubts.take_back(holder));
+                desk.cancel_job(last);
+            }
+        }
+    }
+
+    /// As long as nothing tells what is usual: the piece of which it is tried whether another holder is faster. One at
+    /// a time, ever more seldom, for as much as that one sends comes in vain where the way here is slow; and none that
+    /// will soon be here.
+    fn on_trial(&self, desk: &Desk) -> Option<u64> {
+        let now = desk.now();
+        if self.trials.next > now || self.pieces.values().any(|piece| piece.running.len() > 1) {
+            return None;
+        }
+        let lasts = |piece: &Piece| {
+            let left = piece.left(desk.jobs())?;
+            let began = piece.running.values().map(|(_, since)| *since).min()?;
+            let is_due = matches!(self.slow(desk, piece)?, Slow::Flows { at, .. } if at <= now);
+            (is_due && self.usual_of(piece).is_none() && left > now.since(began).saturating_mul(2)).then_some(left)
+        };
+        let lasting = self.pieces.iter().filter_map(|(&id, piece)| Some((lasts(piece)?, id)));
+        lasting.max().map(|(_, id)| id)
     }
 
     /// Joins a fetch by one from another holder, or has it make room for that.
@@ -97,18 +161,55 @@ impl Get {
         }
     }
 
-    /// When the next fetch will have taken too long.
+    /// When the next fetch will have taken too long, or is to be compared with another.
     pub(super) fn next_wake(&self, desk: &Desk) -> Option<Time> {
-        let limit = self.hedge_after()?;
-        self.pieces
-            .values()
-            .filter_map(|piece| piece.slow_at(desk.jobs(), desk.now(), limit, silence(desk, piece)))
-            .min()
+        let slow = self.pieces.values().filter_map(|piece| self.slow_at(desk, piece));
+        let flows = |piece: &Piece| piece.running.len() > 1 && piece.flows(desk.jobs(), desk.now());
+        let looks = self.pieces.values().any(flows).then_some(self.trials.looked + LOOKS_EVERY);
+        slow.chain(looks).min()
     }
 
-    fn hedge_after(&self) -> Option<Duration> {
-        matches!(self.stage, RetrieveStage::Walking { .. } | RetrieveStage::Root)
-            .then(|| self.usual.get().map_or(HEDGE_MIN * 2, |usual| (usual * HEDGE_FACTOR).max(HEDGE_MIN)))
+    /// When another holder gets its chance for a piece, or it is considered again. Where bytes come, that is if others
+    /// come far faster, now or before: if nothing does, it is the way here that is slow.
+    fn slow_at(&self, desk: &Desk, piece: &Piece) -> Option<Time> {
+        let soon = self.trials.looked + LOOKS_EVERY;
+        Some(match self.slow(desk, piece)? {
+            Slow::At(at) => at,
+            Slow::Flows { at, silent } if at > desk.now() => at.min(silent),
+            Slow::Flows { at, .. } if self.usual_of(piece).is_some() || self.is_left_behind(desk, piece) => at,
+            Slow::Flows { silent, .. } => silent.min(soon),
+        })
+    }
+
+    fn slow(&self, desk: &Desk, piece: &Piece) -> Option<Slow> {
+        if !matches!(self.stage, RetrieveStage::Walking { .. } | RetrieveStage::Root) {
+            return None;
+        }
+        let usual = if piece.flows(desk.jobs(), desk.now()) { self.usual_of(piece) } else { self.usual.get() };
+        let limit = usual.map_or(TRIAL, |usual| (usual * HEDGE_FACTOR).max(HEDGE_MIN));
+        let (others, _) = self.rates(desk, piece);
+        let pause = if (1..SLOW_WAY).contains(&others) { PAUSE } else { Duration::ZERO };
+        piece.slow_at((desk.jobs(), desk.now()), limit, (silence(desk, piece), pause))
+    }
+
+    /// How long such a piece usually takes: that small ones come soon says nothing about a large one.
+    fn usual_of(&self, piece: &Piece) -> Option<Duration> {
+        if is_telling(piece.size()) { self.pace.usual() } else { self.usual.get() }
+    }
+
+    /// Whether another piece comes far faster at the same time. Over a slow way that is often chance.
+    fn is_left_behind(&self, desk: &Desk, piece: &Piece) -> bool {
+        let (others, fastest) = self.rates(desk, piece);
+        let rate = piece.rate(desk.jobs());
+        others >= SLOW_WAY && rate.is_some_and(|rate| rate * u64::from(HEDGE_FACTOR) < fastest)
+    }
+
+    /// Bytes a second that come of all other pieces now, and of the one that comes fastest.
+    fn rates(&self, desk: &Desk, piece: &Piece) -> (u64, u64) {
+        let (jobs, now) = (desk.jobs(), desk.now());
+        let others = self.pieces.values().filter(|other| !std::ptr::eq(*other, piece) && other.flows(jobs, now));
+        let rates = others.filter_map(|other| other.rate(jobs));
+        rates.fold((0, 0), |(all, fastest), rate| (all + rate, fastest.max(rate)))
     }
 }
 

@@ -9,9 +9,13 @@ use crate::id::Key;
 use crate::node::desk::Desk;
 use crate::node::notice::Progress;
 use crate::overlay::Goal;
+use crate::peer::Peer;
 
 /// So many of those nearest to a block are offered it at most where peers refuse.
 const MOST_ASKED: usize = 64;
+
+/// Who failed to take more offers than this is offered no block again.
+const MOST_FAILURES: u32 = 2;
 
 /// Why a peer is passed over that no connection reaches.
 const NOT_REACHED: &str = "it cannot be connected to";
@@ -50,6 +54,17 @@ impl Put {
         }
         desk.note_stall(addr);
         self.on_stalls(desk, addr)
+    }
+
+    /// This peer's way out was too slow for one that was offered the block: it is offered it again if nobody else takes
+    /// it. Fewer move at a time by then.
+    pub(super) fn offer_again(&mut self, key: Key, to: Peer) {
+        if self.failures.get(&to.addr).is_none_or(|&failures| failures <= MOST_FAILURES)
+            && let Some(placing) = self.placing.get_mut(&key)
+        {
+            placing.tried.remove(&to.addr);
+            placing.go_further(vec![to]);
+        }
     }
 
     /// The peer at `addr` occupies no place any longer, though it may still take the block.

@@ -50,7 +50,7 @@ fn whatever_a_peer_replies_nothing_passes_for_a_block_but_its_bytes() {
                     let _ = asked.write_all(&reply);
                 });
                 let reply = connections.request(clock, from, &key, expected, &cancel, &post);
-                reply.and_then(|reply| reply.read_verified(&key, &mut Buffer::default(), || {}))
+                reply.and_then(|reply| reply.read_verified(&key, &mut Buffer::default(), |_| {}))
             });
             let whole = [format!("{size}\n").as_bytes(), &block].concat();
             let is_expected = expected.is_none_or(|expected| expected as usize == size);
@@ -80,7 +80,7 @@ fn a_connection_that_is_kept_for_others_is_waited_on_no_longer() {
             let _ = released.recv();
         });
         held.recv().expect("it comes");
-        scope.spawn(move || reply.read_verified(&key, &mut Buffer::default(), || {}).expect("the block"));
+        scope.spawn(move || reply.read_verified(&key, &mut Buffer::default(), |_| {}).expect("the block"));
         // It can put the connection away only when the lock is free.
         let elapsed = stopwatch();
         while !cancel.waits_on_nothing() && elapsed() < Duration::from_secs(5) {
@@ -134,7 +134,7 @@ fn ask_one_that(fault: Fault, at: usize) -> (Result<usize, JobError>, Duration) 
             }
         });
         let reply = connections.request(Clock::start(), from, &key, Some(block.len() as u32), &cancel, &post);
-        let answer = reply.and_then(|reply| reply.read_verified(&key, &mut Buffer::default(), || {}));
+        let answer = reply.and_then(|reply| reply.read_verified(&key, &mut Buffer::default(), |_| {}));
         drop(over);
         answer
     });
@@ -156,8 +156,21 @@ fn a_sender_that_stops_drips_or_is_cut_off_anywhere_in_a_block_is_given_up_in_ti
     for ((fault, at), (answer, took)) in slow.into_iter().zip(answers) {
         let error = answer.expect_err("it does not come");
         assert_eq!(error.kind, JobErrorKind::TimedOut, "{fault:?} at {at}: {error}");
-        let limit = BREAK + Duration::from_millis(600_000_000 / u64::from(LEAST_RATE)) + SILENCE_LIMIT;
+        let limit = STRETCH_LIMIT + SILENCE_LIMIT;
         assert!(took < limit, "{fault:?} at {at}: {took:?} of {limit:?}");
+    }
+}
+
+#[test]
+fn what_comes_as_slowly_as_a_slow_way_lets_it_is_not_given_up_and_what_drips_is() {
+    let after = |time: Duration| Time::ZERO + time;
+    // A twelfth of 512 kbit/s; and a byte a second.
+    for (rate, given_up) in [(5 * 1024, false), (3 * 1024, true), (1, true)] {
+        let mut stretch = Stretch { since: Time::ZERO, from: 0 };
+        let late =
+            (1..=128).find(|&second| !stretch.goes_on(after(Duration::from_secs(second)), rate * second as usize));
+        assert_eq!(late.is_some(), given_up, "{rate} bytes a second");
+        assert!(late.is_none_or(|late| late <= STRETCH_LIMIT.as_secs() + 2), "{rate} bytes a second: after {late:?} s");
     }
 }
 
@@ -189,7 +202,7 @@ fn where_data_does_not_come_over_a_connection_that_opens_it_is_asked_for_in_shor
         });
         connections.whatever_the_way(clock, from, || {
             let reply = connections.request(clock, from, &key, Some(5000), &cancel, &post)?;
-            reply.read_verified(&key, &mut Buffer::default(), || {})
+            reply.read_verified(&key, &mut Buffer::default(), |_| {})
         })
     });
     assert_eq!(answer.ok(), Some(5000));
