@@ -320,6 +320,7 @@ impl Node {
                 self.desk.suspect(addr);
                 self.tell(News::Overdue(addr));
             }
+            Delivery::Hesitates(addr) => self.tell(News::Hesitates(addr)),
             Delivery::Stalls(addr) => self.tell(News::Stalls(addr)),
             Delivery::NoPulse(addr) => {
                 self.desk.suspect(addr);

@@ -226,6 +226,8 @@ pub(crate) enum News<'a> {
     Down(&'a Peer),
     /// A peer that was offered something is silent for so long that it is to be doubted.
     Overdue(SocketAddr),
+    /// A peer that was offered something has not begun to take it, and nobody takes anything meanwhile.
+    Hesitates(SocketAddr),
     /// A peer that was offered something lives, and does not begin to take it.
     Stalls(SocketAddr),
     /// It is known by now whether the peer at this address can be connected to, or cannot be known.

@@ -61,6 +61,8 @@ pub(crate) enum Delivery {
     Offered { offer: Offer, result: Result<Proof, Refusal> },
     /// A peer that was offered something is alive.
     Pulse,
+    /// Such a peer has not begun to take it, and nobody takes anything meanwhile.
+    Hesitates(SocketAddr),
     /// Such a peer lives, and does not begin to take it.
     Stalls(SocketAddr),
     /// Such a peer is silent for so long that it is to be doubted.
@@ -346,10 +348,15 @@ impl Exchange {
                             let sent = sent.saturating_sub(1);
                             return Some(Delivery::Late { tag, sent, late });
                         }
-                        (Some(Late::Doubtful), Some((SentFor::Pulse, _))) => return Some(Delivery::FaintPulse(to)),
+                        (Some(Late::Doubtful), Some((SentFor::Pulse, _))) if !self.is_sent_slowly(&to) => {
+                            return Some(Delivery::FaintPulse(to));
+                        }
                         (None, Some((SentFor::Offer { place, .. }, _))) if self.is_idle(place.0, &to) => {
                             self.on_idle(to);
                             return Some(Delivery::Stalls(to));
+                        }
+                        (None, Some((SentFor::Offer { place, .. }, _))) if self.hesitates(place.0, &to) => {
+                            return Some(Delivery::Hesitates(to));
                         }
                         _ => {}
                     }
@@ -379,6 +386,7 @@ impl Exchange {
             SentFor::Overlay(tag, _) => Delivery::NoAnswer { tag, sent, to, refused: None },
             SentFor::Part(ticket) => Delivery::Part(ticket, Reply::Silence { to, reason }),
             SentFor::Offer { place, offer } => self.end_offer(place, offer, Err(reason.into())),
+            SentFor::Pulse if self.is_sent_slowly(&to.addr) => Delivery::Pulse,
             SentFor::Pulse => Delivery::NoPulse(to.addr),
         }
     }

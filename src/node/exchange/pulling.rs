@@ -25,6 +25,13 @@ use crate::time::Time;
 /// A peer has this long to begin. A lost segment that opens a connection is sent again after a second.
 const BEGINNING: Duration = Duration::from_millis(1500);
 
+/// Over a long way a peer has so many round trips to begin: the offer, a connection and what asks for the block take
+/// two of them.
+const BEGINNING_TRIPS: u32 = 4;
+
+/// A peer that has not begun after this long is hesitating.
+const HESITATION: Duration = Duration::from_millis(300);
+
 /// An offer that has not left for so long is given up: as long as two connections take to fail.
 const NO_CONNECTION: Duration = Duration::from_millis(3500);
 
@@ -110,11 +117,24 @@ impl Exchange {
     /// Whether a peer that something was offered to `since` then has not begun with any of all that it is offered.
     pub(super) fn is_idle(&self, since: Time, to: &SocketAddr) -> bool {
         let (now, host) = (self.now, to.ip().to_canonical());
-        let lately = |at: &Time| now.since(*at) < BEGINNING;
+        let beginning = self.time_to_begin(to, BEGINNING);
+        let lately = |at: &Time| now.since(*at) < beginning;
         if lately(&since) || self.uplink.stalls(now, to) || self.pulling.hosts.get(&host).is_some_and(lately) {
             return false;
         }
         !self.pending.any(|waiting| waiting.to.addr == *to && self.has_begun(waiting))
+    }
+
+    /// Whether a peer that something was offered to `since` then keeps everybody waiting: nothing of all that is offered
+    /// is being pulled by anybody.
+    pub(super) fn hesitates(&self, since: Time, to: &SocketAddr) -> bool {
+        self.now.since(since) >= self.time_to_begin(to, HESITATION)
+            && !self.uplink.stalls(self.now, to)
+            && !self.pending.any(|waiting| self.has_begun(waiting))
+    }
+
+    fn time_to_begin(&self, to: &SocketAddr, least: Duration) -> Duration {
+        self.pending.round_trip(to).map_or(least, |trip| least.max(trip * BEGINNING_TRIPS))
     }
 
     /// Whether its host has asked for what this request offers.
@@ -122,6 +142,11 @@ impl Exchange {
         let SentFor::Offer { place: (since, _), offer } = &waiting.why else { return false };
         let asked = self.pulling.asked.get(&(offer.key, offer.to.addr.ip().to_canonical()));
         asked.is_some_and(|(asked, times)| asked >= since && *times > 0)
+    }
+
+    /// Whether this peer is being sent something over a slow way, in which a ping is easily lost.
+    pub(super) fn is_sent_slowly(&self, to: &SocketAddr) -> bool {
+        self.pending.any(|waiting| waiting.to.addr == *to && self.is_slowly_taken(waiting))
     }
 
     /// An offer that has run to its limit is waited for after all.

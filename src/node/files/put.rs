@@ -22,8 +22,7 @@ use crate::node::desk::Desk;
 use crate::node::job::{Holder, Job, Outcome, PutId};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{FailureKind, Progress};
-use crate::node::part::{About, News, Owner, Part, Reply, Taken, Ticket};
-use crate::node::refusal::Refusal;
+use crate::node::part::{About, News, Owner, Part, Reply, Ticket};
 use crate::overlay::Goal;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -41,6 +40,7 @@ impl Part for Puts {
 
     fn on_news(&mut self, desk: &mut Desk, news: News<'_>) {
         match news {
+            News::Hesitates(addr) => self.0.retain(|_, put| put.on_hesitates(desk, addr) == Flow::Goes),
             News::Overdue(addr) => self.0.retain(|_, put| put.on_overdue(desk, addr) == Flow::Goes),
             News::Stalls(addr) | News::Dialled(addr) => {
                 self.0.retain(|_, put| put.on_stalls(desk, addr) == Flow::Goes);
@@ -346,24 +346,7 @@ impl Put {
         self.on_copy(desk, key, here, result)
     }
 
-    /// A peer took the block, or did not.
-    fn on_offered(&mut self, desk: &mut Desk, key: Key, to: Peer, result: Result<Taken, Refusal>) -> Flow {
-        if result.is_err() {
-            self.go_further(desk, key);
-        }
-        if !matches!(result, Ok(_) | Err(Refusal::Unjudged(_))) {
-            *self.failures.entry(to.addr).or_default() += 1;
-        }
-        if result == Err(Refusal::Slow) {
-            self.offer_again(key, to);
-        }
-        let could_not = result == Err(Refusal::NotPulled);
-        let result = result.map(drop).map_err(|why| RefusedBy { by: to.to_string(), why });
-        let flow = self.on_copy(desk, key, to.addr, result);
-        if could_not && flow == Flow::Goes { self.on_not_pulled(desk, key, to.addr) } else { flow }
-    }
-
-    fn on_copy(&mut self, desk: &mut Desk, key: Key, at: SocketAddr, result: Result<(), RefusedBy>) -> Flow {
+    pub(super) fn on_copy(&mut self, desk: &mut Desk, key: Key, at: SocketAddr, result: Result<(), RefusedBy>) -> Flow {
         self.count_copy(desk, key, at, result);
         self.offer_on(desk, key)
     }

@@ -3,11 +3,13 @@
 
 use std::net::SocketAddr;
 
-use super::super::placing::Placing;
+use super::super::placing::{Placing, RefusedBy};
 use super::{Flow, Put};
 use crate::id::Key;
 use crate::node::desk::Desk;
 use crate::node::notice::Progress;
+use crate::node::part::Taken;
+use crate::node::refusal::Refusal;
 use crate::overlay::Goal;
 use crate::peer::Peer;
 
@@ -33,6 +35,24 @@ impl Put {
         Flow::Goes
     }
 
+    /// A peer has yet to begin with what it is offered, and others have taken theirs: the next nearest are offered it
+    /// too, if any are left. Where none are, it is waited for.
+    pub(super) fn on_hesitates(&mut self, desk: &mut Desk, addr: SocketAddr) -> Flow {
+        let late = |block: &Placing| block.out.contains(&addr) && block.saved > 0;
+        let late: Vec<Key> = self.placing.iter().filter(|(_, block)| late(block)).map(|(&key, _)| key).collect();
+        for key in late {
+            self.go_further(desk, key);
+            let others = self
+                .placing
+                .get(&key)
+                .is_some_and(|block| block.candidates.iter().any(|peer| !desk.stalls(&peer.addr)));
+            if others && self.do_without(desk, key, addr) == Flow::Over {
+                return Flow::Over;
+            }
+        }
+        Flow::Goes
+    }
+
     /// A peer lives and does not begin to take what it is offered. Where the others have made up the quorum, it is not
     /// waited for; until then it is the one that may.
     pub(super) fn on_stalls(&mut self, desk: &mut Desk, addr: SocketAddr) -> Flow {
@@ -44,6 +64,23 @@ impl Put {
             }
         }
         Flow::Goes
+    }
+
+    /// A peer took the block, or did not.
+    pub(super) fn on_offered(&mut self, desk: &mut Desk, key: Key, to: Peer, result: Result<Taken, Refusal>) -> Flow {
+        if result.is_err() {
+            self.go_further(desk, key);
+        }
+        if !matches!(result, Ok(_) | Err(Refusal::Unjudged(_))) {
+            *self.failures.entry(to.addr).or_default() += 1;
+        }
+        if result == Err(Refusal::Slow) {
+            self.offer_again(key, to);
+        }
+        let could_not = result == Err(Refusal::NotPulled);
+        let result = result.map(drop).map_err(|why| RefusedBy { by: to.to_string(), why });
+        let flow = self.on_copy(desk, key, to.addr, result);
+        if could_not && flow == Flow::Goes { self.on_not_pulled(desk, key, to.addr) } else { flow }
     }
 
     /// A peer could not pull the block. If others could, that is not this peer's way out: nor will it pull the rest.
