@@ -175,6 +175,10 @@ pub struct Config {
     /// How long a block stays that no lease keeps any more.
     #[serde(default = "grace")]
     pub grace: Duration,
+    /// Peers are on disk so long after a newcomer met them first. In a record of an older program they were no sooner
+    /// than [any later](SAVE_PEERS_DELAY).
+    #[serde(default = "save_peers_delay")]
+    pub save_first: Duration,
     /// Of which network this peer is: with peers of another one it has nothing to do.
     #[serde(default, skip_serializing_if = "NetworkName::is_usual")]
     pub network: NetworkName,
@@ -182,6 +186,10 @@ pub struct Config {
 
 const fn grace() -> Duration {
     GRACE
+}
+
+const fn save_peers_delay() -> Duration {
+    SAVE_PEERS_DELAY
 }
 
 impl Default for Config {
@@ -199,6 +207,7 @@ impl Default for Config {
             strict_addresses: false,
             resolves: false,
             grace: GRACE,
+            save_first: SAVE_FIRST_PEERS_DELAY,
             network: NetworkName::default(),
         }
     }

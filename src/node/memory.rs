@@ -5,7 +5,7 @@ use super::job::{Job, Outcome};
 use super::jobs::Urgency;
 use super::part::{News, Owner, Part, Reply, Ticket};
 use super::trouble::Trouble;
-use crate::config::{SAVE_FIRST_PEERS_DELAY, SAVE_PEERS_DELAY};
+use crate::config::SAVE_PEERS_DELAY;
 use crate::time::Time;
 
 #[derive(Default)]
@@ -43,7 +43,7 @@ impl Part for Memory {
             News::Found { remembered, .. } => self.saved = remembered,
             News::Joined | News::Up | News::Down(_) => {
                 let many = desk.peers().len() > 2 * self.saved;
-                let due = desk.now() + if many { SAVE_FIRST_PEERS_DELAY } else { SAVE_PEERS_DELAY };
+                let due = desk.now() + if many { desk.config().save_first } else { SAVE_PEERS_DELAY };
                 self.due = Some(self.due.map_or(due, |before| before.min(due)));
             }
             News::Leaving { .. } => self.save(desk),
