@@ -276,15 +276,37 @@ fn a_store_waits_two_seconds_for_a_peer_that_does_not_begin_to_pull_and_the_next
     assert_eq!(read(&mut bench, next.expect("it reads on"), 3).0.len(), 3);
 }
 
+fn offered_to(peer: Peer, actions: &[Action]) -> Option<(SocketAddr, u64)> {
+    offers(actions).into_iter().find(|(to, _)| *to == peer.addr)
+}
+
 #[test]
 fn another_is_offered_the_block_in_place_of_a_peer_that_does_not_begin_to_pull() {
     let (mut bench, job) = client(4, 3);
     let (out, _) = read(&mut bench, job, 1);
     all_but_the_last_take_it(&mut bench, &out);
     let seen = live_for(&mut bench, Duration::from_secs(2));
-    let (to, magic) = *offers(&seen).last().expect("it is offered to another");
-    assert_eq!(to, peer(4).addr);
+    let (to, magic) = offered_to(peer(4), &seen).expect("it is offered to another");
     assert!(is_placed(&bench.hears_answer(to, magic, Response::Saved), 1));
+}
+
+#[test]
+fn one_that_hesitates_while_others_have_taken_a_block_keeps_nobody_waiting_if_another_is_left() {
+    let soon = Duration::from_millis(600);
+    let (mut bench, job) = client(4, 3);
+    let (out, _) = read(&mut bench, job, 1);
+    let seen = live_for(&mut bench, soon);
+    assert_eq!(offered_to(peer(4), &seen), None, "the way may be slow, while nobody has taken it");
+    all_but_the_last_take_it(&mut bench, &out);
+    let (to, magic) = offered_to(peer(4), &live_for(&mut bench, soon)).expect("it is offered to another");
+    assert!(is_placed(&bench.hears_answer(to, magic, Response::Saved), 1));
+    // Another block is being pulled: that takes its time.
+    let (mut bench, job) = client(4, 3);
+    let (first, next) = read(&mut bench, job, 1);
+    all_but_the_last_take_it(&mut bench, &first);
+    read(&mut bench, next.expect("it reads on"), 2);
+    asks(&mut bench, 2);
+    assert_eq!(offered_to(peer(4), &live_for(&mut bench, soon)), None);
 }
 
 #[test]
