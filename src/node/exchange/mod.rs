@@ -351,12 +351,10 @@ impl Exchange {
                         (Some(Late::Doubtful), Some((SentFor::Pulse, _))) if !self.is_sent_slowly(&to) => {
                             return Some(Delivery::FaintPulse(to));
                         }
-                        (None, Some((SentFor::Offer { place, .. }, _))) if self.is_idle(place.0, &to) => {
-                            self.on_idle(to);
-                            return Some(Delivery::Stalls(to));
-                        }
-                        (None, Some((SentFor::Offer { place, .. }, _))) if self.hesitates(place.0, &to) => {
-                            return Some(Delivery::Hesitates(to));
+                        (None, Some((&SentFor::Offer { place: (since, _), .. }, _))) => {
+                            if let Some(late) = self.late_beginning(since, to) {
+                                return Some(late);
+                            }
                         }
                         _ => {}
                     }

@@ -114,8 +114,17 @@ impl Exchange {
         }
     }
 
+    /// What is to be said of a peer that something was offered to `since` then, and that has yet to begin.
+    pub(super) fn late_beginning(&mut self, since: Time, to: SocketAddr) -> Option<Delivery> {
+        if self.is_idle(since, &to) {
+            self.on_idle(to);
+            return Some(Delivery::Stalls(to));
+        }
+        self.hesitates(since, &to).then_some(Delivery::Hesitates(to))
+    }
+
     /// Whether a peer that something was offered to `since` then has not begun with any of all that it is offered.
-    pub(super) fn is_idle(&self, since: Time, to: &SocketAddr) -> bool {
+    fn is_idle(&self, since: Time, to: &SocketAddr) -> bool {
         let (now, host) = (self.now, to.ip().to_canonical());
         let beginning = self.time_to_begin(to, BEGINNING);
         let lately = |at: &Time| now.since(*at) < beginning;
@@ -125,9 +134,9 @@ impl Exchange {
         !self.pending.any(|waiting| waiting.to.addr == *to && self.has_begun(waiting))
     }
 
-    /// Whether a peer that something was offered to `since` then keeps everybody waiting: nothing of all that is offered
-    /// is being pulled by anybody.
-    pub(super) fn hesitates(&self, since: Time, to: &SocketAddr) -> bool {
+    /// Whether a peer that something was offered to `since` then keeps everybody waiting: nobody pulls anything of all
+    /// that is offered.
+    fn hesitates(&self, since: Time, to: &SocketAddr) -> bool {
         self.now.since(since) >= self.time_to_begin(to, HESITATION)
             && !self.uplink.stalls(self.now, to)
             && !self.pending.any(|waiting| self.has_begun(waiting))
@@ -175,7 +184,7 @@ impl Exchange {
     }
 
     /// This peer is idle: until it begins, others are waited for in its stead.
-    pub(super) fn on_idle(&mut self, to: SocketAddr) {
+    fn on_idle(&mut self, to: SocketAddr) {
         self.uplink.on_no_beginning(self.now, to);
         let (idle, host) = (&mut self.pulling.idle, to.ip().to_canonical());
         self.pending.any(|waiting| {

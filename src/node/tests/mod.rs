@@ -8,6 +8,7 @@ mod files;
 mod folder_gone;
 mod folders;
 mod health;
+mod hesitating;
 mod holders;
 mod leases;
 mod memory;

@@ -8,7 +8,7 @@ use crate::node::{Command, Progress};
 use crate::wire::ring::{RingRequest, Route, Routed};
 
 /// Bytes of a full block.
-const LARGE: u64 = MAX_BLOCK_SIZE as u64;
+pub(super) const LARGE: u64 = MAX_BLOCK_SIZE as u64;
 
 /// A client that stores `copies` of each block, and the job that reads its file.
 pub(super) fn client(peers: u16, copies: usize) -> (Bench, JobId) {
@@ -20,14 +20,14 @@ pub(super) fn client(peers: u16, copies: usize) -> (Bench, JobId) {
 }
 
 /// Block number `n` has been read: what is offered, and the job that reads on, if there is one.
-fn read(bench: &mut Bench, job: JobId, n: u64) -> (Vec<(SocketAddr, u64)>, Option<JobId>) {
+pub(super) fn read(bench: &mut Bench, job: JobId, n: u64) -> (Vec<(SocketAddr, u64)>, Option<JobId>) {
     let actions = bench.ends(job, Outcome::Read { entry: ManifestEntry { key: key(n), size: LARGE } });
     let next = jobs(&actions).into_iter().find(|(_, job)| matches!(job, Job::ReadNext { .. }));
     (offers(&actions), next.map(|(job, _)| job))
 }
 
 /// The offers among `actions`.
-fn offers(actions: &[Action]) -> Vec<(SocketAddr, u64)> {
+pub(super) fn offers(actions: &[Action]) -> Vec<(SocketAddr, u64)> {
     let offered = requests(actions).into_iter().filter(|(_, _, request)| matches!(request, Request::Store { .. }));
     offered.map(|(to, magic, _)| (to, magic)).collect()
 }
@@ -65,7 +65,7 @@ fn blocks_that_come_too_slowly_to_be_kept_are_offered_fewer_at_a_time() {
 }
 
 /// Lets time pass until the offers that are out have run to their limit; returns what is offered meanwhile.
-fn let_offers_fail(bench: &mut Bench, answers_pings: bool) -> Vec<(SocketAddr, u64)> {
+pub(super) fn let_offers_fail(bench: &mut Bench, answers_pings: bool) -> Vec<(SocketAddr, u64)> {
     let until = bench.now + crate::patience::OFFER + Duration::from_secs(1);
     let mut offered = Vec::new();
     while bench.now < until {
@@ -110,26 +110,6 @@ fn who_lives_and_takes_nothing_delays_a_file_once_and_not_every_block() {
         _ => false,
     };
     assert!(end.iter().any(told), "a user is told why there are two copies: {end:?}");
-}
-
-#[test]
-fn a_store_that_passes_over_who_took_nothing_a_moment_ago_says_why_it_has_fewer_copies() {
-    let (mut bench, job) = client(3, 3);
-    let (out, _) = read(&mut bench, job, 1);
-    all_but_the_last_take_it(&mut bench, &out);
-    let_offers_fail(&mut bench, true);
-    let command = Command::Store { path: "another".into(), manifest: None, keep: false };
-    let [(job, Job::ReadNext { .. })] = jobs(&bench.does(Event::Command { id: 2, command }))[..] else { panic!() };
-    let (out, next) = read(&mut bench, job, 2);
-    out.iter().for_each(|&(to, magic)| drop(bench.hears_answer(to, magic, Response::Saved)));
-    let end = Outcome::End { size: LARGE, sha256: key(99) };
-    let [(pack, Job::Pack { .. })] = jobs(&bench.ends(next.expect("it reads on"), end))[..] else { panic!() };
-    let out = offers(&bench.ends(pack, Outcome::Packed { key: key(3), size: 200 }));
-    let end: Vec<Action> =
-        out.into_iter().flat_map(|(to, magic)| bench.hears_answer(to, magic, Response::Saved)).collect();
-    let Some(Answer::Stored { copies, lacking: Some(why), .. }) = answer(&end) else { panic!("{end:?}") };
-    assert_eq!(copies, [0, 0, 2]);
-    assert!(why.starts_with(&peer(3).to_string()) && why.contains("took nothing a moment ago"), "{why}");
 }
 
 #[test]
@@ -207,7 +187,7 @@ fn others_are_looked_for_where_nobody_is_left_in_place_of_a_silent_peer() {
 }
 
 /// Lets time pass. Whoever is pinged answers; returns what else happens.
-fn live_for(bench: &mut Bench, time: Duration) -> Vec<Action> {
+pub(super) fn live_for(bench: &mut Bench, time: Duration) -> Vec<Action> {
     let (until, mut seen) = (bench.now + time, Vec::new());
     while let Some(actions) = bench.wait(until - bench.now) {
         for (to, magic, _) in requests(&actions).into_iter().filter(|(_, _, request)| *request == Request::Ping) {
@@ -220,17 +200,17 @@ fn live_for(bench: &mut Bench, time: Duration) -> Vec<Action> {
 }
 
 /// A block is offered to these peers, of whom all but the last take it.
-fn all_but_the_last_take_it(bench: &mut Bench, out: &[(SocketAddr, u64)]) -> Vec<Action> {
+pub(super) fn all_but_the_last_take_it(bench: &mut Bench, out: &[(SocketAddr, u64)]) -> Vec<Action> {
     let (_, others) = out.split_last().expect("it is offered");
     others.iter().flat_map(|&(to, magic)| bench.hears_answer(to, magic, Response::Saved)).collect()
 }
 
-fn is_placed(actions: &[Action], n: u64) -> bool {
+pub(super) fn is_placed(actions: &[Action], n: u64) -> bool {
     actions.iter().any(|action| matches!(action, Action::Withdraw { key: placed, .. } if *placed == key(n)))
 }
 
 /// Its host asks for a block.
-fn asks(bench: &mut Bench, n: u64) {
+pub(super) fn asks(bench: &mut Bench, n: u64) {
     bench.does(Event::Asked { blocks: vec![(key(n), peer(1).addr.ip())] });
 }
 
@@ -274,39 +254,6 @@ fn a_store_waits_two_seconds_for_a_peer_that_does_not_begin_to_pull_and_the_next
     // It begins after all: with the next block it is one like any other.
     asks(&mut bench, 1);
     assert_eq!(read(&mut bench, next.expect("it reads on"), 3).0.len(), 3);
-}
-
-fn offered_to(peer: Peer, actions: &[Action]) -> Option<(SocketAddr, u64)> {
-    offers(actions).into_iter().find(|(to, _)| *to == peer.addr)
-}
-
-#[test]
-fn another_is_offered_the_block_in_place_of_a_peer_that_does_not_begin_to_pull() {
-    let (mut bench, job) = client(4, 3);
-    let (out, _) = read(&mut bench, job, 1);
-    all_but_the_last_take_it(&mut bench, &out);
-    let seen = live_for(&mut bench, Duration::from_secs(2));
-    let (to, magic) = offered_to(peer(4), &seen).expect("it is offered to another");
-    assert!(is_placed(&bench.hears_answer(to, magic, Response::Saved), 1));
-}
-
-#[test]
-fn one_that_hesitates_while_others_have_taken_a_block_keeps_nobody_waiting_if_another_is_left() {
-    let soon = Duration::from_millis(600);
-    let (mut bench, job) = client(4, 3);
-    let (out, _) = read(&mut bench, job, 1);
-    let seen = live_for(&mut bench, soon);
-    assert_eq!(offered_to(peer(4), &seen), None, "the way may be slow, while nobody has taken it");
-    all_but_the_last_take_it(&mut bench, &out);
-    let (to, magic) = offered_to(peer(4), &live_for(&mut bench, soon)).expect("it is offered to another");
-    assert!(is_placed(&bench.hears_answer(to, magic, Response::Saved), 1));
-    // Another block is being pulled: that takes its time.
-    let (mut bench, job) = client(4, 3);
-    let (first, next) = read(&mut bench, job, 1);
-    all_but_the_last_take_it(&mut bench, &first);
-    read(&mut bench, next.expect("it reads on"), 2);
-    asks(&mut bench, 2);
-    assert_eq!(offered_to(peer(4), &live_for(&mut bench, soon)), None);
 }
 
 #[test]
