@@ -342,21 +342,18 @@ impl Exchange {
                         self.check_pulse(to);
                     }
                     self.forward(to, magic, request);
-                    match (late, self.pending.get(magic).map(|waiting| (&waiting.why, waiting.sent()))) {
+                    let waiting = self.pending.get(magic).map(|waiting| (&waiting.why, waiting.sent()));
+                    let delivery = match (late, waiting) {
+                        // The one that goes out now has yet to be left without an answer.
                         (Some(late), Some((&SentFor::Overlay(tag, _), sent))) => {
-                            // The one that goes out now has yet to be left without an answer.
-                            let sent = sent.saturating_sub(1);
-                            return Some(Delivery::Late { tag, sent, late });
+                            Some(Delivery::Late { tag, sent: sent.saturating_sub(1), late })
                         }
-                        (Some(Late::Doubtful), Some((SentFor::Pulse, _))) if !self.is_sent_slowly(&to) => {
-                            return Some(Delivery::FaintPulse(to));
-                        }
-                        (None, Some((&SentFor::Offer { place: (since, _), .. }, _))) => {
-                            if let Some(late) = self.late_beginning(since, to) {
-                                return Some(late);
-                            }
-                        }
-                        _ => {}
+                        (Some(Late::Doubtful), Some((SentFor::Pulse, _))) => self.on_faint_pulse(to),
+                        (None, Some((&SentFor::Offer { place, .. }, _))) => self.late_beginning(place.0, to),
+                        _ => None,
+                    };
+                    if delivery.is_some() {
+                        return delivery;
                     }
                 }
                 Overdue::Failed { magic, waiting } if self.is_slowly_taken(&waiting) => self.wait_on(magic, *waiting),
