@@ -40,7 +40,7 @@ fn two_equal_runs_do_not_differ_and_a_saboteur_s_does_from_where_it_begins() {
         shared += usize::from(twin.is_some_and(|twin| run(twin) != run(moment)));
     }
     let differ = moments.iter().filter(|moment| moment["differs"] == true).count();
-    assert!(shared > 50 && differ > 10, "{shared} rows are shared, {differ} moments differ");
+    assert!(shared > 10 && differ > 10, "{shared} rows are shared, {differ} moments differ");
     assert_eq!(moments[data["start"].as_u64().expect("a number") as usize]["differs"], true);
 }
 
