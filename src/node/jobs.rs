@@ -28,6 +28,9 @@ struct RunningJob {
     flow: Option<Flow>,
 }
 
+/// What comes sooner tells little about a rate: a way holds some bytes in store.
+const SHOWS_AFTER: Duration = HEDGE_MIN;
+
 /// How the bytes of a block come for a job: how many had come when it was told of first, and last.
 #[derive(Clone, Copy)]
 pub(crate) struct Flow {
@@ -49,9 +52,6 @@ impl Flow {
         self.rate().map(|rate| Duration::from_millis((rest * 1000).checked_div(rate).unwrap_or(u64::MAX)))
     }
 }
-
-/// What comes sooner tells little about a rate: a way holds some bytes in store.
-const SHOWS_AFTER: Duration = HEDGE_MIN;
 
 /// For whom a job is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -56,3 +56,13 @@ fn a_store_that_passes_over_who_took_nothing_a_moment_ago_says_why_it_has_fewer_
     assert_eq!(copies, [0, 0, 2]);
     assert!(why.starts_with(&peer(3).to_string()) && why.contains("took nothing a moment ago"), "{why}");
 }
+
+#[test]
+fn who_is_being_sent_a_block_over_a_slow_way_is_not_called_silent_though_its_pings_get_lost() {
+    let (mut bench, job) = client(1, 1);
+    let (out, _) = read(&mut bench, job, 1);
+    asks(&mut bench, 1);
+    let again = let_offers_fail(&mut bench, false);
+    assert!(again.iter().all(|offer| *offer == out[0]), "it is the same offer: {again:?}");
+    assert!(is_placed(&bench.hears_answer(out[0].0, out[0].1, Response::Saved), 1));
+}

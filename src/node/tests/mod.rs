@@ -87,11 +87,16 @@ impl Bench {
         Self { node, now: Time::ZERO, out: Outbox::new(), pulls: true, offers, shut, saved: None }
     }
 
-    pub(crate) fn start(mut self, held: &[(Key, u32)]) -> Self {
+    pub(crate) fn start(self, held: &[(Key, u32)]) -> Self {
+        self.start_again(Vec::new(), held)
+    }
+
+    /// The same with peers that are remembered from the last run.
+    pub(crate) fn start_again(mut self, remembered: Vec<Peer>, held: &[(Key, u32)]) -> Self {
         self.does(Event::Start {
             bootstrap: Vec::new(),
             hosts: Vec::new(),
-            remembered: Vec::new(),
+            remembered,
             held: held.to_vec(),
             notes: Vec::new(),
             unix_time: 0,
