@@ -120,10 +120,15 @@ impl Conditions {
         push(&mut self.chains, took);
     }
 
+    /// Whether no answer has told yet how long answers take.
+    pub(super) fn knows_nothing(&self) -> bool {
+        self.trips.is_empty()
+    }
+
     /// An answer took this long at most. Where nothing is known yet, that is better than nothing, if it is not long: of
     /// several datagrams the first ones may have got lost.
     pub(super) fn measure_at_most(&mut self, trip: Duration) {
-        if self.trips.is_empty() && trip < self.first_timeout() {
+        if self.knows_nothing() && trip < self.first_timeout() {
             self.measure(trip);
         }
     }

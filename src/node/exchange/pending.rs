@@ -144,7 +144,7 @@ impl Pending {
     pub(super) fn settle(&mut self, now: Time, magic: u64, from: SocketAddr) -> Option<Settled> {
         let Some(asked) = self.requests.get(&magic) else {
             if let Some(rtt) = self.round_trips.on_another(now, magic, from) {
-                self.learn(from, rtt);
+                self.learn(now, from, rtt);
             }
             return None;
         };
@@ -167,9 +167,11 @@ impl Pending {
             }
             if datagrams == 1 {
                 rtt = Some(took);
-                self.learn(from, took);
+                self.learn(now, from, took);
             } else {
+                let knew_nothing = self.conditions.knows_nothing();
                 self.conditions.measure_at_most(took);
+                self.hasten(now, knew_nothing);
                 self.round_trips.on_unclear(magic, Unclear { from, took, came: now, gap });
             }
         }
@@ -232,9 +234,28 @@ impl Pending {
     }
 
     /// The peer at `addr` answered after this long.
-    fn learn(&mut self, addr: SocketAddr, rtt: Duration) {
+    fn learn(&mut self, now: Time, addr: SocketAddr, rtt: Duration) {
+        let knew_nothing = self.conditions.knows_nothing();
         self.round_trips.measure(addr, rtt);
         self.conditions.measure(rtt);
+        self.hasten(now, knew_nothing);
+    }
+
+    /// If this was the first round trip: what went out before it waits no longer than what goes out now.
+    fn hasten(&mut self, now: Time, knew_nothing: bool) {
+        if !knew_nothing || self.conditions.knows_nothing() {
+            return;
+        }
+        let patience = self.conditions.patience();
+        let magics: Vec<u64> = self.requests.iter().map(|(&magic, _)| magic).collect();
+        for magic in magics {
+            if let Some(waiting) = self.requests.get_mut(&magic)
+                && waiting.schedule.hasten(patience)
+            {
+                let due = waiting.schedule.begun + patience;
+                self.requests.put_off(&magic, due.max(now));
+            }
+        }
     }
 
     /// Whether every request has a deadline and every deadline a request.

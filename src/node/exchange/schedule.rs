@@ -45,6 +45,17 @@ impl Schedule {
         Self { begun: now, gap, limit, patient, from_anyone, urgent, datagrams: 1, doubted: false }
     }
 
+    /// The first datagram's answer is waited for no longer than `patience`, if nothing else says how long it may take.
+    /// Returns whether that is sooner.
+    pub(super) fn hasten(&mut self, patience: Duration) -> bool {
+        let is_repeated = self.begun + self.gap < self.limit;
+        let hastens = self.datagrams == 1 && is_repeated && !self.patient && !self.from_anyone && self.gap > patience;
+        if hastens {
+            self.gap = patience;
+        }
+        hastens
+    }
+
     /// The request was due at `due`. None if it has failed; else it goes out again `now`. Says when it is due next, and
     /// whether its answer became late.
     pub(super) fn go_on(&mut self, now: Time, due: Time, conditions: &Conditions) -> Option<(Time, Option<Late>)> {

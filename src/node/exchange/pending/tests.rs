@@ -125,6 +125,22 @@ fn where_answers_are_quick_repeats_are_too_and_the_verdict_comes_no_sooner() {
 }
 
 #[test]
+fn once_the_first_answer_tells_how_long_they_take_what_went_out_with_it_waits_no_longer() {
+    let (mut pending, mut rng) = (Pending::new(false), StdRng::seed_from_u64(0));
+    let mut ask = |pending: &mut Pending, port, tries| {
+        pending.ask(Time::ZERO, &mut rng, target(port), Ask::new(Request::Ping, SentFor::Pulse), tries)
+    };
+    let [answered, lost] = [1, 2].map(|port| ask(&mut pending, port, patience::QUESTION));
+    ask(&mut pending, 3, patience::ONCE);
+    let millis = |millis| after(Duration::from_millis(millis));
+    assert_eq!(pending.next_deadline(), Some(after(FIRST_TIMEOUT)));
+    pending.settle(millis(40), answered, target(1).addr).expect("it waits");
+    assert_eq!(pending.next_deadline(), Some(millis(44)));
+    assert!(matches!(pending.next_overdue(millis(44)), Some(Overdue::Resend { magic, .. }) if magic == lost));
+    assert_eq!(pending.next_deadline(), Some(millis(88)), "and so at the next time");
+}
+
+#[test]
 fn repeats_come_slowly_where_hardly_anybody_answers() {
     let mut pending = Pending::new(false);
     for port in 2..100 {

@@ -1,4 +1,16 @@
 //! How much of a file is fetched at a time, and what is done about a fetch that takes too long.
+//!
+//! A slow fetch may be its holder's fault, or the way here may be slow; a second holder helps against the first alone.
+//! What shows of the fetch decides:
+//!
+//! | of a piece | it is slow | what is done |
+//! |---|---|---|
+//! | nobody sends | once its holders are silent: [`silence`], and [`PAUSE`] more over a slow way | as many more are asked, side by side |
+//! | bytes come, and the usual time is known | after [`HEDGE_FACTOR`] times that, doubled with each holder tried | a second holder is asked too; of two, the older fetch ends |
+//! | bytes come, far slower than those of another piece | after [`TRIAL`], doubled likewise | the same |
+//! | bytes come, and nothing compares | after [`TRIAL`], doubled likewise | a trial of a second holder, for the piece that lasts longest: one at a time, ever more seldom |
+//!
+//! A second fetch that does not halve the time left ends, whatever it was begun for: the way here is slow, or all are.
 
 use std::time::Duration;
 
