@@ -89,8 +89,6 @@ impl World {
     /// Ends the peer's life without a goodbye. Its disk stays.
     pub fn crash(&mut self, slot: usize) {
         self.stop(slot);
-        // What its user asked for will never be answered.
-        self.peers[slot].asked.clear();
     }
 
     /// Empties the disk of a peer that is down.
@@ -123,6 +121,8 @@ impl World {
         peer.former = peer.disk.held();
         peer.disk.folder.forget_given();
         peer.open_files = OpenFiles::default();
+        // What its user asked for will never be answered.
+        peer.asked.clear();
     }
 
     /// Stops the peer's clock, as a suspended machine's: until `span` has passed nothing reaches it, then all at once.
@@ -196,7 +196,7 @@ impl World {
 
     /// The commands of this peer's user that have no answer yet.
     pub fn unanswered(&self, slot: usize) -> Vec<CommandId> {
-        self.peers[slot].asked.iter().copied().collect()
+        self.peers[slot].asked.keys().copied().collect()
     }
 
     /// What a peer's workers still have open, for people; none if nothing is.

@@ -1,6 +1,6 @@
 //! One peer of a world: its node, its disk, and the faults that it is under.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::debts::Debts;
@@ -32,7 +32,8 @@ pub(super) struct SimPeer {
     pub(super) debts: Debts,
     /// The blocks that were on the disk when the last life ended.
     pub(super) former: Vec<(Key, u32)>,
-    pub(super) asked: BTreeSet<CommandId>,
+    /// The commands of its user that have no answer, and whether the node was given them yet.
+    pub(super) asked: BTreeMap<CommandId, bool>,
     /// How much longer each message from or to the peer, and each of its jobs, takes.
     pub(super) lag: Duration,
     pub(super) frozen_until: Time,
@@ -73,7 +74,7 @@ impl SimPeer {
             jobs: BTreeMap::new(),
             debts: Debts::default(),
             former: Vec::new(),
-            asked: BTreeSet::new(),
+            asked: BTreeMap::new(),
             lag: Duration::ZERO,
             frozen_until: Time::ZERO,
             held_up: Time::ZERO,

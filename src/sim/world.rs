@@ -221,7 +221,7 @@ impl World {
     pub fn command(&mut self, slot: usize, command: Command) -> CommandId {
         let id = self.next_command;
         self.next_command += 1;
-        self.peers[slot].asked.insert(id);
+        self.peers[slot].asked.insert(id, false);
         self.tell(slot, Event::Command { id, command });
         id
     }
@@ -333,6 +333,9 @@ impl World {
         }
         self.check_woken(slot);
         self.peers[slot].debts.pay(&event);
+        if let Event::Command { id, .. } = &event {
+            self.peers[slot].asked.insert(*id, true);
+        }
         let local = self.clock(slot);
         let heard = self.recorder.is_some().then(|| event.clone());
         let peer = &mut self.peers[slot];
@@ -401,7 +404,7 @@ impl World {
             Action::ForgetGet { get } => drop(self.peers[slot].open_files.writers.remove(&get)),
             Action::Notify(notice) => self.notify(slot, notice),
             Action::Stop => {
-                if let Some(command) = self.peers[slot].asked.first() {
+                if let Some((command, _)) = self.peers[slot].asked.iter().find(|(_, given)| **given) {
                     self.violate(slot, format!("it ended, and command {command} was never answered"));
                 }
                 self.stop(slot);
@@ -421,7 +424,7 @@ impl World {
             _ => {}
         }
         if let Notice::Answer { command, answer } = notice {
-            if !self.peers[slot].asked.remove(&command) {
+            if self.peers[slot].asked.remove(&command).is_none() {
                 self.violate(slot, format!("command {command} is answered twice, or was never given: {answer:?}"));
             }
             self.answers.insert((slot, command), answer);

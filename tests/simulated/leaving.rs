@@ -131,3 +131,14 @@ fn peers_of_the_ring_that_go_with_those_that_looked_after_them_are_listed_nowher
         assert_eq!(who_lists_the_gone(OverlayKind::Ring, seed), [], "seed {seed}");
     }
 }
+
+#[test]
+fn what_is_typed_behind_a_quit_at_a_peer_that_stands_still_is_asked_of_nobody() {
+    let mut world = network(OverlayKind::Kademlia);
+    world.freeze(3, Duration::from_secs(5));
+    let quit = world.command(3, Command::Quit { handover: false });
+    let behind = world.command(3, Command::Status);
+    pass(&mut world, Duration::from_secs(10));
+    assert!(matches!(world.answer(3, quit), Some(Answer::Left { .. })));
+    assert!(!world.is_up(3) && world.answer(3, behind).is_none());
+}

@@ -65,6 +65,8 @@ struct FileAccount {
     stored: Option<Version>,
     /// The peers that hold that version or a newer one: slot and number of life.
     holders: BTreeSet<(usize, u32)>,
+    /// Whether the peer that took it was gone by the time its user heard of it.
+    gone_with_it: bool,
     /// Whether all holders died at once.
     lost: bool,
     /// Whether directories have different versions that no peer may replace, or an older one was stored again.
@@ -228,7 +230,11 @@ impl Storm<'_> {
                     if let Answer::FileStored { at, .. } = answer {
                         self.tally.stored.0 += 1;
                         let keeper = network::slot(at.addr).filter(|&slot| !self.world.is_hostile(slot));
-                        keeper.into_iter().for_each(|_| self.stored_named(file, version));
+                        if let Some(keeper) = keeper {
+                            self.stored_named(file, version);
+                            let gone = !self.world.is_up(keeper);
+                            self.named.files.entry(file).and_modify(|account| account.gone_with_it = gone);
+                        }
                     }
                 }
             }
@@ -295,7 +301,8 @@ impl Storm<'_> {
         for (file, account) in &mut self.named.files {
             account.contested |= contested.contains(file);
             let before = std::mem::replace(&mut account.holders, kept.remove(file).unwrap_or_default());
-            if account.holders.is_empty() && !account.lost && !before.is_empty() {
+            let gone_with_it = std::mem::take(&mut account.gone_with_it);
+            if account.holders.is_empty() && !account.lost && (!before.is_empty() || gone_with_it) {
                 let left = before.iter().find(|&&(slot, life)| self.world.life(slot) == life);
                 if let (Some((slot, _)), false) = (left, account.contested) {
                     let what = format!("it held the last copy of file {file}, and let go of it");
