@@ -315,6 +315,7 @@ impl Node {
             Delivery::NoAnswer { tag, to, .. } => self.desk.tell_overlay(Cause::NoAnswer { tag, to }),
             Delivery::Part(ticket, reply) => self.reply(ticket, reply),
             Delivery::Offered { offer, result } => self.on_offered(offer, result),
+            Delivery::Revived(addr) => self.desk.tell_overlay(Cause::Revived { addr }),
             Delivery::Pulse => {}
             Delivery::FaintPulse(addr) => {
                 self.desk.suspect(addr);

@@ -351,6 +351,11 @@ pub enum Cause<'a> {
         /// The address that answered.
         addr: SocketAddr,
     },
+    /// An answer came to a request that had failed: the peer at `addr` lives, whatever was found before.
+    Revived {
+        /// The address that answered.
+        addr: SocketAddr,
+    },
     /// A request or a message got no answer, or no connection: the peer at `addr` may be gone.
     Silent {
         /// The address that was asked.

@@ -180,3 +180,23 @@ fn only_who_stops(kind: OverlayKind, known_by: usize) {
     let known = knowing(&world, &paused).len();
     assert!(known >= known_by, "{kind:?}: {known} know the peer that stopped now and then");
 }
+
+/// A peer whose answers take far longer than usual for a while is given up by each that asks it. Each hears of that
+/// answer all the same, and asks once more with the patience that it now takes.
+#[test]
+fn a_peer_that_is_slow_for_a_while_is_in_the_tables_that_it_was_in_as_soon_as_it_is_quick_again() {
+    for kind in [KIND, OverlayKind::Ring] {
+        let mut world = world(kind, 31, Weather::default());
+        world.run_for(Duration::from_secs(60)).expect("nothing breaks");
+        let slow = world.peer(11);
+        let before = knowing(&world, &slow);
+        world.slow_down(11, Duration::from_millis(650));
+        world.run_for(Duration::from_secs(45)).expect("nothing breaks");
+        let during = knowing(&world, &slow);
+        world.slow_down(11, Duration::ZERO);
+        world.run_for(Duration::from_secs(15)).expect("nothing breaks");
+        let missing: Vec<usize> = before.iter().copied().filter(|slot| !knowing(&world, &slow).contains(slot)).collect();
+        println!("{kind:?}: {} before, {} while it is slow, then missing at {missing:?}", before.len(), during.len());
+        assert!(missing.is_empty(), "{kind:?}: {missing:?}");
+    }
+}

@@ -59,6 +59,8 @@ pub(crate) enum Delivery {
     Part(Ticket, Reply),
     /// What a peer says that was offered a block.
     Offered { offer: Offer, result: Result<Proof, Refusal> },
+    /// A peer answers a question that has failed.
+    Revived(SocketAddr),
     /// A peer that was offered something is alive.
     Pulse,
     /// Such a peer has not begun to take it, and nobody takes anything meanwhile.
@@ -295,7 +297,9 @@ impl Exchange {
         sender: Option<Sender>,
         answer: Result<Response, Refusal>,
     ) -> Option<(bool, Delivery)> {
-        let settled = self.pending.settle(self.now, magic, from)?;
+        let Some(settled) = self.pending.settle(self.now, magic, from) else {
+            return self.pending.is_too_late(self.now, magic, from).then_some((false, Delivery::Revived(from)));
+        };
         let (took, waiting) = (settled.took(self.now), settled.waiting);
         let sent = waiting.sent();
         let measured = settled.rtt.or_else(|| self.pending.round_trip(&from));

@@ -20,11 +20,15 @@ use super::round_trips::{RoundTrips, Unclear};
 use super::schedule::Schedule;
 use super::why::SentFor;
 use crate::agenda::Agenda;
-use crate::config::FIRST_TIMEOUT;
+use crate::config::{FIRST_TIMEOUT, MAX_TIMEOUT};
 use crate::overlay::{Late, Target};
 use crate::patience::{self, MIN_DECISION};
+use crate::recent::Recent;
 use crate::time::Time;
 use crate::wire::{MAGIC_LIMIT, Request};
+
+/// Requests that have failed and are remembered, at least.
+const FAILED: usize = 256;
 
 /// A request that waits for its answer.
 #[derive(Debug)]
@@ -82,6 +86,8 @@ pub(super) enum Overdue {
 pub(super) struct Pending {
     /// By their magic, and due at their deadlines.
     requests: Agenda<u64, PendingRequest>,
+    /// Those that have failed, by their magic: whom they had gone to, and when.
+    failed: Recent<u64, (SocketAddr, Time), FAILED>,
     round_trips: RoundTrips,
     conditions: Conditions,
 }
@@ -89,7 +95,8 @@ pub(super) struct Pending {
 impl Pending {
     /// The requests of a peer, or of a `guest`.
     pub(super) fn new(guest: bool) -> Self {
-        Self { requests: Agenda::default(), round_trips: RoundTrips::default(), conditions: Conditions::new(guest) }
+        let (requests, failed) = (Agenda::default(), Recent::default());
+        Self { requests, failed, round_trips: RoundTrips::default(), conditions: Conditions::new(guest) }
     }
 
     /// Registers a request that is answered at once; `tries` says how long it is repeated, see [`patience`]. Returns
@@ -178,6 +185,17 @@ impl Pending {
         Some(Settled { waiting, rtt })
     }
 
+    /// Whether this answer from `from` is one to a request that has failed: the peer lives, and is slower than it was
+    /// taken for.
+    pub(super) fn is_too_late(&mut self, now: Time, magic: u64, from: SocketAddr) -> bool {
+        let Some(&(_, begun)) = self.failed.get(&magic).filter(|(asked, _)| *asked == from) else { return false };
+        self.failed.remove(&magic);
+        // One that took longer did not run meanwhile, and runs again.
+        let took = Some(now.since(begun)).filter(|took| *took <= MAX_TIMEOUT);
+        took.into_iter().for_each(|took| self.learn(now, from, took));
+        true
+    }
+
     /// The request `magic`, while its answer is awaited.
     pub(super) fn get(&self, magic: u64) -> Option<&PendingRequest> {
         self.requests.get(&magic)
@@ -193,7 +211,11 @@ impl Pending {
         let (due, magic) = self.requests.first_due(now)?;
         let waiting = self.requests.get_mut(&magic)?;
         let Some((deadline, late)) = waiting.schedule.go_on(now, due, &self.conditions) else {
-            return self.remove(magic).map(|failed| Overdue::Failed { magic, waiting: Box::new(failed) });
+            let failed = self.remove(magic)?;
+            if !failed.schedule.from_anyone {
+                self.failed.insert(magic, (failed.to.addr, failed.schedule.begun));
+            }
+            return Some(Overdue::Failed { magic, waiting: Box::new(failed) });
         };
         let (to, request, patient) = (waiting.to.addr, waiting.request.clone(), waiting.is_patient());
         if !patient {

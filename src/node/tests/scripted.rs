@@ -66,6 +66,7 @@ impl Overlay for Scripted {
             Cause::Answer { .. }
             | Cause::Late { .. }
             | Cause::Alive { .. }
+            | Cause::Revived { .. }
             | Cause::Silent { .. }
             | Cause::Detour { .. }
             | Cause::Moved { .. }

@@ -114,6 +114,11 @@ impl LostContacts {
         self.peers.iter().filter(recent)
     }
 
+    /// Who was lost at this address.
+    pub(super) fn at(&self, addr: &SocketAddr) -> Option<Peer> {
+        self.peers.iter().find(|peer| peer.addr == *addr).copied()
+    }
+
     /// A contact is gone.
     pub(super) fn remember(&mut self, now: Time, peer: Peer) {
         self.peers.retain(|other| other.addr != peer.addr);

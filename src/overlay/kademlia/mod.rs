@@ -333,6 +333,16 @@ impl Kademlia {
         }
     }
 
+    /// A peer lives that was given up. It is asked once more: who is slow for a while, and is known by then to be, must
+    /// not be missing until somebody comes across it.
+    fn on_revived(&mut self, now: Time, addr: SocketAddr, out: &mut Vec<Effect>) {
+        self.on_alive(now, addr);
+        if let Some(peer) = self.lost.at(&addr) {
+            self.hear_of(now, peer, Bid::Contest, out);
+            self.ping_candidates(now, out);
+        }
+    }
+
     fn on_tick(&mut self, now: Time, out: &mut Vec<Effect>) {
         self.keep_up(now, out);
         self.go_on(now, out);
@@ -368,6 +378,7 @@ impl Overlay for Kademlia {
             Cause::Late { tag, late } => self.on_late(now, tag, late, out),
             Cause::NoAnswer { tag, to } => self.on_failure(now, tag, to, out),
             Cause::Alive { addr } => self.on_alive(now, addr),
+            Cause::Revived { addr } => self.on_revived(now, addr, out),
             Cause::Silent { addr } | Cause::Undeliverable { addr, .. } => self.on_silence(addr, out),
             // Nothing is passed on.
             Cause::Detour { .. } => {}

@@ -141,6 +141,19 @@ fn once_the_first_answer_tells_how_long_they_take_what_went_out_with_it_waits_no
 }
 
 #[test]
+fn an_answer_to_what_has_failed_tells_once_that_its_peer_lives_and_how_slow_it_is() {
+    let mut pending = Pending::new(false);
+    let magic = asked(&mut pending, Time::ZERO, patience::ONCE);
+    let failed = after(patience::silence(patience::ONCE));
+    while let Some(Overdue::Resend { .. }) = pending.next_overdue(failed) {}
+    let late = after(Duration::from_millis(1300));
+    assert!(pending.settle(late, magic, target(1).addr).is_none());
+    assert!(!pending.is_too_late(late, magic, target(2).addr), "another address answers");
+    assert!(pending.is_too_late(late, magic, target(1).addr) && !pending.is_too_late(late, magic, target(1).addr));
+    assert!(timeout(&pending, 1) > Duration::from_millis(1300));
+}
+
+#[test]
 fn repeats_come_slowly_where_hardly_anybody_answers() {
     let mut pending = Pending::new(false);
     for port in 2..100 {
