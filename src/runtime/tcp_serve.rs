@@ -207,7 +207,8 @@ fn answer(stage: AnsweredConnection<'_>, from: SocketAddr, key: &Key, events: &P
         }
         Err(error) if error.kind() == StoreErrorKind::NotFound => {
             let _ = events.send(Event::Missing { key: *key });
-            refuse(stream, "this block is not here")
+            // Somebody else may have asked a moment before, or a look of its own may have found it so.
+            refuse(stream, if shared.store.found_damaged(key) { FOUND_DAMAGED } else { "this block is not here" })
         }
         Err(error) => {
             if error.kind() != StoreErrorKind::Damaged {

@@ -74,6 +74,11 @@ impl DiskStore {
         Ok(BlockReader { file, size: size.unwrap_or(0) })
     }
 
+    /// Whether a file under the block's name was moved aside because it was not the block.
+    pub fn found_damaged(&self, key: &Key) -> bool {
+        self.folder.join("damaged").join(key.to_string()).exists()
+    }
+
     /// Whether the folder of all blocks is there, where this store has one.
     pub(super) fn has_blocks_folder(&self) -> bool {
         self.place.is_none() || self.folder.join("blocks").is_dir()

@@ -201,6 +201,14 @@ impl Piece {
         self.running.iter().min_by_key(|(job, (_, since))| (*since, **job)).map(|(job, _)| *job)
     }
 
+    /// A fetch failed. Who finds a block damaged moves it aside and lacks it from then on: that tells less.
+    pub(super) fn note_trouble(&mut self, error: JobError) {
+        let was_damaged = self.trouble.as_ref().is_some_and(|known| known.kind == JobErrorKind::Corrupt);
+        if !was_damaged || error.kind != JobErrorKind::NotFound {
+            self.trouble = Some(error);
+        }
+    }
+
     /// What to say when nobody gave the piece.
     pub(super) fn despair(&self) -> (FailureKind, String) {
         let key = self.what.key();

@@ -228,6 +228,27 @@ fn a_bad_missing_or_slow_block_costs_one_retry_from_another_peer() {
 }
 
 #[test]
+fn a_block_that_was_damaged_with_one_holder_and_that_the_others_lack_is_called_damaged() {
+    use JobErrorKind::{Corrupt, NotFound, TimedOut};
+    for (first, then, expected) in [
+        (Corrupt, NotFound, FailureKind::Integrity),
+        // Who is silent may have it as it was.
+        (Corrupt, TimedOut, FailureKind::TimedOut),
+        (NotFound, Corrupt, FailureKind::Integrity),
+        (TimedOut, NotFound, FailureKind::NotFound),
+    ] {
+        let mut bench = Bench::new(Config::default(), 3, 9).start(&[]);
+        let (job, _) = opened(&mut bench, false)[0];
+        let mut actions = bench.ends(job, failed(first));
+        while let Some(&(job, _)) = jobs(&actions).first() {
+            actions = bench.ends(job, failed(then));
+        }
+        let Some(Answer::Failed(failure)) = answer(&actions) else { panic!("{actions:?}") };
+        assert_eq!(failure.kind, expected, "{first:?}, then {then:?}");
+    }
+}
+
+#[test]
 fn a_block_that_nobody_gives_ends_the_retrieve_with_the_fitting_kind() {
     for (kind, expected) in
         [(JobErrorKind::Corrupt, FailureKind::Integrity), (JobErrorKind::NotFound, FailureKind::NotFound)]

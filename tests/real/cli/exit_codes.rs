@@ -87,6 +87,25 @@ fn a_block_whose_only_copy_was_damaged_on_disk_is_6() {
 }
 
 #[test]
+fn a_block_of_which_every_copy_was_damaged_on_disk_is_6_on_both_overlays() {
+    for overlay in ["kad", "ring"] {
+        let folder = folder();
+        let peers = crate::support::cluster(&folder, 4, &["--overlay", overlay]);
+        let (path, bytes) = file(&folder, "original", 9, 1000);
+        let join = ["--overlay", overlay, "--bootstrap", &address(&peers[0])];
+        let key = key_of(&run(&[&["store", text(&path)], &join[..]].concat()));
+        let block = kadring::id::Id::of(&bytes).to_string();
+        let kept: Vec<_> = peers.iter().map(|peer| peer.data.join("blocks").join(&block[..2]).join(&block)).collect();
+        let kept: Vec<_> = kept.into_iter().filter(|kept| kept.exists()).collect();
+        assert!(kept.len() > 1, "{kept:?}");
+        kept.iter().for_each(|kept| fs::write(kept, vec![0; 1000]).expect("it is there"));
+        let dest = folder.path().join("back");
+        assert_ends(&[&["retrieve", &key, text(&dest)], &join[..]].concat(), 6, "damaged");
+        assert!(!dest.exists());
+    }
+}
+
+#[test]
 fn what_has_no_number_of_its_own_is_1() {
     let folder = folder();
     let peers = crate::support::cluster(&folder, 1, &[]);

@@ -347,7 +347,7 @@ impl Get {
                     }
                     let key = piece.what.key();
                     desk.progress(self.command, Progress::Retried { key, reason: error.reason.clone() });
-                    piece.trouble = Some(error);
+                    piece.note_trouble(error);
                 }
                 self.seek_on(desk, id)
             }
