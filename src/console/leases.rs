@@ -137,10 +137,7 @@ impl<B: Backend> Performer<B> {
         let copies = meant.iter().filter_map(|entry| entry.lease.as_ref()).map(|lease| lease.copies).max();
         let (changes, copies) = (each_of(&keys, ended), copies.unwrap_or(0));
         let command = Command::Lease { changes, listed: BTreeSet::new(), copies };
-        let answer = self.ask(command);
-        if let Some(failure) = unheard(&answer) {
-            return Err(failure);
-        }
+        let answer = heard_or_gone(self.ask(command), meant.iter().all(|entry| has_ended(entry)))?;
         // Whoever has not heard can be told again, as long as the catalogue has the lease as it was.
         if answer.verdict().is_none() {
             catalogue.drop_leases(&key, name, &own).map_err(|error| {
@@ -149,6 +146,8 @@ impl<B: Backend> Performer<B> {
                     format!("its lease has ended, and its blocks go after a grace, but {cannot}; delete it again");
                 Failure::new(FailureKind::Other, reason)
             })?;
+        } else if answer.failure().is_none() {
+            catalogue.change(&key, |entry| note_ended(entry, name, &own)).map_err(cannot)?;
         }
         let deleted_as = if name.is_none() { names_of(&meant) } else { Vec::new() };
         Ok(LineReply::File(Named {
@@ -265,6 +264,35 @@ fn of_word<'a>(catalogue: &Catalogue, entries: &'a [Entry], word: &str) -> Resul
     let key = found.map_err(|reason| Failure::new(FailureKind::Usage, reason))?;
     let of_key: Vec<&Entry> = entries.iter().filter(|entry| Some(entry.key) == key).collect();
     key.filter(|_| !of_key.is_empty()).map(|key| (key, of_key)).ok_or_else(|| not_from_here(word))
+}
+
+/// Whether the leases of an entry have ended.
+fn has_ended(entry: &Entry) -> bool {
+    entry.lease.as_ref().and_then(|lease| lease.until).is_some_and(|until| until <= now())
+}
+
+/// Holders have heard that these leases are over, though not all: those that have tell the others.
+fn note_ended(entry: &mut Entry, name: Option<&str>, ended: &[Secret]) {
+    if let Some(lease) = &mut entry.lease
+        && name.is_none_or(|name| entry.name == name)
+        && lease.secrets.iter().all(|secret| ended.contains(secret))
+    {
+        lease.until = Some(lease.until.map_or_else(now, |until| until.min(now())));
+    }
+}
+
+/// What holders heard of leases that end. Of what had `ended` before, no copy is left where none is found and nobody is
+/// silent: then its lists need not be had.
+///
+/// # Errors
+/// Nobody who keeps it has heard.
+fn heard_or_gone(answer: Answer, ended: bool) -> Result<Answer, Failure> {
+    match answer {
+        Answer::Leased { copies: 0, peers, silent, took, .. } if ended && silent.is_empty() => {
+            Ok(Answer::Leased { copies: 0, free: 0, peers, silent, unread: 0, missing: 0, took })
+        }
+        answer => unheard(&answer).map_or(Ok(answer), Err),
+    }
 }
 
 /// What ends the leases of these, each once.
@@ -385,6 +413,7 @@ pub(super) fn told(answer: &Answer, named: Option<&str>) -> String {
     let Answer::Leased { copies, free, peers, silent, unread, missing, .. } = answer else { return String::new() };
     let named = named.map_or_else(String::new, |name| format!("{name}: "));
     let kept = match (copies, free) {
+        (0, _) if answer.verdict().is_none() => "; none is left".to_owned(),
         (0, _) => String::new(),
         (_, 0) => "; all of them are kept on".to_owned(),
         (copies, free) if copies == free => "; nobody else keeps them: the last copies go after a while".to_owned(),

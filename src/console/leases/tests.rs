@@ -1,5 +1,6 @@
 //! What becomes of leases, as the catalogue and the holders hear of it.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +13,10 @@ use crate::console::terms::Terms;
 use crate::console::{Screen, finding};
 use crate::file::ManifestEntry;
 use crate::file::tree::list_keys;
+use crate::id::Id;
 use crate::lease::LeaseId;
 use crate::node::Notice;
+use crate::peer::Peer;
 use crate::runtime::ThreadsSeen;
 
 fn owned(secrets: &[Secret]) -> Owned {
@@ -34,16 +37,23 @@ fn the_same_file_has_the_same_secret_until_it_is_changed() {
     assert_ne!(stamp(), before, "under an old time stamp too");
 }
 
-/// A node on which every peer has heard of everything.
+/// A node on which every peer has heard of everything, unless another answer is prepared.
 #[derive(Clone, Default)]
-struct Obedient(Arc<Mutex<Vec<Command>>>);
+struct Obedient(Arc<Mutex<Vec<Command>>>, Arc<Mutex<VecDeque<Answer>>>);
+
+/// So many copies heard of it; so many peers are silent, and lists could not be had.
+fn heard(copies: u64, silent: usize, unread: u64) -> Answer {
+    let silent = vec![Peer { id: Id::ZERO, addr: ([127, 0, 0, 1], 7000).into() }; silent];
+    Answer::Leased { copies, free: copies, peers: 1, silent, unread, missing: 0, took: Duration::ZERO }
+}
 
 impl Backend for Obedient {
     fn submit(&self, command: Command) -> Receiver<Notice> {
         let (sender, receiver) = unbounded();
         self.0.lock().push(command);
         let took = Duration::ZERO;
-        let answer = Answer::Leased { copies: 2, free: 0, peers: 1, silent: Vec::new(), unread: 0, missing: 0, took };
+        let obeyed = Answer::Leased { copies: 2, free: 0, peers: 1, silent: Vec::new(), unread: 0, missing: 0, took };
+        let answer = self.1.lock().pop_front().unwrap_or(obeyed);
         sender.send(Notice::Answer { command: 1, answer }).unwrap();
         receiver
     }
@@ -154,6 +164,29 @@ fn to_delete_a_name_ends_no_lease_of_another_name_and_to_delete_a_key_ends_all()
     let said = delete(&performer, &Key::of(b"it").to_string());
     assert!(said.ends_with("all of it is deleted: a, b"), "{said}");
     assert_eq!((ended(&performer), leases(&catalogue)), (ends(&both.secrets), Vec::new()));
+}
+
+#[test]
+fn a_delete_that_not_all_heard_of_is_done_once_no_copy_is_left_and_one_that_nobody_heard_of_is_not() {
+    use FailureKind::{NotFound, TimedOut, Unknown};
+    let delete = |performer: &Performer<Obedient>, answer: Answer| {
+        performer.backend.1.lock().push_back(answer);
+        let reply = performer.change_leases(&["a".to_owned()], &Change::Delete);
+        (reply.verdict(), reply.to_text())
+    };
+    for until in [None, Some(now() + 1000)] {
+        let (_folder, catalogue, performer) = bench(&[("a", &drawn(until))]);
+        assert_eq!(delete(&performer, heard(0, 0, 1)).0, Some(NotFound), "its holders may be off");
+        assert_eq!(delete(&performer, heard(0, 1, 1)).0, Some(TimedOut));
+        assert_eq!(delete(&performer, heard(0, 0, 1)).0, Some(NotFound), "and have not heard of it since");
+        assert_eq!(delete(&performer, heard(3, 1, 0)).0, Some(Unknown));
+        assert!(leases(&catalogue)[0].1.until.is_some_and(|until| until <= now()), "it is listed as ended");
+        assert_eq!(delete(&performer, heard(0, 1, 1)).0, Some(TimedOut), "who is silent may keep it still");
+        let (verdict, said) = delete(&performer, heard(0, 0, 1));
+        assert_eq!(verdict, None, "{said}");
+        assert!(said.contains("none is left"), "{said}");
+        assert_eq!(leases(&catalogue), Vec::new());
+    }
 }
 
 #[test]
