@@ -344,8 +344,7 @@ fn hand_on(
     };
     let screen = Screen::stderr();
     log_to(&screen, "warn");
-    let again = || connect(data).map_err(|error| ctl::nobody(data, &error).into());
-    ctl::perform(&peer, &again, words()?, form, &screen).map(Some)
+    ctl::perform(&peer, data, words()?, form, &screen).map(Some)
 }
 
 /// Words for a running peer, which takes them as text.

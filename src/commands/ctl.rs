@@ -18,7 +18,8 @@ use signal_hook::low_level::pipe;
 
 use super::client::{confirm, tell_trouble};
 use super::signals::{end_as_by_sigpipe, end_by_second_signal, end_by_signal};
-use super::standard::{OutputPipe, Patience, STANDARD, exit_once_written, say, spool, without_streams};
+use super::standard::{OutputPipe, STANDARD, exit_once_written, say, spool, without_streams};
+use super::waiting::Patience;
 use super::{Exit, Failed, log_to, stderr};
 use crate::args::CtlArgs;
 
@@ -42,10 +43,9 @@ pub(crate) fn run(args: CtlArgs) -> anyhow::Result<Exit> {
     }
     // Only a store has keys that could stand alone.
     form.quiet &= name_of(&words) == Some("store");
-    let peer = || connect(&args.data).map_err(|error| nobody(&args.data, &error).into());
     let done = match &words[..] {
-        [threads, watch] if threads == "threads" && watch == "--watch" => watch_threads(peer, form, &screen),
-        _ => peer().and_then(|first| perform(&first, &peer, words, form, &screen)),
+        [threads, watch] if threads == "threads" && watch == "--watch" => watch_threads(&args.data, form, &screen),
+        _ => reach(&args.data).and_then(|peer| perform(&peer, &args.data, words, form, &screen)),
     };
     done.or_else(|error| tell_trouble(error, form.format, io::stdout()))
 }
@@ -55,12 +55,20 @@ fn name_of(words: &[String]) -> Option<&'static str> {
     Grammar::new(Defaults::default()).find(words.first()?).ok().map(|spec| spec.name)
 }
 
+/// Connects to the peer that runs with this data folder.
+fn reach(data: &Path) -> anyhow::Result<UnixStream> {
+    connect(data).map_err(|error| nobody(data, &error).into())
+}
+
 /// The error where no peer can be talked to.
 pub(super) fn nobody(data: &Path, error: &io::Error) -> Failed {
     let folder = data.display();
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             Failed::timed_out(format!("no peer runs with the data folder {folder}"))
+        }
+        io::ErrorKind::WouldBlock => {
+            Failed::timed_out(format!("the peer of the data folder {folder} takes no client: it is stopped or stuck"))
         }
         _ => Failed::start(format!("cannot talk to the peer of the data folder {folder}: {error}")),
     }
@@ -85,7 +93,7 @@ fn take_form(words: Vec<String>, form: &mut Form) -> Vec<String> {
 /// so by another connection.
 pub(super) fn perform(
     peer: &UnixStream,
-    again: &dyn Fn() -> anyhow::Result<UnixStream>,
+    data: &Path,
     words: Vec<String>,
     form: Form,
     screen: &Arc<Screen>,
@@ -116,16 +124,15 @@ pub(super) fn perform(
     let screen = if shows_file { Screen::plain() } else { Arc::clone(screen) };
     let mut asked = ClientSays { words: sent, folder, to: passage.as_ref().map(OutputPipe::path) };
     let mut pass_on = || match &mut passage {
-        Some(passage) => passage.pass_on(peer),
-        None => Patience::default().wait_for(peer),
+        Some(passage) => passage.pass_on(peer, Patience::with(data)),
+        None => Patience::with(data).wait_for(peer),
     };
     let mut rendered = ask(peer, &asked, &OnScreen(&screen), &mut pass_on).map_err(silent)?;
     if name == Some("retrieve") && may_replace(&rendered, form) {
         asked.words.insert(1, "--force".to_owned());
-        let peer = again()?;
+        let peer = reach(data)?;
         watch(&peer)?;
-        rendered =
-            ask(&peer, &asked, &OnScreen(&screen), &mut || Patience::default().wait_for(&peer)).map_err(silent)?;
+        rendered = wait_for_answer(&peer, data, &asked, &screen)?;
     }
     if let Some(lent) = &lent {
         rendered.rename(&lent.display().to_string(), STANDARD);
@@ -136,6 +143,11 @@ pub(super) fn perform(
     }
     // Standard output is for the file, so the answer goes elsewhere.
     Ok(tell(&rendered, form, stderr()))
+}
+
+/// Has the peer do it, and waits for its answer.
+fn wait_for_answer(peer: &UnixStream, data: &Path, asked: &ClientSays, screen: &Screen) -> Result<Rendered, Failed> {
+    ask(peer, asked, &OnScreen(screen), &mut || Patience::with(data).wait_for(peer)).map_err(silent)
 }
 
 /// Has the peer told of signals.
@@ -159,12 +171,11 @@ fn may_replace(answer: &Rendered, form: Form) -> bool {
 }
 
 /// Shows what the peer's threads are at, again and again, until Enter on a terminal, a signal or the peer's end.
-fn watch_threads(peer: impl Fn() -> anyhow::Result<UnixStream>, form: Form, screen: &Screen) -> anyhow::Result<Exit> {
+fn watch_threads(data: &Path, form: Form, screen: &Screen) -> anyhow::Result<Exit> {
     let is_typed = io::stdin().is_terminal();
     loop {
         let asked = ClientSays { words: vec!["threads".to_owned()], folder: env::current_dir()?, to: None };
-        let seen = ask(&peer()?, &asked, &OnScreen(screen), &mut || {});
-        let seen = seen.map_err(silent)?;
+        let seen = wait_for_answer(&reach(data)?, data, &asked, screen)?;
         watching::clear(|text| print!("{text}"));
         let exit = tell(&seen, form, io::stdout());
         if exit != Exit::Done || is_typed && watching::is_typed_within(watching::PERIOD) {

@@ -21,6 +21,7 @@ pub(crate) mod signals;
 pub(crate) mod sim;
 pub(crate) mod standard;
 mod unjoined;
+mod waiting;
 
 use std::fmt;
 use std::sync::Arc;

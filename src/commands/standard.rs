@@ -5,18 +5,18 @@ use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Context;
 use kadring::console::progress::TransferBar;
 use kadring::console::{Output, Screen};
 use kadring::node::Progress;
-use kadring::runtime::{Spooled, ending_signals, stopwatch};
+use kadring::runtime::{Spooled, ending_signals};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use signal_hook::low_level::pipe;
 
-use super::signals::{end_as_by_sigpipe, end_by_signal, is_told};
+use super::signals::end_as_by_sigpipe;
+use super::waiting::{LOOK_EVERY, Patience};
 use super::{Exit, Failed};
 
 /// The word for standard input or output in place of a file.
@@ -74,39 +74,6 @@ pub(super) struct UntilTold {
     broken: bool,
 }
 
-/// Milliseconds between two looks at whether a signal came.
-const LOOK_EVERY: u16 = 500;
-
-/// A peer that was told of a signal, and says nothing for so long, stands still.
-const STANDS_STILL: Duration = Duration::from_secs(10);
-
-/// How long a peer is waited for that was told to end a command.
-#[derive(Default)]
-pub(super) struct Patience {
-    /// Since when a signal is known of.
-    told: Option<Box<dyn Fn() -> Duration>>,
-}
-
-impl Patience {
-    /// Returns when the peer has something to say.
-    pub(super) fn wait_for(&mut self, peer: &UnixStream) {
-        while !matches!(poll(&mut [PollFd::new(peer.as_fd(), PollFlags::POLLIN)], LOOK_EVERY), Ok(1..)) {
-            self.look();
-        }
-    }
-
-    /// Ends this process by the signal that told it to, if the peer has had time enough to end the command.
-    fn look(&mut self) {
-        if !is_told() {
-            return;
-        }
-        if self.told.get_or_insert_with(|| Box::new(stopwatch()))() >= STANDS_STILL {
-            log::warn!("the peer says nothing: whether the command is done there is not known");
-            end_by_signal();
-        }
-    }
-}
-
 /// Bytes that a pipe which has room takes without waiting.
 const AT_ONCE: usize = 4096;
 
@@ -146,19 +113,24 @@ impl OutputPipe {
     }
 
     /// Passes on what comes, until `peer` has something to say.
-    pub(super) fn pass_on(&mut self, peer: &UnixStream) {
-        let mut patience = Patience::default();
+    ///
+    /// # Errors
+    /// It does not live.
+    pub(super) fn pass_on(&mut self, peer: &UnixStream, mut patience: Patience<'_>) -> io::Result<()> {
         while let Some(from) = &self.from {
             let mut ready =
                 [PollFd::new(from.as_fd(), PollFlags::POLLIN), PollFd::new(peer.as_fd(), PollFlags::POLLIN)];
             match poll(&mut ready, LOOK_EVERY) {
-                Ok(1..) if ready[0].any() == Some(true) => self.pass_piece(),
-                Ok(1..) => return,
+                Ok(1..) if ready[0].any() == Some(true) => {
+                    self.pass_piece();
+                    patience.hear();
+                }
+                Ok(1..) => return Ok(()),
                 // A wait that a signal interrupts is begun again: the peer was told of it, and will say something.
-                _ => patience.look(),
+                _ => patience.look()?,
             }
         }
-        patience.wait_for(peer);
+        patience.wait_for(peer)
     }
 
     /// Passes on the rest, once the peer has done its part. Whether standard output still has a reader.

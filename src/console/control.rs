@@ -238,25 +238,32 @@ impl Shows for ClientWriter {
     }
 }
 
+/// Says to the peer at the other end of `stream` what it is to do.
+///
+/// # Errors
+/// It has ended, or does not read.
+pub fn tell(mut stream: &UnixStream, asked: &ClientSays) -> io::Result<()> {
+    stream.write_all((serde_json::to_string(asked)? + "\n").as_bytes())
+}
+
 /// Has a command done by the peer at the other end of `stream`, shows its progress, and returns its answer. Before each
 /// wait for what the peer says, `meanwhile` is called.
 ///
 /// # Errors
-/// The peer has ended before it answered, or speaks another version of this program.
+/// The peer has ended before it answered, or speaks another version of this program; or `meanwhile` gave up.
 pub fn ask(
     stream: &UnixStream,
     asked: &ClientSays,
     shows: &dyn Shows,
-    meanwhile: &mut dyn FnMut(),
+    meanwhile: &mut dyn FnMut() -> io::Result<()>,
 ) -> io::Result<Rendered> {
-    let line = serde_json::to_string(asked)? + "\n";
-    (&*stream).write_all(line.as_bytes())?;
+    tell(stream, asked)?;
     let mut lines = BufReader::new(stream);
     let mut show: Box<dyn FnMut(&Progress)> = Box::new(|_| {});
     loop {
         let mut line = String::new();
         if lines.buffer().is_empty() {
-            meanwhile();
+            meanwhile()?;
         }
         if lines.read_line(&mut line)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -24,6 +24,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket;
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::bounded_lines::{BoundedLines, StreamLine};
 use super::channels::CLIENTS;
@@ -47,6 +48,9 @@ const BREATH: Duration = Duration::from_millis(50);
 
 /// Whether the socket has its name still is looked at this often, in milliseconds.
 const LOOK: u16 = 2_000;
+
+/// A peer takes a connection, and what is said to it, within this time, unless it is stopped or stuck.
+const TAKEN_WITHIN: Duration = Duration::from_secs(20);
 
 /// Does what a client said: the commands are asked of the session, and what comes of them is written to the client.
 pub type ServeClient = Arc<dyn Fn(&Session, &[u8], &UnixStream) + Send + Sync>;
@@ -75,13 +79,17 @@ pub(super) fn listen(folder: &Path, peer: &Handle, serve: ServeClient) -> io::Re
     Ok(Control { ends, path })
 }
 
-/// Connects to the peer that runs with this data folder.
+/// Connects to the peer that runs with this data folder. What is said to it is taken within a while too.
 ///
 /// # Errors
-/// No peer runs there, or it is another user's.
+/// No peer runs there, or it is another user's; [`WouldBlock`](io::ErrorKind::WouldBlock) if it takes no connection,
+/// for as many wait already as may.
 pub fn connect(folder: &Path) -> io::Result<UnixStream> {
     let open = File::open(folder)?;
-    UnixStream::connect(short(&open, folder).join(NAME))
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_write_timeout(Some(TAKEN_WITHIN))?;
+    socket.connect(&SockAddr::unix(short(&open, folder).join(NAME))?)?;
+    Ok(UnixStream::from(OwnedFd::from(socket)))
 }
 
 impl Control {

@@ -432,3 +432,30 @@ fn a_client_that_is_told_to_end_does_so_though_its_peer_stands_still() {
     peer.signal(Signal::SIGCONT);
     assert_eq!(ended.and_then(|status| status.signal()), Some(Signal::SIGTERM as i32));
 }
+
+#[test]
+fn a_client_says_what_it_waits_for_and_gives_a_peer_up_that_is_stopped_and_none_that_is_paused_or_works() {
+    let folder = folder();
+    let [stopped, paused] = ["stopped", "paused"].map(|name| Launch::new(folder.path().join(name)).start());
+    stopped.signal(Signal::SIGSTOP);
+    let begin = |peer: &PeerProcess, words: &[&str]| {
+        let mut client = program();
+        client.args(["ctl", "--data", text(&peer.data)]).args(words);
+        client.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
+    };
+    let given_up = [&["status"][..], &["threads", "--watch"], &["store", "/dev/null"], &["wait", "stable"]]
+        .map(|words| begin(&stopped, words));
+    let pause = begin(&paused, &["pause", "12"]);
+    let waits = begin(&paused, &["status"]);
+    let works = begin(&paused, &["wait", "peers", "9", "--deadline", "40s"]);
+    for client in given_up {
+        let client = client.wait_with_output().expect("it ends");
+        let said = said(&client);
+        assert_eq!(code(&client), Some(5), "{said}");
+        assert!(said.contains("it is waited for") && said.contains("stopped"), "{said}");
+    }
+    let [pause, waits, works] = [pause, waits, works].map(|client| client.wait_with_output().expect("it ends"));
+    assert_eq!((code(&pause), code(&waits)), (Some(0), Some(0)), "{}\n{}", said(&pause), said(&waits));
+    assert!(said(&works).contains("peers") && !said(&works).contains("whether it will do"), "{}", said(&works));
+    stopped.signal(Signal::SIGCONT);
+}
