@@ -107,6 +107,14 @@ impl World {
         self.peers[slot].life
     }
 
+    /// The peer has left. By then it has answered all that it was given.
+    pub(super) fn end(&mut self, slot: usize) {
+        if let Some((command, _)) = self.peers[slot].asked.iter().find(|(_, given)| **given) {
+            self.violate(slot, format!("it ended, and command {command} was never answered"));
+        }
+        self.stop(slot);
+    }
+
     /// Ends the peer's life; all that it had in memory is lost.
     pub(super) fn stop(&mut self, slot: usize) {
         self.note(|| format!("peer {slot} ends"));

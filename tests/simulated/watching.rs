@@ -195,7 +195,8 @@ fn a_peer_that_is_slow_for_a_while_is_in_the_tables_that_it_was_in_as_soon_as_it
         let during = knowing(&world, &slow);
         world.slow_down(11, Duration::ZERO);
         world.run_for(Duration::from_secs(15)).expect("nothing breaks");
-        let missing: Vec<usize> = before.iter().copied().filter(|slot| !knowing(&world, &slow).contains(slot)).collect();
+        let missing: Vec<usize> =
+            before.iter().copied().filter(|slot| !knowing(&world, &slow).contains(slot)).collect();
         println!("{kind:?}: {} before, {} while it is slow, then missing at {missing:?}", before.len(), during.len());
         assert!(missing.is_empty(), "{kind:?}: {missing:?}");
     }

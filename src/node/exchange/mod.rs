@@ -25,6 +25,7 @@ use self::deliveries::Deliveries;
 use self::pending::{Ask, Overdue, Pending, PendingRequest};
 use self::pulling::Pulling;
 use self::uplink::{OfferNumber, Offering, Uplink};
+pub(crate) use self::why::Delivery;
 use self::why::SentFor;
 use super::action::{Action, Outbox};
 use super::jobs::Urgency;
@@ -46,32 +47,6 @@ const SILENT: &str = "it went silent";
 
 /// Why a request failed that did not even leave.
 pub(crate) const NO_WAY: &str = "this machine has no way there";
-
-/// What came of a request, and whom it concerns.
-pub(crate) enum Delivery {
-    /// A question of the overlay's has its answer, from this peer, after so many messages.
-    Answer { tag: Tag, sent: u8, from: SocketAddr, by: Option<Peer>, response: Response },
-    /// A question of the overlay's has none yet, with so many messages sent.
-    Late { tag: Tag, sent: u8, late: Late },
-    /// A question of the overlay's has none; it may have been refused, for this reason.
-    NoAnswer { tag: Tag, sent: u8, to: Target, refused: Option<String> },
-    /// Something of a part's.
-    Part(Ticket, Reply),
-    /// What a peer says that was offered a block.
-    Offered { offer: Offer, result: Result<Proof, Refusal> },
-    /// A peer answers a question that has failed.
-    Revived(SocketAddr),
-    /// A peer that was offered something is alive.
-    Pulse,
-    /// Such a peer has not begun to take it, and nobody takes anything meanwhile.
-    Hesitates(SocketAddr),
-    /// Such a peer lives, and does not begin to take it.
-    Stalls(SocketAddr),
-    /// Such a peer is silent for so long that it is to be doubted.
-    FaintPulse(SocketAddr),
-    /// Such a peer does not answer.
-    NoPulse(SocketAddr),
-}
 
 /// A block that is offered to a peer.
 #[derive(Clone, Copy, Debug)]

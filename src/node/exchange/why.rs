@@ -1,12 +1,16 @@
-//! Why a request was sent, and whether anybody waits for what comes of it.
+//! Why a request was sent, whether anybody waits for what comes of it, and what did.
+
+use std::net::SocketAddr;
 
 use super::Offer;
 use super::pending::Ask;
 use super::uplink::OfferNumber;
-use crate::node::part::{Owner, Ticket};
+use crate::node::part::{Owner, Proof, Reply, Ticket};
 use crate::node::purpose::Purpose;
-use crate::overlay::Tag;
-use crate::wire::Request;
+use crate::node::refusal::Refusal;
+use crate::overlay::{Late, Tag, Target};
+use crate::peer::Peer;
+use crate::wire::{Request, Response};
 
 /// Why a request was sent.
 #[derive(Clone, Debug)]
@@ -45,4 +49,30 @@ impl SentFor {
             Self::Pulse => Purpose::Upkeep,
         }
     }
+}
+
+/// What came of a request, and whom it concerns.
+pub(crate) enum Delivery {
+    /// A question of the overlay's has its answer, from this peer, after so many messages.
+    Answer { tag: Tag, sent: u8, from: SocketAddr, by: Option<Peer>, response: Response },
+    /// A question of the overlay's has none yet, with so many messages sent.
+    Late { tag: Tag, sent: u8, late: Late },
+    /// A question of the overlay's has none; it may have been refused, for this reason.
+    NoAnswer { tag: Tag, sent: u8, to: Target, refused: Option<String> },
+    /// Something of a part's.
+    Part(Ticket, Reply),
+    /// What a peer says that was offered a block.
+    Offered { offer: Offer, result: Result<Proof, Refusal> },
+    /// A peer answers a question that has failed.
+    Revived(SocketAddr),
+    /// A peer that was offered something is alive.
+    Pulse,
+    /// Such a peer has not begun to take it, and nobody takes anything meanwhile.
+    Hesitates(SocketAddr),
+    /// Such a peer lives, and does not begin to take it.
+    Stalls(SocketAddr),
+    /// Such a peer is silent for so long that it is to be doubted.
+    FaintPulse(SocketAddr),
+    /// Such a peer does not answer.
+    NoPulse(SocketAddr),
 }

@@ -3,6 +3,7 @@
 //! A peer that notices the death of its own neighbour tells those that must know it too, and they look for themselves
 //! (`abrupt`). When a peer counts as dead is in [`health`](super::health).
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::health::DeathNews;
@@ -172,5 +173,11 @@ impl Ring {
         if let Some(peer) = self.vitals.next_lost() {
             self.ping(peer, PingReason::Lost, false, out);
         }
+    }
+
+    /// A peer lives that was given up: it is pinged at once, not when its turn comes.
+    pub(super) fn on_revived(&mut self, addr: SocketAddr, out: &mut Vec<Effect>) {
+        let lost = self.vitals.lost().find(|peer| peer.addr == addr).copied();
+        lost.into_iter().for_each(|peer| self.ping(peer, PingReason::Lost, false, out));
     }
 }

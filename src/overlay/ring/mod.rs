@@ -357,15 +357,8 @@ impl Overlay for Ring {
                     None => self.hear_of_door(addr),
                 }
             }
-            Cause::Revived { addr } => {
-                let lost = self.vitals.lost().find(|peer| peer.addr == addr).copied();
-                lost.into_iter().for_each(|peer| self.ping(peer, stabilize::PingReason::Lost, false, out));
-            }
-            Cause::Silent { addr } => {
-                if let Some(peer) = self.table.at(&addr) {
-                    self.check_on(peer, out);
-                }
-            }
+            Cause::Revived { addr } => self.on_revived(addr, out),
+            Cause::Silent { addr } => self.table.at(&addr).into_iter().for_each(|peer| self.check_on(peer, out)),
             Cause::Detour { addr, magic, request } => {
                 if let Some(peer) = self.table.at(&addr) {
                     self.vitals.shun(now, &peer.id);
