@@ -263,12 +263,13 @@ impl Pending {
         self.hasten(now, knew_nothing);
     }
 
-    /// If this was the first round trip: what went out before it waits no longer than what goes out now.
+    /// If this was the first round trip: what went out before it waits no longer than for twice that. One answer may be
+    /// a near peer's.
     fn hasten(&mut self, now: Time, knew_nothing: bool) {
         if !knew_nothing || self.conditions.knows_nothing() {
             return;
         }
-        let patience = self.conditions.patience();
+        let patience = self.conditions.patience() * 2;
         let magics: Vec<u64> = self.requests.iter().map(|(&magic, _)| magic).collect();
         for magic in magics {
             if let Some(waiting) = self.requests.get_mut(&magic)

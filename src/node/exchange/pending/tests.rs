@@ -135,9 +135,9 @@ fn once_the_first_answer_tells_how_long_they_take_what_went_out_with_it_waits_no
     let millis = |millis| after(Duration::from_millis(millis));
     assert_eq!(pending.next_deadline(), Some(after(FIRST_TIMEOUT)));
     pending.settle(millis(40), answered, target(1).addr).expect("it waits");
-    assert_eq!(pending.next_deadline(), Some(millis(44)));
-    assert!(matches!(pending.next_overdue(millis(44)), Some(Overdue::Resend { magic, .. }) if magic == lost));
-    assert_eq!(pending.next_deadline(), Some(millis(88)), "and so at the next time");
+    assert_eq!(pending.next_deadline(), Some(millis(88)));
+    assert!(matches!(pending.next_overdue(millis(88)), Some(Overdue::Resend { magic, .. }) if magic == lost));
+    assert_eq!(pending.next_deadline(), Some(millis(176)), "and so at the next time");
 }
 
 #[test]
