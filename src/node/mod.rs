@@ -8,8 +8,8 @@
 //! # Inside
 //! A *part* does one thing for somebody: see [`part`]. It asks at the [`desk`] under a ticket, and hears what comes of
 //! it through one function; `Node::reply` is the only way there.
-//! - [`exchange`]: requests, answers, offers, and who asked. [`jobs`]: work for the workers. [`life`]: from the start
-//!   to the last goodbye.
+//! - [`exchange`]: requests, answers, offers, and who asked; [`obstacles`]: what does not get there. [`jobs`]: work for
+//!   the workers. [`life`]: from the start to the last goodbye.
 //! - [`files`]: files in and out, and how much of them at a time ([`pace`]).
 //! - [`keeping`]: what others ask us to hold, and what a replica set is owed while peers come and go and disks rot.
 //!   [`leases`]: for whom what is held is kept.
@@ -47,6 +47,7 @@ pub(crate) mod keeping;
 mod leases;
 pub(crate) mod life;
 mod memory;
+mod obstacles;
 mod outcomes;
 mod pace;
 pub(crate) mod part;
@@ -333,37 +334,6 @@ impl Node {
     /// The peer at `addr` is dead: nothing that was offered to it will be taken.
     fn on_dead(&mut self, addr: SocketAddr) {
         self.desk.exchange.on_dead(addr).into_iter().for_each(|delivery| self.deliver(delivery));
-    }
-
-    /// A message met an obstacle. If that may be chance, pings tell whether the peer is gone; until they do, what is
-    /// passed on is sent again, unless it [went around](Request::goes_around) that peer once the connection was late.
-    /// Our own requests are repeated anyway, and a peer that misses an answer asks again.
-    fn on_obstacle(&mut self, to: SocketAddr, message: Message, obstacle: Obstacle) {
-        if obstacle == Obstacle::Refused {
-            let (delivery, forwarded) = self.desk.exchange.on_undeliverable(message);
-            delivery.into_iter().for_each(|delivery| self.deliver(delivery));
-            return self.desk.tell_overlay(Cause::Undeliverable { addr: to, forwarded });
-        }
-        let Body::Request(request) = message.body else { return };
-        let deliveries = match obstacle {
-            Obstacle::Refused | Obstacle::Crowd => return,
-            Obstacle::Delay => Vec::from_iter(self.desk.exchange.on_delay(to, message.magic)),
-            Obstacle::Silence => {
-                self.desk.suspect(to);
-                self.desk.exchange.on_no_connection(to)
-            }
-        };
-        deliveries.into_iter().for_each(|delivery| self.deliver(delivery));
-        if request.origin().is_none_or(|origin| self.desk.is_me(origin)) {
-            return;
-        }
-        match (obstacle, request.goes_around() || !self.desk.knows(&to)) {
-            (Obstacle::Delay, true) => {
-                self.desk.tell_overlay(Cause::Detour { addr: to, magic: message.magic, request: &request });
-            }
-            (Obstacle::Silence, false) => self.desk.exchange.forward(to, message.magic, request),
-            _ => {}
-        }
     }
 
     fn on_tick(&mut self) {

@@ -71,11 +71,25 @@ impl World {
             self.return_to_sender(from, network::address(to), message, Obstacle::Silence, work::BYTES_LIMIT);
             return;
         }
-        let one_way = self.rules.weather.delay(&mut self.rng);
+        let one_way = self.rules.weather.delay(&mut self.rng) + self.handshake((from, to), &message);
         let last = self.streams.entry((from as u32, to as u32)).or_default();
         let at = (*last).max(self.now + one_way + lag);
         *last = at;
         self.plan_arrival(at, (from, to), Via::Tcp, purpose, message);
+    }
+
+    /// How long the first line to a peer waits for its connection: a round trip. It is counted where that is late, and
+    /// the sender hears so.
+    fn handshake(&mut self, (from, to): (usize, usize), message: &Message) -> Duration {
+        let takes = self.rules.weather.rtt;
+        if takes < LATE_CONNECTION || self.streams.contains_key(&(from as u32, to as u32)) {
+            return Duration::ZERO;
+        }
+        if matches!(message.body, Body::Request(_)) {
+            let addr = network::address(to);
+            self.tell_of_obstacle(from, addr, message.clone(), Obstacle::Delay, LATE_CONNECTION);
+        }
+        takes
     }
 
     fn plan_arrival(&mut self, at: Time, (from, to): (usize, usize), via: Via, purpose: Purpose, message: Message) {

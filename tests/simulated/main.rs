@@ -3,6 +3,7 @@
 mod churn;
 mod kademlia_paper;
 mod leaving;
+mod long_ways;
 mod moving;
 mod net;
 mod overlay_contract;

@@ -255,6 +255,11 @@ impl Pending {
         self.round_trips.usual(addr)
     }
 
+    /// The usual round trip to `addr`, or that to the furthest peers.
+    pub(super) fn usual_trip(&self, addr: &SocketAddr) -> Duration {
+        self.round_trip(addr).unwrap_or_else(|| self.conditions.reach())
+    }
+
     /// The peer at `addr` answered after this long.
     fn learn(&mut self, now: Time, addr: SocketAddr, rtt: Duration) {
         let knew_nothing = self.conditions.knows_nothing();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::pending::PendingRequest;
 use super::{Delivery, Exchange, SentFor};
-use crate::config::DELIVERED_MEMORY;
+use crate::config::{DELIVERED_MEMORY, LATE_CONNECTION};
 use crate::id::Key;
 use crate::node::action::Action;
 use crate::node::notice::Notice;
@@ -75,6 +75,12 @@ impl Exchange {
         if let Some(&(at, times)) = self.pulling.asked.get(&asked) {
             self.pulling.asked.insert(asked, (at, times.saturating_sub(1)));
         }
+    }
+
+    /// Whether a connection to this address, which takes a round trip, may well take as long as one that is late.
+    pub(crate) fn is_far(&self, to: &SocketAddr) -> bool {
+        let trip = self.pending.usual_trip(to);
+        trip + trip / 4 > LATE_CONNECTION
     }
 
     /// The connection over which the request `magic` is to go is late. What comes of it, if anybody need not wait.

@@ -57,7 +57,11 @@ impl Ring {
     pub(super) fn hop(&self, what: Routed, avoid: &[SocketAddr]) -> Hop {
         let key = key_of(what, self.me.id);
         match self.hop_over(&key, |peer| self.is_usable(peer, what, avoid)) {
-            Hop::Mine | Hop::Nowhere => self.hop_over(&key, |peer| self.is_open(peer, what, avoid)),
+            Hop::Mine | Hop::Nowhere => match self.hop_over(&key, |peer| self.is_open(peer, what, avoid)) {
+                // Connections to all of them are late: a late answer is better than none.
+                Hop::Nowhere => self.hop_over(&key, |peer| self.is_left(peer, avoid)),
+                hop => hop,
+            },
             hop => hop,
         }
     }
@@ -80,7 +84,11 @@ impl Ring {
     /// What no connection brings to a peer is answered by the next that one can be brought to.
     fn is_open(&self, peer: &Peer, what: Routed, avoid: &[SocketAddr]) -> bool {
         let shunned = matches!(what, Routed::Lookup { .. }) && self.vitals.is_shunned(self.now, &peer.id);
-        !shunned && !avoid.contains(&peer.addr) && !self.is_departing(&peer.id)
+        !shunned && self.is_left(peer, avoid)
+    }
+
+    fn is_left(&self, peer: &Peer, avoid: &[SocketAddr]) -> bool {
+        !avoid.contains(&peer.addr) && !self.is_departing(&peer.id)
     }
 
     /// Where something leads, if another peer believes that this one is responsible: back to the first peer known that
@@ -295,6 +303,16 @@ mod tests {
         ring.on(NOW, Cause::Answer { tag: *ping, from: first, by: Some(by), response: &pong }, &mut unheard);
         let other = way(&late(&mut ring)).map(|(to, _)| to);
         assert!(other.is_some_and(|to| to != first), "{other:?}");
+    }
+
+    #[test]
+    fn a_guest_looks_up_though_its_connections_to_all_peers_are_late() {
+        let mut ring = Ring::new(stranger(), RingOptions { guest: true, ..RingOptions::default() });
+        ring.fill(NOW, &(1..=8).map(peer).collect::<Vec<_>>());
+        for n in 1..=8 {
+            ring.on(NOW, Cause::Detour { addr: peer(n).addr, magic: 0, request: &Request::Ping }, &mut Vec::new());
+        }
+        assert!(way(&look_up(&mut ring, 1500)).is_some());
     }
 
     #[test]

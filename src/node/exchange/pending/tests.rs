@@ -154,6 +154,15 @@ fn an_answer_to_what_has_failed_tells_once_that_its_peer_lives_and_how_slow_it_i
 }
 
 #[test]
+fn a_way_of_which_nothing_is_known_is_taken_to_be_as_long_as_the_longest() {
+    let mut pending = Pending::new(true);
+    assert_eq!(pending.usual_trip(&target(1).addr), Duration::ZERO, "nothing is known at all");
+    pending.learn(Time::ZERO, target(1).addr, Duration::from_millis(400));
+    assert_eq!(pending.usual_trip(&target(1).addr), Duration::from_millis(400));
+    assert_eq!(pending.usual_trip(&target(2).addr), Duration::from_millis(440));
+}
+
+#[test]
 fn repeats_come_slowly_where_hardly_anybody_answers() {
     let mut pending = Pending::new(false);
     for port in 2..100 {
