@@ -122,7 +122,8 @@ impl Ring {
         let Some(search) = self.searches.get_mut(&lookup).filter(of_last) else { return };
         search.late += 1;
         let (late, last) = (search.late, search.tried.last().copied());
-        let Some(to) = last.and_then(|addr| self.table.at(&addr)) else { return };
+        // Of one that was found dead meanwhile no verdict will come.
+        let Some(to) = last.and_then(|addr| self.table.at(&addr)) else { return self.search_on(now, lookup, out) };
         let is_minded = |why: &QuestionFor| matches!(why, QuestionFor::Hop { to: other, .. } if *other == to.addr);
         match late {
             _ if self.asked.values().any(is_minded) => {}
@@ -313,6 +314,17 @@ mod tests {
             ring.on(NOW, Cause::Detour { addr: peer(n).addr, magic: 0, request: &Request::Ping }, &mut Vec::new());
         }
         assert!(way(&look_up(&mut ring, 1500)).is_some());
+    }
+
+    #[test]
+    fn a_lookup_whose_first_hop_was_found_dead_meanwhile_goes_another_way_once_it_is_late() {
+        let mut ring = ring(1, 64);
+        let (first, tag) = way(&look_up(&mut ring, 30_500)).expect("it is sent");
+        let dead = ring.table.at(&first).expect("it is known");
+        ring.table.remove(&dead.id);
+        let mut out = Vec::new();
+        ring.on(NOW, Cause::Late { tag, late: Late::Overdue }, &mut out);
+        assert!(way(&out).is_some_and(|(other, _)| other != first), "{out:?}");
     }
 
     #[test]
