@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
@@ -76,7 +76,12 @@ impl DiskStore {
 
     /// Whether a file under the block's name was moved aside because it was not the block.
     pub fn found_damaged(&self, key: &Key) -> bool {
-        self.folder.join("damaged").join(key.to_string()).exists()
+        self.aside(key).exists()
+    }
+
+    /// Where a file under the block's name is moved that is not the block.
+    fn aside(&self, key: &Key) -> PathBuf {
+        self.folder.join("damaged").join(key.to_string())
     }
 
     /// Whether the folder of all blocks is there, where this store has one.
@@ -87,7 +92,7 @@ impl DiskStore {
     /// Moves aside a file under the block's name that is not the block; `seen` is its stamp. If another copy has been
     /// written in the meantime, that one is read.
     fn replaced(&self, key: &Key, path: &Path, seen: &FileStamp) -> Result<BlockReader, StoreError> {
-        match self.take_away(path, seen, &self.folder.join("damaged").join(key.to_string())) {
+        match self.take_away(path, seen, &self.aside(key)) {
             Ok(true) => Err(StoreError::Damaged(*key)),
             Ok(false) => self.read(key),
             // The file itself is gone, not the place where it was to go.

@@ -51,6 +51,18 @@ fn sixty_classroom_storms_leave_every_named_file_where_it_belongs_and_every_user
     weather(StormPlan::classroom, 0..60);
 }
 
+/// Each is the storm that a fault was found by: a peer that was slow for a while, a command behind a quit, a file that
+/// went with the peer that took it.
+#[test]
+fn storms_that_went_wrong_once_leave_every_promise_kept() {
+    let storms = [
+        StormPlan::random(OverlayKind::Kademlia, 3_002_323),
+        StormPlan::random(OverlayKind::Ring, 3_101_608),
+        StormPlan::classroom(3_204_370),
+    ];
+    weather(|at| storms[at as usize].clone(), 0..storms.len() as u64);
+}
+
 #[test]
 fn fifty_classroom_storms_with_two_hostile_peers_each_keep_what_honest_peers_hold() {
     // Of seven seeds two have a flooder, whose storms take ten times as long: of those the first four.

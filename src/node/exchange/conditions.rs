@@ -110,9 +110,10 @@ impl Conditions {
         }
     }
 
-    /// An answer took this long.
-    pub(super) fn measure(&mut self, trip: Duration) {
+    /// An answer took this long. Returns whether it is the first that tells how long answers take.
+    pub(super) fn measure(&mut self, trip: Duration) -> bool {
         push(&mut self.trips, trip);
+        self.trips.len() == 1
     }
 
     /// The answer to a request that went from peer to peer took this long.
@@ -120,17 +121,10 @@ impl Conditions {
         push(&mut self.chains, took);
     }
 
-    /// Whether no answer has told yet how long answers take.
-    pub(super) fn knows_nothing(&self) -> bool {
-        self.trips.is_empty()
-    }
-
     /// An answer took this long at most. Where nothing is known yet, that is better than nothing, if it is not long: of
     /// several datagrams the first ones may have got lost.
-    pub(super) fn measure_at_most(&mut self, trip: Duration) {
-        if self.knows_nothing() && trip < self.first_timeout() {
-            self.measure(trip);
-        }
+    pub(super) fn measure_at_most(&mut self, trip: Duration) -> bool {
+        self.trips.is_empty() && trip < self.first_timeout() && self.measure(trip)
     }
 
     /// How long an answer may take while nothing is known.
@@ -276,11 +270,11 @@ mod tests {
     fn nobody_is_doubted_sooner_than_the_furthest_take_to_answer() {
         let mut network = Conditions::new(false);
         for _ in 0..TRIPS / 16 {
-            (0..15).for_each(|_| network.measure(Duration::from_micros(100)));
+            (0..15).for_each(|_| _ = network.measure(Duration::from_micros(100)));
             network.measure(Duration::from_millis(300));
         }
         assert_eq!((network.patience(), network.reach()), (MIN_TIMEOUT, Duration::from_millis(330)));
-        (0..TRIPS).for_each(|_| network.measure(Duration::from_secs(5)));
+        (0..TRIPS).for_each(|_| _ = network.measure(Duration::from_secs(5)));
         assert_eq!((network.patience(), network.reach()), (LONGEST, LONGEST));
     }
 
@@ -299,10 +293,10 @@ mod tests {
     fn strangers_have_a_tenth_longer_than_nine_of_ten_answers_take() {
         let mut network = Conditions::new(false);
         assert_eq!(network.patience(), FIRST_TIMEOUT);
-        (1..=100).for_each(|millis| network.measure(Duration::from_millis(millis)));
+        (1..=100).for_each(|millis| _ = network.measure(Duration::from_millis(millis)));
         let ninth = Duration::from_millis(90);
         assert_eq!(network.patience(), ninth * 11 / 10);
-        (0..TRIPS).for_each(|_| network.measure(Duration::from_micros(100)));
+        (0..TRIPS).for_each(|_| _ = network.measure(Duration::from_micros(100)));
         assert_eq!(network.patience(), MIN_TIMEOUT);
     }
 }

@@ -176,9 +176,9 @@ impl Pending {
                 rtt = Some(took);
                 self.learn(now, from, took);
             } else {
-                let knew_nothing = self.conditions.knows_nothing();
-                self.conditions.measure_at_most(took);
-                self.hasten(now, knew_nothing);
+                if self.conditions.measure_at_most(took) {
+                    self.hasten(now);
+                }
                 self.round_trips.on_unclear(magic, Unclear { from, took, came: now, gap });
             }
         }
@@ -262,18 +262,15 @@ impl Pending {
 
     /// The peer at `addr` answered after this long.
     fn learn(&mut self, now: Time, addr: SocketAddr, rtt: Duration) {
-        let knew_nothing = self.conditions.knows_nothing();
         self.round_trips.measure(addr, rtt);
-        self.conditions.measure(rtt);
-        self.hasten(now, knew_nothing);
+        if self.conditions.measure(rtt) {
+            self.hasten(now);
+        }
     }
 
-    /// If this was the first round trip: what went out before it waits no longer than for twice that. One answer may be
-    /// a near peer's.
-    fn hasten(&mut self, now: Time, knew_nothing: bool) {
-        if !knew_nothing || self.conditions.knows_nothing() {
-            return;
-        }
+    /// The first round trip is known: what went out before waits no longer than for twice that. One answer may be a
+    /// near peer's.
+    fn hasten(&mut self, now: Time) {
         let patience = self.conditions.patience() * 2;
         let magics: Vec<u64> = self.requests.iter().map(|(&magic, _)| magic).collect();
         for magic in magics {
