@@ -218,3 +218,47 @@ fn a_lookup_on_the_ring_whose_next_hop_stopped_a_moment_before_costs_no_second()
     println!("{median:?}, at most {slowest:?}");
     assert!(median < Duration::from_millis(500) && slowest < Duration::from_secs(1), "{took:?}");
 }
+
+/// The searches of a file's blocks go through few peers, side by side: what one ping tells of a hop, it tells for all.
+#[test]
+fn a_peer_that_is_stopped_while_a_client_retrieves_from_the_ring_costs_a_second_at_most() {
+    const PEERS: usize = 9;
+    let ring = OverlayKind::Ring;
+    let mut rules = Rules::new(2, Box::new(move |me, config, seed| ring.build(me, seed, config.guest)));
+    rules.config.replicas = COPIES;
+    let mut world = World::new(rules);
+    for n in 0..PEERS {
+        let slot = world.add(Id::of(&[n as u8, 2]));
+        world.start(slot, &[0]);
+        pass(&mut world, Duration::from_millis(500));
+    }
+    pass(&mut world, Duration::from_secs(30));
+    let path = PathBuf::from("file");
+    let content: Vec<u8> = (0..40_u64).flat_map(|n| n.to_be_bytes().repeat(1 << 17)).collect();
+    world.disk_mut(0).write_file(&path, content.into());
+    let (answer, _) = perform(&mut world, 0, Command::Store { path, manifest: None, keep: false }, |_| ());
+    let Answer::Stored { key, .. } = answer else { panic!("{answer:?}") };
+    let mut retrieve = |stopped: Option<(usize, Duration)>| {
+        pass(&mut world, Duration::from_secs(60));
+        let client = world.add(Id::of(&world.slots().to_be_bytes()));
+        world.start_guest(client, &[0]);
+        pass(&mut world, Duration::from_millis(200));
+        let command = Command::Retrieve { source: Source::Key(key), dest: "back".into(), replace: true };
+        let (answer, took) = perform(&mut world, client, command, |world| {
+            if let Some((slot, after)) = stopped {
+                pass(world, after);
+                world.freeze(slot, Duration::from_secs(20));
+            }
+        });
+        assert!(matches!(answer, Answer::Retrieved { .. }), "{stopped:?}: {answer:?}");
+        world.crash(client);
+        took
+    };
+    let usual = retrieve(None);
+    for slot in 1..PEERS {
+        for after in [20, 40, 60].map(Duration::from_millis) {
+            let took = retrieve(Some((slot, after)));
+            assert!(took < usual + Duration::from_secs(1), "peer {slot}, {after:?}: {took:?} instead of {usual:?}");
+        }
+    }
+}

@@ -149,7 +149,7 @@ impl Ring {
 
     fn ask_nearer(&mut self, peer: Peer, claim: Unverified, out: &mut Vec<Effect>) {
         let why = QuestionFor::Nearer { peer, claim: Box::new(claim) };
-        self.ask_plain(peer.into(), Request::Ping, why, patience::ONCE, out);
+        self.ask_plain(peer.into(), Request::Ping, why, patience::QUESTION, out);
     }
 
     /// Nothing that is known here speaks against an answer.

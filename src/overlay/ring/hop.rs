@@ -149,9 +149,15 @@ impl Ring {
             self.rounds.end_rest();
             self.check_on(peer, out);
         }
-        match sent {
-            SentLookup::Own(lookup) => self.search_on(now, lookup, out),
-            SentLookup::Relayed(relay) => self.pass_on_again(now, relay, silent, out),
+        if let SentLookup::Relayed(relay) = sent {
+            self.pass_on_again(now, relay, silent, out);
+        }
+        // One ping speaks for all of this peer's own that went there.
+        let waits = |search: &Search| search.found.is_none() && search.tried.last() == Some(&silent);
+        let waiting: Vec<LookupId> =
+            self.searches.iter().filter(|(_, search)| waits(search)).map(|(lookup, _)| *lookup).collect();
+        for lookup in waiting {
+            self.search_on(now, lookup, out);
         }
     }
 }
