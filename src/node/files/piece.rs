@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::config::MAX_BLOCK_SIZE;
 use crate::id::Key;
 use crate::node::job::{Holder, JobError, JobErrorKind, JobId, Slot};
-use crate::node::jobs::Jobs;
+use crate::node::jobs::{Flow, Jobs};
 use crate::node::notice::FailureKind;
 use crate::node::pace::weight;
 use crate::overlay::LookupId;
@@ -25,13 +26,23 @@ pub(super) enum Slow {
     Flows { at: Time, silent: Time },
 }
 
+/// Which of two fetches ends for the other's sake.
+pub(super) enum Loser {
+    /// The first, for it takes more than twice as long as the last.
+    First(JobId),
+    /// The last. Whether the way here [has room](Piece::has_room_beside) for others beside the first.
+    Last(JobId, bool),
+}
+
 /// A node of the tree, or a block, that is wanted now.
 pub(super) struct Piece {
     pub(super) what: PieceKind,
     pub(super) lookup: Option<LookupId>,
     /// Known holders that were not tried in this round.
     pub(super) known: VecDeque<Peer>,
-    pub(super) tried: BTreeSet<SocketAddr>,
+    pub(super) tried: BTreeMap<SocketAddr, Peer>,
+    /// Of those tried, the ones whose fetch ended for another's sake: they may have their turn once more.
+    given_up: VecDeque<Peer>,
     /// Those that failed in an earlier round; they come last in this one.
     pub(super) failed: BTreeSet<SocketAddr>,
     pub(super) running: BTreeMap<JobId, (Holder, Time)>,
@@ -40,6 +51,8 @@ pub(super) struct Piece {
     pub(super) hedges: u32,
     /// When another holder last turned out to be no faster.
     pub(super) in_vain: Time,
+    /// The fetch beside which another one comes, and how it came until that did.
+    beside: Option<(JobId, Flow)>,
     /// Lookups for its holders so far.
     pub(super) rounds: u8,
     pub(super) trouble: Option<JobError>,
@@ -97,12 +110,14 @@ impl Piece {
             what,
             lookup: None,
             known: VecDeque::new(),
-            tried: BTreeSet::new(),
+            tried: BTreeMap::new(),
+            given_up: VecDeque::new(),
             failed: BTreeSet::new(),
             running: BTreeMap::new(),
             tried_own: false,
             hedges: 0,
             in_vain: Time::ZERO,
+            beside: None,
             rounds: 0,
             trouble: None,
             silent: Vec::new(),
@@ -131,7 +146,7 @@ impl Piece {
         limit: Duration,
         (silence, pause): (Duration, Duration),
     ) -> Option<Slow> {
-        if self.wider && self.known.is_empty() || !self.running.keys().all(|job| jobs.has_begun(*job)) {
+        if self.wider && !self.has_next() || !self.running.keys().all(|job| jobs.has_begun(*job)) {
             return None;
         }
         let latest = self.running.values().map(|(_, since)| *since).max()?;
@@ -148,16 +163,46 @@ impl Piece {
 
     /// How long it takes still, if its bytes come on as they do.
     pub(super) fn left(&self, jobs: &Jobs) -> Option<Duration> {
-        self.running.keys().filter_map(|job| jobs.flow(*job)?.left(self.size())).min()
+        self.running.keys().filter_map(|job| jobs.flow(*job)?.left(self.most())).min()
     }
 
-    /// The fetch that was begun last, once it shows that it ends no sooner than another: not in half the time.
-    pub(super) fn in_vain(&self, jobs: &Jobs, now: Time) -> Option<JobId> {
+    /// Of two fetches under way, once that shows, the one that ends for the other's sake: the later one, unless it
+    /// needs less than half the time.
+    pub(super) fn loser(&self, jobs: &Jobs, now: Time) -> Option<Loser> {
+        let left = |job: JobId| jobs.flow(job)?.left(self.most());
         let (&last, _) = self.running.iter().max_by_key(|(job, (_, since))| (*since, **job))?;
-        let left = jobs.flow(last)?.left(self.size())?;
         let others = self.running.keys().filter(|job| **job != last && jobs.flows_until(**job) > now);
-        let sooner = others.filter_map(|job| jobs.flow(*job)?.left(self.size())).min()?;
-        (left.saturating_mul(2) >= sooner).then_some(last)
+        let (sooner, first) = others.filter_map(|job| Some((left(*job)?, *job))).min()?;
+        if left(last)?.saturating_mul(2) < sooner {
+            return Some(Loser::First(first));
+        }
+        Some(Loser::Last(last, self.has_room_beside(jobs)?))
+    }
+
+    /// Notes how the fetch under way has come until the one beside it begins to.
+    pub(super) fn note_flow(&mut self, jobs: &Jobs) {
+        let flows = self.running.keys().filter(|job| jobs.flow(**job).is_some()).count();
+        self.beside = self.beside.filter(|(job, _)| flows > 1 && self.running.contains_key(job));
+        if flows > 1 && self.beside.is_none() {
+            self.beside = self.oldest().and_then(|job| Some((job, jobs.flow(job)?)));
+        }
+    }
+
+    /// Whether the fetch under way has come as fast beside another as before, once that shows: its holder is slow, and
+    /// not the way here, which the two would share.
+    fn has_room_beside(&self, jobs: &Jobs) -> Option<bool> {
+        let (job, before) = self.beside?;
+        let since = Flow { first: before.last, last: jobs.flow(job)?.last };
+        let (since, before) = (since.rate()?, before.rate());
+        Some(before.is_some_and(|before| since * 4 >= before * 3))
+    }
+
+    /// The most bytes that it may have.
+    fn most(&self) -> u32 {
+        match self.what {
+            PieceKind::Node { .. } => MAX_BLOCK_SIZE,
+            PieceKind::Block { slot, .. } => slot.size,
+        }
     }
 
     /// Bytes of the block; none of a node of the tree.
@@ -189,11 +234,36 @@ impl Piece {
     pub(super) fn take_holder(&mut self, doubts: &Doubts) -> Option<Peer> {
         let key = self.what.key();
         let furthest = self.wider && !self.tried.len().is_multiple_of(2);
-        let best = (0..self.known.len()).min_by_key(|&at| {
-            let Peer { id, addr } = &self.known[at];
+        let rank = |Peer { id, addr }: &Peer| {
             (self.failed.contains(addr), doubts.of(addr), furthest.then(|| Reverse(id.distance(&key))))
-        })?;
-        self.known.remove(best)
+        };
+        let best = |among: &VecDeque<Peer>| (0..among.len()).min_by_key(|&at| rank(&among[at]));
+        let (untried, again) = (best(&self.known), best(&self.given_up));
+        match (untried, again) {
+            (Some(at), Some(other)) if rank(&self.given_up[other]) < rank(&self.known[at]) => {
+                self.given_up.remove(other)
+            }
+            (Some(at), _) => self.known.remove(at),
+            (None, other) => self.given_up.remove(other?),
+        }
+    }
+
+    /// Whether there is a holder to try next.
+    pub(super) fn has_next(&self) -> bool {
+        !(self.known.is_empty() && self.given_up.is_empty())
+    }
+
+    /// A fetch ends, for it took too long: its holder may be no slower than the next one.
+    pub(super) fn give_up(&mut self, job: JobId) {
+        let Some((Holder::Peer(addr), _)) = self.running.get(&job) else { return };
+        self.given_up.extend(self.tried.get(addr));
+    }
+
+    /// Everybody known was tried: from now on they come last.
+    pub(super) fn begin_round(&mut self) {
+        self.failed.extend(std::mem::take(&mut self.tried).into_keys());
+        self.given_up.clear();
+        (self.hedges, self.wider) = (0, false);
     }
 
     /// The fetch that has been under way for longest.

@@ -126,6 +126,23 @@ fn where_two_holders_drip_a_third_is_found() {
     assert!(took <= Duration::from_secs(8), "{took:?}");
 }
 
+#[test]
+fn where_four_of_five_holders_drip_a_block_comes_from_the_fifth_within_six_seconds_and_sixteen_within_fifteen() {
+    for rate in [5e3, 20e3, 70e3] {
+        for blocks in [1, 2, 16] {
+            for factor in [0.7, 1.0, 1.4] {
+                let slow = |addr| {
+                    let at = (1..=4).find(|n| peer(*n).addr == addr);
+                    at.map_or(10e6, |n| rate * f64::powi(factor, n.into()))
+                };
+                let (took, _) = retrieved(blocks, 5, FAST, slow);
+                let case = format!("{blocks} blocks, {rate} bytes a second, times {factor}: {took:?}");
+                assert!(took <= Duration::from_secs(if blocks > 2 { 15 } else { 6 }), "{case}");
+            }
+        }
+    }
+}
+
 /// A store of so many full blocks, in three copies, over a way out that carries so much. How long it takes, how many
 /// blocks have how many copies, and who is said to take nothing.
 fn stored(blocks: u64, peers: u16, way: f64) -> (Duration, Vec<u64>, usize) {

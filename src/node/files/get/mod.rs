@@ -271,7 +271,7 @@ impl Get {
     fn on_holder(&mut self, desk: &mut Desk, id: u64, peer: Peer) {
         let me = desk.is_me(&peer);
         let Some(piece) = self.pieces.get_mut(&id) else { return };
-        if me || piece.tried.contains(&peer.addr) || piece.known.iter().any(|known| known.addr == peer.addr) {
+        if me || piece.tried.contains_key(&peer.addr) || piece.known.iter().any(|known| known.addr == peer.addr) {
             return;
         }
         piece.known.push_back(peer);
@@ -285,7 +285,7 @@ impl Get {
     fn fetch_from_next(&mut self, desk: &mut Desk, id: u64) -> bool {
         let Some(piece) = self.pieces.get_mut(&id) else { return false };
         let Some(peer) = piece.take_holder(&self.doubts) else { return false };
-        piece.tried.insert(peer.addr);
+        piece.tried.insert(peer.addr, peer);
         self.fetch(desk, id, Holder::Peer(peer.addr));
         true
     }
@@ -403,8 +403,7 @@ impl Get {
         }
         if piece.rounds < patience::FETCHES {
             // Nobody is known yet, or every holder failed: they may have had a bad moment, and repair may be at work.
-            piece.failed.append(&mut piece.tried);
-            (piece.hedges, piece.wider) = (0, false);
+            piece.begin_round();
             self.seek(desk, id);
             return Flow::Goes;
         }

@@ -10,14 +10,16 @@
 //! | bytes come, far slower than those of another piece | after [`TRIAL`], doubled likewise | the same |
 //! | bytes come, and nothing compares | after [`TRIAL`], doubled likewise | a trial of a second holder, for the piece that lasts longest: one at a time, ever more seldom |
 //!
-//! A second fetch that does not halve the time left ends, whatever it was begun for: the way here is slow, or all are.
+//! A second fetch that does not halve the time left ends, whatever it was begun for; if it does, the first ends. Where
+//! the first came as fast beside the second as before, it is no slow way that both share: their holders are slow, or
+//! lie, and the next is tried at once.
 
 use std::time::Duration;
 
 use super::{Get, RetrieveStage};
 use crate::config::{HEDGE_FACTOR, HEDGE_MIN, MAX_BLOCK_SIZE};
 use crate::node::desk::Desk;
-use crate::node::files::piece::{Piece, PieceKind, Slow};
+use crate::node::files::piece::{Loser, Piece, PieceKind, Slow};
 use crate::node::job::{Holder, JobId};
 use crate::node::pace::{is_telling, weight};
 use crate::node::part::Ticket;
@@ -103,16 +105,27 @@ impl Get {
         }
     }
 
-    /// Ends the second fetches of pieces that come no faster for them: then it is the way here that is slow, or all
-    /// are.
+    /// Of two fetches of a piece, ends the one that is no help. If both are slow it is the way here, or those two
+    /// holders.
     fn end_trials(&mut self, desk: &mut Desk) {
         for piece in self.pieces.values_mut() {
-            while let Some(last) = piece.in_vain(desk.jobs(), desk.now()) {
-                piece.running.remove(&last);
+            piece.note_flow(desk.jobs());
+            let Some(loser) = piece.loser(desk.jobs(), desk.now()) else { continue };
+            let (Loser::First(job) | Loser::Last(job, _)) = loser;
+            if matches!(loser, Loser::First(_)) {
+                piece.give_up(job);
+            }
+            let ended = piece.running.remove(&job);
+            desk.cancel_job(job);
+            if matches!(loser, Loser::Last(_, false)) {
                 piece.in_vain = desk.now();
                 piece.running.values().for_each(|(holder, _)| self.doubts.take_back(holder));
-                desk.cancel_job(last);
+                continue;
             }
+            ended.iter().for_each(|(holder, _)| self.doubts.add(holder));
+            piece.hedges = piece.hedges.saturating_sub(1);
+            self.trials.count = self.trials.count.saturating_sub(1);
+            self.trials.next = desk.now();
         }
     }
 
@@ -146,12 +159,17 @@ impl Get {
             look_behind(desk, ticket, piece);
         }
         piece.running.values().for_each(|(holder, _)| self.doubts.add(holder));
+        let mut ended = None;
         if piece.running.len() >= AT_ONCE || !desk.jobs().has_place_for_own() {
             // As long as nothing has come from anybody, the way here may be slow, and not the holder.
-            let Some(oldest) = piece.oldest().filter(|_| self.usual.get().is_some()) else { return };
+            ended = piece.oldest().filter(|_| self.usual.get().is_some() && piece.has_next());
+            let Some(oldest) = ended else { return };
             desk.cancel_job(oldest);
         }
         self.fetch_from_next(desk, id);
+        if let (Some(piece), Some(job)) = (self.pieces.get_mut(&id), ended) {
+            piece.give_up(job);
+        }
     }
 
     /// None of those who were asked for a piece sends it. As many more are asked, and others are looked for
