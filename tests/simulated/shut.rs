@@ -209,3 +209,21 @@ fn what_is_asked_through_a_peer_that_is_cut_off_is_neither_called_stored_in_full
         assert_eq!(missed.verdict(), Some(FailureKind::TimedOut), "{kind:?}: {missed:?}");
     }
 }
+
+#[test]
+fn two_peers_that_are_left_of_three_miss_nobody_a_minute_later() {
+    for kind in [OverlayKind::Kademlia, OverlayKind::Ring] {
+        let mut rules = Rules::new(3, Box::new(move |me, config, seed| kind.build(me, seed, config.guest)));
+        rules.config.replicas = COPIES;
+        let mut world = World::new(rules);
+        populate(&mut world, &Shape::usual(kind), 3, |_| {});
+        pass(&mut world, Duration::from_secs(30));
+        world.crash(2);
+        pass(&mut world, Duration::from_secs(60));
+        let path = PathBuf::from("file");
+        world.disk_mut(0).write_file(&path, b"what is stored".to_vec().into());
+        let (stored, _) = perform(&mut world, 0, Command::Store { path, manifest: None, keep: false });
+        let Answer::Stored { unreached, wanted, .. } = stored else { panic!("{kind:?}: {stored:?}") };
+        assert_eq!((unreached, wanted), (0, 2), "{kind:?}");
+    }
+}

@@ -231,7 +231,7 @@ impl Kademlia {
                 let is_asker = |contact: &Contact| Some(contact.id) == asker && contact.is_at(&from.asker.addr);
                 let others = |contact: &Contact| contact.is_sound() && !is_asker(contact);
                 let mut nearest = self.table.nearest(key, WIDTH, others);
-                if nearest.is_empty() {
+                if !self.table.contacts().any(Contact::is_sound) {
                     // Who is cut off is not the whole network: who asks shall miss those too.
                     nearest.extend(self.lost.vanished(now).filter(|peer| Some(peer.id) != asker).take(WIDTH));
                 }
