@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 
 use anyhow::Context;
-use kadring::console::control::{ClientSays, Rendered, ask};
+use kadring::console::control::{ClientSays, EVENTS, Rendered, ask};
 use kadring::console::perform::Shows;
 use kadring::console::watching;
 use kadring::console::{Defaults, Format, Grammar, Output, Screen};
@@ -19,7 +19,7 @@ use signal_hook::low_level::pipe;
 use super::client::{confirm, tell_trouble};
 use super::signals::{end_as_by_sigpipe, end_by_second_signal, end_by_signal};
 use super::standard::{OutputPipe, STANDARD, exit_once_written, say, spool, without_streams};
-use super::waiting::Patience;
+use super::waiting::{Patience, is_unread};
 use super::{Exit, Failed, log_to, stderr};
 use crate::args::CtlArgs;
 
@@ -123,11 +123,18 @@ pub(super) fn perform(
     let shows_file = passage.is_some() && io::stdout().is_terminal();
     let screen = if shows_file { Screen::plain() } else { Arc::clone(screen) };
     let mut asked = ClientSays { words: sent, folder, to: passage.as_ref().map(OutputPipe::path) };
+    // What comes of it is written as it comes, and is for nobody once its reader has gone.
+    let streams = passage.is_some() || asked.words.first().is_some_and(|word| word == EVENTS);
     let mut pass_on = || match &mut passage {
         Some(passage) => passage.pass_on(peer, Patience::with(data)),
+        None if streams => Patience::with(data).wait_while_read(peer),
         None => Patience::with(data).wait_for(peer),
     };
-    let mut rendered = ask(peer, &asked, &OnScreen(&screen), &mut pass_on).map_err(silent)?;
+    let rendered = ask(peer, &asked, &OnScreen(&screen), &mut pass_on);
+    if streams && is_unread() {
+        return Ok(end_as_by_sigpipe());
+    }
+    let mut rendered = rendered.map_err(silent)?;
     if name == Some("retrieve") && may_replace(&rendered, form) {
         asked.words.insert(1, "--force".to_owned());
         let peer = reach(data)?;

@@ -16,7 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use signal_hook::low_level::pipe;
 
 use super::signals::end_as_by_sigpipe;
-use super::waiting::{LOOK_EVERY, Patience};
+use super::waiting::{LOOK_EVERY, Patience, end_of_reader};
 use super::{Exit, Failed};
 
 /// The word for standard input or output in place of a file.
@@ -115,12 +115,13 @@ impl OutputPipe {
     /// Passes on what comes, until `peer` has something to say.
     ///
     /// # Errors
-    /// It does not live.
+    /// It does not live, or the reader of standard output has gone.
     pub(super) fn pass_on(&mut self, peer: &UnixStream, mut patience: Patience<'_>) -> io::Result<()> {
         while let Some(from) = &self.from {
-            let mut ready =
-                [PollFd::new(from.as_fd(), PollFlags::POLLIN), PollFd::new(peer.as_fd(), PollFlags::POLLIN)];
+            let [from, peer] = [from.as_fd(), peer.as_fd()].map(|end| PollFd::new(end, PollFlags::POLLIN));
+            let mut ready = [from, peer, end_of_reader(&self.out.out)];
             match poll(&mut ready, LOOK_EVERY) {
+                Ok(1..) if ready[2].any() == Some(true) => return Err(io::ErrorKind::BrokenPipe.into()),
                 Ok(1..) if ready[0].any() == Some(true) => {
                     self.pass_piece();
                     patience.hear();
@@ -130,7 +131,7 @@ impl OutputPipe {
                 _ => patience.look()?,
             }
         }
-        patience.wait_for(peer)
+        patience.wait_while_read(peer)
     }
 
     /// Passes on the rest, once the peer has done its part. Whether standard output still has a reader.

@@ -66,6 +66,22 @@ impl<'a> Patience<'a> {
         Ok(())
     }
 
+    /// The same, for what goes on to standard output as it comes.
+    ///
+    /// # Errors
+    /// It does not live; or the reader of standard output has gone: see [`is_unread`].
+    pub(super) fn wait_while_read(&mut self, peer: &UnixStream) -> io::Result<()> {
+        let out = io::stdout();
+        loop {
+            let mut ready = [PollFd::new(peer.as_fd(), PollFlags::POLLIN), end_of_reader(&out)];
+            match poll(&mut ready, LOOK_EVERY) {
+                Ok(1..) if ready[1].any() == Some(true) => return Err(io::ErrorKind::BrokenPipe.into()),
+                Ok(1..) => return Ok(()),
+                _ => self.look()?,
+            }
+        }
+    }
+
     /// The peer does something.
     pub(super) fn hear(&mut self) {
         (self.quiet, self.asked) = (Box::new(stopwatch()), None);
@@ -94,6 +110,16 @@ impl<'a> Patience<'a> {
 /// Whether the peer has said something that was not read yet, or has ended.
 fn is_ready(peer: &UnixStream, within: u16) -> bool {
     matches!(poll(&mut [PollFd::new(peer.as_fd(), PollFlags::POLLIN)], within), Ok(1..))
+}
+
+/// An output of which a poll tells nothing but that its reader has gone.
+pub(super) fn end_of_reader(out: &impl AsFd) -> PollFd<'_> {
+    PollFd::new(out.as_fd(), PollFlags::empty())
+}
+
+/// Whether the reader of standard output has gone. Where there never was one, as with a file, it has not.
+pub(super) fn is_unread() -> bool {
+    matches!(poll(&mut [end_of_reader(&io::stdout())], 0_u16), Ok(1..))
 }
 
 /// What a peer was asked to learn whether it lives.

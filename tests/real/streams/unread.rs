@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, pipe2};
 
 use super::running::{Running, folder};
-use crate::support::{free_ports, program, until};
+use crate::support::{Launch, file, free_ports, program, until};
 
 /// A pipe that is full, and its end that can be read.
 fn full_pipe() -> (File, File) {
@@ -168,6 +168,38 @@ fn clients_whose_standard_error_nobody_reads_end_with_their_exit_codes() {
             let client = Running::start_logging(level, task, Stdio::null(), stderr.into());
             assert_eq!(client.ends(), Some(code), "{task:?}");
         }
+    }
+}
+
+#[test]
+fn a_client_whose_reader_goes_ends_by_sigpipe_though_its_peer_says_nothing() {
+    let folder = folder();
+    let (path, _) = file(&folder, "original", 1, 1000);
+    let mut peer = Launch::new(folder.path().join("peer")).start();
+    let (key, data) = (peer.store(&path), peer.data.display().to_string());
+    let tasks: [&[&str]; 3] = [
+        &["ctl", "--data", &data, "events"],
+        &["cat", &key, "--data", &data],
+        &["retrieve", &key, "-", "--data", &data],
+    ];
+    for (at, task) in tasks.into_iter().enumerate() {
+        let mut client = program();
+        let client = client.args(task).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if at > 0 {
+            peer.signal(Signal::SIGSTOP);
+        }
+        let mut client = client.spawn().expect("it starts");
+        let mut out = client.stdout.take().expect("piped");
+        if at == 0 {
+            // The first line: more come only once something happens.
+            out.read_exact(&mut [0]).expect("it watches");
+            peer.signal(Signal::SIGSTOP);
+        }
+        drop(out);
+        let ended = client.wait_with_output().expect("it ends");
+        peer.signal(Signal::SIGCONT);
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!((ended.status.signal(), &*said), (Some(Signal::SIGPIPE as i32), ""), "{task:?}: {:?}", ended.status);
     }
 }
 
