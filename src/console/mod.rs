@@ -48,6 +48,7 @@ pub mod json;
 pub mod lines;
 pub mod options;
 pub mod output;
+mod part;
 pub mod perform;
 pub mod progress;
 pub mod renewing;

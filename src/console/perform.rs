@@ -14,6 +14,7 @@ use super::catalogue::Catalogue;
 use super::escape::escape;
 use super::finding;
 use super::folder::{trouble, work_folder};
+use super::part::Part;
 use super::pausing;
 use super::picture;
 use super::progress::TransferBar;
@@ -242,11 +243,11 @@ impl<B: Backend> Performer<B> {
         fault::point(Role::Console);
         gauges::name(Activity::Asks);
         let mut show = self.shows.begin(&command);
-        let mut kept = String::new();
+        let (part, mut kept) = (Part::of(&command), String::new());
         for notice in EntryLine::synced_beside(line, self.backend.submit(command.on(lease))) {
             match notice {
                 Notice::Progress { progress: Progress::Kept { bytes, of }, .. } if !self.forgets => {
-                    kept = format!("; {bytes} of {of} bytes are kept, and the same command goes on from there");
+                    kept = part.told(bytes, of);
                 }
                 Notice::Progress { progress, .. } => show(&progress),
                 Notice::Answer { answer: Answer::Failed(Failure { kind, reason }), .. } => {

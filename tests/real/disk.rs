@@ -105,3 +105,20 @@ fn a_file_that_may_not_be_read_is_named() {
     }
     assert_ends(&run(command, &["store", text(&path)], &peer), 1, &["secret", "ermission denied"]);
 }
+
+#[test]
+fn what_was_retrieved_into_a_folder_that_is_gone_is_not_said_to_be_kept() {
+    let folder = folder();
+    let mut peer = Launch::new(folder.path().join("peer")).start();
+    let (path, _) = file(&folder, "original", 1, 64 << 20);
+    let key = peer.store(&path);
+    let below = folder.path().join("below");
+    let dest = below.join("back");
+    fs::create_dir(&below).expect("writable");
+    peer.tell(&format!("retrieve {key} '{}'", text(&dest)));
+    until(|| fs::read_dir(&below).is_ok_and(|mut entries| entries.next().is_some()));
+    fs::remove_dir_all(&below).expect("ours");
+    let failed = peer.answer();
+    let reason = failed["reason"].as_str().expect("it fails");
+    assert!(reason.contains("its folder was there, and is not any longer; nothing is kept"), "{failed}");
+}

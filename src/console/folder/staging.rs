@@ -5,9 +5,9 @@
 //! never lost: it stays, or is moved aside under a name of its own.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{self, DirBuilder, File, Metadata, TryLockError};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::{name, trouble};
@@ -87,7 +87,7 @@ pub(super) struct Staging {
     /// Whether what is in it stays for another run.
     keeps: bool,
     /// Its lock: one retrieve at a time is in it.
-    _lock: File,
+    lock: File,
 }
 
 impl Staging {
@@ -118,7 +118,7 @@ impl Staging {
                 }
                 Err(TryLockError::Error(error)) => return Err(cannot(error)),
             }
-            let staging = Self { path, keeps, _lock: lock };
+            let staging = Self { path, keeps, lock };
             return Ok(staging);
         }
         let reason = format!("{} cannot be written: others took its temporary names", name(&place.path));
@@ -138,6 +138,13 @@ impl Staging {
     /// From now on what is in it is worth something.
     pub(super) fn keep(&mut self) {
         self.keeps = true;
+    }
+
+    /// Whether nobody removed or exchanged it.
+    pub(super) fn is_there(&self) -> bool {
+        let is_same = |now: Metadata, own: Metadata| (now.dev(), now.ino()) == (own.dev(), own.ino());
+        let now = fs::symlink_metadata(&self.path).and_then(|now| Ok(is_same(now, self.lock.metadata()?)));
+        now.unwrap_or(false)
     }
 
     /// Nothing in it is needed any more.

@@ -13,6 +13,7 @@ use super::staging::{FolderPlace as Dest, Staging};
 use super::standing::{holds, stands, why_not};
 use super::trouble;
 use crate::console::Backend;
+use crate::console::part::{NOTHING, kept};
 use crate::console::perform::Performer;
 use crate::console::reply::{ConsoleAnswer, LeftOut, LineReply};
 use crate::file::folder::{Content, FileBytes, Item, ItemKind};
@@ -64,9 +65,8 @@ impl<B: Backend> Performer<B> {
             Ok(()) => make_links(&listing, &staging.tree())?,
             Err(Failure { kind, reason }) if done > 0 => {
                 staging.keep();
-                let of = extent.bytes;
-                let kept = format!("{reason}; {done} of {of} bytes are kept, and the same command goes on from there");
-                return Err(Failure::new(kind, kept));
+                let kept = if staging.is_there() { kept(done, extent.bytes) } else { NOTHING.to_owned() };
+                return Err(Failure::new(kind, reason + &kept));
             }
             Err(failure) => return Err(failure),
         };

@@ -189,15 +189,29 @@ impl PartialFile {
         self.file.set_permissions(Permissions::from_mode(mode)).map_err(cannot)?;
         let own = self.file.metadata().map_err(cannot)?;
         let has_name = |path: &Path| fs::symlink_metadata(path).is_ok_and(|there| is_same(&there, &own));
-        let exchanged = |path: &Path| failed(JobErrorKind::Io, format!("somebody exchanged '{}'", path.display()));
         if !has_name(&self.path) {
-            return Err(exchanged(&self.path));
+            return Err(self.lost(&self.path));
         }
         let mut temporary = TempPath::try_from_path(&self.path).map_err(cannot)?;
         // If it cannot have its name, all of it is here for the next run.
         temporary.disable_cleanup(true);
         self.place.take(temporary, self.replace)?;
-        if has_name(&self.place.path) { Ok(()) } else { Err(exchanged(&self.place.path)) }
+        if has_name(&self.place.path) { Ok(()) } else { Err(self.lost(&self.place.path)) }
+    }
+
+    /// What became of the file that had this name.
+    fn lost(&self, name: &Path) -> JobError {
+        let (dest, name) = (self.place.path.display(), name.display());
+        let reason = match () {
+            () if !folder_of(&self.place.path).is_dir() => {
+                format!("cannot write '{dest}': its folder was there, and is not any longer")
+            }
+            () if fs::symlink_metadata(&self.path).is_err() => {
+                format!("cannot write '{dest}': somebody removed '{name}'")
+            }
+            () => format!("cannot write '{dest}': somebody exchanged '{name}'"),
+        };
+        failed(JobErrorKind::Io, reason)
     }
 }
 
@@ -349,17 +363,30 @@ mod tests {
     }
 
     #[test]
-    fn what_was_verified_is_what_gets_the_name() {
-        let folder = folder();
-        let dest = folder.path().join("dest");
-        let ledger = Ledger::default();
-        let writing = Writing(&ledger);
-        writing.open(1, &dest, &Id::of(b"bytes"), SIZE, KEEP).unwrap();
-        fs::remove_file(first_name(&dest)).unwrap();
-        fs::write(first_name(&dest), "other").unwrap();
-        let error = writing.finish(1, None).unwrap_err();
-        assert!(error.reason.contains("exchanged"), "{error}");
-        assert!(!dest.exists());
+    fn what_was_verified_is_what_gets_the_name_and_else_it_is_told_what_became_of_it() {
+        type Lose<'a> = &'a dyn Fn(&Path);
+        let lose: [(&str, Lose<'_>); 3] = [
+            ("somebody removed", &|part| fs::remove_file(part).unwrap()),
+            ("its folder was there, and is not any longer", &|part| {
+                fs::remove_dir_all(part.parent().unwrap()).unwrap();
+            }),
+            ("somebody exchanged", &|part| {
+                fs::remove_file(part).unwrap();
+                fs::write(part, "other").unwrap();
+            }),
+        ];
+        for (told, lose) in lose {
+            let folder = folder();
+            let dest = folder.path().join("below").join("dest");
+            fs::create_dir(dest.parent().unwrap()).unwrap();
+            let ledger = Ledger::default();
+            let writing = Writing(&ledger);
+            writing.open(1, &dest, &Id::of(b"bytes"), SIZE, KEEP).unwrap();
+            lose(&first_name(&dest));
+            let error = writing.finish(1, None).unwrap_err();
+            assert!(error.reason.contains(told), "{error}");
+            assert!(!dest.exists());
+        }
     }
 
     #[test]
