@@ -22,6 +22,9 @@ pub enum StoreError {
         /// The system's error.
         error: io::Error,
     },
+    /// Something else stands where the data folder has a folder or a file of its own.
+    #[error("the data folder cannot be used: '{0}' is in the way, where {1} of its own has to be; move it elsewhere")]
+    InTheWay(PathBuf, &'static str),
     /// A file or folder in the data folder cannot be read or written.
     #[error("cannot {action} '{path}': {error}")]
     Io {
@@ -75,7 +78,7 @@ impl StoreError {
     pub fn kind(&self) -> StoreErrorKind {
         match self {
             Self::InUse(_) => StoreErrorKind::InUse,
-            Self::Unusable { .. } => StoreErrorKind::Unusable,
+            Self::Unusable { .. } | Self::InTheWay(..) => StoreErrorKind::Unusable,
             Self::NotFound(_) => StoreErrorKind::NotFound,
             Self::Damaged(_) => StoreErrorKind::Damaged,
             Self::Corrupt(_) => StoreErrorKind::Corrupt,
@@ -99,4 +102,37 @@ impl StoreError {
 pub(crate) fn is_shortage(error: &io::Error) -> bool {
     let shortages = [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM];
     error.raw_os_error().is_some_and(|code| shortages.contains(&Errno::from_raw(code)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::store::DiskStore;
+
+    #[test]
+    fn what_stands_in_the_way_of_a_data_folder_s_own_is_named() {
+        type Plant<'a> = &'a dyn Fn(&Path);
+        let plants: [(&str, Plant<'_>); 2] = [
+            ("a file", &|path| fs::write(path, "").expect("writable")),
+            ("a link to nothing", &|path| std::os::unix::fs::symlink("nowhere", path).expect("writable")),
+        ];
+        for part in ["blocks", "tmp", "damaged"] {
+            for (what, plant) in plants {
+                let folder = tempfile::tempdir().expect("writable");
+                let path = folder.path().join(part);
+                plant(&path);
+                let error = DiskStore::open(folder.path()).expect_err(what);
+                assert!(error.to_string().contains(&*path.to_string_lossy()), "{what}: {error}");
+                assert_eq!(error.kind(), StoreErrorKind::Unusable);
+            }
+        }
+        let folder = tempfile::tempdir().expect("writable");
+        let path = folder.path().join("lock");
+        fs::create_dir(&path).expect("writable");
+        let error = DiskStore::open(folder.path()).expect_err("no file");
+        assert!(error.to_string().contains(&*path.to_string_lossy()), "{error}");
+    }
 }

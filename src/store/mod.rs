@@ -84,8 +84,8 @@ impl DiskStore {
     /// Opens the data folder `folder`, creating what is missing.
     ///
     /// # Errors
-    /// [`StoreError::InUse`]; [`StoreError::Unusable`] if it is no folder or may not be written; or the system
-    /// refuses to read it.
+    /// [`StoreError::InUse`]; [`StoreError::Unusable`] if it is no folder or may not be written;
+    /// [`StoreError::InTheWay`]; or the system refuses to read it.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let lock = prepare(folder)?;
         // Before anything here is changed.
@@ -246,12 +246,20 @@ fn prepare(folder: &Path) -> Result<File, StoreError> {
     // mode is the user's.
     let mut private = DirBuilder::new();
     private.recursive(true).mode(0o700);
-    for part in ["", "blocks", "tmp", "damaged"] {
-        private.create(folder.join(part)).map_err(unusable)?;
+    private.create(folder).map_err(unusable)?;
+    for part in ["blocks", "tmp", "damaged"].map(|name| folder.join(name)) {
+        private.create(&part).map_err(|error| match fs::symlink_metadata(&part) {
+            Ok(_) => StoreError::InTheWay(part.clone(), "a folder"),
+            Err(_) => unusable(error),
+        })?;
     }
     let mut options = File::options();
     options.create(true).truncate(false).write(true).mode(0o600).custom_flags(OFlag::O_NOFOLLOW.bits());
-    let lock = options.open(folder.join("lock")).map_err(unusable)?;
+    let path = folder.join("lock");
+    let lock = options.open(&path).map_err(|error| match fs::symlink_metadata(&path) {
+        Ok(there) if !there.is_file() => StoreError::InTheWay(path.clone(), "a file"),
+        _ => unusable(error),
+    })?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse(folder.to_owned())),
