@@ -37,6 +37,7 @@ use self::manifests::{listed, unpack};
 use super::channels::{Gauged, JOBS};
 use super::look;
 use super::post::Post;
+use super::seldom::Seldom;
 use super::threads::{Roster, Worker, message};
 use super::{Role, Shared, fault};
 use crate::gauges;
@@ -66,13 +67,24 @@ pub(super) struct Pool {
     roster: Roster,
     bench: Arc<Workbench>,
     next: u64,
+    /// That no further worker could be started.
+    short: Seldom,
 }
 
 impl Pool {
     pub(super) fn new(shared: Arc<Shared>, events: Post, roster: Roster) -> Self {
         let (orders, inbox) = JOBS.open();
         let bench = Arc::new(Workbench { shared, events });
-        Self { orders, inbox, idle: Arc::default(), workers: Vec::new(), roster, bench, next: 0 }
+        Self {
+            orders,
+            inbox,
+            idle: Arc::default(),
+            workers: Vec::new(),
+            roster,
+            bench,
+            next: 0,
+            short: Seldom::default(),
+        }
     }
 
     /// Gives a job to a worker, or says why there is none for it. The node has no more jobs out than the channel has
@@ -92,7 +104,8 @@ impl Pool {
                 self.idle.fetch_add(1, Ordering::SeqCst);
                 return Err(self.refuse(order, format!("the system starts no thread for it: {error}")));
             }
-            log::warn!("no further transfer worker can be started ({error}); those there are go on");
+            let level = self.short.level(self.bench.shared.clock.now());
+            log::log!(level, "no further transfer worker can be started ({error}); those there are go on");
         }
         Ok(())
     }
