@@ -143,7 +143,8 @@ fn run(task: Task) -> anyhow::Result<Exit> {
         Task::Trace(args) => sim::trace(&args),
         Task::Demo { what } => demo::run(what),
         Task::Man { dir: Some(dir) } => {
-            clap_mangen::generate_to(command_line(), &dir)
+            std::fs::create_dir_all(&dir)
+                .and_then(|()| clap_mangen::generate_to(command_line(), &dir))
                 .with_context(|| format!("cannot write manual pages into {}", dir.display()))?;
             Ok(Exit::Done)
         }

@@ -111,7 +111,7 @@ pub(crate) enum Task {
     },
     /// Print this program's manual page, or write those of all its tasks into DIR
     Man {
-        /// The folder, such as /usr/local/share/man/man1
+        /// The folder, such as /usr/local/share/man/man1; it is made if it is not there
         #[arg(value_hint = ValueHint::DirPath)]
         dir: Option<PathBuf>,
     },

@@ -24,7 +24,7 @@ use signal_hook::flag;
 
 use super::signals::{end_as_by_sigpipe, end_by, watch_signals};
 use super::standard::{STANDARD, UntilTold, exit_once_written, is_standard, spool};
-use super::unjoined::{answers_but, heard, ping_all, strange};
+use super::unjoined::{answers_but, heard, no_way, ping_all, strange};
 use super::{Exit, Failed, JoinAddresses, bootstrap, ctl, log_to, stderr};
 use crate::args::{
     CatArgs, CheckArgs, ImportArgs, JoinArgs, LookupArgs, LsArgs, OverlayName, PingArgs, RetrieveArgs, StoreArgs,
@@ -356,7 +356,10 @@ fn typed<'a>(words: impl Iterator<Item = &'a Path>) -> Vec<String> {
 /// gets lost it tries again before it says that nobody is there.
 fn join(args: &JoinArgs, config: Config) -> Result<LocalPeer, Failed> {
     let bind = every_address();
-    let known = bootstrap(&args.bootstrap, bind.ip())?;
+    let (known, names) = (bootstrap(&args.bootstrap, bind.ip())?, args.bootstrap.join(", "));
+    if let Some(reason) = no_way(&known.addrs) {
+        return Err(Failed::timed_out(format!("no way leads from here to {names}: {reason}")));
+    }
     let keys = args.network.keys().map_err(Failed::usage)?;
     let config = Config { network: args.network.name, ..config };
     let mut refused = None;
@@ -370,7 +373,6 @@ fn join(args: &JoinArgs, config: Config) -> Result<LocalPeer, Failed> {
             None => return Err(Failed::start("it was told to end before it had joined")),
         }
     }
-    let names = args.bootstrap.join(", ");
     let refused = refused.map(|reason| answers_but(&names, &reason));
     Err(match refused.or_else(|| strange(&known.addrs, args.overlay.into(), (args.network.name, keys))) {
         Some(reason) => Failed::start(reason),

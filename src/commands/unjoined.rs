@@ -1,7 +1,7 @@
 //! Who answers where no network was found to join.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +12,25 @@ use kadring::node::{Answer, Command, Failure, FailureKind, Notice};
 use kadring::overlay::OverlayKind;
 use kadring::runtime::survey::Surveyor;
 use kadring::runtime::{Handle, Keyring};
+use nix::errno::Errno;
 
 /// Who answers a ping has done so this soon after a join was in vain.
 const ANSWERED_BY: Duration = Duration::from_millis(500);
+
+/// Why the system can send to none of these addresses; none if it can to one. Nothing is sent.
+pub(super) fn no_way(addrs: &[SocketAddr]) -> Option<io::Error> {
+    let known = [Errno::ENETUNREACH, Errno::EHOSTUNREACH, Errno::EADDRNOTAVAIL, Errno::EAFNOSUPPORT];
+    let is_known = |error: &io::Error| error.raw_os_error().is_some_and(|code| known.contains(&Errno::from_raw(code)));
+    let connect = |addr: &SocketAddr| {
+        let any = if addr.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
+        UdpSocket::bind((any, 0))?.connect(addr)
+    };
+    let mut last = None;
+    for addr in addrs {
+        last = Some(connect(addr).err().filter(is_known)?);
+    }
+    last
+}
 
 /// Pings everybody there.
 pub(super) fn ping_all(peer: &Handle, addrs: &[SocketAddr]) -> Vec<Receiver<Notice>> {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
+use nix::unistd::Uid;
 use serde_json::{Value, json};
 
 use super::running::{assert_ends, code, folder, printed, run, said, text};
@@ -254,4 +255,18 @@ fn without_a_data_folder_nothing_is_left_behind() {
     let output = child.wait_with_output().expect("it ends");
     assert_eq!((code(&output), count()), (Some(0), 0));
     assert!(said(&output).contains(text(folder.path())), "it says where: {}", said(&output));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_client_from_which_no_way_leads_to_a_peer_says_so_and_waits_for_nobody() {
+    let mut inside = Command::new("unshare");
+    inside.args(if Uid::effective().is_root() { &["--net"][..] } else { &["--net", "--user"] });
+    if !Command::new("unshare").args(inside.get_args()).arg("true").status().is_ok_and(|status| status.success()) {
+        return println!("not tested here: there is no right to have a network of its own");
+    }
+    inside.arg(program().get_program());
+    let client = inside.args(["ls", &"0".repeat(64), "--bootstrap", "192.0.2.1:7000"]).output().expect("it runs");
+    assert_eq!(code(&client), Some(5), "{}", said(&client));
+    assert!(said(&client).contains("no way leads from here to 192.0.2.1:7000"), "{}", said(&client));
 }
