@@ -25,6 +25,11 @@ pub(crate) fn with_sum(line: &str) -> String {
     format!("{text}{before}{}{behind}", sum(text))
 }
 
+/// The text of a whole file of such lines. Where there is none, one is empty: so a file of no byte was cut.
+pub(crate) fn file_of(lines: String) -> String {
+    if lines.is_empty() { "\n".to_owned() } else { lines }
+}
+
 /// The line as it was before it got its sum, but that an object of JSON keeps it; none if it is not as it was written.
 pub(crate) fn checked(line: &str) -> Option<&str> {
     for (before, behind) in DRESSES {

@@ -4,6 +4,7 @@
 //! state folder. A line is on the disk before the answer to its `store` is given. Several processes may use one
 //! catalogue: each change is made under a lock on a file beside it. Lines that cannot be read are set aside, and told.
 
+mod damage;
 mod entry;
 mod words;
 
@@ -150,7 +151,11 @@ impl Catalogue {
         let _lock = self.lock()?;
         let (ours, now) = (file.metadata()?, fs::metadata(self.path())?);
         let is_last = (ours.dev(), ours.ino(), ours.len()) == (now.dev(), now.ino(), line.end);
-        if is_last { file.set_len(line.start) } else { Ok(()) }
+        match line.start {
+            _ if !is_last => Ok(()),
+            0 => file.set_len(0).and_then(|()| (&*file).write_all(sums::file_of(String::new()).as_bytes())),
+            start => file.set_len(start),
+        }
     }
 
     /// What was stored, each name, path and key once, the latest last.
@@ -290,6 +295,9 @@ impl Catalogue {
     /// # Errors
     /// It cannot be written.
     pub fn end(&self, secrets: &[Secret]) -> io::Result<()> {
+        if secrets.is_empty() {
+            return Ok(());
+        }
         let lines: String = secrets.iter().map(|secret| with_sum(&secret.id().to_string()) + "\n").collect();
         let _lock = self.lock()?;
         let mut file =
@@ -315,13 +323,12 @@ impl Catalogue {
 
     /// The leases that were ended from here.
     pub(super) fn ended(&self) -> io::Result<BTreeSet<LeaseId>> {
-        let ended = match whole_file::text(whole_file::read_own(&self.folder.join(ENDED), whole_file::MAX_GROWING_FILE))
-        {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        let ended = match whole_file::read_own(&self.folder.join(ENDED), whole_file::MAX_GROWING_FILE) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             read => read?,
         };
         // A line that a power cut left unfinished names no lease.
-        Ok(ended.lines().filter_map(|line| checked(line)?.parse().ok()).collect())
+        Ok(ended.split(|byte| *byte == b'\n').filter_map(ended_by).collect())
     }
 
     /// Drops the entries that `word` names, by name or by key or its beginning. The network keeps what it has.
@@ -370,6 +377,9 @@ impl Catalogue {
     /// Reads the file. Where a line is damaged, all of it is copied aside and the sound lines stay.
     pub(super) fn read(&self) -> io::Result<Vec<Entry>> {
         let text = whole_file::read_own(&self.path(), whole_file::MAX_GROWING_FILE)?;
+        if text.is_empty() {
+            self.tell_emptied();
+        }
         // The latest of each name, path and key stands where it came.
         let mut entries: Vec<Option<Entry>> = Vec::new();
         let mut places: HashMap<(String, PathBuf, Key), usize> = HashMap::new();
@@ -387,25 +397,14 @@ impl Catalogue {
         let mut entries: Vec<Entry> = entries.into_iter().flatten().collect();
         forget_finished(&mut entries);
         if damaged > 0 {
-            let aside = self.aside();
-            // The copy is as private as the file.
-            fs::copy(self.path(), &aside)?;
-            self.write(&entries)?;
-            let (path, aside) = (self.path(), aside.display().to_string());
-            log::warn!("{}: {damaged} of its lines cannot be read; it was copied to {aside}", path.display());
+            self.set_aside(NAME, damaged, || self.write(&entries))?;
         }
         Ok(entries)
     }
 
-    /// A name that is free, for what is set aside.
-    fn aside(&self) -> PathBuf {
-        let names = (1..).map(|number| self.folder.join(format!("{NAME}.damaged-{number}")));
-        names.into_iter().find(|path| !path.exists()).unwrap_or_else(|| self.folder.join(NAME))
-    }
-
     pub(super) fn write(&self, entries: &[Entry]) -> io::Result<()> {
         let lines = entries.iter().map(|entry| Ok(with_sum(&serde_json::to_string(entry)?) + "\n"));
-        self.replace(NAME, &lines.collect::<io::Result<String>>()?)
+        self.replace(NAME, &sums::file_of(lines.collect::<io::Result<String>>()?))
     }
 
     /// Gives one of the files of the catalogue this text, all at once, under the lock. It has one name until then, so
@@ -458,6 +457,11 @@ fn lock_within(file: &File, limit: Duration) -> io::Result<()> {
             Ok(()) => return Ok(()),
         }
     }
+}
+
+/// The lease that a line of ended ones names; none if it is damaged.
+fn ended_by(line: &[u8]) -> Option<LeaseId> {
+    checked(std::str::from_utf8(line).ok()?)?.parse().ok()
 }
 
 /// What a line says; none if it is damaged.

@@ -23,6 +23,9 @@ pub fn renewing(catalogue: Catalogue) -> impl FnMut(&Handle) -> Option<UnixTime>
     if let Err(error) = catalogue.check_owner() {
         log::warn!("what is stored through this peer gets no lease, so it stays for ever: {error}");
     }
+    if let Err(error) = catalogue.mend_ended() {
+        log::warn!("which leases were ended from here cannot be told: {error}");
+    }
     let mut unwritten = Vec::new();
     move |handle| {
         // Of a session of its own: Ctrl-C at the terminal ends none of it.

@@ -81,7 +81,7 @@ impl DiskStore {
             }
             let is_needed = |at: usize, key: &Key| at >= ordered || self.path(key).exists();
             let notes = in_order(read, is_needed);
-            self.replace(JOURNAL, lines(&notes).as_bytes())?;
+            self.replace(JOURNAL, whole(&notes).as_bytes())?;
             Ok::<_, StoreError>(notes.len())
         };
         match rewrite() {
@@ -118,8 +118,11 @@ impl DiskStore {
                 aside.display()
             );
         }
-        if damaged > 0 || count > SLACK + 2 * notes.len() {
-            self.replace(JOURNAL, lines(&notes).as_bytes())?;
+        if bytes.is_empty() {
+            log::warn!("'{}' was emptied: what it told of is kept for ever, as if it had no lease", path.display());
+        }
+        if bytes.is_empty() || damaged > 0 || count > SLACK + 2 * notes.len() {
+            self.replace(JOURNAL, whole(&notes).as_bytes())?;
         }
         *journal = Length { lines: count, ordered: notes.len() };
         Ok(notes)
@@ -133,6 +136,11 @@ impl DiskStore {
         fs::copy(&path, &aside).map_err(StoreError::on("set aside", &path))?;
         Ok(aside)
     }
+}
+
+/// The text of a journal of these.
+fn whole(notes: &[Note]) -> String {
+    sums::file_of(lines(notes))
 }
 
 fn lines(notes: &[Note]) -> String {

@@ -75,6 +75,10 @@ impl DiskStore {
     pub fn load_peers(&self) -> Vec<Peer> {
         let path = self.folder.join(PEERS);
         let text = match whole_file::read_own(&path, whole_file::MAX_GROWING_FILE) {
+            Ok(text) if text.is_empty() => {
+                log::warn!("'{}' was emptied; starting without remembered peers", path.display());
+                return Vec::new();
+            }
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
             Err(error) => {

@@ -277,3 +277,47 @@ fn a_damaged_owner_s_secret_is_told_when_the_peer_starts_and_what_is_to_end_is_n
     let refused = peer.ask(&format!("store {} --for 1h", path.display()));
     assert!(refused["reason"].as_str().is_some_and(|reason| reason.contains("nothing was stored")), "{refused}");
 }
+
+#[test]
+fn a_file_of_the_data_folder_that_was_emptied_is_told_once_when_the_peer_starts_and_one_that_is_empty_by_right_is_not()
+{
+    let folder = folder();
+    let [(path, _), (other, _)] = ["report.pdf", "other"].map(|name| file(&folder, name, 2, 1000));
+    let mut peer = Launch::new(folder.path().join("peer")).start();
+    for path in [&path, &other] {
+        peer.store(path);
+        peer.ask(&format!("delete {}", path.file_name().expect("a name").display()));
+    }
+    let data = peer.kill();
+    let peer = Launch::new(&data).start();
+    assert!(!peer.all_said().contains("emptied"));
+    let names = ["catalogue", "ended", "leases", "peers.json"];
+    for name in names {
+        fs::write(data.join(name), "").expect("writable");
+    }
+    let peer = Launch::new(&data).start();
+    let told = |said: &str, name: &str| {
+        said.contains(&format!("{name} was emptied")) || said.contains(&format!("{name}' was emptied"))
+    };
+    until(|| names.iter().all(|name| told(&peer.said(), name)));
+    peer.all_said();
+    let peer = Launch::new(&data).start();
+    assert!(!peer.all_said().contains("emptied"));
+}
+
+#[test]
+fn a_damaged_line_of_what_was_deleted_is_told_when_the_peer_starts_and_set_aside() {
+    let folder = folder();
+    let (path, _) = file(&folder, "report.pdf", 2, 1000);
+    let mut peer = Launch::new(folder.path().join("peer")).start();
+    peer.store(&path);
+    peer.ask("delete report.pdf");
+    let data = peer.kill();
+    let mut ended = fs::read(data.join("ended")).expect("there");
+    ended.extend_from_slice(b"\xff\n");
+    fs::write(data.join("ended"), &ended).expect("writable");
+    let peer = Launch::new(&data).start();
+    until(|| peer.said().contains("ended: 1 of its lines cannot be read"));
+    assert!(fs::read(data.join("ended.damaged-1")).expect("there") == ended);
+    assert!(fs::read(data.join("ended")).expect("there") == ended[..ended.len() - 2]);
+}
