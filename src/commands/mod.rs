@@ -72,7 +72,11 @@ pub(crate) enum Exit {
 pub(crate) const EXITS: [(Exit, &str, &str); 11] = [
     (Exit::Done, "done", ""),
     (Exit::Other, "failed for another reason, such as a fault of the peer's own", "no; the message says what to mend"),
-    (Exit::Usage, "asked wrongly: options, arguments, a place where another file stands", "no"),
+    (
+        Exit::Usage,
+        "asked wrongly: options, arguments, a place where another file stands, a manifest file that is none or damaged",
+        "no",
+    ),
     (
         Exit::Partial,
         "of several files some were done, others were not; of a folder something was left out unasked (a pipe, a link that leads out, a damaged block)",

@@ -253,7 +253,7 @@ impl SimWorker<'_> {
 
     fn read_manifest(&self, path: &Path) -> Done {
         let bytes = self.disk.read_file(path).ok_or_else(|| not_found(path))?;
-        let ManifestContent { entries, sha256 } = local::read(bytes).map_err(|reason| corrupt(&reason))?;
+        let ManifestContent { entries, sha256 } = local::read(bytes).map_err(|reason| (JobErrorKind::Unfit, reason))?;
         Ok(Outcome::Manifest { entries, root: Id::of(bytes), sha256 })
     }
 }

@@ -137,8 +137,8 @@ fn devices_and_pipes_are_neither_read_nor_replaced() {
     let dest = folder.path().join("dest");
     for (line, kind) in [
         (format!("store {}", pipe.display()), "other"),
-        (format!("retrieve {} {}", pipe.display(), dest.display()), "other"),
-        (format!("retrieve /dev/zero {}", dest.display()), "other"),
+        (format!("retrieve {} {}", pipe.display(), dest.display()), "usage"),
+        (format!("retrieve /dev/zero {}", dest.display()), "usage"),
         (format!("retrieve {key} {}", pipe.display()), "usage"),
     ] {
         let answer = peer.ask(&line);

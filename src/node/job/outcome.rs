@@ -126,7 +126,8 @@ pub enum JobErrorKind {
     Corrupt,
     /// Another file stands at the destination, and the command does not allow replacing it.
     Exists,
-    /// The destination cannot be a file: it is a folder, a pipe, or may not be written.
+    /// The destination cannot be a file: it is a folder, a pipe, or may not be written; or what is named as a manifest
+    /// file is none, or damaged.
     Unfit,
     /// The quota or the disk has no room.
     Full,

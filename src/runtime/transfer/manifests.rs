@@ -32,19 +32,26 @@ pub(super) fn listed((ManifestContent { entries, sha256 }, root): (ManifestConte
 }
 
 /// Reads a local manifest. Returns what it lists, and the SHA-256 of its text.
+///
+/// # Errors
+/// [`JobErrorKind::Unfit`]: what is there is none, or is damaged. Nothing of that tells of the network.
 pub(crate) fn read_manifest(path: &Path) -> Result<(ManifestContent, Id), JobError> {
     let cannot = |error: io::Error| io_failed(&format!("read the manifest file '{}'", path.display()), &error);
     let there = std::fs::metadata(path).map_err(cannot)?;
+    let wrong = |reason: &str| {
+        let path = path.display();
+        failed(
+            JobErrorKind::Unfit,
+            format!("'{path}' is no key, no name in the catalogue and no manifest file: {reason}"),
+        )
+    };
     if !there.is_file() {
         // Opening a pipe would wait for its writer.
-        return Err(failed(JobErrorKind::Io, format!("'{}' is neither a key nor a regular file", path.display())));
+        return Err(wrong("it is no regular file"));
     }
     if there.len() > MAX_MANIFEST_TEXT {
-        return Err(failed(JobErrorKind::Corrupt, format!("'{}' is too long for a manifest file", path.display())));
+        return Err(wrong("it is too long"));
     }
     let bytes = whole_file::read_own(path, MAX_MANIFEST_TEXT).map_err(cannot)?;
-    let wrong = |reason: String| {
-        failed(JobErrorKind::Corrupt, format!("'{}' is neither a key nor a manifest file: {reason}", path.display()))
-    };
-    Ok((local::read(&bytes).map_err(wrong)?, Id::of(&bytes)))
+    Ok((local::read(&bytes).map_err(|reason| wrong(&reason))?, Id::of(&bytes)))
 }

@@ -9,7 +9,7 @@ use std::process::{Output, Stdio};
 
 use serde_json::{Value, json};
 
-use super::running::{address, code, folder, key_of, printed, run, said, text};
+use super::running::{address, assert_ends, code, folder, key_of, printed, run, said, text};
 use crate::support::{Launch, file, program, until};
 
 /// Runs a command of a user whose state is kept in a folder.
@@ -320,4 +320,23 @@ fn a_damaged_line_of_what_was_deleted_is_told_when_the_peer_starts_and_set_aside
     until(|| peer.said().contains("ended: 1 of its lines cannot be read"));
     assert!(fs::read(data.join("ended.damaged-1")).expect("there") == ended);
     assert!(fs::read(data.join("ended")).expect("there") == ended[..ended.len() - 2]);
+}
+
+#[test]
+fn a_local_file_that_is_no_manifest_is_an_argument_that_is_wrong_and_no_damage_of_the_network() {
+    let folder = folder();
+    let photos = folder.path().join("photos");
+    fs::create_dir_all(photos.join("a")).expect("writable");
+    fs::write(photos.join("a/x"), "hi").expect("writable");
+    let mut peer = Launch::new(folder.path().join("peer")).start();
+    assert_eq!(peer.ask(&format!("store {}", photos.display()))["answer"], "stored_folder");
+    let inside = text(&photos.join("a/x")).to_owned();
+    peer.ask("delete photos");
+    let dest = folder.path().join("zz");
+    let data = text(&peer.data).to_owned();
+    for words in [&["cat", &inside][..], &["retrieve", &inside, text(&dest)], &["check", &inside]] {
+        assert_ends(&[words, &["--data", &data]].concat(), 2, "no manifest file");
+        assert_ends(&[words, &["--bootstrap", &format!("127.0.0.1:{}", peer.port)]].concat(), 2, "no manifest file");
+    }
+    assert!(!dest.exists());
 }
