@@ -84,11 +84,7 @@ impl Kademlia {
     /// A contact says goodbye, or somebody in its name. It is pinged, more than once, for a datagram may get lost;
     /// meanwhile nobody waits for it or is sent to it.
     fn on_departure(&mut self, now: Time, peer: &Peer, out: &mut Vec<Effect>) {
-        if self
-            .asked
-            .values()
-            .any(|question| matches!(question, QuestionPurpose::Leaving { peer: other } if other == peer))
-        {
+        if self.said_goodbye(peer) {
             return;
         }
         self.suspects.insert(peer.addr, now);
@@ -102,15 +98,20 @@ impl Kademlia {
             QuestionPurpose::Leaving { peer: *peer },
             out,
         );
-        let names: Vec<Name> = self.lookups.keys().copied().collect();
-        for name in names {
-            self.on_met(now, name, &peer.addr, ShortlistEvent::Late(Late::Doubtful), out);
-        }
+        self.on_met_by_all(now, &peer.addr, ShortlistEvent::Late(Late::Doubtful), out);
+    }
+
+    /// Whether a contact has, or somebody in its name, and has yet to answer the ping about that.
+    fn said_goodbye(&self, peer: &Peer) -> bool {
+        let is_it = |of: &QuestionPurpose| matches!(of, QuestionPurpose::Leaving { peer: other } if other == peer);
+        self.asked.values().any(is_it)
     }
 
     /// A contact that said goodbye does not answer any more: it has left, unless something else was heard from there.
     pub(super) fn on_left(&mut self, now: Time, peer: &Peer, out: &mut Vec<Effect>) {
         if self.table.contact(peer).is_some() && self.suspects.contains(&peer.addr) {
+            // It is missed nowhere: a lookup would count it among those that are there and silent.
+            self.on_met_by_all(now, &peer.addr, ShortlistEvent::Void, out);
             self.remove(now, peer, true, out);
             self.lost.excuse(&peer.addr);
             self.on_goodbye(now, peer, out);
@@ -202,7 +203,9 @@ impl Kademlia {
             self.lost.remember(now, *peer);
         }
         self.note_change(now, peer);
-        self.give_up_on(now, &peer.addr, out);
+        // No lookup waits for it any longer, nor misses it if it left.
+        let event = if self.said_goodbye(peer) { ShortlistEvent::Void } else { ShortlistEvent::Failed };
+        self.on_met_by_all(now, &peer.addr, event, out);
         self.promote(now, peer);
     }
 

@@ -197,11 +197,11 @@ impl Kademlia {
         self.go_on(now, out);
     }
 
-    /// A contact is gone: no lookup waits for it any longer.
-    pub(super) fn give_up_on(&mut self, now: Time, addr: &SocketAddr, out: &mut Vec<Effect>) {
+    /// Something happened to a peer that concerns every lookup.
+    pub(super) fn on_met_by_all(&mut self, now: Time, addr: &SocketAddr, event: ShortlistEvent, out: &mut Vec<Effect>) {
         let names: Vec<Name> = self.lookups.keys().copied().collect();
         for name in names {
-            self.on_met(now, name, addr, ShortlistEvent::Failed, out);
+            self.on_met(now, name, addr, event, out);
         }
     }
 }

@@ -193,6 +193,24 @@ fn a_goodbye_is_believed_only_from_the_address_of_the_peer_and_once_it_is_silent
 }
 
 #[test]
+fn who_left_in_good_order_is_not_counted_among_those_that_are_known_and_silent() {
+    for others in [1, 3] {
+        let mut net = grown(others + 1);
+        let gone = addr(others + 1);
+        net.say_goodbye(gone);
+        net.run(Duration::from_millis(20));
+        net.kill(gone);
+        let lookup = net.lookup(addr(1), peer(others + 1).id, Goal::Peers);
+        net.run(secs(2));
+        let unreached = net.told.iter().find_map(|(_, _, effect)| match effect {
+            Effect::Found { lookup: id, unreached, .. } if *id == lookup => Some(unreached.clone()),
+            _ => None,
+        });
+        assert_eq!(unreached, Some(Vec::new()), "of {others} that stay");
+    }
+}
+
+#[test]
 fn a_network_cut_in_two_grows_together_again() {
     let mut net = grown(30);
     let first: Vec<SocketAddr> = (1..=15).map(addr).collect();
