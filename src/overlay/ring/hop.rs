@@ -41,7 +41,7 @@ const MOST_MINDED: usize = 64;
 
 /// An answer may be late so often before its lookup goes another way though the next hop lives: a peer further on may
 /// be silent, and the one before it takes that long to find out.
-const LATE: u32 = 2;
+const LATE: u32 = 1;
 
 /// A lookup that was sent to its next hop.
 #[derive(Clone, Debug)]
@@ -129,6 +129,7 @@ impl Ring {
             _ if self.asked.values().any(is_minded) => {}
             1 => self.mind_hop(now, to, SentLookup::Own(lookup), true, out),
             ..=LATE => {}
+            _ if self.is_in_vain(lookup) => self.ask_known(lookup, out),
             _ => self.search_on(now, lookup, out),
         }
     }

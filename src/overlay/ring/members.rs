@@ -8,6 +8,9 @@
 //! An owner may name peers that do not live. So a stranger is no better waited for than a stand-in is, and while of
 //! those that the owner named more strangers are late than others have answered, or two that stand in for others, the
 //! peers that are known here are asked in place of the other strangers.
+//!
+//! A search is *wide* that goes on once all holders have failed, or of which no owner was found: then whoever is asked
+//! and holds nothing may name others, and three times as many are asked.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +22,7 @@ use crate::id::Id;
 use crate::overlay::{Effect, Goal, LookupId};
 use crate::patience;
 use crate::peer::Peer;
-use crate::wire::Request;
+use crate::wire::{Request, Response};
 
 /// How far the asking of one peer has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,13 +46,43 @@ pub(super) struct Members {
     /// Those of them that were only heard of.
     strangers: BTreeSet<Id>,
     patient: bool,
+    /// Whether those who hold nothing may name others.
+    wide: bool,
 }
+
+/// Members that are asked in a wide search.
+pub(super) const WIDER: usize = 3 * WIDTH;
 
 impl Members {
     pub(super) fn new(peers: Vec<Peer>, me: &Peer, goal: Goal) -> Self {
         let patient = goal == Goal::Holders;
         let all = peers.into_iter().map(|peer| (peer, MemberState::Spare)).collect();
-        Self { me: me.id, all, strangers: BTreeSet::new(), patient }
+        Self { me: me.id, all, strangers: BTreeSet::new(), patient, wide: goal == Goal::MoreHolders }
+    }
+
+    /// The same for a wide search, if it `is_wide`.
+    pub(super) fn widened(self, is_wide: bool) -> Self {
+        Self { wide: self.wide || is_wide, ..self }
+    }
+
+    /// One who does not hold the block at `key` names these.
+    fn hear_of(&mut self, key: &Id, named: &[Peer]) {
+        if !self.wide {
+            return;
+        }
+        for peer in named.iter().take(WIDTH) {
+            let is_new = peer.id != self.me && self.all.iter().all(|(other, _)| other.id != peer.id);
+            if is_new && self.all.len() < 2 * WIDER {
+                self.all.push((*peer, MemberState::Spare));
+                self.strangers.insert(peer.id);
+            }
+        }
+        self.all.sort_by_key(|(peer, _)| (peer.id < *key, peer.id));
+    }
+
+    /// How many are to answer.
+    fn places(&self) -> usize {
+        if self.wide { WIDER } else { WIDTH }
     }
 
     /// The same, of whom these were only heard of.
@@ -88,8 +121,8 @@ impl Members {
     /// The next peer that is to be asked now, with fewer nearer ones than the set has places; this one itself need not
     /// be.
     fn next(&mut self) -> Option<Peer> {
-        let (wary, strangers, patient) = (self.is_wary(), &self.strangers, self.patient);
-        let mut places = WIDTH;
+        let (wary, mut places) = (self.is_wary(), self.places());
+        let (strangers, patient) = (&self.strangers, self.patient);
         for (peer, standing) in &mut self.all {
             let takes_place = match standing {
                 MemberState::Answered | MemberState::Asked => true,
@@ -119,7 +152,8 @@ impl Members {
     }
 
     fn is_complete(&self) -> bool {
-        let enough = self.count(MemberState::Answered) >= WIDTH && self.count_waited_for(MemberState::Doubtful) == 0;
+        let enough =
+            self.count(MemberState::Answered) >= self.places() && self.count_waited_for(MemberState::Doubtful) == 0;
         let awaited = self.count(MemberState::Asked) + self.count(MemberState::Overdue);
         awaited == 0 && (enough || self.count(MemberState::Doubtful) == 0)
     }
@@ -150,6 +184,10 @@ impl Ring {
             && let Some(search) = self.searches.remove(&lookup)
             && let Some((members, hops)) = search.found
         {
+            // Answers come over connections that others make to this peer.
+            if self.options.guest && search.wide && self.hears.is_none() {
+                self.hears = Some(false);
+            }
             let mut unreached = search.unreached;
             let (peers, silent) = members.found(|peer| self.vitals.is_dead(peer));
             unreached.extend(silent);
@@ -157,14 +195,23 @@ impl Ring {
         }
     }
 
-    /// A member said whether it holds the block.
-    pub(super) fn on_value(&mut self, lookup: LookupId, peer: Peer, holds: bool, out: &mut Vec<Effect>) {
+    /// A member said whether it holds the block, or whom it knows near the key.
+    pub(super) fn on_value(
+        &mut self,
+        lookup: LookupId,
+        peer: Peer,
+        response: Option<&Response>,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(search) = self.searches.get_mut(&lookup) else { return };
-        if holds {
+        if response.is_some_and(|response| response.node().is_some()) {
             out.push(Effect::Holder { lookup, peer });
         }
         if let Some((members, _)) = &mut search.found {
             members.set(&peer, MemberState::Answered);
+            if let Some(Response::Nodes(named)) = response {
+                members.hear_of(&search.key, named);
+            }
         }
         self.ask_members(lookup, out);
     }
@@ -188,6 +235,20 @@ mod tests {
 
     fn asked(members: &mut Members) -> usize {
         std::iter::from_fn(|| members.next()).count()
+    }
+
+    #[test]
+    fn where_all_holders_failed_those_are_asked_too_whom_an_honest_member_names_and_only_then() {
+        for (goal, expected) in [(Goal::Holders, 0), (Goal::MoreHolders, 3)] {
+            let (all, key) = (peers(9), Id::from_u64(0));
+            // Two liars, which name nobody else, and one that is known here.
+            let mut members = Members::new(vec![all[0], all[1], all[8]], &peers(10)[9], goal);
+            assert_eq!(asked(&mut members), 3);
+            members.hear_of(&key, &[all[0], all[1], all[2], all[3], all[4]]);
+            assert_eq!(asked(&mut members), expected, "{goal:?}");
+            (0..20).for_each(|_| members.hear_of(&key, &peers(200)[100..]));
+            assert!(members.all.len() <= 2 * WIDER, "{}", members.all.len());
+        }
     }
 
     #[test]

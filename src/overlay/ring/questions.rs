@@ -169,9 +169,7 @@ impl Ring {
         }
         match (why, response) {
             (why, Response::Ring(response)) => self.on_ring_answer(now, why, (from, by), response, out),
-            (QuestionFor::Value { lookup, peer }, response) => {
-                self.on_value(lookup, peer, response.node().is_some(), out)
-            }
+            (QuestionFor::Value { lookup, peer }, response) => self.on_value(lookup, peer, Some(response), out),
             (QuestionFor::Twin(suspect), response) => self.twins.on_answer(&self.me, suspect, response.node(), out),
             (why, Response::Node(peer)) => self.on_named(now, why, Peer::new(peer.id, from), out),
             (QuestionFor::Namesakes, Response::Nodes(named)) => {
@@ -230,7 +228,7 @@ impl Ring {
                     self.on_update_confirmed(by, joined.or(successors.first().copied()), own, out);
                 }
             }
-            (QuestionFor::Value { lookup, peer }, _) => self.on_value(lookup, peer, false, out),
+            (QuestionFor::Value { lookup, peer }, _) => self.on_value(lookup, peer, None, out),
             (QuestionFor::Twin(suspect), _) => self.twins.on_answer(&self.me, suspect, None, out),
             (why, _) => self.on_other_answer(now, why, from, out),
         }
@@ -319,8 +317,11 @@ impl Ring {
             }
             QuestionFor::Ping(ping) => self.on_missed(now, ping, out),
             QuestionFor::Search(lookup) => {
-                self.mind_silence(lookup);
-                self.search_on(now, lookup, out);
+                if self.is_in_vain(lookup) {
+                    self.ask_known(lookup, out);
+                } else {
+                    self.search_on(now, lookup, out);
+                }
             }
             QuestionFor::Hop { to, sent } => self.on_silent_hop(now, to, sent, out),
             QuestionFor::Value { lookup, peer } => self.on_no_value(lookup, peer, MemberState::Silent, out),

@@ -20,6 +20,10 @@ use crate::wire::{Request, RequestKind, Response};
 /// Times that a request is passed on at most: more than any ring without fingers has peers in a classroom.
 const MAX_HOPS: u16 = 1024;
 
+/// Times that a request passes here at most: its origin sends it again a few times, over several ways. More often comes
+/// what somebody sends round in a circle.
+const MOST_TIMES: u8 = 64;
+
 /// Relayed requests remembered, so that one sent again is told of once.
 const SEEN: usize = 256;
 
@@ -92,6 +96,9 @@ impl Ring {
         }
         // What comes in this peer's own name is nothing that its user has to hear of once more.
         let before = self.see(&relay);
+        if before >= MOST_TIMES {
+            return;
+        }
         let first_time = before == 0 && relay.route.origin.id != self.me.id;
         // From one that takes this peer for the owner it would only come back.
         let back = if relay.route.last && relay.what != Routed::Join { Some(from.asker.addr) } else { None };
@@ -212,6 +219,24 @@ mod tests {
 
     fn small(id: u64) -> Peer {
         Peer::new(Id::from_u64(id), SocketAddr::from(([10, 0, 0, id as u8], 7000)))
+    }
+
+    #[test]
+    fn what_somebody_sends_round_in_a_circle_is_passed_on_a_bounded_number_of_times() {
+        let mut ring = Ring::new(small(9), RingOptions::default());
+        ring.fill(Time::ZERO, &[2, 4, 5, 8, 9, 10, 14, 19].map(small));
+        let from = Incoming {
+            asker: Asker::connected(small(8).addr, 1),
+            sender: Some(Sender::member(small(8).id, small(8).addr)),
+        };
+        let route = Route { origin: small(2), hops: 0, last: false, quiet: false, trail: None };
+        let request = Request::Ring(RingRequest::Routed { route, what: Routed::Lookup { key: Id::from_u64(17) } });
+        let mut out = Vec::new();
+        for _ in 0..1000 {
+            ring.on(Time::ZERO, Cause::Request { from: &from, request: &request }, &mut out);
+        }
+        let passed_on = out.iter().filter(|effect| matches!(effect, Effect::Forward { .. })).count();
+        assert_eq!(passed_on, usize::from(MOST_TIMES));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::claims::OwnFileRequest;
 use super::hop::SentLookup;
-use super::members::Members;
+use super::members::{Members, WIDER};
 use super::router::{RingEffect, RouteNotice, RouteOutcome};
 use super::table::Hop;
 use super::{MAX_ROUND, QuestionFor, Ring};
@@ -36,6 +36,8 @@ pub(super) struct Search {
     pub(super) found: Option<(Members, u32)>,
     /// Peers that the owner named, and that are known here to be silent.
     pub(super) unreached: Vec<Peer>,
+    /// No owner was found: those that are known name others.
+    pub(super) wide: bool,
 }
 
 impl Search {
@@ -60,7 +62,16 @@ impl Ring {
     }
 
     pub(super) fn start_search(&mut self, now: Time, lookup: LookupId, key: Key, goal: Goal, out: &mut Vec<Effect>) {
-        let search = Search { key, goal, tried: Vec::new(), latest: 0, late: 0, found: None, unreached: Vec::new() };
+        let search = Search {
+            key,
+            goal,
+            tried: Vec::new(),
+            latest: 0,
+            late: 0,
+            found: None,
+            unreached: Vec::new(),
+            wide: false,
+        };
         self.searches.insert(lookup, search);
         // While this peer is joining it knows no peer to ask: its searches start when it is in.
         if !self.membership.is_pending() {
@@ -84,7 +95,7 @@ impl Ring {
             self.searches.entry(lookup).and_modify(|search| search.unreached = unreached);
             return self.settle(lookup, Vec::new(), 0, out);
         }
-        let (key, what) = (search.key, Routed::Lookup { key: search.key });
+        let what = Routed::Lookup { key: search.key };
         let hop = if search.tried.len() < MAX_WAYS { self.hop_past(what, &search.tried) } else { Hop::Nowhere };
         match hop {
             Hop::Mine => {
@@ -103,10 +114,7 @@ impl Ring {
             }
             // The last ways may yet lead there.
             Hop::Nowhere if self.is_on_its_way(lookup) => {}
-            Hop::Nowhere => {
-                let known: Vec<Peer> = self.table.clockwise(&key).take(WIDTH).copied().collect();
-                self.on_owner(lookup, &known, 0, out);
-            }
+            Hop::Nowhere => self.ask_known(lookup, out),
         }
     }
 
@@ -119,15 +127,23 @@ impl Ring {
         self.search_on(now, lookup, out);
     }
 
-    /// One way of a search brought no answer at all. A guest that never got one, whichever way it asked, is out of
-    /// reach: answers come over connections that others make to it, and a firewall or a translated address keeps those
-    /// out. To ask further would be in vain.
-    pub(super) fn mind_silence(&mut self, lookup: LookupId) {
+    /// Whether a guest got no answer, whichever way it asked: a peer on all ways may pass nothing on, or no answer reaches
+    /// the guest at all.
+    pub(super) fn is_in_vain(&self, lookup: LookupId) -> bool {
         let ways = WAYS_OF_SILENCE.min(self.table.others().count());
         let tried = self.searches.get(&lookup).map_or(0, |search| search.tried.len());
-        if self.options.guest && self.hears.is_none() && tried >= ways {
-            self.hears = Some(false);
-        }
+        self.options.guest && tried >= ways
+    }
+
+    /// No way of a search leads to an owner: those that are known here must do. A guest knows few, which name others to
+    /// it; if none of them answers either, it is out of reach: answers come over connections that others make to it,
+    /// and a firewall or a translated address keeps those out.
+    pub(super) fn ask_known(&mut self, lookup: LookupId, out: &mut Vec<Effect>) {
+        let Some(search) = self.searches.get_mut(&lookup) else { return };
+        search.wide = self.options.guest || search.goal != Goal::Peers;
+        let key = search.key;
+        let known: Vec<Peer> = self.table.clockwise(&key).take(WIDTH).copied().collect();
+        self.on_owner(lookup, &known, 0, out);
     }
 
     /// Where something leads past the peers at `tried`, which led nowhere. That they are passed over makes this peer
@@ -160,7 +176,8 @@ impl Ring {
         let mut named = peers.to_vec();
         named.sort_by_key(|peer| (peer.id < key, peer.id));
         let mut set: Vec<Peer> = Vec::with_capacity(named.len() + WIDTH);
-        for peer in named.iter().chain(self.table.clockwise(&key).take(WIDTH)) {
+        let stand_ins = if search.goal == Goal::MoreHolders { WIDER } else { WIDTH };
+        for peer in named.iter().chain(self.table.clockwise(&key).take(stand_ins)) {
             let fresh = !set.iter().any(|other| other.id == peer.id);
             if fresh && !self.vitals.is_dead(peer) && !self.departures.contains_key(&peer.id) {
                 set.push(*peer);
@@ -178,14 +195,14 @@ impl Ring {
         if vanished.len() > search.unreached.len() {
             search.unreached = vanished;
         }
-        if search.goal == Goal::Peers {
+        if search.goal == Goal::Peers && !search.wide {
             let unreached = std::mem::take(&mut search.unreached);
             self.searches.remove(&lookup);
             peers.truncate(WIDTH);
             return out.push(Effect::Found { lookup, peers, hops, unreached });
         }
         let asked = u32::from(peers.iter().any(|peer| peer.id != self.me.id));
-        let members = Members::new(peers, &self.me, search.goal).with_strangers(is_stranger);
+        let members = Members::new(peers, &self.me, search.goal).with_strangers(is_stranger).widened(search.wide);
         search.found = Some((members, hops + asked));
         self.ask_members(lookup, out);
     }
@@ -335,40 +352,39 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_no_answer_reaches_gives_up_when_its_first_way_has_failed_and_from_then_on_at_once() {
+    fn a_guest_that_no_answer_reaches_asks_those_it_knows_when_its_ways_are_late_and_from_then_on_nobody() {
         let (mut ring, mut out) =
             (Ring::new(peer(5), RingOptions { guest: true, ..RingOptions::default() }), Vec::new());
         ring.fill(Time::ZERO, &(1..=4).map(peer).collect::<Vec<_>>());
-        ring.lookup(Time::ZERO, 1, Id::from_u64(1500), Goal::Peers, &mut out);
-        let mut ways = Vec::new();
-        // All answer pings, and nothing else is answered.
-        for _ in 0..10 {
-            for effect in std::mem::take(&mut out) {
-                let Effect::Ask { to, tag, request, .. } = effect else { continue };
-                let by = ring.table.at(&to.addr);
-                let response = Response::Node(by.unwrap());
-                match request {
-                    Request::Ping => {
-                        ring.on(Time::ZERO, Cause::Answer { tag, from: to.addr, by, response: &response }, &mut out);
+        let (mut ways, mut found) = (Vec::new(), Vec::new());
+        for lookup in [1, 2] {
+            ring.lookup(Time::ZERO, lookup, Id::from_u64(1500), Goal::Peers, &mut out);
+            // All answer pings, and nothing else is answered.
+            for _ in 0..10 {
+                for effect in std::mem::take(&mut out) {
+                    match effect {
+                        Effect::Ask { to, tag, request: Request::Ping, .. } => {
+                            let by = ring.table.at(&to.addr);
+                            let response = Response::Node(by.unwrap());
+                            let cause = Cause::Answer { tag, from: to.addr, by, response: &response };
+                            ring.on(Time::ZERO, cause, &mut out);
+                        }
+                        Effect::Ask { to, tag, request: Request::FindValue { .. }, .. } => {
+                            ring.on(Time::ZERO, Cause::NoAnswer { tag, to }, &mut out);
+                        }
+                        Effect::Ask { tag, .. } => ways.push(tag),
+                        Effect::Found { lookup, peers, unreached, .. } => {
+                            found.push((lookup, peers.len(), unreached.len(), ways.len()));
+                        }
+                        _ => {}
                     }
-                    _ => ways.push((tag, to)),
+                }
+                for &tag in &ways {
+                    ring.on(Time::ZERO, Cause::Late { tag, late: Late::Overdue }, &mut out);
                 }
             }
-            for &(tag, _) in &ways {
-                ring.on(Time::ZERO, Cause::Late { tag, late: Late::Overdue }, &mut out);
-            }
         }
-        let (mut end, (tag, to)) = (Vec::new(), ways[0]);
-        ring.on(Time::ZERO, Cause::NoAnswer { tag, to }, &mut end);
-        ring.lookup(Time::ZERO, 2, Id::from_u64(2500), Goal::Peers, &mut end);
-        let found: Vec<_> = end
-            .iter()
-            .filter_map(|effect| match effect {
-                Effect::Found { lookup, peers, unreached, .. } => Some((*lookup, peers.len(), unreached.len())),
-                _ => None,
-            })
-            .collect();
-        assert_eq!(found, [(1, 0, 4), (2, 0, 4)], "after {} ways: {end:?}", ways.len());
+        assert_eq!(found, [(1, 0, 4, WAYS_OF_SILENCE), (2, 0, 4, WAYS_OF_SILENCE)]);
     }
 
     #[test]
