@@ -127,8 +127,8 @@ impl Ring {
         self.search_on(now, lookup, out);
     }
 
-    /// Whether a guest got no answer, whichever way it asked: a peer on all ways may pass nothing on, or no answer reaches
-    /// the guest at all.
+    /// Whether a guest got no answer, whichever way it asked: a peer on all ways may pass nothing on, or no answer
+    /// reaches the guest at all.
     pub(super) fn is_in_vain(&self, lookup: LookupId) -> bool {
         let ways = WAYS_OF_SILENCE.min(self.table.others().count());
         let tried = self.searches.get(&lookup).map_or(0, |search| search.tried.len());
