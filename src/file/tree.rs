@@ -187,6 +187,13 @@ impl TreeWalk {
         Stop::Done
     }
 
+    /// Passes over the node that [`Stop::Need`] asked for, and all below it.
+    pub fn pass_over(&mut self) {
+        if let Some((_, size)) = self.wanted.take() {
+            self.offset = self.offset.saturating_add(size);
+        }
+    }
+
     /// The node that [`Stop::Need`] asked for.
     ///
     /// # Errors

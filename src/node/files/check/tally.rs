@@ -31,7 +31,7 @@ impl CheckTally {
         self.blocks.contains_key(key)
     }
 
-    /// An inquiry is over. A list that repeats may have been inquired about before: the latest counts.
+    /// An inquiry is over.
     pub(super) fn add(&mut self, key: Key, inquiry: &Inquiry) {
         let told = |state: &CopyState, is_member: bool| is_member || *state != CopyState::Absent;
         let copies = inquiry.copies.values().filter_map(|copy| Some((copy.peer, copy.state?, copy.is_member)));
