@@ -48,6 +48,9 @@ impl Destination {
                 Ok(Self { path: fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()), there: Some(there) })
             }
             Err(_) if path.file_name().is_none() => refused("is a folder; name a file in it"),
+            Err(error) if error.kind() == io::ErrorKind::InvalidFilename => {
+                refused("is a longer name than the file system takes; name a shorter one")
+            }
             Err(_) if fs::symlink_metadata(path).is_ok() => refused("is a link that leads to no file; name another"),
             // Any other trouble is met when the file is written, and told then.
             Err(_) => Ok(Self { path: path.to_owned(), there: None }),
@@ -245,6 +248,13 @@ mod tests {
         assert_eq!(mounted_at(line).as_deref(), Some(&b"/mnt/a b\\c"[..]));
         assert_eq!(mounted_at(b""), None);
         assert!(is_mount_point(Path::new("/proc")) && !is_mount_point(Path::new("/proc/self")));
+    }
+
+    #[test]
+    fn a_name_that_no_file_can_have_is_refused_before_a_byte_is_fetched() {
+        let folder = tempfile::tempdir().unwrap();
+        let long = Destination::of(&folder.path().join("x".repeat(256))).err().expect("no file has such a name");
+        assert!(long.kind == JobErrorKind::Unfit && long.reason.contains("name a shorter one"), "{}", long.reason);
     }
 
     #[test]
