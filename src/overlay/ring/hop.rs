@@ -41,7 +41,10 @@ const MOST_MINDED: usize = 64;
 
 /// An answer may be late so often before its lookup goes another way though the next hop lives: a peer further on may
 /// be silent, and the one before it takes that long to find out.
-const LATE: u32 = 1;
+const LATE: u32 = 2;
+
+/// The same of a guest's, which is here for one command: somebody waits.
+const LATE_GUEST: u32 = 1;
 
 /// A lookup that was sent to its next hop.
 #[derive(Clone, Debug)]
@@ -125,10 +128,11 @@ impl Ring {
         // Of one that was found dead meanwhile no verdict will come.
         let Some(to) = last.and_then(|addr| self.table.at(&addr)) else { return self.search_on(now, lookup, out) };
         let is_minded = |why: &QuestionFor| matches!(why, QuestionFor::Hop { to: other, .. } if *other == to.addr);
+        let patience = if self.options.guest { LATE_GUEST } else { LATE };
         match late {
             _ if self.asked.values().any(is_minded) => {}
             1 => self.mind_hop(now, to, SentLookup::Own(lookup), true, out),
-            ..=LATE => {}
+            late if late <= patience => {}
             _ if self.is_in_vain(lookup) => self.ask_known(lookup, out),
             _ => self.search_on(now, lookup, out),
         }
