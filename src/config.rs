@@ -16,6 +16,9 @@ pub const REPLICAS: usize = 7;
 /// Peers in the answer to `find_node` and in the result of a lookup (the seed's number).
 pub const WIDTH: usize = 7;
 
+/// A search for more holders goes on until so many have answered: liars may stand nearest to a key.
+pub const WIDER: usize = 3 * WIDTH;
+
 /// Bytes that an address gets for each byte it sent, while it has not shown that it receives (RFC 9000, section 8).
 pub const AMPLIFICATION: usize = 3;
 

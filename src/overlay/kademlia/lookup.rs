@@ -24,7 +24,7 @@ use std::net::SocketAddr;
 pub(super) use self::standing::ShortlistEvent;
 use self::standing::{IdProof, Lateness, Standing};
 use super::ALPHA;
-use crate::config::WIDTH;
+use crate::config::{WIDER, WIDTH};
 use crate::id::{Id, Key};
 use crate::overlay::{AskReason, Goal, LookupId};
 use crate::peer::Peer;
@@ -35,9 +35,6 @@ mod standing;
 
 /// Questions a lookup asks at most: far more than any network needs, and few enough for liars to win nothing.
 const MAX_QUESTIONS: u32 = 400;
-
-/// A search for more holders goes on until so many others have answered: liars may stand nearest.
-const WIDER: usize = 3 * WIDTH;
 
 /// From so many questions on, the overdue free no places where less than a third is answered: then it is no matter of
 /// single peers, and to ask more of them would only add to what is wrong.

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 
 use super::route::key_of;
 use super::router::RouteOutcome;
-use super::table::Hop;
+use super::table::{Hop, clockwise_from};
 use super::{QuestionFor, Ring};
 use crate::id::Id;
 use crate::overlay::{Effect, LookupId, Target};
@@ -138,8 +138,9 @@ impl Ring {
     /// A peer that is known to stand nearer to `key` than `owner`, which says that the key leads to it. None of those
     /// that were asked already.
     fn nearer(&self, key: &Id, owner: &Peer, asked: &[SocketAddr]) -> Option<Peer> {
-        let rank = |peer: &Peer| (peer.id < *key, peer.id);
-        let is_other = |peer: &Peer| peer.addr != owner.addr && peer.id != self.me.id && rank(peer) <= rank(owner);
+        let is_other = |peer: &Peer| {
+            peer.addr != owner.addr && peer.id != self.me.id && clockwise_from(key, peer) <= clockwise_from(key, owner)
+        };
         let vitals = &self.vitals;
         let in_doubt = |id: &Id| vitals.is_doubted(id) || vitals.is_shunned(self.now, id) || vitals.is_awaited(id);
         let doubted = |id: &Id| self.is_departing(id) || in_doubt(id);

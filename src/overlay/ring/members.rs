@@ -17,7 +17,8 @@ use std::collections::BTreeSet;
 use super::Ring;
 use super::questions::QuestionFor;
 use super::route::Search;
-use crate::config::WIDTH;
+use super::table::clockwise_from;
+use crate::config::{WIDER, WIDTH};
 use crate::id::Id;
 use crate::overlay::{Effect, Goal, LookupId};
 use crate::patience;
@@ -50,9 +51,6 @@ pub(super) struct Members {
     wide: bool,
 }
 
-/// Members that are asked in a wide search.
-pub(super) const WIDER: usize = 3 * WIDTH;
-
 impl Members {
     pub(super) fn new(peers: Vec<Peer>, me: &Peer, goal: Goal) -> Self {
         let patient = goal == Goal::Holders;
@@ -77,7 +75,7 @@ impl Members {
                 self.strangers.insert(peer.id);
             }
         }
-        self.all.sort_by_key(|(peer, _)| (peer.id < *key, peer.id));
+        self.all.sort_by_key(|(peer, _)| clockwise_from(key, peer));
     }
 
     /// How many are to answer.

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use super::claims::OwnFileRequest;
 use super::hop::SentLookup;
-use super::members::{Members, WIDER};
+use super::members::Members;
 use super::router::{RingEffect, RouteNotice, RouteOutcome};
-use super::table::Hop;
+use super::table::{Hop, clockwise_from};
 use super::{MAX_ROUND, QuestionFor, Ring};
-use crate::config::{MAX_TIMEOUT, WIDTH};
+use crate::config::{MAX_TIMEOUT, WIDER, WIDTH};
 use crate::id::{Id, Key};
 use crate::overlay::{Effect, Goal, LookupId, Tag};
 use crate::patience;
@@ -20,7 +20,7 @@ use crate::wire::ring::{RingRequest, Route, Routed};
 /// Ways tried for one search before what is known here must do.
 const MAX_WAYS: usize = 6;
 
-/// Ways that a guest's first search goes, if there are so many peers, before no answer on any tells that none arrive.
+/// Ways that a guest's search goes, if there are so many peers, before those that are known must do.
 const WAYS_OF_SILENCE: usize = 3;
 
 /// A lookup of this peer's own.
@@ -139,7 +139,7 @@ impl Ring {
     /// it; if none of them answers either, it is out of reach: answers come over connections that others make to it,
     /// and a firewall or a translated address keeps those out.
     pub(super) fn ask_known(&mut self, lookup: LookupId, out: &mut Vec<Effect>) {
-        let Some(search) = self.searches.get_mut(&lookup) else { return };
+        let Some(search) = self.searches.get_mut(&lookup).filter(|search| search.found.is_none()) else { return };
         search.wide = self.options.guest || search.goal != Goal::Peers;
         let key = search.key;
         let known: Vec<Peer> = self.table.clockwise(&key).take(WIDTH).copied().collect();
@@ -174,7 +174,7 @@ impl Ring {
         let key = search.key;
         search.unreached = peers.iter().take(WIDTH).filter(|peer| vitals.is_missed(peer)).copied().collect();
         let mut named = peers.to_vec();
-        named.sort_by_key(|peer| (peer.id < key, peer.id));
+        named.sort_by_key(|peer| clockwise_from(&key, peer));
         let mut set: Vec<Peer> = Vec::with_capacity(named.len() + WIDTH);
         let stand_ins = if search.goal == Goal::MoreHolders { WIDER } else { WIDTH };
         for peer in named.iter().chain(self.table.clockwise(&key).take(stand_ins)) {

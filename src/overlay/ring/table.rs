@@ -43,6 +43,11 @@ pub(super) enum Hop {
     Nowhere,
 }
 
+/// Where a peer stands in a walk clockwise from `key`: the least comes first.
+pub(super) fn clockwise_from(key: &Id, peer: &Peer) -> (bool, Id) {
+    (peer.id < *key, peer.id)
+}
+
 impl RingTable {
     pub(super) fn new(me: Peer, options: &RingOptions) -> Self {
         Self {
