@@ -83,6 +83,8 @@ pub(crate) enum About {
     Block(Key),
     /// One of its pieces, by number.
     Piece(u64),
+    /// The peers around one of its pieces' key.
+    Around(u64),
 }
 
 /// What each part is called, for people, and what it asks other peers for; in the order of [`Owner`].

@@ -134,8 +134,23 @@ pub enum Goal {
     /// The same once more, because all that were found failed: a peer that says that it holds the block takes no other
     /// peer's place in the search, so that liars near the key do not hide the holders behind them.
     MoreHolders,
+    /// The peers nearest to an id that is away from the key by one part in 2^(n + 1) of all ids, and none that stands
+    /// nearer to the key: whoever chose to stand there does not hide them. On the ring they follow the key.
+    Around(u8),
     /// A look for people: the replica set, and its holders if the peers asked on the way know of any.
     Survey,
+}
+
+impl Goal {
+    /// Where a lookup [around](Self::Around) its key goes.
+    pub fn level(self) -> Option<usize> {
+        if let Self::Around(level) = self { Some(level.into()) } else { None }
+    }
+
+    /// Whether a peer that says that it holds the block is to be told.
+    pub fn seeks_holders(self) -> bool {
+        !matches!(self, Self::Peers | Self::Around(_))
+    }
 }
 
 /// A peer to ask; its id is unknown while all we have is a bootstrap address.

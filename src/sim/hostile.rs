@@ -27,6 +27,9 @@ pub enum HostileRole {
     Liar,
     /// It lies as a liar does, but it pulls what it is offered, and throws it away: so it can show that it pulled it.
     Boaster,
+    /// It takes no offer, says of every block that it does not hold it, and names its fellows and peers that it makes
+    /// up.
+    Hider,
     /// It takes what it is offered, says so, and never gives it.
     Hoarder,
     /// It sends goodbyes, news of deaths and answers in other peers' names.
@@ -66,7 +69,7 @@ impl HostileRole {
     /// How often it does something of its own accord.
     const fn pace(self) -> Option<Duration> {
         match self {
-            Self::Liar | Self::Boaster | Self::Hoarder | Self::Refuser | Self::Idler => None,
+            Self::Liar | Self::Boaster | Self::Hider | Self::Hoarder | Self::Refuser | Self::Idler => None,
             Self::Forger => Some(Duration::from_millis(25)),
             Self::Flooder => Some(Duration::from_millis(10)),
             Self::Flapper => Some(FLAP),
@@ -108,26 +111,35 @@ impl World {
                 matches!(request, Request::Ring(ring) if self.mistreats_file((from, to), role, message.magic, ring))
             }
             Some(HostileRole::Flapper) => self.is_away(to),
-            Some(HostileRole::Idler) => matches!(request, Request::Store { .. }),
+            Some(HostileRole::Idler | HostileRole::Hider) if matches!(request, Request::Store { .. }) => true,
             Some(HostileRole::Refuser) if matches!(request, Request::Store { .. }) => {
                 let Peer { id, addr } = self.peers[to].me;
                 let refusal = Message::error(message.magic, Refusal::Full.to_string());
                 self.slip(to, from, Message { sender: Some(Sender::member(id, addr)), ..refusal });
                 true
             }
-            Some(role @ (HostileRole::Liar | HostileRole::Boaster)) if via == Via::Udp => {
+            Some(role @ (HostileRole::Liar | HostileRole::Boaster | HostileRole::Hider)) => {
                 let lie = self.lie(to, request);
                 if let (HostileRole::Boaster, Request::Store { key, .. }, Some(_)) = (role, request, &lie) {
                     let host = self.peers[to].me.addr.ip();
                     self.tell(from, Event::Delivered { blocks: vec![(*key, host)] });
                 }
                 if let Some(response) = lie.clone() {
+                    // What was passed on is answered to who asked first.
+                    let origin = match request {
+                        Request::Ring(RingRequest::Routed { route, .. }) => network::slot(route.origin.addr),
+                        _ => None,
+                    };
+                    let asker = origin.filter(|slot| *slot < self.peers.len()).unwrap_or(from);
                     let Peer { id, addr } = self.peers[to].me;
                     let answer = Message {
                         sender: Some(Sender::member(id, addr)),
                         ..Message::response(message.magic, request.kind(), response)
                     };
-                    self.slip(to, from, answer);
+                    match via {
+                        Via::Udp => self.slip(to, asker, answer),
+                        Via::Tcp => self.send_line((to, asker), Duration::ZERO, Purpose::Upkeep, answer),
+                    }
                 }
                 lie.is_some()
             }
@@ -174,7 +186,13 @@ impl World {
 
     /// What a liar says to a request; nothing of its own to one that has nothing in it for it.
     fn lie(&mut self, slot: usize, request: &Request) -> Option<Response> {
+        let hides = self.peers[slot].role == Some(HostileRole::Hider);
         match request {
+            Request::Ring(RingRequest::Routed { what: Routed::Lookup { key }, .. }) if hides => {
+                let (peers, trail) = (self.false_names(slot, key), Vec::new());
+                Some(Response::Ring(RingResponse::Owner { peers, hops: 0, trail }))
+            }
+            Request::FindValue { key } if hides => Some(Response::Nodes(self.false_names(slot, key))),
             Request::FindNode { id } => Some(Response::Nodes(self.false_names(slot, id))),
             Request::FindValue { .. } => Some(Response::Node(self.peers[slot].me)),
             Request::Verify { .. } => Some(Response::Vouch(Vouch::Verified)),
@@ -189,10 +207,8 @@ impl World {
 
     /// The liar's fellows nearest to a key, and before them some whom nobody knows.
     fn false_names(&mut self, slot: usize, key: &Key) -> Vec<Peer> {
-        let fellows = self
-            .peers
-            .iter()
-            .filter(|peer| matches!(peer.role, Some(HostileRole::Liar | HostileRole::Boaster)) && peer.node.is_some());
+        let lies = |role: HostileRole| matches!(role, HostileRole::Liar | HostileRole::Boaster | HostileRole::Hider);
+        let fellows = self.peers.iter().filter(|peer| peer.role.is_some_and(lies) && peer.node.is_some());
         let mut names: Vec<Peer> = fellows.map(|peer| peer.me).filter(|peer| *peer != self.peers[slot].me).collect();
         names.sort_by_key(|peer| peer.id.distance(key));
         names.truncate(WIDTH - MADE_UP);

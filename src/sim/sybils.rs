@@ -24,7 +24,11 @@ struct SybilNet {
 
 impl SybilNet {
     fn new(seed: u64, honest: usize) -> Self {
-        let mut rules = Rules::of(seed, OverlayKind::Kademlia, RingOptions::default());
+        Self::on(OverlayKind::Kademlia, seed, honest)
+    }
+
+    fn on(kind: OverlayKind, seed: u64, honest: usize) -> Self {
+        let mut rules = Rules::of(seed, kind, RingOptions::default());
         (rules.block_size, rules.checked) = (BLOCK, false);
         let mut world = World::new(rules);
         for slot in 0..honest {
@@ -139,6 +143,33 @@ fn beside_sixteen_sybils_around_its_key_a_file_comes_within_five_seconds_and_bes
     let soon = came.iter().filter(|took| **took <= Duration::from_secs(5)).count();
     println!("{} of {} came, {soon} within 5 s, the last after {:?}", came.len(), took.len(), came.iter().max());
     assert_eq!(soon, took.len(), "{} came", came.len());
+}
+
+#[test]
+fn behind_sybils_that_hold_nothing_and_name_one_another_members_and_newcomers_find_a_file() {
+    let nets = (30..35).zip([16, 16, 16, 16, 40]);
+    let both =
+        nets.flat_map(|(seed, sybils)| [OverlayKind::Kademlia, OverlayKind::Ring].map(|kind| (kind, seed, sybils)));
+    for (kind, seed, sybils) in both {
+        let mut net = SybilNet::on(kind, seed, 20);
+        let Answer::Stored { key, .. } = net.store(0, 1000) else { panic!("it is stored") };
+        let ids = match kind {
+            OverlayKind::Kademlia => net.around(&key, sybils),
+            OverlayKind::Ring => (0..sybils).map(|n| key.plus_power_of_two(100 + n, 256)).collect(),
+        };
+        net.join(ids, HostileRole::Hider);
+        let mut took: Vec<_> = [3, 11, 19].map(|member| net.retrieve(member, key)).into();
+        for _ in 0..5 {
+            let id = Id::random(net.world.rng());
+            let (guest, through) = (net.world.add(id), net.world.rng().random_range(0..net.honest));
+            net.world.start_guest(guest, &[through]);
+            net.world.run_for(Duration::from_secs(1)).expect("nothing breaks");
+            took.push(net.retrieve(guest, key));
+        }
+        println!("{kind:?}, seed {seed}: {took:?}");
+        let is_soon = |took: &Option<Duration>| took.is_some_and(|took| took <= Duration::from_secs(5));
+        assert!(took.iter().all(is_soon), "{kind:?}, seed {seed}: {took:?}");
+    }
 }
 
 #[test]

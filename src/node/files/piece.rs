@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::get::Around;
 use crate::config::MAX_BLOCK_SIZE;
 use crate::id::Key;
 use crate::node::job::{Holder, JobError, JobErrorKind, JobId, Slot};
@@ -63,6 +64,8 @@ pub(super) struct Piece {
     pub(super) parked: bool,
     /// Those who said that they hold it kept silent, and others behind them were looked for.
     pub(super) wider: bool,
+    /// The last look for holders, at peers around its key.
+    pub(super) around: Around,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -124,6 +127,7 @@ impl Piece {
             answered: 0,
             parked: false,
             wider: false,
+            around: Around::default(),
         }
     }
 

@@ -120,6 +120,9 @@ impl Lookup {
             return;
         }
         let distance = peer.id.distance(&self.key);
+        if self.is_hidden(&distance) {
+            return;
+        }
         if let Some(at) = self.position(&peer.addr) {
             let before = &self.shortlist[at];
             if !matches!(before.standing, Standing::New { .. }) || before.distance <= distance {
@@ -129,6 +132,11 @@ impl Lookup {
         }
         let standing = Standing::New { fresh, proof: IdProof::Missing };
         self.insert(ShortlistEntry { peer, distance, standing, depth, namer: namer.copied() });
+    }
+
+    /// Whether a peer at this distance stands nearer to the key than this lookup goes [around](Goal::Around) it.
+    fn is_hidden(&self, distance: &Id) -> bool {
+        self.goal.level() == Some(distance.leading_zeros())
     }
 
     /// Whether too many at this source, or named by the source of `namer`, have yet to answer. Those of a lab may be
@@ -198,7 +206,7 @@ impl Lookup {
         let PeerKnowledge { named, dead } = known(peer);
         let request = match (self.goal, &standing) {
             (_, Standing::Answered { .. }) if self.wider => Request::FindNode { id: peer.id },
-            (Goal::Peers, _) | (_, Standing::Answered { .. }) => Request::FindNode { id: self.key },
+            (Goal::Peers | Goal::Around(_), _) | (_, Standing::Answered { .. }) => Request::FindNode { id: self.key },
             (Goal::Holders | Goal::MoreHolders | Goal::Survey, _) => Request::FindValue { key: self.key },
         };
         let reason = match standing {
@@ -297,7 +305,7 @@ impl Lookup {
         let mut entry = self.shortlist.remove(at);
         entry.peer.id = id;
         entry.distance = id.distance(&self.key);
-        if id == self.me {
+        if id == self.me || self.is_hidden(&entry.distance) {
             entry.standing = entry.standing.after(ShortlistEvent::Void);
         }
         self.insert(entry);

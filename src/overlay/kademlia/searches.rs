@@ -33,9 +33,11 @@ const SUSPICION: Duration = Duration::from_secs(60);
 impl Kademlia {
     /// Starts a lookup.
     pub(super) fn search(&mut self, now: Time, name: Name, key: Key, goal: Goal, out: &mut Vec<Effect>) {
+        let key = goal.level().map_or(key, |level| key.flip_bit(level));
         self.table.note_lookup(now, &key);
-        let start = self.met(now, &key, if goal == Goal::MoreHolders { START_WIDE } else { START });
-        let asks_all = matches!(goal, Goal::Holders | Goal::MoreHolders) || matches!(name, Name::Own(_));
+        let is_wary = matches!(goal, Goal::MoreHolders | Goal::Around(_));
+        let start = self.met(now, &key, if is_wary { START_WIDE } else { START });
+        let asks_all = is_wary || goal == Goal::Holders || matches!(name, Name::Own(_));
         let is_fresh = |peer: &Peer| {
             let silence = match self.table.contact(peer) {
                 Some(contact) => contact.is_sound().then(|| contact.silence(now)),
@@ -153,7 +155,7 @@ impl Kademlia {
                     self.ask(peer.into(), Request::Ping, patience::QUESTION, why, out);
                 }
             }
-            Response::Node(named) | Response::Holder { peer: named, .. } if lookup.goal != Goal::Peers => {
+            Response::Node(named) | Response::Holder { peer: named, .. } if lookup.goal.seeks_holders() => {
                 if let (Some(holder), Name::User(lookup)) = (lookup.on_holder(&peer.addr, named.id), name) {
                     out.push(Effect::Holder { lookup, peer: holder });
                 }

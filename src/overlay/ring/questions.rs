@@ -164,7 +164,9 @@ impl Ring {
         response: &Response,
         out: &mut Vec<Effect>,
     ) {
-        if !matches!(response, Response::Node(_) | Response::Ring(RingResponse::Pong { .. })) {
+        // A datagram's answer comes where its question went out.
+        let is_pong = matches!(response, Response::Node(_) | Response::Ring(RingResponse::Pong { .. }));
+        if !is_pong || matches!(why, QuestionFor::Value { .. }) {
             self.hears = Some(true);
         }
         match (why, response) {

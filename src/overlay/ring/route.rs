@@ -9,7 +9,7 @@ use super::router::{RingEffect, RouteNotice, RouteOutcome};
 use super::table::{Hop, clockwise_from};
 use super::{MAX_ROUND, QuestionFor, Ring};
 use crate::config::{MAX_TIMEOUT, WIDER, WIDTH};
-use crate::id::{Id, Key};
+use crate::id::{ID_BITS, Id, Key};
 use crate::overlay::{Effect, Goal, LookupId, Tag};
 use crate::patience;
 use crate::peer::Peer;
@@ -62,8 +62,9 @@ impl Ring {
     }
 
     pub(super) fn start_search(&mut self, now: Time, lookup: LookupId, key: Key, goal: Goal, out: &mut Vec<Effect>) {
+        let around = goal.level().map(|level| key.plus_power_of_two(ID_BITS - 1 - level, ID_BITS));
         let search = Search {
-            key,
+            key: around.unwrap_or(key),
             goal,
             tried: Vec::new(),
             latest: 0,
@@ -94,6 +95,10 @@ impl Ring {
             let unreached = self.table.others().collect();
             self.searches.entry(lookup).and_modify(|search| search.unreached = unreached);
             return self.settle(lookup, Vec::new(), 0, out);
+        }
+        if search.goal.level().is_some() {
+            // Those who stand nearer to the key would be on the way.
+            return self.ask_known(lookup, out);
         }
         let what = Routed::Lookup { key: search.key };
         let hop = if search.tried.len() < MAX_WAYS { self.hop_past(what, &search.tried) } else { Hop::Nowhere };
@@ -176,7 +181,7 @@ impl Ring {
         let mut named = peers.to_vec();
         named.sort_by_key(|peer| clockwise_from(&key, peer));
         let mut set: Vec<Peer> = Vec::with_capacity(named.len() + WIDTH);
-        let stand_ins = if search.goal == Goal::MoreHolders { WIDER } else { WIDTH };
+        let stand_ins = if matches!(search.goal, Goal::MoreHolders | Goal::Around(_)) { WIDER } else { WIDTH };
         for peer in named.iter().chain(self.table.clockwise(&key).take(stand_ins)) {
             let fresh = !set.iter().any(|other| other.id == peer.id);
             if fresh && !self.vitals.is_dead(peer) && !self.departures.contains_key(&peer.id) {
@@ -351,15 +356,16 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_guest_that_no_answer_reaches_asks_those_it_knows_when_its_ways_are_late_and_from_then_on_nobody() {
+    /// What two searches of a guest find, of which no answer comes by any way, and how many ways had been gone by then.
+    /// Those who are asked for the block `hold` it, or do not answer either.
+    fn found_without_a_way(hold: bool) -> Vec<(LookupId, usize, usize, usize)> {
         let (mut ring, mut out) =
             (Ring::new(peer(5), RingOptions { guest: true, ..RingOptions::default() }), Vec::new());
         ring.fill(Time::ZERO, &(1..=4).map(peer).collect::<Vec<_>>());
         let (mut ways, mut found) = (Vec::new(), Vec::new());
         for lookup in [1, 2] {
             ring.lookup(Time::ZERO, lookup, Id::from_u64(1500), Goal::Peers, &mut out);
-            // All answer pings, and nothing else is answered.
+            // All answer pings.
             for _ in 0..10 {
                 for effect in std::mem::take(&mut out) {
                     match effect {
@@ -370,7 +376,13 @@ mod tests {
                             ring.on(Time::ZERO, cause, &mut out);
                         }
                         Effect::Ask { to, tag, request: Request::FindValue { .. }, .. } => {
-                            ring.on(Time::ZERO, Cause::NoAnswer { tag, to }, &mut out);
+                            let response = Response::Node(to.peer().unwrap());
+                            let cause = if hold {
+                                Cause::Answer { tag, from: to.addr, by: to.peer(), response: &response }
+                            } else {
+                                Cause::NoAnswer { tag, to }
+                            };
+                            ring.on(Time::ZERO, cause, &mut out);
                         }
                         Effect::Ask { tag, .. } => ways.push(tag),
                         Effect::Found { lookup, peers, unreached, .. } => {
@@ -384,7 +396,17 @@ mod tests {
                 }
             }
         }
-        assert_eq!(found, [(1, 0, 4, WAYS_OF_SILENCE), (2, 0, 4, WAYS_OF_SILENCE)]);
+        found
+    }
+
+    #[test]
+    fn a_guest_that_no_answer_reaches_asks_those_it_knows_when_its_ways_are_late_and_from_then_on_nobody() {
+        assert_eq!(found_without_a_way(false), [(1, 0, 4, WAYS_OF_SILENCE), (2, 0, 4, WAYS_OF_SILENCE)]);
+    }
+
+    #[test]
+    fn a_guest_that_holders_answered_is_not_out_of_reach() {
+        assert_eq!(found_without_a_way(true), [(1, 4, 0, WAYS_OF_SILENCE), (2, 4, 0, 2 * WAYS_OF_SILENCE)]);
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //!
 //! What stands at the destination already is a matter of `place.rs`, how much is fetched at a time one of `speed.rs`.
 
+mod around;
 mod ending;
 mod place;
 mod speed;
@@ -20,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub(super) use around::Around;
 use ending::RetrieveTotal;
 use place::{Mode, RetrieveTarget};
 use speed::Trials;
@@ -151,6 +153,7 @@ impl Get {
             }
             (About::Piece(piece), Reply::Found(found)) => self.on_found(desk, piece, &found),
             (About::Piece(piece), Reply::Done { job, outcome }) => self.on_piece(desk, piece, job, outcome),
+            (About::Around(piece), reply) => self.on_around(desk, piece, reply),
             (_, Reply::Done { outcome, .. }) => self.on_step(desk, outcome),
             _ => Flow::Goes,
         }
@@ -254,6 +257,7 @@ impl Get {
         piece.rounds += 1;
         let goal = if piece.rounds == 1 { Goal::Holders } else { Goal::MoreHolders };
         piece.lookup = Some(desk.look_up(ticket, key, goal));
+        self.look_around(desk, id);
     }
 
     fn fetch(&mut self, desk: &mut Desk, id: u64, from: Holder) {
@@ -372,7 +376,7 @@ impl Get {
 
     fn drop_piece(&mut self, desk: &mut Desk, id: u64) {
         let Some(piece) = self.pieces.remove(&id) else { return };
-        if let Some(lookup) = piece.lookup {
+        for lookup in piece.lookup.into_iter().chain(piece.around.lookups) {
             desk.cancel_lookup(lookup);
         }
         for job in piece.running.into_keys() {
@@ -398,11 +402,12 @@ impl Get {
         }
         let waits = !piece.running.is_empty() || self.fetch_from_next(desk, id);
         let Some(piece) = self.pieces.get_mut(&id) else { return Flow::Goes };
-        if waits || piece.lookup.is_some() {
+        if waits || piece.lookup.is_some() || piece.around.is_under_way() {
             return Flow::Goes;
         }
         if piece.rounds < patience::FETCHES {
-            // Nobody is known yet, or every holder failed: they may have had a bad moment, and repair may be at work.
+            // Nobody is known yet, or every holder failed: they may have had a bad moment, repair may be at work, or
+            // others hide them.
             piece.begin_round();
             self.seek(desk, id);
             return Flow::Goes;

@@ -92,7 +92,7 @@ impl Laying {
                 }
             }
             About::Block(key) => self.on_asked(desk, key, &reply),
-            About::Whole => {}
+            About::Whole | About::Around(_) => {}
         }
         self.go_on(desk)
     }

@@ -161,7 +161,7 @@ impl Telling {
                 self.on_walked(desk, number, walked);
             }
             About::Piece(number) => self.on_told(desk, number, reply),
-            About::Whole | About::Block(_) => {}
+            About::Whole | About::Block(_) | About::Around(_) => {}
         }
         self.go_on(desk)
     }

@@ -48,7 +48,8 @@ struct Scenario {
 }
 
 fn scenarios() -> impl Strategy<Value = Scenario> {
-    let goal = prop_oneof![Just(Goal::Peers), Just(Goal::Holders), Just(Goal::MoreHolders), Just(Goal::Survey)];
+    let around = (245..=u8::MAX).prop_map(Goal::Around);
+    let goal = prop_oneof![Just(Goal::Peers), Just(Goal::Holders), Just(Goal::MoreHolders), Just(Goal::Survey), around];
     let peers = proptest::collection::btree_map(1..2000_u16, proptest::bool::weighted(0.8), PEERS);
     let peers = peers.prop_map(|peers| peers.into_iter().collect::<Vec<_>>()).prop_shuffle();
     let name = (any::<Index>(), proptest::option::weighted(0.2, any::<Index>()));
@@ -133,6 +134,8 @@ impl Run {
         };
         while let Some(question) = self.lookup.next(known) {
             let at = index(&question.peer);
+            let is_near = self.lookup.goal.level() == Some(question.peer.id.leading_zeros());
+            assert!(!is_near, "{} is asked, which stands nearer to the key than the lookup goes", question.peer.id);
             assert!(!self.out.iter().any(|out| out.at == at && !out.ping), "{at} is asked twice at a time");
             self.out.push(Out { at, ping: false, late: is_suspect(at), doubted: is_suspect(at) });
             self.questions += 1;

@@ -1,5 +1,7 @@
 //! A lookup, answer by answer.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::overlay::Late;
 
@@ -86,6 +88,23 @@ fn liars_near_the_key_hide_no_holder_behind_them_when_more_are_wanted() {
     }
     assert!(lookup.is_over());
     assert!(heard.contains(&90), "{heard:?}");
+}
+
+#[test]
+fn a_lookup_around_a_key_asks_nobody_who_stands_nearer_to_it() {
+    // From ids that begin as 64 does, in place of 0.
+    let (target, near, around) = (Id::from_u64(64), [1, 2, 9, 60], [64, 70, 90, 130]);
+    let goal = Goal::Around(u8::try_from(target.leading_zeros()).unwrap());
+    let start = near.iter().chain(&around[..3]).copied().map(peer).collect();
+    let mut lookup = Lookup::new(target, goal, Id::from_u64(9999), start, |_| false);
+    let mut heard = BTreeSet::new();
+    while let Some(question) = next(&mut lookup, |_| true) {
+        lookup.on_names(&question.peer.addr, &among_others(&[3, 4, 130]), WIDTH);
+        heard.insert(question.peer);
+    }
+    assert!(lookup.is_over());
+    assert!(near.iter().chain(&[3, 4]).all(|&n| !heard.contains(&peer(n))), "{heard:?}");
+    assert_eq!(lookup.result().0[..4], around.map(peer));
 }
 
 #[test]
