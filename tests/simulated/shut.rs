@@ -185,14 +185,16 @@ fn a_store_on_the_ring_beside_peers_that_cannot_be_connected_to_has_all_its_copi
 /// A client comes through a peer that the others are cut off from, as its user is.
 #[test]
 fn what_is_asked_through_a_peer_that_is_cut_off_is_neither_called_stored_in_full_nor_called_lost() {
-    for kind in [OverlayKind::Kademlia, OverlayKind::Ring] {
+    for (kind, after) in
+        [60, 300].into_iter().flat_map(|after| [OverlayKind::Kademlia, OverlayKind::Ring].map(|kind| (kind, after)))
+    {
         let mut rules = Rules::new(3, Box::new(move |me, config, seed| kind.build(me, seed, config.guest)));
         rules.config.replicas = COPIES;
         let mut world = World::new(rules);
         populate(&mut world, &Shape::usual(kind), 6, |_| {});
         pass(&mut world, Duration::from_secs(30));
         (1..6).for_each(|slot| world.crash(slot));
-        pass(&mut world, Duration::from_secs(60));
+        pass(&mut world, Duration::from_secs(after));
         let client = world.add(Id::of(b"client"));
         world.start_guest(client, &[0]);
         pass(&mut world, Duration::from_secs(1));

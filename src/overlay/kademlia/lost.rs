@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::overlay::MISSED;
 use crate::peer::Peer;
 use crate::time::Time;
 
@@ -25,9 +26,6 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 /// The longest pause between two retries while nobody is known.
 const LONGEST_WAIT_ALONE: Duration = Duration::from_secs(30);
-
-/// A contact that went silent longer ago is no longer missed.
-const MISSED: Duration = Duration::from_secs(600);
 
 /// The longest pause between two retries while others are known.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);

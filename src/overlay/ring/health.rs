@@ -25,6 +25,7 @@ use std::time::Duration;
 use super::table::RingTable;
 use super::{RingVariant, SUCCESSOR_PING_EVERY};
 use crate::id::Id;
+use crate::overlay::MISSED;
 use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -112,7 +113,7 @@ impl PeerHistory {
 pub(super) struct Vitals {
     health: BTreeMap<Id, PeerHistory>,
     /// Peers that died without a goodbye and may come back, the longest untried first.
-    lost: VecDeque<Peer>,
+    lost: VecDeque<(Peer, Time)>,
     /// Until when peers of this ring may be starting, where the user started them one by one.
     starting_until: Option<Time>,
 }
@@ -149,7 +150,7 @@ impl Vitals {
         if self.is_dead(peer) {
             self.of(&peer.id).dead = None;
         }
-        self.lost.retain(|other| other.addr != peer.addr);
+        self.lost.retain(|(other, _)| other.addr != peer.addr);
     }
 
     /// A ping of ours that was `sent` then has no answer until `now`. Whether the peer is dead now.
@@ -232,11 +233,11 @@ impl Vitals {
     /// A peer is dead: perhaps it comes back.
     pub(super) fn died(&mut self, now: Time, peer: Peer) {
         self.gone(now, peer);
-        self.lost.retain(|other| other.addr != peer.addr);
+        self.lost.retain(|(other, _)| other.addr != peer.addr);
         if self.lost.len() == MAX_LOST {
             self.lost.pop_front();
         }
-        self.lost.push_back(peer);
+        self.lost.push_back((peer, now));
     }
 
     /// Whether the user named this peer, nothing ever came from it, and it may still be starting: its silence counts
@@ -287,7 +288,7 @@ impl Vitals {
 
     /// Whether the peer died without a goodbye, and has not answered since.
     pub(super) fn is_lost(&self, peer: &Peer) -> bool {
-        self.lost.contains(peer)
+        self.lost().any(|lost| lost == peer)
     }
 
     /// Whether the peer went silent a moment ago, without a goodbye.
@@ -297,13 +298,18 @@ impl Vitals {
 
     /// Peers that died and may come back, the longest untried first.
     pub(super) fn lost(&self) -> impl Iterator<Item = &Peer> {
-        self.lost.iter()
+        self.lost.iter().map(|(peer, _)| peer)
+    }
+
+    /// Those of them that somebody misses who is left alone.
+    pub(super) fn missed(&self, now: Time) -> impl Iterator<Item = &Peer> {
+        self.lost.iter().filter(move |(_, since)| now.since(*since) < MISSED).map(|(peer, _)| peer)
     }
 
     /// The lost peer that is to be tried next; it will be the last to be tried again.
     pub(super) fn next_lost(&mut self) -> Option<Peer> {
         self.lost.rotate_left(self.lost.len().min(1));
-        self.lost.back().copied()
+        self.lost.back().map(|(peer, _)| *peer)
     }
 
     /// Drops what is too old, and what is about peers that are not in `table` any longer.
@@ -321,7 +327,7 @@ impl Vitals {
 
     /// Drops those of the lost that are in `table` again.
     pub(super) fn forget_found(&mut self, table: &RingTable) {
-        self.lost.retain(|peer| table.get(&peer.id) != Some(*peer));
+        self.lost.retain(|(peer, _)| table.get(&peer.id) != Some(*peer));
     }
 
     fn of(&mut self, id: &Id) -> &mut PeerHistory {

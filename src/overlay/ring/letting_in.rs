@@ -146,7 +146,7 @@ impl Ring {
                 return;
             }
             Some(joined) => (joined, Request::Ping),
-            None => return self.on_updated(by, successors, out),
+            None => return self.on_updated(by, successors, None, out),
         };
         self.ask_plain(to.into(), request, why, patience::QUESTION, out);
     }
@@ -164,16 +164,18 @@ impl Ring {
         if self.table.get(&joined.id).is_none() {
             self.take_in(joined, false, out);
         }
-        self.on_updated(by, successors, out);
+        self.on_updated(by, successors, Some(joined), out);
     }
 
-    /// What a neighbour told of its successors counts.
-    pub(super) fn on_updated(&mut self, by: Peer, successors: &[Peer], out: &mut Vec<Effect>) {
+    /// What a neighbour told of its successors counts. The user of a classroom hears of who `joined`, if it stands
+    /// where the neighbour believes.
+    pub(super) fn on_updated(&mut self, by: Peer, successors: &[Peer], joined: Option<Peer>, out: &mut Vec<Effect>) {
         let place = RingPosition { before: false, after: self.table.successors().contains(&by) };
         for &peer in successors.iter().filter(|peer| AddressScope::may_name(&by.addr, &peer.addr)) {
             self.consider(peer, place, out);
         }
-        self.tell_successors(SuccessorChange::Told { by }, out);
+        let is_seen = joined.is_none_or(|joined| self.table.watched().contains(&joined));
+        self.tell_successors(if is_seen { SuccessorChange::Told { by } } else { SuccessorChange::Stabilized }, out);
     }
 
     /// Puts a peer into the lists, be it on a neighbour's (or the user's) word alone, and pings it if it is new there.

@@ -15,6 +15,7 @@
 //!   [`leave`]: the goodbye. - [`options`]: what a user may choose.
 //! - [`neighbours`]: what peers tell of theirs. - [`stabilize`]: the pings that keep the lists right.
 //!   [`probes`]: how many strangers are pinged at a time, and whose.
+//! - [`told`]: what the user of a classroom hears of the successors.
 //! - [`rounds`]: what is done again and again. - [`health`]: who is alive. - [`failure`]: what follows of a death.
 //! - [`waiting`]: requests for which the next peer is not up yet.
 //! - [`fingers`]: the shortcuts. - [`questions`]: what is asked, and who gets the answer.
@@ -48,6 +49,7 @@ mod route;
 mod router;
 mod stabilize;
 mod table;
+mod told;
 mod waiting;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -75,6 +77,7 @@ use relay::Relay;
 use rounds::Rounds;
 use route::Search;
 use table::RingTable;
+use told::Told;
 use waiting::WaitingRequest;
 
 pub(super) use health::silence;
@@ -96,9 +99,6 @@ pub const SUCCESSOR_PING_EVERY: Duration = Duration::from_secs(4);
 /// What is done this long after it was due waited for this peer, which did not run: the others were not silent, it was
 /// deaf.
 const STALL: Duration = Duration::from_millis(500);
-
-/// Dead first successors whose return would be told.
-const MAX_MOURNED: usize = 16;
 
 /// First successors that are pinged now and then, in the classroom in every round (the assignment's two).
 const NEIGHBOURS_WATCHED: usize = 2;
@@ -126,8 +126,7 @@ pub struct Ring {
     rounds: Rounds,
     /// Everybody is looked after once where many died at a time.
     roll_call: RollCall,
-    /// First successors of whose death the user of a classroom was told, and not yet of their return.
-    mourned: Recent<Id, (), MAX_MOURNED>,
+    told: Told,
     cursor: FingerCursor,
     searches: BTreeMap<LookupId, Search>,
     asked: BTreeMap<Tag, QuestionFor>,
@@ -169,7 +168,7 @@ impl Ring {
             twins: Twins::default(),
             rounds: Rounds::default(),
             roll_call: RollCall::default(),
-            mourned: Recent::default(),
+            told: Told::default(),
             cursor: FingerCursor::default(),
             searches: BTreeMap::new(),
             asked: BTreeMap::new(),
@@ -198,6 +197,7 @@ impl Ring {
     pub fn fill(&mut self, now: Time, peers: &[Peer]) {
         self.now = now;
         self.table.fill(peers, (self.options.fingers).then_some(self.options.bits));
+        self.told.know(self.table.watched());
         self.membership = Membership::Member;
         self.schedule_first_round(now);
     }
@@ -411,6 +411,7 @@ impl Overlay for Ring {
 
     fn check(&self) -> Result<(), String> {
         self.table.check()?;
+        self.check_told()?;
         self.check_searches()
     }
 }

@@ -260,7 +260,7 @@ impl Ring {
             QuestionFor::Proof { origin, held } if id == origin.id => self.on_proof(now, &origin, held, out),
             QuestionFor::Update { by, joined: Some(joined), successors } if id == joined.id => {
                 self.take_in(joined, false, out);
-                self.on_updated(by, &successors, out);
+                self.on_updated(by, &successors, None, out);
             }
             QuestionFor::Departure(peer) if id == peer.id => self.on_departure_refuted(&peer),
             // Another one has that address now.

@@ -137,11 +137,12 @@ impl Ring {
         if what == Routed::Join {
             return self.on_join_request(now, relay, avoid, first_time, out);
         }
-        let hop = match self.hop(what, avoid) {
-            // The peer that passed it on believes that this one is the owner: only those that it may have missed are
-            // nearer.
-            Hop::Last(_) | Hop::Via(_) if is_last => self.hop_back(what, avoid),
-            hop => hop,
+        // The peer that passed it on believes that this one is the owner: only those that it may have missed are
+        // nearer. They are no successors, and may be dead: then the user will hear that this peer is responsible, and
+        // no more.
+        let (hop, is_told) = match self.hop(what, avoid) {
+            Hop::Last(_) | Hop::Via(_) if is_last => (self.hop_back(what, avoid), false),
+            hop => (hop, first_time),
         };
         let heir = self.table.successors().first().filter(|_| self.has_left());
         let hop = heir.filter(|_| hop == Hop::Mine).map_or(hop, |&heir| Hop::Last(heir));
@@ -167,7 +168,7 @@ impl Ring {
                 }
             },
             Hop::Last(to) | Hop::Via(to) => {
-                self.forward(relay.clone(), hop, first_time, out);
+                self.forward(relay.clone(), hop, is_told, out);
                 // Upkeep can wait, unless it had to be sent again. Who takes this peer for the owner may have found
                 // that one silent.
                 if matches!(what, Routed::Lookup { .. }) && !(is_quiet && first_time) {

@@ -149,17 +149,18 @@ impl Ring {
         self.rounds.next
     }
 
-    /// When something is due: a round, or the predecessor's ping.
+    /// When something is due: a round, the predecessor's ping, or what the user is to be told.
     pub(super) fn next_due(&self) -> Option<Time> {
         let before = self.table.predecessors().first().filter(|before| !self.is_pinging(&before.id));
         let quiet = before.and_then(|before| self.vitals.quiet_since(&before.id));
         let overdue =
             quiet.filter(|_| self.options.variant == RingVariant::Chord).map(|at| at + self.patience_before());
-        self.rounds.next.map(|next| overdue.map_or(next, |overdue| overdue.min(next)))
+        self.rounds.next.map(|next| [overdue, self.told.due()].into_iter().flatten().fold(next, Time::min))
     }
 
     /// Does what is due.
     pub(super) fn keep_up(&mut self, now: Time, out: &mut Vec<Effect>) {
+        self.tell_overdue(now, out);
         if self.rounds.next.is_some_and(|next| next <= now) {
             self.round(now, out);
         } else {

@@ -216,7 +216,7 @@ impl Ring {
     /// those that answer and do not let it in.
     pub(super) fn vanished(&self) -> Vec<Peer> {
         let alone = self.table.others().next().is_none();
-        let missed = self.vitals.lost().filter(|peer| self.vitals.is_missed(peer));
+        let missed = self.vitals.missed(self.now);
         missed.chain(&self.shut).take(if alone { WIDTH } else { 0 }).copied().collect()
     }
 

@@ -360,29 +360,4 @@ impl Ring {
             }
         }
     }
-
-    pub(super) fn tell_successors(&mut self, why: SuccessorChange, out: &mut Vec<Effect>) {
-        let why = if self.options.variant == RingVariant::Classroom { self.note_mourned(why) } else { why };
-        Self::notice(RouteNotice::Successors { why, successors: self.table.successors().to_vec() }, out);
-    }
-
-    /// Users were told of the deaths among the first successors, so they are told who is back among these, unless they
-    /// hear of it by what brought it back.
-    fn note_mourned(&mut self, why: SuccessorChange) -> SuccessorChange {
-        if let SuccessorChange::Died { peer } = why {
-            self.mourned.insert(peer.id, ());
-        }
-        let returned = self.table.watched().iter().copied().find(|peer| self.mourned.contains(&peer.id));
-        for peer in self.table.watched() {
-            self.mourned.remove(&peer.id);
-        }
-        match (why, returned) {
-            (SuccessorChange::Stabilized, Some(peer)) => SuccessorChange::Returned { peer },
-            _ => why,
-        }
-    }
-
-    pub(super) fn tell_predecessors(&self, out: &mut Vec<Effect>) {
-        Self::notice(RouteNotice::Predecessors { predecessors: self.table.predecessors().to_vec() }, out);
-    }
 }

@@ -89,6 +89,66 @@ fn a_join_is_told_of_at_each_peer_as_the_assignment_wants() {
     }
 }
 
+/// What the user of peer `id` was told by now, but for what stabilisation found.
+fn told(net: &Net<Ring>, id: u64) -> Vec<(SuccessorChange, Vec<u64>)> {
+    changes(net, id).into_iter().filter(|(why, _)| *why != SuccessorChange::Stabilized).collect()
+}
+
+/// It is not alive after all, but killed and started anew.
+#[test]
+fn a_killed_peer_that_joins_again_is_told_of_as_any_other_that_joins_and_once() {
+    let died = SuccessorChange::Died { peer: small(14) };
+    for door in [9, 8, 4, 19] {
+        let mut net = classroom_net(&EXAMPLE);
+        net.kill(addr(14));
+        net.run(Duration::from_secs(40));
+        net.start(classroom(14), false, &[addr(door)]);
+        net.run(Duration::from_secs(10));
+        let joined = SuccessorChange::Joined { peer: small(14) };
+        assert_eq!(told(&net, 9), [(died, vec![19, 2]), (joined, vec![14, 19])], "through {door}");
+        let told_of = SuccessorChange::Told { by: small(9) };
+        assert_eq!(told(&net, 8), [(died, vec![9, 19]), (told_of, vec![9, 14])], "through {door}");
+    }
+}
+
+/// The message goes to the one that has just died, and the one before that hears of the newcomer from stabilisation.
+#[test]
+fn who_joins_behind_a_peer_that_has_just_died_is_told_of_at_the_one_before_that() {
+    for wait in [0, 1, 3, 6] {
+        let mut net = classroom_net(&EXAMPLE);
+        net.kill(addr(9));
+        net.run(Duration::from_secs(wait));
+        net.start(classroom(15), false, &[addr(14)]);
+        net.run(Duration::from_secs(60));
+        let told = told(&net, 8);
+        assert_eq!(told.last().map(|(_, ids)| &ids[..]), Some(&[14, 15][..]), "after {wait} s: {told:?}");
+        let whys: Vec<_> = told.iter().map(|(why, _)| *why).collect();
+        let usual = [SuccessorChange::Died { peer: small(9) }, SuccessorChange::Told { by: small(14) }];
+        assert_eq!(whys, usual, "after {wait} s: {told:?}");
+    }
+}
+
+#[test]
+fn of_two_that_join_on_both_sides_of_a_peer_at_once_the_first_is_told_of_the_second() {
+    const RING: [u64; 5] = [2, 5, 20, 50, 80];
+    for apart in [0, 5, 10, 20, 40, 80] {
+        for doors in [[2, 80], [20, 5], [50, 50]] {
+            let mut net = classroom_net(&RING);
+            net.start(classroom(13), false, &[addr(doors[0])]);
+            net.run(Duration::from_millis(apart));
+            net.start(classroom(27), false, &[addr(doors[1])]);
+            net.run(Duration::from_secs(30));
+            for (id, expected) in [(2, [5, 13]), (5, [13, 20]), (13, [20, 27]), (20, [27, 50]), (27, [50, 80])] {
+                let told = told(&net, id);
+                let last = told.last().map(|(_, ids)| &ids[..]);
+                assert_eq!(last, Some(&expected[..]), "at {id}, {apart} ms apart, through {doors:?}: {told:?}");
+                let twice = told.windows(2).any(|two| two[0].1 == two[1].1);
+                assert!(!twice, "at {id}, {apart} ms apart, through {doors:?}: {told:?}");
+            }
+        }
+    }
+}
+
 /// ToN IV-E1: "stabilize" lets many peers enter at the same time; they end in one cycle.
 #[test]
 fn peers_that_join_at_the_same_time_end_in_one_cycle() {

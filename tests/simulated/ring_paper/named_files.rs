@@ -112,3 +112,18 @@ fn a_request_takes_another_way_when_the_peer_it_was_sent_over_dies() {
     assert!(changes(&net, 8).iter().any(|(why, _)| *why == died));
     assert_eq!(arrived(&net), [addr(19)]);
 }
+
+/// Its heir tells of no way back to it, and then that it is the one.
+#[test]
+fn the_heir_of_a_peer_that_has_just_died_says_one_thing_of_each_request() {
+    for wait in [0, 1, 4] {
+        let mut net = classroom_net(&EXAMPLE);
+        net.kill(addr(9));
+        net.run(Duration::from_secs(wait));
+        let what = Routed::Request { file: "0009".parse().unwrap() };
+        net.with(addr(5), |ring, now, out| ring.router().expect("a ring").route(now, 7, what, out));
+        net.run(Duration::from_secs(40));
+        assert!(arrived(&net).contains(&addr(14)), "after {wait} s: {:?}", arrived(&net));
+        assert_eq!(passed_on(&net), [5, 8].map(addr), "after {wait} s");
+    }
+}
