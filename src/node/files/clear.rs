@@ -1,57 +1,24 @@
 //! `clear`: drop the local copies of a file's blocks, as far as they and the lists that name them are here.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
-use super::Flow;
+use super::task::{Task, Tasks};
+use super::{Flow, GOES_ON, OVER};
 use crate::file::tree::list_keys;
 use crate::id::Key;
-use crate::node::command::{Command, CommandId, Source, is_meant};
+use crate::node::command::{Command, CommandId, Source};
 use crate::node::desk::Desk;
 use crate::node::job::{Holder, Job, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, FailureKind};
-use crate::node::part::{self, Owner, Part, Reply, Ticket};
+use crate::node::part::{About, Owner, Reply, Ticket};
 
 /// The `clear`s under way.
-#[derive(Default)]
-pub(in crate::node) struct Clears(BTreeMap<CommandId, Clear>);
-
-impl Part for Clears {
-    fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
-        if let Reply::Done { outcome, .. } = reply
-            && self.0.get_mut(&ticket.number).is_some_and(|clear| clear.on_step(desk, outcome) == Flow::Over)
-        {
-            self.0.remove(&ticket.number);
-        }
-    }
-
-    fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
-        if let Command::Clear { sources } = command {
-            let queue = sources.into_iter().map(ClearStep::List).collect();
-            let mut clear = Clear { command: id, queue, ..Clear::default() };
-            if clear.go_on(desk) == Flow::Goes {
-                self.0.insert(id, clear);
-            }
-        }
-    }
-
-    fn under_way(&self) -> usize {
-        self.0.len()
-    }
-
-    /// What the user cancels ends after the step that is under way.
-    fn end(&mut self, _desk: &mut Desk, whose: Option<CommandId>, kind: FailureKind, _reason: &str) -> usize {
-        if kind != FailureKind::Cancelled {
-            return 0;
-        }
-        let ended = self.0.values_mut().filter(|clear| is_meant(whose, clear.command));
-        ended.map(|clear| clear.cancelled = true).count()
-    }
-}
+pub(in crate::node) type Clears = Tasks<Clear>;
 
 /// A `clear` under way: one step at a time.
 #[derive(Default)]
-struct Clear {
+pub(in crate::node) struct Clear {
     command: CommandId,
     queue: VecDeque<ClearStep>,
     cleared: u64,
@@ -68,13 +35,37 @@ enum ClearStep {
     Delete(Key),
 }
 
+impl Task for Clear {
+    fn begin(desk: &mut Desk, id: CommandId, command: Command) -> Option<Self> {
+        let Command::Clear { sources } = command else { return None };
+        let queue = sources.into_iter().map(ClearStep::List).collect();
+        let mut clear = Self { command: id, queue, ..Self::default() };
+        clear.go_on(desk).is_continue().then_some(clear)
+    }
+
+    fn command(&self) -> CommandId {
+        self.command
+    }
+
+    fn on(&mut self, desk: &mut Desk, _about: About, reply: Reply) -> Flow {
+        let Reply::Done { outcome, .. } = reply else { return GOES_ON };
+        self.on_step(desk, outcome)
+    }
+
+    /// What the user cancels ends after the step that is under way.
+    fn end(&mut self, _desk: &mut Desk, kind: FailureKind, _reason: &str) -> Flow {
+        self.cancelled |= kind == FailureKind::Cancelled;
+        GOES_ON
+    }
+}
+
 impl Clear {
     /// Orders the next step, or answers when none is left.
     fn go_on(&mut self, desk: &mut Desk) -> Flow {
         if self.cancelled {
             let reason = format!("cancelled; blocks cleared before that: {}", self.cleared);
             desk.fail(self.command, FailureKind::Cancelled, reason);
-            return Flow::Over;
+            return OVER;
         }
         while let Some(step) = self.queue.pop_front() {
             let ticket = Ticket::of(Owner::Clears, self.command);
@@ -87,17 +78,17 @@ impl Clear {
                 ClearStep::Tree(key) | ClearStep::Delete(key) if !desk.holds(key) => continue,
                 ClearStep::Tree(key) => Job::Unpack { key: *key, from: Holder::Own },
                 ClearStep::Delete(key) => {
-                    desk.delete(Ticket { about: part::About::Block(*key), ..ticket }, Urgency::Own, *key);
+                    desk.delete(Ticket { about: About::Block(*key), ..ticket }, Urgency::Own, *key);
                     self.current = Some(step);
-                    return Flow::Goes;
+                    return GOES_ON;
                 }
             };
             self.current = Some(step);
             desk.order(ticket, work, Urgency::Own);
-            return Flow::Goes;
+            return GOES_ON;
         }
         desk.answer(self.command, Answer::Cleared { blocks: self.cleared });
-        Flow::Over
+        OVER
     }
 
     /// A step is done.
@@ -119,7 +110,7 @@ impl Clear {
             (Some(ClearStep::Delete(_)), Outcome::Done) => self.cleared += 1,
             (Some(ClearStep::List(_) | ClearStep::Delete(_)), Outcome::Failed(error)) => {
                 desk.fail(self.command, FailureKind::Other, error.reason);
-                return Flow::Over;
+                return OVER;
             }
             // A manifest that is damaged or not here lists nothing; what else was asked for is still cleared.
             (Some(ClearStep::Tree(key)), Outcome::Failed(_)) => self.queue.push_front(ClearStep::Delete(key)),

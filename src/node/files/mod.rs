@@ -9,8 +9,9 @@ mod order;
 mod piece;
 mod placing;
 pub(crate) mod put;
+mod task;
 
-use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 pub(super) use check::Checks;
 pub(super) use clear::Clears;
@@ -18,22 +19,8 @@ pub(super) use get::Gets;
 pub(super) use lease::{Lays, LeaseChanges};
 pub(super) use put::Puts;
 
-use super::command::{CommandId, is_meant};
+/// Whether something goes on, or is over: `?` hands on that it is.
+type Flow = ControlFlow<()>;
 
-/// Takes out what belongs to one command, or all of it.
-fn take_those_of<T>(
-    from: &mut BTreeMap<u64, T>,
-    whose: Option<CommandId>,
-    command: impl Fn(&T) -> CommandId,
-) -> Vec<T> {
-    let meant: Vec<u64> =
-        from.iter().filter(|(_, of)| is_meant(whose, command(of))).map(|(&number, _)| number).collect();
-    meant.iter().filter_map(|number| from.remove(number)).collect()
-}
-
-/// Whether something goes on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Flow {
-    Goes,
-    Over,
-}
+const GOES_ON: Flow = ControlFlow::Continue(());
+const OVER: Flow = ControlFlow::Break(());

@@ -13,7 +13,8 @@ use std::net::SocketAddr;
 
 use super::order::StoreOptions;
 use super::placing::{Placing, RefusedBy, StoreFailure, StoreTally, too_few};
-use super::{Flow, take_those_of};
+use super::task::{Task, Tasks};
+use super::{Flow, GOES_ON, OVER};
 use crate::file::tree::{ToPack, TreeBuilder};
 use crate::file::{Manifest, ManifestEntry};
 use crate::id::{Id, Key};
@@ -22,65 +23,16 @@ use crate::node::desk::Desk;
 use crate::node::job::{Holder, Job, Outcome, PutId};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{FailureKind, Progress};
-use crate::node::part::{About, News, Owner, Part, Reply, Ticket};
+use crate::node::part::{About, News, Owner, Reply, Ticket};
 use crate::overlay::Goal;
 use crate::peer::Peer;
 use crate::time::Time;
 
 /// Files on their way into the network.
-#[derive(Default)]
-pub(in crate::node) struct Puts(BTreeMap<PutId, Put>);
-
-impl Part for Puts {
-    fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
-        if self.0.get_mut(&ticket.number).is_some_and(|put| put.on(desk, ticket.about, reply) == Flow::Over) {
-            self.0.remove(&ticket.number);
-        }
-    }
-
-    fn on_news(&mut self, desk: &mut Desk, news: News<'_>) {
-        match news {
-            News::Hesitates(addr) => self.0.retain(|_, put| put.on_hesitates(desk, addr) == Flow::Goes),
-            News::Overdue(addr) => self.0.retain(|_, put| put.on_overdue(desk, addr) == Flow::Goes),
-            News::Stalls(addr) | News::Dialled(addr) => {
-                self.0.retain(|_, put| put.on_stalls(desk, addr) == Flow::Goes);
-            }
-            _ => {}
-        }
-    }
-
-    fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
-        let Some(mut order) = StoreOptions::of(command) else { return };
-        // A check goes by the number that it was stored with, whatever the checking peer's own.
-        if let Some(lease) = order.lease.as_mut().filter(|lease| lease.copies == 0) {
-            lease.copies = u8::try_from(desk.config().replicas).unwrap_or(u8::MAX);
-        }
-        if order.lease.is_some_and(|lease| desk.has_ended(&lease)) {
-            // Whoever holds its blocks would drop them.
-            let reason = "the lease that it was to be stored on has ended: it takes another one";
-            return desk.fail(id, FailureKind::Other, reason);
-        }
-        let put = desk.next_transfer();
-        self.0.insert(put, Put::new(desk, put, id, order));
-    }
-
-    fn under_way(&self) -> usize {
-        self.0.len()
-    }
-
-    fn end(&mut self, desk: &mut Desk, whose: Option<CommandId>, kind: FailureKind, reason: &str) -> usize {
-        let ended = take_those_of(&mut self.0, whose, |put| put.command);
-        let count = ended.len();
-        for mut put in ended {
-            let reason = format!("{reason} before the whole file was stored; store it again");
-            put.give_up(desk, (kind, reason));
-        }
-        count
-    }
-}
+pub(in crate::node) type Puts = Tasks<Put>;
 
 /// A file on its way into the network.
-struct Put {
+pub(in crate::node) struct Put {
     id: PutId,
     command: CommandId,
     order: StoreOptions,
@@ -109,11 +61,22 @@ enum ReaderState {
     Publishing,
 }
 
-impl Put {
-    fn new(desk: &mut Desk, id: PutId, command: CommandId, order: StoreOptions) -> Self {
+impl Task for Put {
+    fn begin(desk: &mut Desk, id: CommandId, command: Command) -> Option<Self> {
+        let mut order = StoreOptions::of(command)?;
+        // A check goes by the number that it was stored with, whatever the checking peer's own.
+        if let Some(lease) = order.lease.as_mut().filter(|lease| lease.copies == 0) {
+            lease.copies = u8::try_from(desk.config().replicas).unwrap_or(u8::MAX);
+        }
+        if order.lease.is_some_and(|lease| desk.has_ended(&lease)) {
+            // Whoever holds its blocks would drop them.
+            let reason = "the lease that it was to be stored on has ended: it takes another one";
+            desk.fail(id, FailureKind::Other, reason);
+            return None;
+        }
         let mut put = Self {
-            id,
-            command,
+            id: desk.next_transfer(),
+            command: id,
             order,
             since: desk.now(),
             tree: TreeBuilder::new(),
@@ -125,7 +88,15 @@ impl Put {
             tally: StoreTally::default(),
         };
         put.read_next(desk);
-        put
+        Some(put)
+    }
+
+    fn command(&self) -> CommandId {
+        self.command
+    }
+
+    fn number(&self) -> u64 {
+        self.id
     }
 
     fn on(&mut self, desk: &mut Desk, about: About, reply: Reply) -> Flow {
@@ -138,10 +109,25 @@ impl Put {
             }
             (About::Block(key), Reply::Done { outcome, .. }) => self.on_kept(desk, key, &outcome),
             (_, Reply::Done { outcome, .. }) => self.on_step(desk, outcome),
-            _ => Flow::Goes,
+            _ => GOES_ON,
         }
     }
 
+    fn on_news(&mut self, desk: &mut Desk, news: News<'_>) -> Flow {
+        match news {
+            News::Hesitates(addr) => self.on_hesitates(desk, addr),
+            News::Overdue(addr) => self.on_overdue(desk, addr),
+            News::Stalls(addr) | News::Dialled(addr) => self.on_stalls(desk, addr),
+            _ => GOES_ON,
+        }
+    }
+
+    fn end(&mut self, desk: &mut Desk, kind: FailureKind, reason: &str) -> Flow {
+        self.give_up(desk, (kind, format!("{reason} before the whole file was stored; store it again")))
+    }
+}
+
+impl Put {
     /// A step of the reader is done.
     fn on_step(&mut self, desk: &mut Desk, outcome: Outcome) -> Flow {
         let step = std::mem::replace(&mut self.reader, ReaderState::Idle);
@@ -195,13 +181,13 @@ impl Put {
     /// Starts whatever can be started now; ends the put when nothing is left.
     fn go_on(&mut self, desk: &mut Desk) -> Flow {
         if self.reader != ReaderState::Idle {
-            return Flow::Goes;
+            return GOES_ON;
         }
         let Some((_, sha256)) = self.ended else {
             if self.placing.len() < desk.config().window {
                 self.read_next(desk);
             }
-            return Flow::Goes;
+            return GOES_ON;
         };
         if self.root.is_none() {
             let (manifest, root) = match self.tree.finish(sha256) {
@@ -210,17 +196,17 @@ impl Put {
             };
             self.reader = ReaderState::Packing { level: manifest.level, size: manifest.size, root };
             self.order(desk, Job::Pack { put: self.id, manifest });
-            return Flow::Goes;
+            return GOES_ON;
         }
         if !self.placing.is_empty() {
-            return Flow::Goes;
+            return GOES_ON;
         }
         if self.order.manifest.is_none() {
             return self.succeed(desk);
         }
         self.reader = ReaderState::Publishing;
         self.order(desk, Job::Publish { put: self.id });
-        Flow::Goes
+        GOES_ON
     }
 
     fn read_next(&mut self, desk: &mut Desk) {
@@ -251,7 +237,7 @@ impl Put {
 
     /// A block's replica set is known.
     fn on_found(&mut self, desk: &mut Desk, key: Key, mut peers: Vec<Peer>, unreached: usize) -> Flow {
-        let Some(placing) = self.placing.get_mut(&key) else { return Flow::Goes };
+        let Some(placing) = self.placing.get_mut(&key) else { return GOES_ON };
         placing.lookup = None;
         placing.found = peers.len();
         // Who is known and silent is no reason to want fewer copies.
@@ -282,7 +268,7 @@ impl Put {
     fn offer_on(&mut self, desk: &mut Desk, key: Key) -> Flow {
         let quorum = self.order.quorum(desk.config());
         loop {
-            let Some(placing) = self.placing.get_mut(&key) else { return Flow::Goes };
+            let Some(placing) = self.placing.get_mut(&key) else { return GOES_ON };
             if placing.is_up_to_stalling(quorum, |addr| desk.stalls(addr)) {
                 placing.overdue.append(&mut placing.out);
             }
@@ -301,7 +287,7 @@ impl Put {
         }
         self.widen(desk, key);
         let waits = self.placing.get(&key).is_some_and(|placing| placing.waits(quorum, |addr| desk.stalls(addr)));
-        if waits { Flow::Goes } else { self.conclude(desk, key) }
+        if waits { GOES_ON } else { self.conclude(desk, key) }
     }
 
     fn keep_here(&mut self, desk: &mut Desk, key: Key) {
@@ -337,7 +323,7 @@ impl Put {
         let result = match outcome {
             Outcome::Stored { .. } | Outcome::Sound { .. } => Ok(()),
             _ if looked => match self.copy_here(desk, key) {
-                Ok(()) => return Flow::Goes,
+                Ok(()) => return GOES_ON,
                 full => full,
             },
             Outcome::Failed(error) => Err(RefusedBy::here(error.reason.clone())),
@@ -368,7 +354,7 @@ impl Put {
     /// No more copies of this block can be had in this round.
     fn conclude(&mut self, desk: &mut Desk, key: Key) -> Flow {
         let (ticket, quorum) = (self.ticket(key), self.order.quorum(desk.config()));
-        let Some(placing) = self.placing.get_mut(&key) else { return Flow::Goes };
+        let Some(placing) = self.placing.get_mut(&key) else { return GOES_ON };
         if let Some(lookup) = placing.lookup.take() {
             desk.cancel_lookup(lookup);
         }
@@ -382,9 +368,9 @@ impl Put {
             placing.tried.clear();
             placing.saved = usize::from(placing.keeping.is_some() && desk.holds(&key));
             placing.lookup = Some(desk.look_up(ticket, key, Goal::Peers));
-            return Flow::Goes;
+            return GOES_ON;
         }
-        let Some(placing) = self.placing.remove(&key) else { return Flow::Goes };
+        let Some(placing) = self.placing.remove(&key) else { return GOES_ON };
         self.tell_of_stalling(desk, key, &placing);
         desk.drop_offers(|other| *other == ticket);
         desk.withdraw(self.id, key);
@@ -394,12 +380,12 @@ impl Put {
     }
 
     fn succeed(&mut self, desk: &mut Desk) -> Flow {
-        let (Some(key), Some((bytes, sha256))) = (self.root, self.ended) else { return Flow::Goes };
+        let (Some(key), Some((bytes, sha256))) = (self.root, self.ended) else { return GOES_ON };
         let tally = std::mem::take(&mut self.tally);
         desk.forget_put(self.id);
         let listed = self.order.manifest.is_some();
         desk.answer(self.command, tally.answer(key, (bytes, sha256), listed, desk.now().since(self.since)));
-        Flow::Over
+        OVER
     }
 
     fn give_up(&mut self, desk: &mut Desk, (kind, reason): StoreFailure) -> Flow {
@@ -411,6 +397,6 @@ impl Put {
         desk.drop_work(Owner::Puts, self.id);
         desk.forget_put(self.id);
         desk.fail(self.command, kind, reason);
-        Flow::Over
+        OVER
     }
 }

@@ -13,7 +13,8 @@ use std::net::SocketAddr;
 use inquiry::{Inquiry, InquiryTurn};
 use tally::CheckTally;
 
-use super::{Flow, take_those_of};
+use super::task::{Task, Tasks};
+use super::{Flow, GOES_ON, OVER};
 use crate::file::Manifest;
 use crate::file::tree::{self, TreeWalk};
 use crate::id::Key;
@@ -23,68 +24,11 @@ use crate::node::desk::Desk;
 use crate::node::job::{Job, Outcome, PutId};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, FailureKind, Progress};
-use crate::node::part::{About, Owner, Part, Reply, Ticket};
+use crate::node::part::{About, Owner, Reply, Ticket};
 use crate::time::Time;
 
 /// The checks under way.
-#[derive(Default)]
-pub(in crate::node) struct Checks(BTreeMap<PutId, Check>);
-
-impl Part for Checks {
-    fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
-        self.with(ticket.number, |check| check.on(desk, ticket.about, reply));
-    }
-
-    fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
-        let now = desk.now();
-        let (sources, order) = match command {
-            Command::Check { sources, verify, repair, lease } => {
-                (sources, CheckOptions { verify, repair, lease, ..CheckOptions::default() })
-            }
-            Command::Wait { until: Until::Copies { sources, copies }, limit } => {
-                let deadline = limit.map(|limit| now + limit);
-                (sources, CheckOptions { until: Some(copies), deadline, ..CheckOptions::default() })
-            }
-            _ => return,
-        };
-        let put = desk.next_transfer();
-        self.0.insert(put, Check::new(now, id, put, order, sources));
-        self.with(put, |check| check.go_on(desk));
-    }
-
-    fn on_tick(&mut self, desk: &mut Desk) {
-        let due = |(id, check): (&PutId, &Check)| check.next_wake().is_some_and(|due| due <= desk.now()).then_some(*id);
-        for id in self.0.iter().filter_map(due).collect::<Vec<_>>() {
-            self.with(id, |check| check.on_tick(desk));
-        }
-    }
-
-    fn next_wake(&self, _desk: &Desk) -> Option<Time> {
-        self.0.values().filter_map(Check::next_wake).min()
-    }
-
-    fn under_way(&self) -> usize {
-        // Who waits does nothing.
-        self.0.values().filter(|check| check.order.until.is_none()).count()
-    }
-
-    fn end(&mut self, desk: &mut Desk, whose: Option<CommandId>, kind: FailureKind, reason: &str) -> usize {
-        let ended = take_those_of(&mut self.0, whose, |check| check.command);
-        let count = ended.len();
-        for mut check in ended {
-            check.give_up(desk, kind, reason.to_owned());
-        }
-        count
-    }
-}
-
-impl Checks {
-    fn with(&mut self, id: PutId, act: impl FnOnce(&mut Check) -> Flow) {
-        if self.0.get_mut(&id).is_some_and(|check| act(check) == Flow::Over) {
-            self.0.remove(&id);
-        }
-    }
-}
+pub(in crate::node) type Checks = Tasks<Check>;
 
 /// What is asked for.
 #[derive(Default)]
@@ -103,7 +47,7 @@ struct CheckOptions {
 
 /// A check under way.
 #[derive(Default)]
-struct Check {
+pub(in crate::node) struct Check {
     command: CommandId,
     /// Its number; the name, too, under which blocks are lent that are not held here.
     put: PutId,
@@ -124,9 +68,30 @@ struct Check {
     honest: BTreeSet<SocketAddr>,
 }
 
-impl Check {
-    fn new(since: Time, command: CommandId, put: PutId, order: CheckOptions, sources: Vec<Source>) -> Self {
-        Self { command, put, order, since, sources: sources.into(), ..Self::default() }
+impl Task for Check {
+    fn begin(desk: &mut Desk, id: CommandId, command: Command) -> Option<Self> {
+        let now = desk.now();
+        let (sources, order) = match command {
+            Command::Check { sources, verify, repair, lease } => {
+                (sources, CheckOptions { verify, repair, lease, ..CheckOptions::default() })
+            }
+            Command::Wait { until: Until::Copies { sources, copies }, limit } => {
+                let deadline = limit.map(|limit| now + limit);
+                (sources, CheckOptions { until: Some(copies), deadline, ..CheckOptions::default() })
+            }
+            _ => return None,
+        };
+        let (put, sources) = (desk.next_transfer(), sources.into());
+        let mut check = Self { command: id, put, order, since: now, sources, ..Self::default() };
+        check.go_on(desk).is_continue().then_some(check)
+    }
+
+    fn command(&self) -> CommandId {
+        self.command
+    }
+
+    fn number(&self) -> u64 {
+        self.put
     }
 
     fn on(&mut self, desk: &mut Desk, about: About, reply: Reply) -> Flow {
@@ -140,10 +105,41 @@ impl Check {
             (About::Whole, Reply::Done { outcome: Outcome::Failed(error), .. }) => {
                 self.give_up(desk, FailureKind::from(&error), error.reason)
             }
-            _ => Flow::Goes,
+            _ => GOES_ON,
         }
     }
 
+    fn on_tick(&mut self, desk: &mut Desk) -> Flow {
+        if self.next_wake(desk).is_none_or(|due| due > desk.now()) {
+            return GOES_ON;
+        }
+        if self.order.deadline.is_some_and(|deadline| deadline <= desk.now()) {
+            let worst = self.inquiries.iter().max_by_key(|(_, inquiry)| inquiry.health());
+            let reason = worst.map_or_else(String::new, |(key, inquiry)| {
+                inquiry.shortage(key, self.order.until.flatten().unwrap_or(inquiry.wanted))
+            });
+            return self.give_up(desk, FailureKind::TimedOut, format!("not true in time: {reason}"));
+        }
+        for key in self.inquiries.keys().copied().collect::<Vec<_>>() {
+            self.turn(desk, key, Inquiry::on_tick)?;
+        }
+        GOES_ON
+    }
+
+    fn next_wake(&self, _desk: &Desk) -> Option<Time> {
+        self.inquiries.values().filter_map(Inquiry::next_wake).chain(self.order.deadline).min()
+    }
+
+    fn is_busy(&self) -> bool {
+        self.order.until.is_none()
+    }
+
+    fn end(&mut self, desk: &mut Desk, kind: FailureKind, reason: &str) -> Flow {
+        self.give_up(desk, kind, reason.to_owned())
+    }
+}
+
+impl Check {
     /// Has an inquiry take a turn, and goes on with what comes of it.
     fn turn(
         &mut self,
@@ -151,7 +147,7 @@ impl Check {
         key: Key,
         act: impl FnOnce(&mut Inquiry, &mut InquiryContext<'_>) -> InquiryTurn,
     ) -> Flow {
-        let Some(inquiry) = self.inquiries.get_mut(&key) else { return Flow::Goes };
+        let Some(inquiry) = self.inquiries.get_mut(&key) else { return GOES_ON };
         let ticket = Ticket { owner: Owner::Checks, number: self.put, about: About::Block(key) };
         let mut round = InquiryContext {
             desk,
@@ -166,9 +162,9 @@ impl Check {
         };
         let turn = act(inquiry, &mut round);
         if matches!(turn, InquiryTurn::Goes) {
-            return Flow::Goes;
+            return GOES_ON;
         }
-        let Some(inquiry) = self.inquiries.remove(&key) else { return Flow::Goes };
+        let Some(inquiry) = self.inquiries.remove(&key) else { return GOES_ON };
         self.tally.add(key, &inquiry);
         desk.progress(self.command, Progress::Moved { bytes: self.tally.looked, resumed: 0 });
         let is_root = std::mem::take(&mut self.opening);
@@ -217,62 +213,43 @@ impl Check {
             match (self.walk.as_mut().map(TreeWalk::next_step), self.sources.is_empty()) {
                 (Some(tree::Stop::Slot { key, size, .. }), _) => {
                     if !self.inquiries.contains_key(&key) && !self.tally.knows(&key) {
-                        self.inquire(desk, key, Inquiry::of_block(size));
+                        self.inquire(desk, key, Inquiry::of_block(size))?;
                     }
                 }
                 // What it lists was met with it: a few small blocks could claim to be exabytes of the same.
                 (Some(tree::Stop::Need { key }), _) if self.tally.knows(&key) => {
                     self.walk.iter_mut().for_each(TreeWalk::pass_over);
                 }
-                (Some(tree::Stop::Need { key }), _) => self.inquire(desk, key, Inquiry::of_list()),
-                (Some(tree::Stop::Wait), _) => return Flow::Goes,
+                (Some(tree::Stop::Need { key }), _) => self.inquire(desk, key, Inquiry::of_list())?,
+                (Some(tree::Stop::Wait), _) => return GOES_ON,
                 (Some(tree::Stop::Done), _) => self.walk = None,
-                (None, false) => self.open_next(desk),
+                (None, false) => self.open_next(desk)?,
                 (None, true) if self.inquiries.is_empty() => return self.conclude(desk),
-                (None, true) => return Flow::Goes,
+                (None, true) => return GOES_ON,
             }
         }
-        Flow::Goes
+        GOES_ON
     }
 
-    fn open_next(&mut self, desk: &mut Desk) {
-        let Some(source) = self.sources.pop_front() else { return };
+    fn open_next(&mut self, desk: &mut Desk) -> Flow {
+        let Some(source) = self.sources.pop_front() else { return GOES_ON };
         self.opening = true;
         match source {
             Source::Key(key) => self.inquire(desk, key, Inquiry::of_list()),
             Source::Manifest(path) => {
                 desk.order(Ticket::of(Owner::Checks, self.put), Job::ReadManifest { path }, Urgency::Own);
+                GOES_ON
             }
         }
     }
 
     /// Begins to inquire. Its first step is a lookup, so nothing comes of it at once.
-    fn inquire(&mut self, desk: &mut Desk, key: Key, inquiry: Inquiry) {
+    fn inquire(&mut self, desk: &mut Desk, key: Key, inquiry: Inquiry) -> Flow {
         self.inquiries.insert(key, inquiry);
         self.turn(desk, key, |inquiry, round| {
             inquiry.begin(round);
             InquiryTurn::Goes
-        });
-    }
-
-    fn on_tick(&mut self, desk: &mut Desk) -> Flow {
-        if self.order.deadline.is_some_and(|deadline| deadline <= desk.now()) {
-            let worst = self.inquiries.iter().max_by_key(|(_, inquiry)| inquiry.health());
-            let reason = worst.map_or_else(String::new, |(key, inquiry)| {
-                inquiry.shortage(key, self.order.until.flatten().unwrap_or(inquiry.wanted))
-            });
-            return self.give_up(desk, FailureKind::TimedOut, format!("not true in time: {reason}"));
-        }
-        for key in self.inquiries.keys().copied().collect::<Vec<_>>() {
-            if self.turn(desk, key, Inquiry::on_tick) == Flow::Over {
-                return Flow::Over;
-            }
-        }
-        Flow::Goes
-    }
-
-    fn next_wake(&self) -> Option<Time> {
-        self.inquiries.values().filter_map(Inquiry::next_wake).chain(self.order.deadline).min()
+        })
     }
 
     fn conclude(&mut self, desk: &mut Desk) -> Flow {
@@ -284,7 +261,7 @@ impl Check {
             None => Answer::Checked(Box::new(tally.checked(took))),
         };
         desk.answer(self.command, answer);
-        Flow::Over
+        OVER
     }
 
     fn give_up(&mut self, desk: &mut Desk, kind: FailureKind, reason: String) -> Flow {
@@ -293,7 +270,7 @@ impl Check {
         desk.drop_work(Owner::Checks, self.put);
         self.drop_lent(desk);
         desk.fail(self.command, kind, reason);
-        Flow::Over
+        OVER
     }
 
     fn drop_lent(&mut self, desk: &mut Desk) {

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use super::Get;
 use crate::config::WIDTH;
 use crate::node::desk::Desk;
-use crate::node::files::Flow;
+use crate::node::files::{Flow, GOES_ON};
 use crate::node::files::piece::Piece;
 use crate::node::part::{About, Answered, Found, Reply, Ticket};
 use crate::overlay::{Goal, LookupId};
@@ -58,7 +58,7 @@ impl Get {
     /// Peers around a piece's key are known, or one of them has answered.
     pub(super) fn on_around(&mut self, desk: &mut Desk, id: u64, reply: Reply) -> Flow {
         let ticket = Ticket { about: About::Around(id), ..self.ticket(id) };
-        let Some(piece) = self.pieces.get_mut(&id) else { return Flow::Goes };
+        let Some(piece) = self.pieces.get_mut(&id) else { return GOES_ON };
         let key = piece.what.key();
         match reply {
             Reply::Found(Found { peers, .. }) => {

@@ -5,7 +5,7 @@ use super::wanted::Retrieval;
 use crate::file::Manifest;
 use crate::id::Id;
 use crate::node::desk::Desk;
-use crate::node::files::Flow;
+use crate::node::files::{Flow, OVER};
 use crate::node::notice::{Answer, FailureKind, Progress};
 use crate::node::part::Owner;
 
@@ -32,14 +32,14 @@ impl Get {
         let from = if one_block { self.holders.iter().copied().collect() } else { Vec::new() };
         let answer = Answer::Retrieved { bytes, resumed, sha256, blocks, holders, from, standing, complete, took };
         desk.answer(self.command, answer);
-        Flow::Over
+        OVER
     }
 
     /// The root is here, and nothing below it is wanted.
     pub(super) fn show(&self, desk: &mut Desk, manifest: Option<Manifest>, bytes: u64) -> Flow {
         desk.forget_get(self.id);
         desk.answer(self.command, Answer::Manifest { manifest, bytes });
-        Flow::Over
+        OVER
     }
 
     pub(super) fn give_up(&mut self, desk: &mut Desk, kind: FailureKind, mut reason: String) -> Flow {
@@ -53,6 +53,6 @@ impl Get {
         desk.drop_work(Owner::Gets, self.id);
         desk.forget_get(self.id);
         desk.fail(self.command, kind, reason);
-        Flow::Over
+        OVER
     }
 }

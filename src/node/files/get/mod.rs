@@ -23,12 +23,13 @@ use std::path::PathBuf;
 
 pub(super) use around::Around;
 use ending::RetrieveTotal;
-use place::{Mode, RetrieveTarget};
+use place::Mode;
 use speed::Trials;
 use wanted::Retrieval;
 
 use super::piece::{Doubts, Piece, PieceKind, did_our_disk_fail};
-use super::{Flow, take_those_of};
+use super::task::{Task, Tasks};
+use super::{Flow, GOES_ON};
 use crate::file::tree::{self, TreeWalk};
 use crate::id::Id;
 use crate::node::command::{Command, CommandId, Source};
@@ -37,7 +38,7 @@ use crate::node::job::{GetId, Holder, Job, JobErrorKind, JobId, Outcome, Slot};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{FailureKind, Progress};
 use crate::node::pace::Pace;
-use crate::node::part::{About, Found, Owner, Part, Reply, Ticket};
+use crate::node::part::{About, Found, Owner, Reply, Ticket};
 use crate::node::smoothed::Smoothed;
 use crate::overlay::Goal;
 use crate::patience;
@@ -45,46 +46,10 @@ use crate::peer::Peer;
 use crate::time::Time;
 
 /// Files on their way out of the network.
-#[derive(Default)]
-pub(in crate::node) struct Gets(BTreeMap<GetId, Get>);
-
-impl Part for Gets {
-    fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
-        if self.0.get_mut(&ticket.number).is_some_and(|get| get.on(desk, ticket.about, reply) == Flow::Over) {
-            self.0.remove(&ticket.number);
-        }
-    }
-
-    fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
-        let Some((wanted, onto)) = Retrieval::of(command) else { return };
-        let get = desk.next_transfer();
-        self.0.insert(get, Get::new(desk, get, id, wanted, onto));
-    }
-
-    fn on_tick(&mut self, desk: &mut Desk) {
-        self.0.values_mut().for_each(|get| get.on_tick(desk));
-    }
-
-    fn next_wake(&self, desk: &Desk) -> Option<Time> {
-        self.0.values().filter_map(|get| get.next_wake(desk)).min()
-    }
-
-    fn under_way(&self) -> usize {
-        self.0.len()
-    }
-
-    fn end(&mut self, desk: &mut Desk, whose: Option<CommandId>, kind: FailureKind, reason: &str) -> usize {
-        let ended = take_those_of(&mut self.0, whose, |get| get.command);
-        let count = ended.len();
-        for mut get in ended {
-            get.give_up(desk, kind, reason.to_owned());
-        }
-        count
-    }
-}
+pub(in crate::node) type Gets = Tasks<Get>;
 
 /// A file on its way out of the network.
-struct Get {
+pub(in crate::node) struct Get {
     id: GetId,
     command: CommandId,
     wanted: Retrieval,
@@ -116,14 +81,15 @@ enum RetrieveStage {
     Finishing,
 }
 
-impl Get {
-    fn new(desk: &mut Desk, id: GetId, command: CommandId, wanted: Retrieval, onto: RetrieveTarget) -> Self {
+impl Task for Get {
+    fn begin(desk: &mut Desk, id: CommandId, command: Command) -> Option<Self> {
+        let (wanted, dest, replace) = Retrieval::of(command)?;
         let mut get = Self {
-            id,
-            command,
+            id: desk.next_transfer(),
+            command: id,
             wanted,
-            dest: onto.dest,
-            replace: onto.replace,
+            dest,
+            replace,
             since: desk.now(),
             stage: RetrieveStage::Root,
             pieces: BTreeMap::new(),
@@ -142,23 +108,46 @@ impl Get {
                 get.begin(desk, PieceKind::Node { key });
             }
         }
-        get
+        Some(get)
+    }
+
+    fn command(&self) -> CommandId {
+        self.command
+    }
+
+    fn number(&self) -> u64 {
+        self.id
     }
 
     fn on(&mut self, desk: &mut Desk, about: About, reply: Reply) -> Flow {
         match (about, reply) {
             (About::Piece(piece), Reply::Holder(peer)) => {
                 self.on_holder(desk, piece, peer);
-                Flow::Goes
+                GOES_ON
             }
             (About::Piece(piece), Reply::Found(found)) => self.on_found(desk, piece, &found),
             (About::Piece(piece), Reply::Done { job, outcome }) => self.on_piece(desk, piece, job, outcome),
             (About::Around(piece), reply) => self.on_around(desk, piece, reply),
             (_, Reply::Done { outcome, .. }) => self.on_step(desk, outcome),
-            _ => Flow::Goes,
+            _ => GOES_ON,
         }
     }
 
+    fn on_tick(&mut self, desk: &mut Desk) -> Flow {
+        self.hedge_the_slow(desk);
+        GOES_ON
+    }
+
+    fn next_wake(&self, desk: &Desk) -> Option<Time> {
+        self.next_look(desk)
+    }
+
+    fn end(&mut self, desk: &mut Desk, kind: FailureKind, reason: &str) -> Flow {
+        self.give_up(desk, kind, reason.to_owned())
+    }
+}
+
+impl Get {
     fn order(&self, desk: &mut Desk, work: Job) {
         desk.order(Ticket::of(Owner::Gets, self.id), work, Urgency::Own);
     }
@@ -190,7 +179,7 @@ impl Get {
             (_, Outcome::Failed(error)) => self.give_up(desk, FailureKind::from(&error), error.reason),
             (_, outcome) => {
                 debug_assert!(false, "no step of a retrieve ends with {outcome:?}");
-                Flow::Goes
+                GOES_ON
             }
         }
     }
@@ -207,12 +196,10 @@ impl Get {
             && let Some((&id, piece)) = self.pieces.iter_mut().find(|(_, piece)| piece.parked)
         {
             piece.parked = false;
-            if self.seek_on(desk, id) == Flow::Over {
-                return Flow::Over;
-            }
+            self.seek_on(desk, id)?;
         }
         while self.pieces.len() < desk.config().window && self.has_room() {
-            let RetrieveStage::Walking { walk, mode } = &mut self.stage else { return Flow::Goes };
+            let RetrieveStage::Walking { walk, mode } = &mut self.stage else { return GOES_ON };
             let checking = !matches!(mode, Mode::Fetching);
             let comparing = matches!(mode, Mode::Comparing { .. });
             match walk.next_step() {
@@ -221,17 +208,17 @@ impl Get {
                     self.begin(desk, PieceKind::Block { slot, checking });
                 }
                 tree::Stop::Need { key } => self.begin(desk, PieceKind::Node { key }),
-                tree::Stop::Wait => return Flow::Goes,
+                tree::Stop::Wait => return GOES_ON,
                 tree::Stop::Done if self.pieces.is_empty() && comparing => return self.succeed(desk, true),
                 tree::Stop::Done if self.pieces.is_empty() => {
                     self.stage = RetrieveStage::Finishing;
                     self.order(desk, Job::Finish { get: self.id, sha256: self.promised() });
-                    return Flow::Goes;
+                    return GOES_ON;
                 }
-                tree::Stop::Done => return Flow::Goes,
+                tree::Stop::Done => return GOES_ON,
             }
         }
-        Flow::Goes
+        GOES_ON
     }
 
     /// Starts on a piece: is it here already, does this peer hold it, who else does?
@@ -307,7 +294,7 @@ impl Get {
     /// A job of a piece is done.
     fn on_piece(&mut self, desk: &mut Desk, id: u64, job: JobId, outcome: Outcome) -> Flow {
         let comparing = self.is_comparing();
-        let Some(piece) = self.pieces.get_mut(&id) else { return Flow::Goes };
+        let Some(piece) = self.pieces.get_mut(&id) else { return GOES_ON };
         let fetched = piece.running.remove(&job);
         match outcome {
             Outcome::Checked { good: true } => {
@@ -319,7 +306,7 @@ impl Get {
             Outcome::Checked { good: false } if comparing => self.on_difference(desk),
             Outcome::Checked { good: false } => {
                 self.seek(desk, id);
-                Flow::Goes
+                GOES_ON
             }
             Outcome::Fetched => {
                 let what = piece.what;
@@ -357,7 +344,7 @@ impl Get {
             }
             outcome => {
                 debug_assert!(false, "no piece ends with {outcome:?}");
-                Flow::Goes
+                GOES_ON
             }
         }
     }
@@ -394,23 +381,23 @@ impl Get {
     /// Goes on with a piece that nobody sends: the next holder, another look, or the end.
     fn seek_on(&mut self, desk: &mut Desk, id: u64) -> Flow {
         let under_way = self.under_way();
-        let Some(piece) = self.pieces.get_mut(&id) else { return Flow::Goes };
+        let Some(piece) = self.pieces.get_mut(&id) else { return GOES_ON };
         if piece.running.is_empty() && !self.pace.admits(under_way - piece.weight(), piece.weight()) {
             // More is under way than the way here carries.
             piece.parked = true;
-            return Flow::Goes;
+            return GOES_ON;
         }
         let waits = !piece.running.is_empty() || self.fetch_from_next(desk, id);
-        let Some(piece) = self.pieces.get_mut(&id) else { return Flow::Goes };
+        let Some(piece) = self.pieces.get_mut(&id) else { return GOES_ON };
         if waits || piece.lookup.is_some() || piece.around.is_under_way() {
-            return Flow::Goes;
+            return GOES_ON;
         }
         if piece.rounds < patience::FETCHES {
             // Nobody is known yet, or every holder failed: they may have had a bad moment, repair may be at work, or
             // others hide them.
             piece.begin_round();
             self.seek(desk, id);
-            return Flow::Goes;
+            return GOES_ON;
         }
         let (kind, reason) = piece.despair();
         self.give_up(desk, kind, reason)

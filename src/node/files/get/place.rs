@@ -3,23 +3,14 @@
 //! A file of the right size may stand there already. Then its blocks are compared first: if it is the file, that is
 //! success and nothing is written. If not, it is replaced only where the user said so.
 
-use std::path::PathBuf;
-
 use super::{Get, RetrieveStage, RetrieveTotal};
 use crate::config::MAX_BLOCK_SIZE;
 use crate::file::tree::{Stop, TreeWalk};
 use crate::id::Id;
 use crate::node::desk::Desk;
-use crate::node::files::Flow;
+use crate::node::files::{Flow, GOES_ON};
 use crate::node::job::{Job, Slot};
 use crate::node::notice::Progress;
-
-/// Where a file shall go.
-pub(super) struct RetrieveTarget {
-    pub(super) dest: PathBuf,
-    /// Whether another file there may be replaced.
-    pub(super) replace: bool,
-}
 
 /// What is done about each block.
 pub(super) enum Mode {
@@ -48,7 +39,7 @@ impl Get {
         self.stage = RetrieveStage::Opening { walk };
         let work = Job::Open { get: self.id, dest, root, size, compare, replace, only };
         self.order(desk, work);
-        Flow::Goes
+        GOES_ON
     }
 
     /// The file was opened, its only block written, and its name given: by one job, so that a small file takes no four
@@ -60,7 +51,7 @@ impl Get {
 
     /// What stands at the destination is another file. Whether it may be replaced is for the worker to say.
     pub(super) fn on_difference(&mut self, desk: &mut Desk) -> Flow {
-        let RetrieveStage::Walking { mode: Mode::Comparing { again }, .. } = &mut self.stage else { return Flow::Goes };
+        let RetrieveStage::Walking { mode: Mode::Comparing { again }, .. } = &mut self.stage else { return GOES_ON };
         let walk = std::mem::replace(again, Box::new(TreeWalk::flat(Vec::new())));
         self.drop_pieces(desk);
         (self.total.moved, self.total.resumed, self.total.blocks) = (0, 0, 0);

@@ -88,7 +88,7 @@ impl Get {
 
     /// Gives another holder its chance for every piece that takes far longer than the usual, and takes it from those
     /// that are no faster.
-    pub(super) fn on_tick(&mut self, desk: &mut Desk) {
+    pub(super) fn hedge_the_slow(&mut self, desk: &mut Desk) {
         self.trials.looked = desk.now();
         self.end_trials(desk);
         let now = desk.now();
@@ -192,7 +192,7 @@ impl Get {
     }
 
     /// When the next fetch will have taken too long, or is to be compared with another.
-    pub(super) fn next_wake(&self, desk: &Desk) -> Option<Time> {
+    pub(super) fn next_look(&self, desk: &Desk) -> Option<Time> {
         let slow = self.pieces.values().filter_map(|piece| self.slow_at(desk, piece));
         let flows = |piece: &Piece| piece.running.len() > 1 && piece.flows(desk.jobs(), desk.now());
         let looks = self.pieces.values().any(flows).then_some(self.trials.looked + LOOKS_EVERY);

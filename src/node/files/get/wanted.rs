@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 
-use super::place::RetrieveTarget;
 use super::{Get, RetrieveStage};
 use crate::config::MAX_BLOCK_SIZE;
 use crate::file::tree::TreeWalk;
@@ -11,7 +10,7 @@ use crate::file::{Manifest, ManifestEntry, folder};
 use crate::id::Key;
 use crate::node::command::{Command, Source};
 use crate::node::desk::Desk;
-use crate::node::files::Flow;
+use crate::node::files::{Flow, GOES_ON};
 use crate::node::notice::FailureKind;
 
 /// What a retrieve brings.
@@ -27,21 +26,18 @@ pub(super) enum Retrieval {
 }
 
 impl Retrieval {
-    /// What a command wants, and where; none if it retrieves nothing.
-    pub(super) fn of(command: Command) -> Option<(Self, RetrieveTarget)> {
+    /// What a command wants, where it is to go, and whether another file there may be replaced; none if it retrieves
+    /// nothing.
+    pub(super) fn of(command: Command) -> Option<(Self, PathBuf, bool)> {
         match command {
-            Command::Retrieve { source, dest, replace } => Some((Self::File(source), RetrieveTarget { dest, replace })),
-            Command::RetrieveListing { key, dest } => {
-                Some((Self::Listing(key), RetrieveTarget { dest, replace: true }))
-            }
+            Command::Retrieve { source, dest, replace } => Some((Self::File(source), dest, replace)),
+            Command::RetrieveListing { key, dest } => Some((Self::Listing(key), dest, true)),
             Command::RetrieveBlock { key, size, dest } => {
                 let entry = ManifestEntry { key, size: u64::from(size.min(MAX_BLOCK_SIZE)) };
-                Some((Self::Block(entry), RetrieveTarget { dest, replace: true }))
+                Some((Self::Block(entry), dest, true))
             }
             // It goes to no file.
-            Command::RetrieveManifest { key } => {
-                Some((Self::Manifest(key), RetrieveTarget { dest: PathBuf::new(), replace: false }))
-            }
+            Command::RetrieveManifest { key } => Some((Self::Manifest(key), PathBuf::new(), false)),
             _ => None,
         }
     }
@@ -63,7 +59,7 @@ impl Get {
     pub(super) fn on_node(&mut self, desk: &mut Desk, manifest: Manifest) -> Flow {
         match &mut self.stage {
             RetrieveStage::Root => {
-                let Some(root) = self.wanted.key() else { return Flow::Goes };
+                let Some(root) = self.wanted.key() else { return GOES_ON };
                 let (size, sha256) = (manifest.size, manifest.sha256);
                 let listing = matches!(self.wanted, Retrieval::Listing(_));
                 if let Retrieval::Manifest(_) = self.wanted {
@@ -84,13 +80,13 @@ impl Get {
                     self.give_up(desk, FailureKind::Integrity, format!("the file's manifest is wrong: {error}"))
                 }
             },
-            RetrieveStage::Opening { .. } | RetrieveStage::Finishing => Flow::Goes,
+            RetrieveStage::Opening { .. } | RetrieveStage::Finishing => GOES_ON,
         }
     }
 
     /// The key names no manifest. At the root that is fine: the key of one block brings that block.
     pub(super) fn on_bare_block(&mut self, desk: &mut Desk, id: u64, size: u32) -> Flow {
-        let Some(key) = self.wanted.key() else { return Flow::Goes };
+        let Some(key) = self.wanted.key() else { return GOES_ON };
         self.drop_piece(desk, id);
         if !matches!(self.stage, RetrieveStage::Root) {
             let reason = "the file's manifest is wrong: a block stands where a list of blocks should be";

@@ -9,51 +9,21 @@ use crate::id::Key;
 use crate::lease::Lease;
 use crate::node::command::{Command, CommandId};
 use crate::node::desk::Desk;
-use crate::node::files::{Flow, take_those_of};
+use crate::node::files::task::{Task, Tasks};
+use crate::node::files::{Flow, GOES_ON, OVER};
 use crate::node::job::Outcome;
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, FailureKind};
-use crate::node::part::{About, Found, Owner, Part, Reply, Ticket};
+use crate::node::part::{About, Found, Owner, Reply, Ticket};
 use crate::node::refusal::Refusal;
 use crate::peer::Peer;
 use crate::time::Time;
 
 /// The commands under way.
-#[derive(Default)]
-pub(in crate::node) struct Lays(BTreeMap<CommandId, Laying>);
-
-impl Part for Lays {
-    fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
-        if self.0.get_mut(&ticket.number).is_some_and(|laying| laying.on(desk, ticket.about, reply) == Flow::Over) {
-            self.0.remove(&ticket.number);
-        }
-    }
-
-    fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
-        let Command::Lay { keys, lease } = command else { return };
-        let mut laying = Laying::new(desk.now(), id, &keys, lease);
-        if laying.go_on(desk) == Flow::Goes {
-            self.0.insert(id, laying);
-        }
-    }
-
-    fn under_way(&self) -> usize {
-        self.0.len()
-    }
-
-    fn end(&mut self, desk: &mut Desk, whose: Option<CommandId>, kind: FailureKind, reason: &str) -> usize {
-        let ended = take_those_of(&mut self.0, whose, |laying| laying.command);
-        for laying in &ended {
-            laying.walk.end(desk);
-            desk.drop_work(Owner::Lays, laying.command);
-            desk.fail(laying.command, kind, format!("{reason} before all holders had heard of it; give it again"));
-        }
-        ended.len()
-    }
-}
+pub(in crate::node) type Lays = Tasks<Laying>;
 
 /// A command under way.
-struct Laying {
+pub(in crate::node) struct Laying {
     command: CommandId,
     since: Time,
     lease: Lease,
@@ -75,12 +45,15 @@ struct Block {
     laid: usize,
 }
 
-impl Laying {
-    fn new(since: Time, command: CommandId, keys: &[Key], lease: Lease) -> Self {
-        let queue = keys.iter().map(|key| WalkItem::new(0, (*key, 0), true)).collect();
-        let walk = Walk::new(Owner::Lays, command, queue);
-        let (blocks, heard) = (BTreeMap::new(), BTreeSet::new());
-        Self { command, since, lease, walk, blocks, heard, copies: 0, missing: 0 }
+impl Task for Laying {
+    fn begin(desk: &mut Desk, id: CommandId, command: Command) -> Option<Self> {
+        let Command::Lay { keys, lease } = command else { return None };
+        let mut laying = Self::new(desk.now(), id, &keys, lease);
+        laying.go_on(desk).is_continue().then_some(laying)
+    }
+
+    fn command(&self) -> CommandId {
+        self.command
     }
 
     fn on(&mut self, desk: &mut Desk, about: About, reply: Reply) -> Flow {
@@ -95,6 +68,22 @@ impl Laying {
             About::Whole | About::Around(_) => {}
         }
         self.go_on(desk)
+    }
+
+    fn end(&mut self, desk: &mut Desk, kind: FailureKind, reason: &str) -> Flow {
+        self.walk.end(desk);
+        desk.drop_work(Owner::Lays, self.command);
+        desk.fail(self.command, kind, format!("{reason} before all holders had heard of it; give it again"));
+        OVER
+    }
+}
+
+impl Laying {
+    fn new(since: Time, command: CommandId, keys: &[Key], lease: Lease) -> Self {
+        let queue = keys.iter().map(|key| WalkItem::new(0, (*key, 0), true)).collect();
+        let walk = Walk::new(Owner::Lays, command, queue);
+        let (blocks, heard) = (BTreeMap::new(), BTreeSet::new());
+        Self { command, since, lease, walk, blocks, heard, copies: 0, missing: 0 }
     }
 
     /// The peers that should hold a block are known.
@@ -152,12 +141,12 @@ impl Laying {
     fn go_on(&mut self, desk: &mut Desk) -> Flow {
         self.walk.go_on(desk, self.blocks.len());
         if !self.walk.rests() || !self.blocks.is_empty() {
-            return Flow::Goes;
+            return GOES_ON;
         }
         let &mut Self { copies, missing, since, .. } = self;
         let (peers, unread, took) = (self.heard.len(), self.walk.unread, desk.now().since(since));
         let silent = Vec::new();
         desk.answer(self.command, Answer::Leased { copies, free: 0, peers, silent, unread, missing, took });
-        Flow::Over
+        OVER
     }
 }

@@ -14,11 +14,12 @@ use crate::id::Key;
 use crate::lease::{LeaseNews, MAX_LEASES, Secret};
 use crate::node::command::{Command, CommandId, LeaseChange};
 use crate::node::desk::Desk;
-use crate::node::files::{Flow, take_those_of};
+use crate::node::files::task::{Task, Tasks};
+use crate::node::files::{Flow, GOES_ON, OVER};
 use crate::node::job::Outcome;
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, FailureKind};
-use crate::node::part::{About, Answered, Found, Owner, Part, Reply, Ticket};
+use crate::node::part::{About, Answered, Found, Owner, Reply};
 use crate::node::refusal::Refusal;
 use crate::node::trouble::Trouble;
 use crate::peer::Peer;
@@ -41,44 +42,10 @@ fn place_in_network(place: u8) -> Key {
 }
 
 /// The commands under way.
-#[derive(Default)]
-pub(in crate::node) struct LeaseChanges(BTreeMap<CommandId, Telling>);
-
-impl Part for LeaseChanges {
-    fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
-        if self.0.get_mut(&ticket.number).is_some_and(|telling| telling.on(desk, ticket.about, reply) == Flow::Over) {
-            self.0.remove(&ticket.number);
-        }
-    }
-
-    fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
-        let mut telling = match command {
-            Command::Lease { changes, listed, copies } => Telling::of_files(desk, id, changes, &listed, copies),
-            Command::Disown { secrets } => Telling::disowning(desk, id, secrets),
-            _ => return,
-        };
-        if telling.go_on(desk) == Flow::Goes {
-            self.0.insert(id, telling);
-        }
-    }
-
-    fn under_way(&self) -> usize {
-        self.0.len()
-    }
-
-    /// What this peer itself has heard is still written down.
-    fn end(&mut self, desk: &mut Desk, whose: Option<CommandId>, kind: FailureKind, reason: &str) -> usize {
-        let ended = take_those_of(&mut self.0, whose, |telling| telling.command);
-        for telling in &ended {
-            telling.walk.end(desk);
-            desk.fail(telling.command, kind, format!("{reason} before all holders had heard of it; give it again"));
-        }
-        ended.len()
-    }
-}
+pub(in crate::node) type LeaseChanges = Tasks<Telling>;
 
 /// A command under way.
-struct Telling {
+pub(in crate::node) struct Telling {
     command: CommandId,
     since: Time,
     /// What is told, each thing once.
@@ -95,6 +62,40 @@ struct Telling {
     copies: u64,
     free: u64,
     missing: u64,
+}
+
+impl Task for Telling {
+    fn begin(desk: &mut Desk, id: CommandId, command: Command) -> Option<Self> {
+        let mut telling = match command {
+            Command::Lease { changes, listed, copies } => Self::of_files(desk, id, changes, &listed, copies),
+            Command::Disown { secrets } => Self::disowning(desk, id, secrets),
+            _ => return None,
+        };
+        telling.go_on(desk).is_continue().then_some(telling)
+    }
+
+    fn command(&self) -> CommandId {
+        self.command
+    }
+
+    fn on(&mut self, desk: &mut Desk, about: About, reply: Reply) -> Flow {
+        match about {
+            About::Piece(number) if self.walk.is_at(number) => {
+                let walked = self.walk.on(desk, number, reply);
+                self.on_walked(desk, number, walked);
+            }
+            About::Piece(number) => self.on_told(desk, number, reply),
+            About::Whole | About::Block(_) | About::Around(_) => {}
+        }
+        self.go_on(desk)
+    }
+
+    /// What this peer itself has heard is still written down.
+    fn end(&mut self, desk: &mut Desk, kind: FailureKind, reason: &str) -> Flow {
+        self.walk.end(desk);
+        desk.fail(self.command, kind, format!("{reason} before all holders had heard of it; give it again"));
+        OVER
+    }
 }
 
 impl Telling {
@@ -152,18 +153,6 @@ impl Telling {
             (0..telling.changes.len()).for_each(|change| telling.note(peer, change));
         }
         telling
-    }
-
-    fn on(&mut self, desk: &mut Desk, about: About, reply: Reply) -> Flow {
-        match about {
-            About::Piece(number) if self.walk.is_at(number) => {
-                let walked = self.walk.on(desk, number, reply);
-                self.on_walked(desk, number, walked);
-            }
-            About::Piece(number) => self.on_told(desk, number, reply),
-            About::Whole | About::Block(_) | About::Around(_) => {}
-        }
-        self.go_on(desk)
     }
 
     fn on_walked(&mut self, desk: &mut Desk, number: u64, walked: Walked) {
@@ -257,7 +246,7 @@ impl Telling {
         }
         let all_told = self.heard.values().all(|listener| listener.due.is_empty());
         if !is_last || !all_told || !self.asked.is_empty() {
-            return Flow::Goes;
+            return GOES_ON;
         }
         self.doubt(desk);
         if !self.walk.is_done() {
@@ -268,7 +257,7 @@ impl Telling {
         let &mut Self { copies, free, missing, since, .. } = self;
         let (unread, took) = (self.walk.unread, desk.now().since(since));
         desk.answer(self.command, Answer::Leased { copies, free, peers, silent, unread, missing, took });
-        Flow::Over
+        OVER
     }
 
     /// Tells a peer all that it is to hear.

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use super::super::placing::{Placing, RefusedBy};
-use super::{Flow, Put};
+use super::{Flow, GOES_ON, Put};
 use crate::id::Key;
 use crate::node::desk::Desk;
 use crate::node::notice::Progress;
@@ -25,45 +25,34 @@ const NOT_REACHED: &str = "it cannot be connected to";
 impl Put {
     /// A peer is silent: what it was offered is offered to the next nearest too.
     pub(super) fn on_overdue(&mut self, desk: &mut Desk, addr: SocketAddr) -> Flow {
-        let late: Vec<Key> =
-            self.placing.iter().filter(|(_, block)| block.out.contains(&addr)).map(|(&key, _)| key).collect();
-        for key in late {
-            if self.do_without(desk, key, addr) == Flow::Over {
-                return Flow::Over;
-            }
-        }
-        Flow::Goes
+        let is_late = |block: &Placing| block.out.contains(&addr);
+        self.keys_where(is_late).into_iter().try_for_each(|key| self.do_without(desk, key, addr))
     }
 
     /// A peer has yet to begin with what it is offered, and others have taken theirs: the next nearest are offered it
     /// too, if any are left. Where none are, it is waited for.
     pub(super) fn on_hesitates(&mut self, desk: &mut Desk, addr: SocketAddr) -> Flow {
-        let late = |block: &Placing| block.out.contains(&addr) && block.saved > 0;
-        let late: Vec<Key> = self.placing.iter().filter(|(_, block)| late(block)).map(|(&key, _)| key).collect();
-        for key in late {
+        let is_late = |block: &Placing| block.out.contains(&addr) && block.saved > 0;
+        for key in self.keys_where(is_late) {
             self.go_further(desk, key);
-            let others = self
-                .placing
-                .get(&key)
-                .is_some_and(|block| block.candidates.iter().any(|peer| !desk.stalls(&peer.addr)));
-            if others && self.do_without(desk, key, addr) == Flow::Over {
-                return Flow::Over;
+            let has_others = |block: &Placing| block.candidates.iter().any(|peer| !desk.stalls(&peer.addr));
+            if self.placing.get(&key).is_some_and(has_others) {
+                self.do_without(desk, key, addr)?;
             }
         }
-        Flow::Goes
+        GOES_ON
     }
 
     /// A peer lives and does not begin to take what it is offered. Where the others have made up the quorum, it is not
     /// waited for; until then it is the one that may.
     pub(super) fn on_stalls(&mut self, desk: &mut Desk, addr: SocketAddr) -> Flow {
-        let stands = |block: &Placing| block.out.contains(&addr) || block.overdue.contains(&addr);
-        let late: Vec<Key> = self.placing.iter().filter(|(_, block)| stands(block)).map(|(&key, _)| key).collect();
-        for key in late {
-            if self.offer_on(desk, key) == Flow::Over {
-                return Flow::Over;
-            }
-        }
-        Flow::Goes
+        let is_there = |block: &Placing| block.out.contains(&addr) || block.overdue.contains(&addr);
+        self.keys_where(is_there).into_iter().try_for_each(|key| self.offer_on(desk, key))
+    }
+
+    /// The blocks on their way that `matches`.
+    fn keys_where(&self, matches: impl Fn(&Placing) -> bool) -> Vec<Key> {
+        self.placing.iter().filter(|(_, block)| matches(block)).map(|(&key, _)| key).collect()
     }
 
     /// A peer took the block, or did not.
@@ -79,18 +68,13 @@ impl Put {
         }
         let could_not = result == Err(Refusal::NotPulled);
         let result = result.map(drop).map_err(|why| RefusedBy { by: to.to_string(), why });
-        let flow = self.on_copy(desk, key, to.addr, result);
-        if could_not && flow == Flow::Goes { self.on_not_pulled(desk, key, to.addr) } else { flow }
-    }
-
-    /// A peer could not pull the block. If others could, that is not this peer's way out: nor will it pull the rest.
-    pub(super) fn on_not_pulled(&mut self, desk: &mut Desk, key: Key, addr: SocketAddr) -> Flow {
-        let others_did = self.placing.get(&key).is_none_or(|placing| placing.saved > 0);
-        if !others_did {
-            return Flow::Goes;
+        self.on_copy(desk, key, to.addr, result)?;
+        // If others could pull it, that is not this peer's way out: nor will that one pull the rest.
+        if !could_not || self.placing.get(&key).is_some_and(|placing| placing.saved == 0) {
+            return GOES_ON;
         }
-        desk.note_stall(addr);
-        self.on_stalls(desk, addr)
+        desk.note_stall(to.addr);
+        self.on_stalls(desk, to.addr)
     }
 
     /// This peer's way out was too slow for one that was offered the block: it is offered it again if nobody else takes
@@ -106,9 +90,9 @@ impl Put {
 
     /// The peer at `addr` occupies no place any longer, though it may still take the block.
     pub(super) fn do_without(&mut self, desk: &mut Desk, key: Key, addr: SocketAddr) -> Flow {
-        let Some(placing) = self.placing.get_mut(&key) else { return Flow::Goes };
+        let Some(placing) = self.placing.get_mut(&key) else { return GOES_ON };
         if !placing.out.remove(&addr) {
-            return Flow::Goes;
+            return GOES_ON;
         }
         placing.overdue.insert(addr);
         self.offer_on(desk, key)
