@@ -16,7 +16,7 @@ use super::action::Action;
 use super::budget::{Favours, RepairBudget};
 use super::claims::Claims;
 use super::command::CommandId;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Patience, SentFor};
 use super::explain::{AskedQuestion, Explanations};
 use super::holdings::{Holdings, USUAL};
 use super::job::{GetId, Holder, Job, JobError, JobErrorKind, JobId, PutId};
@@ -72,7 +72,7 @@ impl Desk {
             overlay,
             effects: Vec::new(),
             exchange,
-            jobs: Jobs::new(),
+            jobs: Jobs::default(),
             lookups: BTreeMap::new(),
             explained: Explanations::default(),
             asked: BTreeSet::new(),
@@ -232,17 +232,17 @@ impl Desk {
 
     /// Asks what is answered at once. An answer follows, or silence.
     pub(crate) fn ask(&mut self, ticket: Ticket, to: impl Into<Target>, request: Request) {
-        self.exchange.ask(ticket, to.into(), request, patience::QUESTION);
+        self.exchange.ask(SentFor::Part(ticket), to.into(), request, Patience::Tries(patience::QUESTION));
     }
 
     /// [`ask`](Self::ask) by one datagram and no more.
     pub(crate) fn ask_once(&mut self, ticket: Ticket, addr: SocketAddr, request: Request) {
-        self.exchange.ask(ticket, Target { id: None, addr }, request, patience::ONCE);
+        self.exchange.ask(SentFor::Part(ticket), Target { id: None, addr }, request, Patience::Tries(patience::ONCE));
     }
 
     /// Asks what is answered once bytes have moved, until `limit`.
     pub(crate) fn ask_patiently(&mut self, ticket: Ticket, to: Peer, request: Request, limit: Duration) {
-        self.exchange.ask_patiently(ticket, to, request, limit);
+        self.exchange.ask(SentFor::Part(ticket), to.into(), request, Patience::Moved(limit));
     }
 
     /// Takes back what was asked under tickets that `matches`. Nothing more comes of it.
@@ -304,9 +304,9 @@ impl Desk {
         lookup
     }
 
-    /// Ends a lookup that nobody needs any more. Nothing more comes of it.
-    pub(crate) fn cancel_lookup(&mut self, lookup: LookupId) {
-        if self.lookups.remove(&lookup).is_some() {
+    /// Ends a lookup that nobody needs any more, if there is one. Nothing more comes of it.
+    pub(crate) fn cancel_lookup(&mut self, lookup: impl Into<Option<LookupId>>) {
+        if let Some(lookup) = lookup.into().filter(|lookup| self.lookups.remove(lookup).is_some()) {
             self.overlay.cancel(lookup);
         }
     }

@@ -14,6 +14,7 @@ use crate::time::Time;
 /// Two queues: what a user waits for goes before what other peers asked for, so that a busy holder still serves the
 /// person at its console. Either takes at most all places but [`RESERVED`](Self::RESERVED): others' blocks always move,
 /// and however slowly they come, the person at the console is not kept waiting.
+#[derive(Default)]
 pub(crate) struct Jobs {
     next: JobId,
     out: BTreeMap<JobId, RunningJob>,
@@ -65,10 +66,6 @@ pub(crate) enum Urgency {
 impl Jobs {
     /// Places that are kept free for other peers' blocks, and as many for the user.
     const RESERVED: usize = MAX_JOBS / 4;
-
-    pub(super) fn new() -> Self {
-        Self { next: 0, out: BTreeMap::new(), own: VecDeque::new(), others: VecDeque::new(), own_out: 0 }
-    }
 
     pub(super) fn order(&mut self, work: Job, ticket: Ticket, urgency: Urgency, out: &mut Outbox) -> JobId {
         let job = self.next;
@@ -176,7 +173,7 @@ mod tests {
 
     #[test]
     fn no_more_than_the_limit_is_out_and_others_always_have_places() {
-        let (mut jobs, mut out) = (Jobs::new(), Outbox::new());
+        let (mut jobs, mut out) = (Jobs::default(), Outbox::new());
         for n in 0..40 {
             jobs.order(work(), ticket(n), Urgency::Own, &mut out);
         }
@@ -193,7 +190,7 @@ mod tests {
 
     #[test]
     fn others_leave_places_to_the_user() {
-        let (mut jobs, mut out) = (Jobs::new(), Outbox::new());
+        let (mut jobs, mut out) = (Jobs::default(), Outbox::new());
         for n in 0..40 {
             jobs.order(work(), ticket(n), Urgency::Others, &mut out);
         }
@@ -205,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_queued_job_is_cancelled_at_once_and_one_that_is_out_by_its_worker() {
-        let (mut jobs, mut out) = (Jobs::new(), Outbox::new());
+        let (mut jobs, mut out) = (Jobs::default(), Outbox::new());
         let ids: Vec<_> = (0..20).map(|n| jobs.order(work(), ticket(n), Urgency::Own, &mut out)).collect();
         out.clear();
         assert_eq!(jobs.cancel(ids[19], &mut out), Some(ticket(19)));

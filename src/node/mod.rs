@@ -69,7 +69,7 @@ pub use notice::{Answer, Failure, FailureKind, NamedBy, Notice, Phase, Progress}
 pub use purpose::Purpose;
 
 use self::desk::Desk;
-use self::exchange::Delivery;
+use self::exchange::{Delivery, Patience, SentFor};
 use self::life::Life;
 use self::part::{Found, News, Owner, Part, Reply, Ticket};
 use self::trouble::Trouble;
@@ -377,7 +377,7 @@ impl Node {
                 if let Some(step) = step {
                     self.desk.explained.on_ask(self.desk.exchange.now(), step, tag, &to, &mut request);
                 }
-                self.desk.exchange.ask_for_overlay((tag, purpose), to, request, tries);
+                self.desk.exchange.ask(SentFor::Overlay(tag, purpose), to, request, Patience::Tries(tries));
             }
             Effect::Forward { to, magic, request } => self.desk.exchange.forward(to.addr, magic, request),
             Effect::Respond { to, kind, response } => self.desk.respond(&to, kind, response),

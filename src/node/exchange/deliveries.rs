@@ -83,12 +83,10 @@ impl Exchange {
 
     /// Blocks were sent to these hosts. That counts where they were offered to a peer there.
     pub(crate) fn note_deliveries(&mut self, blocks: Vec<(Key, IpAddr)>) {
-        blocks.into_iter().for_each(|(key, to)| self.note_delivery(key, to));
-    }
-
-    fn note_delivery(&mut self, key: Key, host: IpAddr) {
-        if self.is_offered_at(&key, host) {
-            self.deliveries.note(self.now, key, host);
+        for (key, host) in blocks {
+            if self.is_offered_at(&key, host) {
+                self.deliveries.note(self.now, key, host);
+            }
         }
     }
 

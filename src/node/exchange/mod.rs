@@ -22,11 +22,11 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use self::deliveries::Deliveries;
-use self::pending::{Ask, Overdue, Pending, PendingRequest};
+pub(crate) use self::pending::Patience;
+use self::pending::{Overdue, Pending, PendingRequest};
 use self::pulling::Pulling;
 use self::uplink::{OfferNumber, Offering, Uplink};
-pub(crate) use self::why::Delivery;
-use self::why::SentFor;
+pub(crate) use self::why::{Delivery, SentFor};
 use super::action::{Action, Outbox};
 use super::jobs::Urgency;
 use super::part::{Answered, Proof, Reply, Ticket};
@@ -35,7 +35,7 @@ use super::refusal::Refusal;
 use crate::config::{AMPLIFICATION, PADDED_MIN, PADDING, VALIDATED_FOR, VALIDATED_MEMORY};
 use crate::id::Key;
 use crate::lease::Lease;
-use crate::overlay::{Asker, Late, Tag, Target};
+use crate::overlay::{Asker, Late, Target};
 use crate::patience;
 use crate::peer::Peer;
 use crate::recent::Recent;
@@ -147,32 +147,9 @@ impl Exchange {
         self.send(to, via, message);
     }
 
-    /// Asks a question of the overlay's.
-    pub(crate) fn ask_for_overlay(&mut self, (tag, purpose): (Tag, Purpose), to: Target, request: Request, tries: u8) {
-        // What goes from peer to peer is answered by whoever is responsible.
-        let from_anyone = request.origin().is_some();
-        self.ask_with(to, Ask { from_anyone, ..SentFor::Overlay(tag, purpose).ask(request) }, tries);
-    }
-
-    /// Asks what is answered at once; `tries` says for how long, see [`patience`].
-    pub(crate) fn ask(&mut self, ticket: Ticket, to: Target, request: Request, tries: u8) {
-        self.ask_with(to, SentFor::Part(ticket).ask(request), tries);
-    }
-
-    fn ask_with(&mut self, to: Target, ask: Ask, tries: u8) {
-        let request = ask.request.clone();
-        let magic = self.pending.ask(self.now, &mut self.rng, to, ask, tries);
-        self.forward(to.addr, magic, request);
-    }
-
-    /// Asks what is answered once bytes have moved, until `limit`. If the peer dies meanwhile, there is no answer.
-    pub(crate) fn ask_patiently(&mut self, ticket: Ticket, to: Peer, request: Request, limit: Duration) {
-        self.ask_until(to, request, SentFor::Part(ticket), limit);
-    }
-
-    fn ask_until(&mut self, to: Peer, request: Request, why: SentFor, limit: Duration) {
-        let ask = why.ask(request.clone());
-        let magic = self.pending.ask_patiently(self.now, &mut self.rng, to.into(), ask, limit);
+    /// Sends a request, and waits for its answer. Of a peer that dies before bytes have moved, none comes.
+    pub(crate) fn ask(&mut self, why: SentFor, to: Target, request: Request, patience: Patience) {
+        let magic = self.pending.ask(self.now, &mut self.rng, to, (request.clone(), why), patience);
         self.forward(to.addr, magic, request);
     }
 
@@ -185,7 +162,7 @@ impl Exchange {
     pub(crate) fn make_offers(&mut self) {
         while let Some((place, Offering { offer, size, leases })) = self.uplink.next(self.now) {
             let request = Request::Store { key: offer.key, size: Some(size), leases };
-            self.ask_until(offer.to, request, SentFor::Offer { place, offer }, patience::OFFER);
+            self.ask(SentFor::Offer { place, offer }, offer.to.into(), request, Patience::Moved(patience::OFFER));
         }
     }
 
@@ -327,7 +304,9 @@ impl Exchange {
                         (Some(late), Some((&SentFor::Overlay(tag, _), sent))) => {
                             Some(Delivery::Late { tag, sent: sent.saturating_sub(1), late })
                         }
-                        (Some(Late::Doubtful), Some((SentFor::Pulse, _))) => self.on_faint_pulse(to),
+                        (Some(Late::Doubtful), Some((SentFor::Pulse, _))) if !self.is_sent_slowly(&to) => {
+                            Some(Delivery::FaintPulse(to))
+                        }
                         (None, Some((&SentFor::Offer { place, .. }, _))) => self.late_beginning(place.0, to),
                         _ => None,
                     };
@@ -335,7 +314,9 @@ impl Exchange {
                         return delivery;
                     }
                 }
-                Overdue::Failed { magic, waiting } if self.is_slowly_taken(&waiting) => self.wait_on(magic, *waiting),
+                Overdue::Failed { magic, waiting } if self.is_slowly_taken(&waiting) => {
+                    self.pending.wait_on(self.now, magic, *waiting);
+                }
                 Overdue::Failed { waiting, .. } => {
                     if matches!(waiting.why, SentFor::Offer { .. }) {
                         self.uplink.on_stall(self.now, waiting.to.addr);
@@ -349,7 +330,8 @@ impl Exchange {
     /// An offer is sent again: meanwhile, is its receiver alive at all?
     fn check_pulse(&mut self, to: SocketAddr) {
         if !self.pending.any(|waiting| waiting.to.addr == to && matches!(waiting.why, SentFor::Pulse)) {
-            self.ask_with(Target { id: None, addr: to }, SentFor::Pulse.ask(Request::Ping), patience::OFFER_PULSE);
+            let patience = Patience::Tries(patience::OFFER_PULSE);
+            self.ask(SentFor::Pulse, Target { id: None, addr: to }, Request::Ping, patience);
         }
     }
 

@@ -30,6 +30,15 @@ use crate::wire::{MAGIC_LIMIT, Request};
 /// Requests that have failed and are remembered, at least.
 const FAILED: usize = 256;
 
+/// For how long an answer is waited for: see [`patience`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Patience {
+    /// The request is answered at once: as long as so many tries take.
+    Tries(u8),
+    /// It is answered once bytes have been moved or hashed: for so long.
+    Moved(Duration),
+}
+
 /// A request that waits for its answer.
 #[derive(Debug)]
 pub(super) struct PendingRequest {
@@ -99,30 +108,57 @@ impl Pending {
         Self { requests, failed, round_trips: RoundTrips::default(), conditions: Conditions::new(guest) }
     }
 
-    /// Registers a request that is answered at once; `tries` says how long it is repeated, see [`patience`]. Returns
-    /// its magic.
-    pub(super) fn ask(&mut self, now: Time, rng: &mut StdRng, to: Target, ask: Ask, tries: u8) -> u64 {
-        let measured = self.round_trips.timeout(&to.addr);
+    /// Registers a request that goes out now. Returns its magic.
+    pub(super) fn ask(
+        &mut self,
+        now: Time,
+        rng: &mut StdRng,
+        to: Target,
+        (request, why): (Request, SentFor),
+        patience: Patience,
+    ) -> u64 {
+        let (from_anyone, urgent) = (request.origin().is_some(), why.is_urgent());
+        let (gap, limit) = match patience {
+            Patience::Tries(tries) => {
+                let times = self.gap_and_limit(&to.addr, tries, from_anyone, urgent);
+                self.conditions.on_sent(1);
+                times
+            }
+            Patience::Moved(limit) => (self.gap(&to.addr, urgent).max(patience::RESEND_FIRST), limit),
+        };
+        let magic = loop {
+            let magic = rng.random_range(0..MAGIC_LIMIT);
+            if !self.requests.contains(&magic) {
+                break magic;
+            }
+        };
+        let schedule = Schedule {
+            begun: now,
+            gap,
+            limit: now + limit,
+            patient: matches!(patience, Patience::Moved(_)),
+            from_anyone,
+            urgent,
+            datagrams: 1,
+            doubted: false,
+        };
+        self.requests.set(magic, now + gap, PendingRequest { to, request, why, schedule });
+        magic
+    }
+
+    /// After how long a request that is answered at once goes out again, and when it has failed.
+    fn gap_and_limit(&self, to: &SocketAddr, tries: u8, from_anyone: bool, urgent: bool) -> (Duration, Duration) {
+        let measured = self.round_trips.timeout(to);
         let slow = measured.map_or(FIRST_TIMEOUT, |usual| usual.max(MIN_DECISION));
         // An answer from anyone comes by a chain of peers, of which we know only the first.
-        let decision = if ask.from_anyone { slow.max(FIRST_TIMEOUT) } else { slow };
+        let decision = if from_anyone { slow.max(FIRST_TIMEOUT) } else { slow };
         let silence = patience::silence_after(decision, tries);
         let gap = match tries {
             patience::ONCE => silence,
-            _ if ask.from_anyone => measured.unwrap_or_default().max(self.conditions.chain_patience()),
-            _ => self.gap(&to.addr, ask.urgent),
+            _ if from_anyone => measured.unwrap_or_default().max(self.conditions.chain_patience()),
+            _ => self.gap(to, urgent),
         };
-        self.conditions.on_sent(1);
-        let (from_anyone, urgent) = (ask.from_anyone, ask.urgent);
-        let schedule = Schedule { from_anyone, urgent, ..Schedule::new(now, gap, silence) };
-        self.register(rng, to, ask, schedule)
-    }
-
-    /// Registers a request that is answered once bytes have been moved or hashed. Returns its magic.
-    pub(super) fn ask_patiently(&mut self, now: Time, rng: &mut StdRng, to: Target, ask: Ask, limit: Duration) -> u64 {
-        let urgent = ask.urgent;
-        let gap = self.gap(&to.addr, urgent).max(patience::RESEND_FIRST);
-        self.register(rng, to, ask, Schedule { patient: true, urgent, ..Schedule::new(now, gap, limit) })
+        (gap, silence)
     }
 
     /// How long the answer of the peer at `addr` usually takes at most, as far as is known; or long where hardly
@@ -133,18 +169,6 @@ impl Pending {
             return usual.map_or(FIRST_TIMEOUT, |usual| usual.max(FIRST_TIMEOUT));
         }
         usual.unwrap_or_else(|| self.conditions.patience())
-    }
-
-    fn register(&mut self, rng: &mut StdRng, to: Target, ask: Ask, schedule: Schedule) -> u64 {
-        let magic = loop {
-            let magic = rng.random_range(0..MAGIC_LIMIT);
-            if !self.requests.contains(&magic) {
-                break magic;
-            }
-        };
-        let deadline = schedule.begun + schedule.gap;
-        self.requests.set(magic, deadline, PendingRequest { to, request: ask.request, why: ask.why, schedule });
-        magic
     }
 
     /// Takes the request that an answer from `from` settles; an answer that nobody waits for is none.
@@ -286,22 +310,6 @@ impl Pending {
     /// Whether every request has a deadline and every deadline a request.
     pub(super) fn check(&self) -> Result<(), String> {
         self.requests.check()
-    }
-}
-
-/// A request to be, and why.
-pub(super) struct Ask {
-    pub(super) request: Request,
-    pub(super) why: SentFor,
-    pub(super) from_anyone: bool,
-    /// Somebody waits for what comes of it.
-    pub(super) urgent: bool,
-}
-
-impl Ask {
-    /// A request that only the asked address may answer, and nobody waits for.
-    pub(super) fn new(request: Request, why: SentFor) -> Self {
-        Self { request, why, from_anyone: false, urgent: false }
     }
 }
 

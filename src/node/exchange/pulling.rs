@@ -164,16 +164,6 @@ impl Exchange {
         self.pending.any(|waiting| waiting.to.addr == *to && self.is_slowly_taken(waiting))
     }
 
-    /// A peer that was offered something has left pings without an answer.
-    pub(super) fn on_faint_pulse(&self, to: SocketAddr) -> Option<Delivery> {
-        (!self.is_sent_slowly(&to)).then_some(Delivery::FaintPulse(to))
-    }
-
-    /// An offer that has run to its limit is waited for after all.
-    pub(super) fn wait_on(&mut self, magic: u64, waiting: PendingRequest) {
-        self.pending.wait_on(self.now, magic, waiting);
-    }
-
     /// Why an offer that was made at `since` was refused, which may be that this peer's way out is slow.
     pub(super) fn unless_slow(&self, since: Time, why: Refusal) -> Refusal {
         if why == Refusal::NotPulled && self.uplink.was_slow(self.now, since) { Refusal::Slow } else { why }

@@ -38,13 +38,6 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// Of a request that goes out now, and that the asked peer answers at once.
-    pub(super) fn new(now: Time, gap: Duration, limit: Duration) -> Self {
-        let limit = now + limit;
-        let (patient, from_anyone, urgent) = (false, false, false);
-        Self { begun: now, gap, limit, patient, from_anyone, urgent, datagrams: 1, doubted: false }
-    }
-
     /// The first datagram's answer is waited for no longer than `patience`, if nothing else says how long it may take.
     /// Returns whether that is sooner.
     pub(super) fn hasten(&mut self, patience: Duration) -> bool {

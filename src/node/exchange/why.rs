@@ -3,18 +3,17 @@
 use std::net::SocketAddr;
 
 use super::Offer;
-use super::pending::Ask;
 use super::uplink::OfferNumber;
 use crate::node::part::{Owner, Proof, Reply, Ticket};
 use crate::node::purpose::Purpose;
 use crate::node::refusal::Refusal;
 use crate::overlay::{Late, Tag, Target};
 use crate::peer::Peer;
-use crate::wire::{Request, Response};
+use crate::wire::Response;
 
 /// Why a request was sent.
 #[derive(Clone, Debug)]
-pub(super) enum SentFor {
+pub(crate) enum SentFor {
     /// The overlay's own question, and what it is for.
     Overlay(Tag, Purpose),
     /// A part's.
@@ -26,10 +25,9 @@ pub(super) enum SentFor {
 }
 
 impl SentFor {
-    /// A request for this reason, which only the asked address may answer.
-    pub(super) fn ask(self, request: Request) -> Ask {
-        let urgent = matches!(self.purpose(), Purpose::Lookup | Purpose::Transfer);
-        Ask { urgent, ..Ask::new(request, self) }
+    /// Whether somebody waits for what comes of it.
+    pub(super) fn is_urgent(&self) -> bool {
+        matches!(self.purpose(), Purpose::Lookup | Purpose::Transfer)
     }
 
     /// Whether a user waits for what comes of it.

@@ -30,6 +30,7 @@ pub(super) struct StoreTally {
 }
 
 /// A block on its way to its holders.
+#[derive(Default)]
 pub(super) struct Placing {
     /// Bytes of the block.
     pub(super) size: u32,
@@ -85,24 +86,7 @@ impl fmt::Display for RefusedBy {
 
 impl Placing {
     pub(super) fn new(size: u32, bytes: u64, lookup: LookupId) -> Self {
-        Self {
-            size,
-            bytes,
-            times: 1,
-            lookup: Some(lookup),
-            candidates: VecDeque::new(),
-            wanted: 0,
-            found: 0,
-            out: BTreeSet::new(),
-            overdue: BTreeSet::new(),
-            tried: BTreeSet::new(),
-            saved: 0,
-            keeping: None,
-            looking: false,
-            widened: false,
-            second_round: false,
-            trouble: None,
-        }
+        Self { size, bytes, times: 1, lookup: Some(lookup), ..Self::default() }
     }
 
     /// Whether more copies are wanted than stand and are on their way.

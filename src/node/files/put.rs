@@ -355,9 +355,7 @@ impl Put {
     fn conclude(&mut self, desk: &mut Desk, key: Key) -> Flow {
         let (ticket, quorum) = (self.ticket(key), self.order.quorum(desk.config()));
         let Some(placing) = self.placing.get_mut(&key) else { return GOES_ON };
-        if let Some(lookup) = placing.lookup.take() {
-            desk.cancel_lookup(lookup);
-        }
+        desk.cancel_lookup(placing.lookup.take());
         if placing.saved < quorum {
             if placing.second_round || placing.is_hopeless(|addr| desk.stalls(addr)) {
                 let failed = too_few(key, placing, quorum, self.tally.unreached);
@@ -389,11 +387,7 @@ impl Put {
     }
 
     fn give_up(&mut self, desk: &mut Desk, (kind, reason): StoreFailure) -> Flow {
-        for placing in self.placing.values() {
-            if let Some(lookup) = placing.lookup {
-                desk.cancel_lookup(lookup);
-            }
-        }
+        self.placing.values().for_each(|placing| desk.cancel_lookup(placing.lookup));
         desk.drop_work(Owner::Puts, self.id);
         desk.forget_put(self.id);
         desk.fail(self.command, kind, reason);

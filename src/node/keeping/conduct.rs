@@ -34,9 +34,13 @@ struct Pause {
     least: Duration,
 }
 
-impl Pause {
-    const NONE: Self = Self { began: Time::ZERO, least: REPAIR_DELAY };
+impl Default for Pause {
+    fn default() -> Self {
+        Self { began: Time::ZERO, least: REPAIR_DELAY }
+    }
+}
 
+impl Pause {
     fn earliest(&self, at: Time) -> Time {
         if self.began == Time::ZERO { at } else { at.max(self.began + self.least) }
     }
@@ -55,7 +59,7 @@ impl Pause {
 }
 
 /// How a peer behaved of late.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Conduct {
     /// Between any comparisons with it.
     any: Pause,
@@ -71,12 +75,6 @@ pub(super) struct Conduct {
     /// What it said that it holds it has shown, or has not, the last time that it was asked to, and when; none if it
     /// never was.
     honest: Option<(bool, Time)>,
-}
-
-impl Default for Conduct {
-    fn default() -> Self {
-        Self { any: Pause::NONE, grown: Pause::NONE, failures: 0, retry: Time::ZERO, full: None, honest: None }
-    }
 }
 
 impl Conduct {

@@ -41,30 +41,17 @@ const LACKED_A_TURN: usize = 256;
 const COMPARISONS_A_SECOND: u32 = 400;
 
 /// What this peer owes to the replica sets of its blocks.
+#[derive(Default)]
 pub(in crate::node) struct Repair {
     regions: Regions,
     neighbours: NeighbourTable,
     conducts: Conducts,
-    /// The number of the next comparison.
-    next_pass: u64,
+    /// The number of the last comparison. The first has 1: [`STRAY`] stands for none.
+    last_pass: u64,
     strays: StrayBlocks,
     /// When the regions are looked through anew.
     sweep_due: Option<Time>,
     answers: Favours<COMPARISONS_A_SECOND>,
-}
-
-impl Default for Repair {
-    fn default() -> Self {
-        Self {
-            regions: Regions::default(),
-            neighbours: NeighbourTable::new(),
-            conducts: Conducts::default(),
-            next_pass: FIRST_PASS,
-            strays: StrayBlocks::default(),
-            sweep_due: None,
-            answers: Favours::default(),
-        }
-    }
 }
 
 impl Part for Repair {
@@ -146,8 +133,8 @@ impl Part for Repair {
                 break;
             }
             if neighbour.due().is_some_and(|due| due <= now) {
-                let has_grown = neighbour.begin(now, self.next_pass, desk.holdings().len());
-                self.next_pass += 1;
+                self.last_pass += 1;
+                let has_grown = neighbour.begin(now, self.last_pass, desk.holdings().len());
                 self.conducts.note(id, |conduct| conduct.begin(now, has_grown));
             }
             ready.extend(neighbour.pass.as_ref().is_some_and(|pass| pass.is_ready()).then_some(*id));
@@ -370,7 +357,6 @@ impl Repair {
 
 /// What a ticket is about: a block by itself, or else the comparison with this number and its offers.
 pub(super) const STRAY: u64 = 0;
-const FIRST_PASS: u64 = 1;
 
 /// Whether `me` is nearer to the key than any of these peers.
 fn is_nearest<'a>(me: &Id, key: &Key, mut peers: impl Iterator<Item = &'a Peer>) -> bool {

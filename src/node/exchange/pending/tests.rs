@@ -4,6 +4,7 @@ use rand::SeedableRng;
 
 use super::*;
 use crate::config::MIN_TIMEOUT;
+use crate::wire::{Body, Dialect};
 
 fn target(port: u16) -> Target {
     Target { id: None, addr: SocketAddr::from(([127, 0, 0, 1], port)) }
@@ -11,7 +12,7 @@ fn target(port: u16) -> Target {
 
 fn asked(pending: &mut Pending, now: Time, tries: u8) -> u64 {
     let mut rng = StdRng::seed_from_u64(now.as_micros());
-    pending.ask(now, &mut rng, target(1), Ask::new(Request::Ping, SentFor::Pulse), tries)
+    pending.ask(now, &mut rng, target(1), (Request::Ping, SentFor::Pulse), Patience::Tries(tries))
 }
 
 fn timeout(pending: &Pending, port: u16) -> Duration {
@@ -40,8 +41,8 @@ fn a_peer_that_did_not_run_reads_what_came_meanwhile_before_it_gives_anybody_up(
 fn an_offer_that_was_out_while_this_peer_did_not_run_has_the_time_that_it_had_left() {
     let mut pending = Pending::new(false);
     let mut rng = StdRng::seed_from_u64(0);
-    let ask = Ask::new(Request::Ping, SentFor::Pulse);
-    pending.ask_patiently(Time::ZERO, &mut rng, target(1), ask, patience::OFFER);
+    let offer = (Request::Ping, SentFor::Pulse);
+    pending.ask(Time::ZERO, &mut rng, target(1), offer, Patience::Moved(patience::OFFER));
     let stopped = pending.next_deadline().expect("it goes out again");
     let woken = after(patience::OFFER * 2);
     let mut now = woken;
@@ -128,7 +129,7 @@ fn where_answers_are_quick_repeats_are_too_and_the_verdict_comes_no_sooner() {
 fn once_the_first_answer_tells_how_long_they_take_what_went_out_with_it_waits_no_longer() {
     let (mut pending, mut rng) = (Pending::new(false), StdRng::seed_from_u64(0));
     let mut ask = |pending: &mut Pending, port, tries| {
-        pending.ask(Time::ZERO, &mut rng, target(port), Ask::new(Request::Ping, SentFor::Pulse), tries)
+        pending.ask(Time::ZERO, &mut rng, target(port), (Request::Ping, SentFor::Pulse), Patience::Tries(tries))
     };
     let [answered, lost] = [1, 2].map(|port| ask(&mut pending, port, patience::QUESTION));
     ask(&mut pending, 3, patience::ONCE);
@@ -167,11 +168,18 @@ fn repeats_come_slowly_where_hardly_anybody_answers() {
     let mut pending = Pending::new(false);
     for port in 2..100 {
         let mut rng = StdRng::seed_from_u64(port.into());
-        pending.ask(Time::ZERO, &mut rng, target(port), Ask::new(Request::Ping, SentFor::Pulse), patience::QUESTION);
+        pending.ask(
+            Time::ZERO,
+            &mut rng,
+            target(port),
+            (Request::Ping, SentFor::Pulse),
+            Patience::Tries(patience::QUESTION),
+        );
     }
     let mut rng = StdRng::seed_from_u64(1);
     pending.conditions.measure(Duration::from_millis(1));
-    let magic = pending.ask(Time::ZERO, &mut rng, target(1), Ask::new(Request::Ping, SentFor::Pulse), patience::CHECK);
+    let magic =
+        pending.ask(Time::ZERO, &mut rng, target(1), (Request::Ping, SentFor::Pulse), Patience::Tries(patience::CHECK));
     assert_eq!(pending.requests.due(&magic), Some(after(FIRST_TIMEOUT)));
 }
 
@@ -179,9 +187,13 @@ fn repeats_come_slowly_where_hardly_anybody_answers() {
 fn what_is_passed_on_and_answered_by_another_peer_is_answered() {
     let mut pending = Pending::new(false);
     let mut rng = StdRng::seed_from_u64(1);
+    let line =
+        br#"{"type":"join","source":{"id":4,"ip":"127.0.0.1","port":4},"destination":{"ip":"127.0.0.1","port":5},
+        "stamp":7,"content":{"origin":{"id":3,"ip":"127.0.0.1","port":3}}}"#;
+    let Body::Request(join) = Dialect::Ring.decode(line).unwrap().body else { unreachable!("it asks") };
     for _ in 0..100 {
-        let ask = Ask { from_anyone: true, ..Ask::new(Request::Ping, SentFor::Pulse) };
-        let magic = pending.ask(Time::ZERO, &mut rng, target(1), ask, patience::SEARCH);
+        let (asked, patience) = ((join.clone(), SentFor::Pulse), Patience::Tries(patience::SEARCH));
+        let magic = pending.ask(Time::ZERO, &mut rng, target(1), asked, patience);
         assert!(pending.settle(after(Duration::from_millis(2)), magic, target(2).addr).is_some());
     }
     assert!(!pending.conditions.is_choked(false));
@@ -273,7 +285,7 @@ fn a_request_sent_twice_measures_nothing() {
 fn an_offer_is_repeated_until_its_limit() {
     let mut pending = Pending::new(false);
     let mut rng = StdRng::seed_from_u64(0);
-    pending.ask_patiently(Time::ZERO, &mut rng, target(1), Ask::new(Request::Ping, SentFor::Pulse), patience::OFFER);
+    pending.ask(Time::ZERO, &mut rng, target(1), (Request::Ping, SentFor::Pulse), Patience::Moved(patience::OFFER));
     let mut sent = vec![Duration::ZERO];
     while let Some(due) = pending.next_deadline() {
         match pending.next_overdue(due) {
@@ -286,12 +298,7 @@ fn an_offer_is_repeated_until_its_limit() {
     // Before anything is known of the network. Four in a row are hardly ever lost.
     assert_eq!(millis, [0, 250, 500, 750, 1000, 1500]);
     pending.conditions.measure(Duration::from_millis(1));
-    let magic = pending.ask_patiently(
-        Time::ZERO,
-        &mut rng,
-        target(1),
-        Ask::new(Request::Ping, SentFor::Pulse),
-        patience::OFFER,
-    );
+    let magic =
+        pending.ask(Time::ZERO, &mut rng, target(1), (Request::Ping, SentFor::Pulse), Patience::Moved(patience::OFFER));
     assert_eq!(pending.requests.due(&magic), Some(after(patience::RESEND_FIRST)));
 }

@@ -118,9 +118,7 @@ impl Inquiry {
 
     /// Nothing more of it is wanted.
     pub(super) fn cancel(&mut self, desk: &mut Desk) {
-        if let Some(lookup) = self.lookup.take() {
-            desk.cancel_lookup(lookup);
-        }
+        desk.cancel_lookup(self.lookup.take());
     }
 
     pub(super) fn on(&mut self, round: &mut InquiryContext<'_>, reply: Reply) -> InquiryTurn {

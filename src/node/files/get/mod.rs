@@ -363,19 +363,13 @@ impl Get {
 
     fn drop_piece(&mut self, desk: &mut Desk, id: u64) {
         let Some(piece) = self.pieces.remove(&id) else { return };
-        for lookup in piece.lookup.into_iter().chain(piece.around.lookups) {
-            desk.cancel_lookup(lookup);
-        }
-        for job in piece.running.into_keys() {
-            desk.cancel_job(job);
-        }
+        piece.lookup.into_iter().chain(piece.around.lookups).for_each(|lookup| desk.cancel_lookup(Some(lookup)));
+        piece.running.into_keys().for_each(|job| desk.cancel_job(job));
     }
 
     fn drop_pieces(&mut self, desk: &mut Desk) {
         let ids: Vec<u64> = self.pieces.keys().copied().collect();
-        for id in ids {
-            self.drop_piece(desk, id);
-        }
+        ids.into_iter().for_each(|id| self.drop_piece(desk, id));
     }
 
     /// Goes on with a piece that nobody sends: the next holder, another look, or the end.

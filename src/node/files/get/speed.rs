@@ -257,9 +257,7 @@ fn silence(desk: &Desk, piece: &Piece) -> Duration {
 /// goes on among them.
 fn look_behind(desk: &mut Desk, ticket: Ticket, piece: &mut Piece) {
     if !std::mem::replace(&mut piece.wider, true) {
-        if let Some(nearest) = piece.lookup.take() {
-            desk.cancel_lookup(nearest);
-        }
+        desk.cancel_lookup(piece.lookup);
         piece.lookup = Some(desk.look_up(ticket, piece.what.key(), Goal::MoreHolders));
     }
 }

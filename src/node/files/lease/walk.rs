@@ -120,7 +120,7 @@ impl Walk {
 
     fn on_holder(&mut self, desk: &mut Desk, number: u64, by: Peer) -> Walked {
         let Some(WalkItem { concern, lookup, .. }) = self.running.remove(&number) else { return Walked::Nothing };
-        lookup.into_iter().for_each(|(lookup, _)| desk.cancel_lookup(lookup));
+        desk.cancel_lookup(lookup.map(|(lookup, _)| lookup));
         Walked::Held { concern, by }
     }
 
