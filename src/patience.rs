@@ -29,7 +29,7 @@
 //!
 //! | what is done | times | takes |
 //! |---|---|---|
-//! | [`FETCHES`]: the holders of a piece of a file are looked for | 3 | as long as lookups and fetches do |
+//! | [`FETCHES`]: the holders of a block of a file are looked for | 3 | as long as lookups and fetches do |
 //! | [`FILE_REQUESTS`]: a named file is requested again, or of the next peer that should have it | 2 | the same |
 //! | [`HEALS`]: a block in place of a damaged one is looked for, with pauses that double | 6 | 310 s |
 
@@ -83,7 +83,7 @@ pub const VERIFY: Duration = Duration::from_secs(30);
 /// A named file has this long to arrive where it was sent.
 pub const FILE: Duration = Duration::from_secs(3600);
 
-/// Times that the holders of a piece of a file are looked for.
+/// Times that the holders of a block of a file are looked for.
 pub const FETCHES: u8 = 3;
 
 /// Times that a named file is requested again whose holder failed to send it: so each that should have it is asked.

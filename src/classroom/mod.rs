@@ -132,7 +132,7 @@ fn tell(desk: &mut Desk, file: FileName, news: FileNews) {
 
 /// Adds to a node what keeps files by their names. On a peer that is no member of a classroom ring it refuses them.
 pub fn join(mut node: Node) -> Node {
-    node.add(Owner::Slot, Box::<Classroom>::default());
+    node.add(Owner::NamedFiles, Box::<Classroom>::default());
     node
 }
 
@@ -249,7 +249,7 @@ impl Classroom {
     fn ticket(&mut self, asked: Awaited) -> Ticket {
         self.next += 1;
         self.asked.insert(self.next, asked);
-        Ticket::of(Owner::Slot, self.next)
+        Ticket::of(Owner::NamedFiles, self.next)
     }
 
     fn order(&mut self, desk: &mut Desk, job: NamedJob, step: JobFor) -> JobId {

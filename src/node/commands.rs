@@ -28,7 +28,7 @@ impl Node {
             Command::Check { .. } | Command::Wait { until: Until::Copies { .. }, .. } => Owner::Checks,
             Command::Lease { .. } | Command::Disown { .. } => Owner::LeaseChanges,
             Command::Lay { .. } => Owner::Lays,
-            Command::StoreFile { .. } | Command::RequestFile { .. } => Owner::Slot,
+            Command::StoreFile { .. } | Command::RequestFile { .. } => Owner::NamedFiles,
             Command::List
             | Command::Lookup { .. }
             | Command::Explain { .. }

@@ -343,7 +343,7 @@ impl Desk {
     }
 
     /// The names of bootstrap peers lead to these addresses by now.
-    pub(crate) fn tell_of_ways(&mut self, known: &[SocketAddr], hosts: &[Vec<SocketAddr>]) {
+    pub(crate) fn tell_of_bootstrap(&mut self, known: &[SocketAddr], hosts: &[Vec<SocketAddr>]) {
         self.tell_overlay(Cause::Ways(&Entrances { known, hosts, remembered: &[] }));
     }
 

@@ -26,7 +26,7 @@ pub(crate) struct Jobs {
 struct RunningJob {
     ticket: Ticket,
     urgency: Urgency,
-    flow: Option<Flow>,
+    flow: Option<ByteFlow>,
 }
 
 /// What comes sooner tells little about a rate: a way holds some bytes in store.
@@ -34,12 +34,12 @@ const SHOWS_AFTER: Duration = HEDGE_MIN;
 
 /// How the bytes of a block come for a job: how many had come when it was told of first, and last.
 #[derive(Clone, Copy)]
-pub(crate) struct Flow {
+pub(crate) struct ByteFlow {
     pub(crate) first: (Time, u32),
     pub(crate) last: (Time, u32),
 }
 
-impl Flow {
+impl ByteFlow {
     /// Bytes a second that came since the first; none before that shows.
     pub(crate) fn rate(&self) -> Option<u64> {
         let took = self.last.0.since(self.first.0);
@@ -120,12 +120,12 @@ impl Jobs {
     pub(super) fn flows(&mut self, now: Time, job: JobId, bytes: u32) {
         if let Some(running) = self.out.get_mut(&job) {
             let first = running.flow.map_or((now, bytes), |flow| flow.first);
-            running.flow = Some(Flow { first, last: (now, bytes) });
+            running.flow = Some(ByteFlow { first, last: (now, bytes) });
         }
     }
 
     /// How bytes come for this job, once they do.
-    pub(crate) fn flow(&self, job: JobId) -> Option<Flow> {
+    pub(crate) fn flow(&self, job: JobId) -> Option<ByteFlow> {
         self.out.get(&job).and_then(|running| running.flow)
     }
 

@@ -40,7 +40,7 @@ impl Part for Memory {
     fn on_news(&mut self, desk: &mut Desk, news: News<'_>) {
         match news {
             _ if desk.config().guest => {}
-            News::Found { remembered, .. } => self.saved = remembered,
+            News::StoreRead { remembered, .. } => self.saved = remembered,
             News::Joined | News::Up | News::Down(_) => {
                 let many = desk.peers().len() > 2 * self.saved;
                 let due = desk.now() + if many { desk.config().save_first } else { SAVE_PEERS_DELAY };

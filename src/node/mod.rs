@@ -14,9 +14,9 @@
 //! - [`keeping`]: what others ask us to hold, and what a replica set is owed while peers come and go and disks rot.
 //!   [`leases`]: for whom what is held is kept.
 //! - [`user`]: what is asked and answered at once. [`waits`]: what is waited for. [`health`]: how safe files are.
-//!   [`memory`]: the peers known, on disk. [`ways`]: bootstrap names, which a peer that is alone looks up anew.
-//!   [`reach`]: to whom of the peers known a connection comes about.
-//! - A slot for one more part: files by their names are the [classroom](crate::classroom)'s.
+//!   [`memory`]: the peers known, on disk. [`bootstrap`]: names of peers to join through, which a peer that is alone
+//!   looks up anew. [`reach`]: to whom of the peers known a connection comes about.
+//! - A place for one more part: files by their names are the [classroom](crate::classroom)'s.
 //!
 //! # Architecture invariants
 //! - Block bytes never pass through here, only keys and sizes.
@@ -35,6 +35,7 @@ pub mod notice;
 pub mod purpose;
 pub mod trouble;
 
+mod bootstrap;
 mod budget;
 pub(crate) mod claims;
 pub(crate) mod commands;
@@ -58,7 +59,6 @@ mod smoothed;
 mod user;
 mod view;
 mod waits;
-mod ways;
 
 use std::net::SocketAddr;
 
@@ -113,7 +113,7 @@ impl Node {
         node.add(Owner::Heal, Box::<keeping::Heal>::default());
         node.add(Owner::Gets, Box::<files::Gets>::default());
         node.add(Owner::Memory, Box::<memory::Memory>::default());
-        node.add(Owner::Ways, Box::<ways::Ways>::default());
+        node.add(Owner::Bootstrap, Box::<bootstrap::BootstrapNames>::default());
         node.add(Owner::Departure, Box::<keeping::Departure>::default());
         node.add(Owner::Pulls, Box::<keeping::Pulls>::default());
         // Chance says where it begins.
@@ -234,7 +234,7 @@ impl Node {
                 self.desk.holdings.set_time(unix_time);
                 self.desk.holdings.found(held, &notes);
                 let off = if ran == 0 { 0 } else { unix_time.saturating_sub(ran) };
-                self.tell(News::Found { off, remembered: remembered.len() });
+                self.tell(News::StoreRead { off, remembered: remembered.len() });
                 let entrances = Entrances { known: &bootstrap, hosts: &hosts, remembered: &remembered };
                 self.desk.overlay.join(self.started, &entrances, &mut self.desk.effects);
             }
@@ -293,7 +293,7 @@ impl Node {
             Request::Lease(_) => Some(Owner::Leases),
             Request::FindValue { key } if self.desk.holds(key) && !self.desk.is_leaving() => Some(Owner::Answering),
             Request::Compare { .. } => Some(Owner::Repair),
-            request => request.offers_file().then_some(Owner::Slot),
+            request => request.offers_file().then_some(Owner::NamedFiles),
         };
         if let Some((part, desk)) = owner.and_then(|owner| self.part(owner)) {
             let wanted = if let Request::FindValue { key } = request { Some(key) } else { None };

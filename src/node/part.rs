@@ -34,9 +34,9 @@ pub(crate) enum Owner {
     /// The peers known, on disk.
     Memory,
     /// The names of the peers to join through, looked up anew.
-    Ways,
-    /// The part in the slot: files by their names.
-    Slot,
+    Bootstrap,
+    /// Files by their names: the part that is [added](super::Node::add) from outside.
+    NamedFiles,
     /// Files on their way out of the network.
     Gets,
     /// This peer's departure.
@@ -81,9 +81,9 @@ pub(crate) enum About {
     Whole,
     /// One of its blocks.
     Block(Key),
-    /// One of its pieces, by number.
-    Piece(u64),
-    /// The peers around one of its pieces' key.
+    /// One of its items, by number.
+    Item(u64),
+    /// The peers around the key of one of its items.
     Around(u64),
 }
 
@@ -93,8 +93,8 @@ const OWNERS: [(Owner, &str, Purpose); 18] = [
     (Owner::Repair, "repair", Purpose::Repair),
     (Owner::Heal, "heal", Purpose::Repair),
     (Owner::Memory, "memory", Purpose::Upkeep),
-    (Owner::Ways, "ways", Purpose::Upkeep),
-    (Owner::Slot, "slot", Purpose::Transfer),
+    (Owner::Bootstrap, "bootstrap", Purpose::Upkeep),
+    (Owner::NamedFiles, "named files", Purpose::Transfer),
     (Owner::Gets, "gets", Purpose::Transfer),
     (Owner::Departure, "departure", Purpose::Repair),
     (Owner::Pulls, "pulls", Purpose::Transfer),
@@ -236,7 +236,7 @@ pub(crate) enum News<'a> {
     Dialled(SocketAddr),
     /// The blocks that were in the store when this peer began are known. By the clock it was off for so many seconds,
     /// and so many peers are on disk for the next start.
-    Found { off: UnixTime, remembered: usize },
+    StoreRead { off: UnixTime, remembered: usize },
     /// Others reach this peer at another address from now on.
     Moved,
     /// A block is in the store now.

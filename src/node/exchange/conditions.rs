@@ -139,7 +139,7 @@ impl Conditions {
 
     /// How long the answer of the furthest peers may take: nobody is doubted before. Where some are near, most answers
     /// are theirs.
-    pub(super) fn reach(&self) -> Duration {
+    pub(super) fn furthest_trip(&self) -> Duration {
         self.longer_than(97).unwrap_or_default()
     }
 
@@ -273,9 +273,9 @@ mod tests {
             (0..15).for_each(|_| _ = network.measure(Duration::from_micros(100)));
             network.measure(Duration::from_millis(300));
         }
-        assert_eq!((network.patience(), network.reach()), (MIN_TIMEOUT, Duration::from_millis(330)));
+        assert_eq!((network.patience(), network.furthest_trip()), (MIN_TIMEOUT, Duration::from_millis(330)));
         (0..TRIPS).for_each(|_| _ = network.measure(Duration::from_secs(5)));
-        assert_eq!((network.patience(), network.reach()), (LONGEST, LONGEST));
+        assert_eq!((network.patience(), network.furthest_trip()), (LONGEST, LONGEST));
     }
 
     #[test]

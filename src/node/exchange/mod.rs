@@ -160,9 +160,9 @@ impl Exchange {
 
     /// Makes the offers whose turn it is.
     pub(crate) fn make_offers(&mut self) {
-        while let Some((place, Offering { offer, size, leases })) = self.uplink.next(self.now) {
+        while let Some((number, Offering { offer, size, leases })) = self.uplink.next(self.now) {
             let request = Request::Store { key: offer.key, size: Some(size), leases };
-            self.ask(SentFor::Offer { place, offer }, offer.to.into(), request, Patience::Moved(patience::OFFER));
+            self.ask(SentFor::Offer { number, offer }, offer.to.into(), request, Patience::Moved(patience::OFFER));
         }
     }
 
@@ -171,8 +171,8 @@ impl Exchange {
         self.uplink.take_where(|offering| unwanted(&offering.offer.ticket));
         let unwanted = |why: &SentFor| matches!(why, SentFor::Offer { offer, .. } if unwanted(&offer.ticket));
         for waiting in self.pending.take_where(|waiting| unwanted(&waiting.why)) {
-            if let SentFor::Offer { place, offer } = waiting.why {
-                self.uplink.end(self.now, place, offer.to.addr, false);
+            if let SentFor::Offer { number, offer } = waiting.why {
+                self.uplink.end(self.now, number, offer.to.addr, false);
             }
         }
     }
@@ -271,21 +271,21 @@ impl Exchange {
                 let rtt = measured.unwrap_or(took);
                 Delivery::Part(ticket, Reply::Answer(Answered { to: waiting.to, by, answer, rtt }))
             }
-            (SentFor::Offer { place, offer }, answer) => {
+            (SentFor::Offer { number, offer }, answer) => {
                 if answer.as_ref().is_err_and(|why| *why == Refusal::Unreached) {
                     self.on_unreached(offer.to.addr);
                 }
-                let answer = answer.map_err(|why| self.unless_slow(place.0, why));
-                let result = answer.and_then(|response| self.proof(magic, (place.0, &offer), &response));
-                self.end_offer(place, offer, result)
+                let answer = answer.map_err(|why| self.unless_slow(number.0, why));
+                let result = answer.and_then(|response| self.proof(magic, (number.0, &offer), &response));
+                self.end_offer(number, offer, result)
             }
             (SentFor::Pulse, _) => Delivery::Pulse,
         };
         Some((asked, delivery))
     }
 
-    fn end_offer(&mut self, place: OfferNumber, offer: Offer, result: Result<Proof, Refusal>) -> Delivery {
-        self.uplink.end(self.now, place, offer.to.addr, result.is_ok());
+    fn end_offer(&mut self, number: OfferNumber, offer: Offer, result: Result<Proof, Refusal>) -> Delivery {
+        self.uplink.end(self.now, number, offer.to.addr, result.is_ok());
         Delivery::Offered { offer, result }
     }
 
@@ -307,7 +307,7 @@ impl Exchange {
                         (Some(Late::Doubtful), Some((SentFor::Pulse, _))) if !self.is_sent_slowly(&to) => {
                             Some(Delivery::FaintPulse(to))
                         }
-                        (None, Some((&SentFor::Offer { place, .. }, _))) => self.late_beginning(place.0, to),
+                        (None, Some((&SentFor::Offer { number, .. }, _))) => self.late_beginning(number.0, to),
                         _ => None,
                     };
                     if delivery.is_some() {
@@ -341,7 +341,7 @@ impl Exchange {
         match why {
             SentFor::Overlay(tag, _) => Delivery::NoAnswer { tag, sent, to, refused: None },
             SentFor::Part(ticket) => Delivery::Part(ticket, Reply::Silence { to, reason }),
-            SentFor::Offer { place, offer } => self.end_offer(place, offer, Err(reason.into())),
+            SentFor::Offer { number, offer } => self.end_offer(number, offer, Err(reason.into())),
             SentFor::Pulse if self.is_sent_slowly(&to.addr) => Delivery::Pulse,
             SentFor::Pulse => Delivery::NoPulse(to.addr),
         }

@@ -281,7 +281,7 @@ impl Pending {
 
     /// The usual round trip to `addr`, or that to the furthest peers.
     pub(super) fn usual_trip(&self, addr: &SocketAddr) -> Duration {
-        self.round_trip(addr).unwrap_or_else(|| self.conditions.reach())
+        self.round_trip(addr).unwrap_or_else(|| self.conditions.furthest_trip())
     }
 
     /// The peer at `addr` answered after this long.

@@ -101,7 +101,7 @@ impl Exchange {
     pub(crate) fn on_no_connection(&mut self, to: SocketAddr) -> Vec<Delivery> {
         let now = self.now;
         let failed = self.pending.take_where(|waiting| {
-            matches!(waiting.why, SentFor::Offer { place: (since, _), .. } if now.since(since) >= NO_CONNECTION)
+            matches!(waiting.why, SentFor::Offer { number: (since, _), .. } if now.since(since) >= NO_CONNECTION)
                 && waiting.to.addr == to
         });
         if !failed.is_empty() {
@@ -154,7 +154,7 @@ impl Exchange {
 
     /// Whether its host has asked for what this request offers.
     fn has_begun(&self, waiting: &PendingRequest) -> bool {
-        let SentFor::Offer { place: (since, _), offer } = &waiting.why else { return false };
+        let SentFor::Offer { number: (since, _), offer } = &waiting.why else { return false };
         let asked = self.pulling.asked.get(&(offer.key, offer.to.addr.ip().to_canonical()));
         asked.is_some_and(|(asked, times)| asked >= since && *times > 0)
     }
@@ -172,7 +172,7 @@ impl Exchange {
     /// Whether an offer has not run to its limit because this peer's way out is slow: its receiver is being sent
     /// something of all that it is offered, and others were no faster.
     pub(super) fn is_slowly_taken(&self, waiting: &PendingRequest) -> bool {
-        let SentFor::Offer { place: (since, _), .. } = waiting.why else { return false };
+        let SentFor::Offer { number: (since, _), .. } = waiting.why else { return false };
         let to = waiting.to.addr;
         let is_sent = |other: &PendingRequest| {
             let SentFor::Offer { offer, .. } = &other.why else { return false };

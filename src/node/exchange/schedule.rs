@@ -62,7 +62,7 @@ impl Schedule {
             return None;
         }
         let sent_at_least = |enough: u8| self.datagrams >= enough && !did_not_run;
-        let too_early = now.since(self.begun) < conditions.reach();
+        let too_early = now.since(self.begun) < conditions.furthest_trip();
         let doubt = sent_at_least(conditions.doubt_after()) && !too_early;
         if sent_at_least(conditions.slower_after(self.urgent)) || self.from_anyone || conditions.is_choked(self.urgent)
         {

@@ -101,10 +101,10 @@ impl Uplink {
         self.users_turn = !from_users;
         let queue = if from_users { &mut self.of_users } else { &mut self.of_others };
         let offering = queue.pop_front()?;
-        let place = (now, self.next);
+        let number = (now, self.next);
         self.next += 1;
-        self.out.insert(place, offering.size);
-        Some((place, offering))
+        self.out.insert(number, offering.size);
+        Some((number, offering))
     }
 
     fn is_users_turn(&self) -> bool {
@@ -131,14 +131,14 @@ impl Uplink {
     }
 
     /// An offer under way is over: the block was taken, or was not.
-    pub(super) fn end(&mut self, now: Time, place: OfferNumber, to: SocketAddr, taken: bool) {
-        let counted = self.under_way(now).any(|(other, _)| *other == place);
-        let Some(size) = self.out.remove(&place) else { return };
+    pub(super) fn end(&mut self, now: Time, number: OfferNumber, to: SocketAddr, taken: bool) {
+        let counted = self.under_way(now).any(|(other, _)| *other == number);
+        let Some(size) = self.out.remove(&number) else { return };
         if taken {
-            self.pace.on_moved(size, now.since(place.0));
+            self.pace.on_moved(size, now.since(number.0));
             self.forgive(to);
         } else if counted {
-            self.pace.on_given_up(now, place.0);
+            self.pace.on_given_up(now, number.0);
         }
     }
 

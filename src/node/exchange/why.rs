@@ -19,7 +19,7 @@ pub(crate) enum SentFor {
     /// A part's.
     Part(Ticket),
     /// A block offered to a peer that should hold it.
-    Offer { place: OfferNumber, offer: Offer },
+    Offer { number: OfferNumber, offer: Offer },
     /// A peer is slow to take an offer: is it alive?
     Pulse,
 }

@@ -11,7 +11,7 @@ mod further;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::order::StoreOptions;
+use super::options::StoreOptions;
 use super::placing::{Placing, RefusedBy, StoreFailure, StoreTally, too_few};
 use super::task::{Task, Tasks};
 use super::{Flow, GOES_ON, OVER};
@@ -35,7 +35,7 @@ pub(in crate::node) type Puts = Tasks<Put>;
 pub(in crate::node) struct Put {
     id: PutId,
     command: CommandId,
-    order: StoreOptions,
+    options: StoreOptions,
     since: Time,
     tree: TreeBuilder,
     reader: ReaderState,
@@ -63,12 +63,12 @@ enum ReaderState {
 
 impl Task for Put {
     fn begin(desk: &mut Desk, id: CommandId, command: Command) -> Option<Self> {
-        let mut order = StoreOptions::of(command)?;
+        let mut options = StoreOptions::of(command)?;
         // A check goes by the number that it was stored with, whatever the checking peer's own.
-        if let Some(lease) = order.lease.as_mut().filter(|lease| lease.copies == 0) {
+        if let Some(lease) = options.lease.as_mut().filter(|lease| lease.copies == 0) {
             lease.copies = u8::try_from(desk.config().replicas).unwrap_or(u8::MAX);
         }
-        if order.lease.is_some_and(|lease| desk.has_ended(&lease)) {
+        if options.lease.is_some_and(|lease| desk.has_ended(&lease)) {
             // Whoever holds its blocks would drop them.
             let reason = "the lease that it was to be stored on has ended: it takes another one";
             desk.fail(id, FailureKind::Other, reason);
@@ -77,7 +77,7 @@ impl Task for Put {
         let mut put = Self {
             id: desk.next_transfer(),
             command: id,
-            order,
+            options,
             since: desk.now(),
             tree: TreeBuilder::new(),
             reader: ReaderState::Idle,
@@ -135,12 +135,12 @@ impl Put {
             (ReaderState::Reading, Outcome::Read { entry }) => {
                 let size = u32::try_from(entry.size).unwrap_or(u32::MAX);
                 self.tally.read += 1;
-                if self.order.bare && self.root.replace(entry.key).is_some() {
-                    let reason = format!("{} is more than one block", self.order.path.display());
+                if self.options.bare && self.root.replace(entry.key).is_some() {
+                    let reason = format!("{} is more than one block", self.options.path.display());
                     return self.give_up(desk, (FailureKind::Usage, reason));
                 }
                 self.place(desk, entry.key, size, entry.size);
-                if !self.order.bare {
+                if !self.options.bare {
                     self.grow(desk, 0, entry);
                 }
             }
@@ -192,7 +192,7 @@ impl Put {
         if self.root.is_none() {
             let (manifest, root) = match self.tree.finish(sha256) {
                 ToPack::Pack(manifest) => (manifest, false),
-                ToPack::Root(manifest) => (Manifest { folder: self.order.listing, ..manifest }, true),
+                ToPack::Root(manifest) => (Manifest { folder: self.options.listing, ..manifest }, true),
             };
             self.reader = ReaderState::Packing { level: manifest.level, size: manifest.size, root };
             self.order(desk, Job::Pack { put: self.id, manifest });
@@ -201,7 +201,7 @@ impl Put {
         if !self.placing.is_empty() {
             return GOES_ON;
         }
-        if self.order.manifest.is_none() {
+        if self.options.manifest.is_none() {
             return self.succeed(desk);
         }
         self.reader = ReaderState::Publishing;
@@ -211,7 +211,8 @@ impl Put {
 
     fn read_next(&mut self, desk: &mut Desk) {
         self.reader = ReaderState::Reading;
-        let work = Job::ReadNext { put: self.id, path: self.order.path.clone(), manifest: self.order.manifest.clone() };
+        let work =
+            Job::ReadNext { put: self.id, path: self.options.path.clone(), manifest: self.options.manifest.clone() };
         self.order(desk, work);
     }
 
@@ -241,8 +242,8 @@ impl Put {
         placing.lookup = None;
         placing.found = peers.len();
         // Who is known and silent is no reason to want fewer copies.
-        let mut wanted = self.order.copies(desk.config().replicas).min(peers.len() + unreached);
-        let keeps = self.order.keep && !desk.config().guest;
+        let mut wanted = self.options.copies(desk.config().replicas).min(peers.len() + unreached);
+        let keeps = self.options.keep && !desk.config().guest;
         if keeps && !peers.iter().take(wanted).any(|peer| desk.is_me(peer)) {
             // A copy where nobody looks for it replaces none of those in the replica set.
             wanted += 1;
@@ -266,7 +267,7 @@ impl Put {
 
     /// Offers the block to as many peers as are wanted; concludes when no more can be.
     fn offer_on(&mut self, desk: &mut Desk, key: Key) -> Flow {
-        let quorum = self.order.quorum(desk.config());
+        let quorum = self.options.quorum(desk.config());
         loop {
             let Some(placing) = self.placing.get_mut(&key) else { return GOES_ON };
             if placing.is_up_to_stalling(quorum, |addr| desk.stalls(addr)) {
@@ -282,7 +283,7 @@ impl Put {
                 placing.out.insert(peer.addr);
                 placing.tried.insert(peer.addr);
                 let block = (key, placing.size);
-                desk.offer(self.ticket(key), Urgency::Own, block, self.order.leases(), peer);
+                desk.offer(self.ticket(key), Urgency::Own, block, self.options.leases(), peer);
             }
         }
         self.widen(desk, key);
@@ -301,7 +302,7 @@ impl Put {
         // What is believed to be here is looked at, and kept anew if it is not what it was.
         placing.looking = desk.holds(&key);
         if placing.looking {
-            desk.look_at(self.ticket(key), Urgency::Own, key, &self.order.leases());
+            desk.look_at(self.ticket(key), Urgency::Own, key, &self.options.leases());
         } else if let Err(reason) = self.copy_here(desk, key) {
             self.count_copy(desk, key, here, Err(reason));
         }
@@ -310,7 +311,7 @@ impl Put {
     /// Orders a copy in the own store, or says why there will be none.
     fn copy_here(&self, desk: &mut Desk, key: Key) -> Result<(), RefusedBy> {
         let size = self.placing.get(&key).map(|placing| placing.size);
-        let ordered = desk.take_in(self.ticket(key), Urgency::Own, (key, size), &self.order.leases(), Holder::Own);
+        let ordered = desk.take_in(self.ticket(key), Urgency::Own, (key, size), &self.options.leases(), Holder::Own);
         ordered.map_err(|error| RefusedBy::here(error.reason))
     }
 
@@ -353,7 +354,7 @@ impl Put {
 
     /// No more copies of this block can be had in this round.
     fn conclude(&mut self, desk: &mut Desk, key: Key) -> Flow {
-        let (ticket, quorum) = (self.ticket(key), self.order.quorum(desk.config()));
+        let (ticket, quorum) = (self.ticket(key), self.options.quorum(desk.config()));
         let Some(placing) = self.placing.get_mut(&key) else { return GOES_ON };
         desk.cancel_lookup(placing.lookup.take());
         if placing.saved < quorum {
@@ -381,7 +382,7 @@ impl Put {
         let (Some(key), Some((bytes, sha256))) = (self.root, self.ended) else { return GOES_ON };
         let tally = std::mem::take(&mut self.tally);
         desk.forget_put(self.id);
-        let listed = self.order.manifest.is_some();
+        let listed = self.options.manifest.is_some();
         desk.answer(self.command, tally.answer(key, (bytes, sha256), listed, desk.now().since(self.since)));
         OVER
     }

@@ -1,6 +1,6 @@
 //! Two peers compare what they hold, so that one finds out what the other lacks.
 //!
-//! The ranges that both should hold are compared piece by piece: where both hold the same blocks, a piece costs one
+//! The ranges that both should hold are compared batch by batch: where both hold the same blocks, a batch costs one
 //! request, however many blocks it has. Where they differ the other tells its keys if they are few, else what it holds
 //! in smaller parts, and those parts that differ are compared next.
 
@@ -12,16 +12,16 @@ use crate::node::refusal::Refusal;
 use crate::wire::summary::{MAX_KEYS, MAX_PARTS, MAX_RANGES};
 use crate::wire::{Difference, Range, RangePart, Request, Response, Start, Summary};
 
-/// Blocks in one piece at most: what is hashed for one request.
-pub(super) const PIECE: usize = 2048;
+/// Blocks in one batch at most: what is hashed for one request.
+pub(super) const BATCH: usize = 2048;
 
-/// Blocks that are looked at for one piece at most: those of other classes, which stand between, cost a look too.
-const LOOKS: usize = 2 * PIECE;
+/// Blocks that are looked at for one batch at most: those of other classes, which stand between, cost a look too.
+const LOOKS: usize = 2 * BATCH;
 
 /// Blocks that are looked at in one turn of the node, where those are looked for that only this peer has.
 pub(super) const LOOKS_A_TURN: usize = 2 * LOOKS;
 
-/// Peers that a part of a node which holds so many blocks begins to compare with in one turn: each costs a piece, which
+/// Peers that a part of a node which holds so many blocks begins to compare with in one turn: each costs a batch, which
 /// is hashed.
 pub(super) fn begun_a_turn(held: usize) -> usize {
     (LOOKS / held.max(1)).clamp(2, 16)
@@ -104,22 +104,22 @@ impl Comparison {
         debug_assert!(!self.is_asking(), "one request at a time");
         let (batch, keys) = match self.differing.pop() {
             Some(batch) => {
-                // These are parts of what was a piece.
+                // These are parts of what was a batch.
                 let own = |range| holdings.walk(range, batch.class, usize::MAX, &mut { usize::MAX }).0;
                 let keys = batch.ranges.iter().flat_map(own).copied().collect();
                 (batch, keys)
             }
-            None => self.next_piece(holdings)?,
+            None => self.next_batch(holdings)?,
         };
         let request = Request::Compare { ranges: batch.ranges.clone(), held: Summary::of(&keys), copies: batch.class };
         self.asked = Some((batch, keys));
         Some(request)
     }
 
-    /// Takes the next ranges of one class, with as many blocks as one piece may have; none if no blocks are left.
-    fn next_piece(&mut self, holdings: &Holdings) -> Option<(RangeBatch, Vec<Key>)> {
+    /// Takes the next ranges of one class, with as many blocks as one batch may have; none if no blocks are left.
+    fn next_batch(&mut self, holdings: &Holdings) -> Option<(RangeBatch, Vec<Key>)> {
         let (mut ranges, mut found, mut looks, mut of) = (Vec::new(), Vec::new(), LOOKS, None);
-        while found.len() < PIECE
+        while found.len() < BATCH
             && looks > 0
             && ranges.len() < MAX_RANGES
             && let Some(&SharedRange { range, stray, class }) = self.left.front()
@@ -127,7 +127,7 @@ impl Comparison {
         {
             self.left.pop_front();
             of = class;
-            let room = PIECE - found.len();
+            let room = BATCH - found.len();
             let most = if stray { room.min(MAX_RANGES - ranges.len()) } else { room };
             let (keys, last) = holdings.walk(&range, class, most, &mut looks);
             if stray {
@@ -246,7 +246,7 @@ pub(in crate::node) fn answer(
 ) -> (Response, bool) {
     let (mut walked, mut count, mut looks, mut whole) = (Vec::new(), 0, ANSWERED * LOOKS, true);
     for range in ranges {
-        let most = (ANSWERED * PIECE).saturating_sub(count);
+        let most = (ANSWERED * BATCH).saturating_sub(count);
         whole = most > 0 && looks > 0;
         if !whole {
             break;

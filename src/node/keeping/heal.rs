@@ -94,7 +94,7 @@ impl Part for Heal {
                 self.begin(desk, *key, LostBlock { size, leases: leases.to_vec(), attempts: 0 })
             }
             News::Doubted(key) => self.look_at(desk, *key),
-            News::Found { .. } => self.looks_begin = Some(desk.now() + LOOKS_BEGIN),
+            News::StoreRead { .. } => self.looks_begin = Some(desk.now() + LOOKS_BEGIN),
             // It is here again by another way, or not wanted any more. An attempt under way ends by itself.
             News::Held(key) | News::Dropped(key) => drop(self.waiting.remove(key)),
             _ => {}

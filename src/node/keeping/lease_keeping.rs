@@ -63,7 +63,7 @@ impl Part for LeaseKeeping {
         match (ticket.about, outcome) {
             (About::Block(key), Outcome::Done) => desk.notify(Notice::BlockEnded { key }),
             (About::Block(_), _) => self.look_again(desk),
-            (About::Piece(number), outcome) => {
+            (About::Item(number), outcome) => {
                 let Some((asker, leases)) = self.noting.remove(&number) else { return };
                 match outcome {
                     Outcome::Failed(_) => desk.refuse(&asker, "the disk refused to note it"),
@@ -93,7 +93,7 @@ impl Part for LeaseKeeping {
         }
         self.next += 1;
         self.noting.insert(self.next, (asker, about));
-        let ticket = Ticket { owner: Owner::Leases, number: 0, about: About::Piece(self.next) };
+        let ticket = Ticket { owner: Owner::Leases, number: 0, about: About::Item(self.next) };
         desk.note(ticket, Urgency::Others, notes);
     }
 
@@ -125,7 +125,7 @@ impl Part for LeaseKeeping {
     }
 
     fn on_news(&mut self, desk: &mut Desk, news: News<'_>) {
-        if let News::Found { off, .. } = news {
+        if let News::StoreRead { off, .. } = news {
             let is_long = Duration::from_secs(off) > LONG_OFF;
             self.patient = desk.now() + if is_long { desk.config().grace.max(LONG_OFF) } else { desk.config().grace };
         }

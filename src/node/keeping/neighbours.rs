@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::comparison::{Comparison, PIECE, SharedRange};
+use super::comparison::{BATCH, Comparison, SharedRange};
 use super::conduct::Conduct;
 use crate::config::REPUBLISH_INTERVAL;
 use crate::id::{Id, Key};
@@ -141,7 +141,7 @@ impl Neighbour {
         *due = if news.is_empty() { at } else { at.min(*due) };
         news.insert((class, Start::of(key)));
         // Where it takes no more requests all are compared.
-        if news.len().div_ceil(MAX_RANGES) >= held.div_ceil(PIECE) {
+        if news.len().div_ceil(MAX_RANGES) >= held.div_ceil(BATCH) {
             let due = *due;
             self.wake(due);
             self.news = None;

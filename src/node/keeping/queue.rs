@@ -103,13 +103,13 @@ impl PullQueue {
         let richest = who_gives_way(source, counts).unwrap_or(source);
         let lines = self.lines.iter().filter(|(addr, _)| Subnet::of(**addr) == richest);
         let waiting = lines.filter(|(_, line)| !line.waiting.is_empty()).map(|(addr, line)| (*addr, line.count()));
-        let loser = if richest == source {
+        let giver = if richest == source {
             who_gives_way(from, waiting)
         } else {
             waiting.max_by_key(|(_, count)| *count).map(|(addr, _)| addr)
         }?;
-        let displaced = self.lines.get_mut(&loser)?.waiting.pop_back()?;
-        self.uncount(loser);
+        let displaced = self.lines.get_mut(&giver)?.waiting.pop_back()?;
+        self.uncount(giver);
         Some(Some(displaced))
     }
 

@@ -104,7 +104,7 @@ impl Part for Repair {
                 self.plan_sweep(desk);
             }
             // Where they belong may have changed while this peer was away.
-            News::Found { .. } => self.plan_sweep(desk),
+            News::StoreRead { .. } => self.plan_sweep(desk),
             News::Held(key) | News::Recounted(key) => self.watch(desk, key),
             News::Dialled(addr) => self.on_dialled(desk, addr),
             _ => {}

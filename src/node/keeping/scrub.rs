@@ -102,7 +102,7 @@ impl Part for Scrub {
 
     fn on_news(&mut self, desk: &mut Desk, news: News<'_>) {
         match news {
-            News::Found { .. } | News::Held(_) => self.plan(desk),
+            News::StoreRead { .. } | News::Held(_) => self.plan(desk),
             News::Damaged { key, .. } => {
                 if let Some((_, damaged)) = self.reading.get_mut(key) {
                     *damaged = true;

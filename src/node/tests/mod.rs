@@ -1,5 +1,6 @@
 //! The core, event by event: call `handle`, compare the list of actions.
 
+mod bootstrap;
 mod claims;
 mod deletions;
 mod departure;
@@ -23,7 +24,6 @@ mod slow;
 mod telling;
 mod turns;
 mod upkeep;
-mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};

@@ -110,10 +110,10 @@ impl Inquiry {
     }
 
     /// Looks up the replica set.
-    pub(super) fn begin(&mut self, round: &mut InquiryContext<'_>) {
+    pub(super) fn begin(&mut self, context: &mut InquiryContext<'_>) {
         self.copies.clear();
         (self.again, self.told, self.has_searched, self.searches) = (None, None, false, false);
-        self.lookup = Some(round.desk.look_up(round.ticket, round.key, Goal::Peers));
+        self.lookup = Some(context.desk.look_up(context.ticket, context.key, Goal::Peers));
     }
 
     /// Nothing more of it is wanted.
@@ -121,21 +121,21 @@ impl Inquiry {
         desk.cancel_lookup(self.lookup.take());
     }
 
-    pub(super) fn on(&mut self, round: &mut InquiryContext<'_>, reply: Reply) -> InquiryTurn {
+    pub(super) fn on(&mut self, context: &mut InquiryContext<'_>, reply: Reply) -> InquiryTurn {
         match reply {
             // Whether it does it is asked.
-            Reply::Holder(peer) if self.searches => self.ask(round, peer, false),
+            Reply::Holder(peer) if self.searches => self.ask(context, peer, false),
             Reply::Found(_) if self.searches => (self.lookup, self.searches) = (None, false),
-            Reply::Found(found) => self.on_set(round, found),
-            Reply::Answer(Answered { to, answer, .. }) => self.on_answer(round, to.addr, answer),
-            Reply::Silence { to, .. } if self.on_terms(round, &to.addr, None) => round.desk.suspect(to.addr),
+            Reply::Found(found) => self.on_set(context, found),
+            Reply::Answer(Answered { to, answer, .. }) => self.on_answer(context, to.addr, answer),
+            Reply::Silence { to, .. } if self.on_terms(context, &to.addr, None) => context.desk.suspect(to.addr),
             Reply::Silence { to, .. } => {
-                round.desk.suspect(to.addr);
-                round.silent.insert(to.addr);
+                context.desk.suspect(to.addr);
+                context.silent.insert(to.addr);
                 self.note(&to.addr, CopyState::Silent);
             }
             Reply::Done { job, outcome } if self.hashing.is_some_and(|(hashing, _)| hashing == job) => {
-                let me = self.hashing.take().map_or(round.desk.me().addr, |(_, me)| me);
+                let me = self.hashing.take().map_or(context.desk.me().addr, |(_, me)| me);
                 let state = match outcome {
                     Outcome::Sound { .. } => CopyState::Verified,
                     Outcome::Failed(error) if matches!(error.kind, JobErrorKind::Busy | JobErrorKind::Io) => {
@@ -146,54 +146,54 @@ impl Inquiry {
                 self.note(&me, state);
             }
             Reply::Done { job, outcome } if self.reading.is_some_and(|(reading, _)| reading == job) => {
-                return self.on_read(round, outcome);
+                return self.on_read(context, outcome);
             }
-            Reply::Done { outcome, .. } => self.on_repair_job(round, &outcome),
+            Reply::Done { outcome, .. } => self.on_repair_job(context, &outcome),
             Reply::Offered { to, result } => {
                 let result = result.map(drop);
-                if !self.on_read_back(round, &to.addr, result.as_ref().err()) {
-                    self.on_offered(round, to, result);
+                if !self.on_read_back(context, &to.addr, result.as_ref().err()) {
+                    self.on_offered(context, to, result);
                 }
             }
             Reply::Holder(_) | Reply::Settled(_) | Reply::Doubted(_) => {}
         }
-        self.go_on(round)
+        self.go_on(context)
     }
 
     /// The replica set is known: its members are asked, and who holds the block besides.
-    fn on_set(&mut self, round: &mut InquiryContext<'_>, Found { peers, unreached, .. }: Found) {
+    fn on_set(&mut self, context: &mut InquiryContext<'_>, Found { peers, unreached, .. }: Found) {
         self.lookup = None;
         // Who is known and silent is no reason to want fewer copies.
         self.known = peers.len() + unreached.len();
         self.near = peers;
-        self.want(round);
+        self.want(context);
         // Who did not answer the lookup may answer now, or else decides what can be told. Once is enough for a file.
         for peer in unreached {
-            self.ask(round, peer, false);
+            self.ask(context, peer, false);
         }
-        if round.desk.holds(&round.key) {
-            let me = round.desk.me();
-            self.ask(round, me, false);
+        if context.desk.holds(&context.key) {
+            let me = context.desk.me();
+            self.ask(context, me, false);
         }
     }
 
     /// Asks the replica set, as far as it is known how many copies are wanted.
-    fn want(&mut self, round: &mut InquiryContext<'_>) {
-        let asked = round.desk.copies_asked(&round.key).map(usize::from).max(self.told);
-        let told = || asked.unwrap_or(round.desk.config().replicas);
-        self.asked = round.order.lease.map_or_else(told, |lease| round.desk.copies_for(&lease));
+    fn want(&mut self, context: &mut InquiryContext<'_>) {
+        let asked = context.desk.copies_asked(&context.key).map(usize::from).max(self.told);
+        let told = || asked.unwrap_or(context.desk.config().replicas);
+        self.asked = context.options.lease.map_or_else(told, |lease| context.desk.copies_for(&lease));
         self.wanted = self.asked.min(self.known);
         let members: Vec<Peer> = self.near.iter().take(self.wanted).copied().collect();
         for copy in self.copies.values_mut() {
             copy.is_member = members.contains(&copy.peer);
         }
         for peer in members {
-            self.ask(round, peer, true);
+            self.ask(context, peer, true);
         }
         // Of a block of several files, more may be kept than this one asks for: they are told of.
         let others = asked.unwrap_or(0).min(self.near.len());
         for peer in self.near.get(self.wanted..others).unwrap_or_default().to_vec() {
-            self.ask(round, peer, false);
+            self.ask(context, peer, false);
         }
     }
 
@@ -203,51 +203,51 @@ impl Inquiry {
     }
 
     /// Asks a peer about its copy, unless it was asked.
-    fn ask(&mut self, round: &mut InquiryContext<'_>, peer: Peer, is_member: bool) {
+    fn ask(&mut self, context: &mut InquiryContext<'_>, peer: Peer, is_member: bool) {
         if let Entry::Vacant(place) = self.copies.entry(peer.addr) {
             place.insert(Copy { peer, state: None, is_member, hashes: false, claim: None, again: None });
-            self.put_question(round, peer);
+            self.put_question(context, peer);
         }
     }
 
-    fn put_question(&mut self, round: &mut InquiryContext<'_>, peer: Peer) {
-        let (key, ticket, verify) = (round.key, round.ticket, round.order.verify);
-        if round.silent.contains(&peer.addr) {
+    fn put_question(&mut self, context: &mut InquiryContext<'_>, peer: Peer) {
+        let (key, ticket, verify) = (context.key, context.ticket, context.options.verify);
+        if context.silent.contains(&peer.addr) {
             self.note(&peer.addr, CopyState::Silent);
-        } else if !round.desk.is_me(&peer) {
+        } else if !context.desk.is_me(&peer) {
             // First whether it holds the block: then it tells how many copies are wanted, too.
             if self.copies.get(&peer.addr).is_some_and(|copy| copy.hashes) {
-                round.desk.ask_patiently(ticket, peer, Request::Verify { key }, patience::VERIFY);
+                context.desk.ask_patiently(ticket, peer, Request::Verify { key }, patience::VERIFY);
             } else {
-                round.desk.ask(ticket, peer, Request::FindValue { key });
+                context.desk.ask(ticket, peer, Request::FindValue { key });
             }
-        } else if !round.desk.holds(&key) {
+        } else if !context.desk.holds(&key) {
             self.note(&peer.addr, CopyState::Absent);
         } else if verify {
-            self.hashing = Some((round.desk.order(ticket, Job::Rehash { key }, Urgency::Own), peer.addr));
+            self.hashing = Some((context.desk.order(ticket, Job::Rehash { key }, Urgency::Own), peer.addr));
         } else {
             self.note(&peer.addr, CopyState::Claimed);
         }
     }
 
-    fn on_answer(&mut self, round: &mut InquiryContext<'_>, from: SocketAddr, answer: Result<Response, Refusal>) {
+    fn on_answer(&mut self, context: &mut InquiryContext<'_>, from: SocketAddr, answer: Result<Response, Refusal>) {
         let terms = if let Ok(Response::Terms(leases)) = &answer { Some(leases.clone()) } else { None };
-        if self.on_terms(round, &from, terms) {
+        if self.on_terms(context, &from, terms) {
             return;
         }
         if let Ok(holder @ (Response::Node(_) | Response::Holder { .. })) = &answer {
-            self.on_told(round, holder);
-            if let Some(copy) = self.copies.get_mut(&from).filter(|copy| round.order.verify && !copy.hashes) {
+            self.on_told(context, holder);
+            if let Some(copy) = self.copies.get_mut(&from).filter(|copy| context.options.verify && !copy.hashes) {
                 copy.hashes = true;
                 let peer = copy.peer;
-                return self.put_question(round, peer);
+                return self.put_question(context, peer);
             }
         }
         if matches!(answer, Ok(Response::Vouch(Vouch::Verified | Vouch::Damaged))) {
-            round.busy.remove(&from);
+            context.busy.remove(&from);
         }
         let state = match answer {
-            Ok(Response::Vouch(Vouch::Busy)) => return self.on_busy(round, from),
+            Ok(Response::Vouch(Vouch::Busy)) => return self.on_busy(context, from),
             Ok(Response::Vouch(Vouch::Verified)) => CopyState::Verified,
             Ok(Response::Vouch(Vouch::Damaged)) => CopyState::Damaged,
             // It does not hash for others, but says that it holds the block.
@@ -256,39 +256,39 @@ impl Inquiry {
             Err(_) if self.copies.get(&from).is_some_and(|copy| copy.hashes) => CopyState::Silent,
             _ => CopyState::Absent,
         };
-        self.weigh(round, &from, state);
+        self.weigh(context, &from, state);
     }
 
     /// A holder says that its copy is in this state. Where copies that are missing are to be made, each holder's word
     /// counts once a block was read back from it.
-    fn weigh(&mut self, round: &mut InquiryContext<'_>, from: &SocketAddr, state: CopyState) {
+    fn weigh(&mut self, context: &mut InquiryContext<'_>, from: &SocketAddr, state: CopyState) {
         let claims = matches!(state, CopyState::Claimed | CopyState::Verified);
-        if !round.order.repair || !claims || round.honest.contains(from) {
+        if !context.options.repair || !claims || context.honest.contains(from) {
             return self.note(from, state);
         }
         let Some(copy) = self.copies.get_mut(from).filter(|copy| copy.state.is_none()) else { return };
         copy.claim = Some(state);
-        if let Err(refusal) = round.desk.challenge(round.ticket, round.key, copy.peer) {
-            self.on_read_back(round, from, Some(&refusal));
+        if let Err(refusal) = context.desk.challenge(context.ticket, context.key, copy.peer) {
+            self.on_read_back(context, from, Some(&refusal));
         }
     }
 
     /// Liars stand together: who stands further away is asked too.
-    fn go_further(&mut self, round: &mut InquiryContext<'_>) {
-        for peer in round.desk.behind_liars(&round.key) {
+    fn go_further(&mut self, context: &mut InquiryContext<'_>) {
+        for peer in context.desk.behind_liars(&context.key) {
             if !self.near.contains(&peer) {
                 self.near.push(peer);
-                self.ask(round, peer, false);
+                self.ask(context, peer, false);
             }
         }
     }
 
     /// The block was read back from a holder, or was not, and why. Whether that was waited for.
-    fn on_read_back(&mut self, round: &mut InquiryContext<'_>, from: &SocketAddr, failed: Option<&Refusal>) -> bool {
+    fn on_read_back(&mut self, context: &mut InquiryContext<'_>, from: &SocketAddr, failed: Option<&Refusal>) -> bool {
         let Some(claim) = self.copies.get_mut(from).and_then(|copy| copy.claim.take()) else { return false };
         let state = match failed {
             None => {
-                round.honest.insert(*from);
+                context.honest.insert(*from);
                 claim
             }
             // It may have it: nobody knows.
@@ -301,24 +301,24 @@ impl Inquiry {
     }
 
     /// A holder tells how many copies are wanted: it may be more, or fewer, than is usual.
-    fn on_told(&mut self, round: &mut InquiryContext<'_>, holder: &Response) {
+    fn on_told(&mut self, context: &mut InquiryContext<'_>, holder: &Response) {
         let copies = match holder {
             Response::Holder { copies, .. } => usize::from(*copies).min(WIDTH),
-            _ => round.desk.config().replicas,
+            _ => context.desk.config().replicas,
         };
         if self.told.is_none_or(|told| told < copies) {
             self.told = Some(copies);
-            self.want(round);
+            self.want(context);
         }
     }
 
-    fn on_busy(&mut self, round: &mut InquiryContext<'_>, from: SocketAddr) {
-        let now = round.desk.now();
+    fn on_busy(&mut self, context: &mut InquiryContext<'_>, from: SocketAddr) {
+        let now = context.desk.now();
         let Some(copy) = self.copies.get_mut(&from) else { return };
-        if now.since(*round.busy.entry(from).or_insert(now)) < BUSY_LIMIT {
+        if now.since(*context.busy.entry(from).or_insert(now)) < BUSY_LIMIT {
             copy.again = Some(now + BUSY_PAUSE);
         } else {
-            self.weigh(round, &from, CopyState::Claimed);
+            self.weigh(context, &from, CopyState::Claimed);
         }
     }
 
@@ -328,20 +328,20 @@ impl Inquiry {
         }
     }
 
-    pub(super) fn on_tick(&mut self, round: &mut InquiryContext<'_>) -> InquiryTurn {
-        let now = round.desk.now();
+    pub(super) fn on_tick(&mut self, context: &mut InquiryContext<'_>) -> InquiryTurn {
+        let now = context.desk.now();
         let is_due = |due: Option<Time>| due.is_some_and(|due| due <= now);
         if is_due(self.again) {
             // Who was silent may be back.
-            round.silent.clear();
-            self.begin(round);
+            context.silent.clear();
+            self.begin(context);
         }
         let due = self.copies.values_mut().filter(|copy| is_due(copy.again));
         let due: Vec<Peer> = due.map(|copy| (copy.again.take(), copy.peer).1).collect();
         for peer in due {
-            self.put_question(round, peer);
+            self.put_question(context, peer);
         }
-        self.go_on(round)
+        self.go_on(context)
     }
 
     pub(super) fn next_wake(&self) -> Option<Time> {
@@ -376,51 +376,51 @@ impl Inquiry {
     // What is next.
 
     /// Goes on once all that were asked have answered: looks further, makes copies, reads the list, or ends.
-    pub(super) fn go_on(&mut self, round: &mut InquiryContext<'_>) -> InquiryTurn {
+    pub(super) fn go_on(&mut self, context: &mut InquiryContext<'_>) -> InquiryTurn {
         let waits =
             self.lookup.is_some() || self.again.is_some() || self.reading.is_some() || self.repair.is_under_way();
         if waits || self.copies.values().any(|copy| copy.state.is_none()) {
             return InquiryTurn::Goes;
         }
         let copies = self.sound().count();
-        let goal = round.order.until.flatten().unwrap_or(self.wanted);
+        let goal = context.options.until.flatten().unwrap_or(self.wanted);
         if copies < goal.max(1) && !self.has_searched {
             (self.has_searched, self.searches) = (true, true);
             // Those that do not show what they claim stand nearest, and end a search for any holder.
             let search = if self.unshown { Goal::MoreHolders } else { Goal::Holders };
-            self.lookup = Some(round.desk.look_up(round.ticket, round.key, search));
+            self.lookup = Some(context.desk.look_up(context.ticket, context.key, search));
             return InquiryTurn::Goes;
         }
         if self.unshown && copies < self.wanted {
-            self.go_further(round);
+            self.go_further(context);
             if self.copies.values().any(|copy| copy.state.is_none()) {
                 return InquiryTurn::Goes;
             }
         }
-        if round.order.repair && self.health() != Health::Whole && self.begin_repair(round) {
+        if context.options.repair && self.health() != Health::Whole && self.begin_repair(context) {
             return InquiryTurn::Goes;
         }
-        if round.order.until.is_some() && copies < goal.max(1) {
+        if context.options.until.is_some() && copies < goal.max(1) {
             let pause = (FIRST_PAUSE * 2_u32.pow(self.pauses.min(8))).min(LONGEST_PAUSE);
             self.pauses += 1;
-            self.again = Some(round.desk.now() + pause);
+            self.again = Some(context.desk.now() + pause);
             return InquiryTurn::Goes;
         }
-        if self.is_list { self.read(round) } else { InquiryTurn::Done }
+        if self.is_list { self.read(context) } else { InquiryTurn::Done }
     }
 
     /// Reads the list, from one of its holders after another.
-    fn read(&mut self, round: &mut InquiryContext<'_>) -> InquiryTurn {
+    fn read(&mut self, context: &mut InquiryContext<'_>) -> InquiryTurn {
         let untried = self.sound().filter(|copy| !self.unreadable.contains(&copy.peer.addr));
-        let best = untried.min_by_key(|copy| (!round.desk.is_me(&copy.peer), copy.state)).map(|copy| copy.peer);
+        let best = untried.min_by_key(|copy| (!context.desk.is_me(&copy.peer), copy.state)).map(|copy| copy.peer);
         let Some(peer) = best else { return InquiryTurn::Unread };
-        let from = if round.desk.is_me(&peer) { Holder::Own } else { Holder::Peer(peer.addr) };
-        let job = round.desk.order(round.ticket, Job::Unpack { key: round.key, from }, Urgency::Own);
+        let from = if context.desk.is_me(&peer) { Holder::Own } else { Holder::Peer(peer.addr) };
+        let job = context.desk.order(context.ticket, Job::Unpack { key: context.key, from }, Urgency::Own);
         self.reading = Some((job, peer.addr));
         InquiryTurn::Goes
     }
 
-    fn on_read(&mut self, round: &mut InquiryContext<'_>, outcome: Outcome) -> InquiryTurn {
+    fn on_read(&mut self, context: &mut InquiryContext<'_>, outcome: Outcome) -> InquiryTurn {
         let Some((_, from)) = self.reading.take() else { return InquiryTurn::Goes };
         match outcome {
             Outcome::Unpacked { manifest } => InquiryTurn::List(manifest),
@@ -436,7 +436,7 @@ impl Inquiry {
                     _ => CopyState::Silent,
                 };
                 self.note(&from, state);
-                self.read(round)
+                self.read(context)
             }
             _ => InquiryTurn::Unread,
         }

@@ -51,7 +51,7 @@ pub(in crate::node) struct Check {
     command: CommandId,
     /// Its number; the name, too, under which blocks are lent that are not held here.
     put: PutId,
-    order: CheckOptions,
+    options: CheckOptions,
     since: Time,
     sources: VecDeque<Source>,
     /// A root or a local manifest is being read: what is in it is checked next.
@@ -71,7 +71,7 @@ pub(in crate::node) struct Check {
 impl Task for Check {
     fn begin(desk: &mut Desk, id: CommandId, command: Command) -> Option<Self> {
         let now = desk.now();
-        let (sources, order) = match command {
+        let (sources, options) = match command {
             Command::Check { sources, verify, repair, lease } => {
                 (sources, CheckOptions { verify, repair, lease, ..CheckOptions::default() })
             }
@@ -82,7 +82,7 @@ impl Task for Check {
             _ => return None,
         };
         let (put, sources) = (desk.next_transfer(), sources.into());
-        let mut check = Self { command: id, put, order, since: now, sources, ..Self::default() };
+        let mut check = Self { command: id, put, options, since: now, sources, ..Self::default() };
         check.go_on(desk).is_continue().then_some(check)
     }
 
@@ -96,7 +96,7 @@ impl Task for Check {
 
     fn on(&mut self, desk: &mut Desk, about: About, reply: Reply) -> Flow {
         match (about, reply) {
-            (About::Block(key), reply) => self.turn(desk, key, |inquiry, round| inquiry.on(round, reply)),
+            (About::Block(key), reply) => self.turn(desk, key, |inquiry, context| inquiry.on(context, reply)),
             (About::Whole, Reply::Done { outcome: Outcome::Manifest { entries, .. }, .. }) => {
                 self.opening = false;
                 self.tally.bytes += entries.iter().map(|entry| entry.size).sum::<u64>();
@@ -113,10 +113,10 @@ impl Task for Check {
         if self.next_wake(desk).is_none_or(|due| due > desk.now()) {
             return GOES_ON;
         }
-        if self.order.deadline.is_some_and(|deadline| deadline <= desk.now()) {
+        if self.options.deadline.is_some_and(|deadline| deadline <= desk.now()) {
             let worst = self.inquiries.iter().max_by_key(|(_, inquiry)| inquiry.health());
             let reason = worst.map_or_else(String::new, |(key, inquiry)| {
-                inquiry.shortage(key, self.order.until.flatten().unwrap_or(inquiry.wanted))
+                inquiry.shortage(key, self.options.until.flatten().unwrap_or(inquiry.wanted))
             });
             return self.give_up(desk, FailureKind::TimedOut, format!("not true in time: {reason}"));
         }
@@ -127,11 +127,11 @@ impl Task for Check {
     }
 
     fn next_wake(&self, _desk: &Desk) -> Option<Time> {
-        self.inquiries.values().filter_map(Inquiry::next_wake).chain(self.order.deadline).min()
+        self.inquiries.values().filter_map(Inquiry::next_wake).chain(self.options.deadline).min()
     }
 
     fn is_busy(&self) -> bool {
-        self.order.until.is_none()
+        self.options.until.is_none()
     }
 
     fn end(&mut self, desk: &mut Desk, kind: FailureKind, reason: &str) -> Flow {
@@ -149,18 +149,18 @@ impl Check {
     ) -> Flow {
         let Some(inquiry) = self.inquiries.get_mut(&key) else { return GOES_ON };
         let ticket = Ticket { owner: Owner::Checks, number: self.put, about: About::Block(key) };
-        let mut round = InquiryContext {
+        let mut context = InquiryContext {
             desk,
             ticket,
             key,
             command: self.command,
-            order: &self.order,
+            options: &self.options,
             lent: &mut self.lent,
             silent: &mut self.silent,
             busy: &mut self.busy,
             honest: &mut self.honest,
         };
-        let turn = act(inquiry, &mut round);
+        let turn = act(inquiry, &mut context);
         if matches!(turn, InquiryTurn::Goes) {
             return GOES_ON;
         }
@@ -246,8 +246,8 @@ impl Check {
     /// Begins to inquire. Its first step is a lookup, so nothing comes of it at once.
     fn inquire(&mut self, desk: &mut Desk, key: Key, inquiry: Inquiry) -> Flow {
         self.inquiries.insert(key, inquiry);
-        self.turn(desk, key, |inquiry, round| {
-            inquiry.begin(round);
+        self.turn(desk, key, |inquiry, context| {
+            inquiry.begin(context);
             InquiryTurn::Goes
         })
     }
@@ -256,7 +256,7 @@ impl Check {
         let took = desk.now().since(self.since);
         self.drop_lent(desk);
         let tally = std::mem::take(&mut self.tally);
-        let answer = match self.order.until {
+        let answer = match self.options.until {
             Some(_) => Answer::Waited { took },
             None => Answer::Checked(Box::new(tally.checked(took))),
         };
@@ -286,7 +286,7 @@ struct InquiryContext<'a> {
     ticket: Ticket,
     key: Key,
     command: CommandId,
-    order: &'a CheckOptions,
+    options: &'a CheckOptions,
     lent: &'a mut bool,
     silent: &'a mut BTreeSet<SocketAddr>,
     busy: &'a mut BTreeMap<SocketAddr, Time>,

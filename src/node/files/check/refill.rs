@@ -48,7 +48,7 @@ impl Refill {
 
 impl Inquiry {
     /// Begins to make the copies that are missing, unless that was tried. Whether something is under way.
-    pub(super) fn begin_repair(&mut self, round: &mut InquiryContext<'_>) -> bool {
+    pub(super) fn begin_repair(&mut self, context: &mut InquiryContext<'_>) -> bool {
         if std::mem::replace(&mut self.repair.tried, true) {
             return false;
         }
@@ -57,33 +57,33 @@ impl Inquiry {
         // What could not be had from a member may be there: another stands in for it, for its copy does not count.
         while self.unshown
             && self.sound().count() + self.repair.lacking.len() < self.wanted
-            && let Some(peer) = self.stand_in(round)
+            && let Some(peer) = self.stand_in(context)
         {
             self.repair.lacking.push(peer);
         }
         if self.repair.lacking.is_empty() {
             return false;
         }
-        if round.desk.holds(&round.key) {
-            self.repair.lacking.retain(|peer| !round.desk.is_me(peer));
-            self.offer(round);
+        if context.desk.holds(&context.key) {
+            self.repair.lacking.retain(|peer| !context.desk.is_me(peer));
+            self.offer(context);
             return self.repair.is_under_way();
         }
-        let holders: Vec<Peer> = self.sound().map(|copy| copy.peer).filter(|peer| !round.desk.is_me(peer)).collect();
+        let holders: Vec<Peer> = self.sound().map(|copy| copy.peer).filter(|peer| !context.desk.is_me(peer)).collect();
         for peer in holders {
             self.repair.asked.insert(peer.addr);
-            round.desk.ask(round.ticket, peer, Request::Terms { key: round.key });
+            context.desk.ask(context.ticket, peer, Request::Terms { key: context.key });
         }
         self.repair.is_under_way()
     }
 
     /// The next peer beside the replica set that lacks the block, as far as is known, and was not offered it.
-    fn stand_in(&mut self, round: &InquiryContext<'_>) -> Option<Peer> {
+    fn stand_in(&mut self, context: &InquiryContext<'_>) -> Option<Peer> {
         let is_known = |peer: &Peer| {
             let copy = self.copies.get(&peer.addr);
             copy.is_some_and(|copy| copy.is_member || copy.state != Some(CopyState::Absent))
                 || self.repair.stood_in.contains(&peer.addr)
-                || round.desk.is_me(peer)
+                || context.desk.is_me(peer)
         };
         let peer = *self.spare().iter().find(|peer| !is_known(peer))?;
         self.repair.stood_in.insert(peer.addr);
@@ -93,7 +93,7 @@ impl Inquiry {
     /// A holder told its leases, or did not. Whether it was asked for them.
     pub(super) fn on_terms(
         &mut self,
-        round: &mut InquiryContext<'_>,
+        context: &mut InquiryContext<'_>,
         from: &SocketAddr,
         told: Option<Vec<Lease>>,
     ) -> bool {
@@ -101,15 +101,15 @@ impl Inquiry {
             return false;
         }
         self.repair.told.extend(told);
-        if self.repair.asked.is_empty() && !self.fetch(round) {
-            self.end_repair_if_over(round);
+        if self.repair.asked.is_empty() && !self.fetch(context) {
+            self.end_repair_if_over(context);
         }
         true
     }
 
     /// On whose behalf copies are made: of all for whom others are kept, and of the file's owner.
-    fn leases(&self, round: &InquiryContext<'_>) -> Vec<Lease> {
-        let mut leases: Vec<Lease> = round.order.lease.into_iter().collect();
+    fn leases(&self, context: &InquiryContext<'_>) -> Vec<Lease> {
+        let mut leases: Vec<Lease> = context.options.lease.into_iter().collect();
         self.repair.told.iter().flatten().for_each(|lease| lease.join(&mut leases));
         let for_ever = self.repair.told.iter().any(Vec::is_empty);
         if !leases.is_empty() && !leases.contains(&Lease::NOBODYS) && (for_ever || leases.len() > MAX_LEASES) {
@@ -120,28 +120,28 @@ impl Inquiry {
     }
 
     /// Fetches the block from a holder. False if nobody has it any more.
-    fn fetch(&mut self, round: &mut InquiryContext<'_>) -> bool {
-        let Some(from) = self.sound().find(|copy| !round.desk.is_me(&copy.peer)).map(|copy| copy.peer.addr) else {
+    fn fetch(&mut self, context: &mut InquiryContext<'_>) -> bool {
+        let Some(from) = self.sound().find(|copy| !context.desk.is_me(&copy.peer)).map(|copy| copy.peer.addr) else {
             return false;
         };
         let (mine, others): (Vec<Peer>, Vec<Peer>) =
-            std::mem::take(&mut self.repair.lacking).into_iter().partition(|peer| round.desk.is_me(peer));
+            std::mem::take(&mut self.repair.lacking).into_iter().partition(|peer| context.desk.is_me(peer));
         self.repair.lacking = others;
         // What belongs here is kept, and offered from here.
         // What is lent is lent under the check's number.
-        let (key, put, leases) = (round.key, round.ticket.number, self.leases(round));
+        let (key, put, leases) = (context.key, context.ticket.number, self.leases(context));
         let mut take_in =
-            || round.desk.take_in(round.ticket, Urgency::Own, (key, self.bytes), &leases, Holder::Peer(from));
+            || context.desk.take_in(context.ticket, Urgency::Own, (key, self.bytes), &leases, Holder::Peer(from));
         self.repair.fetches = true;
         if mine.is_empty() || take_in().is_err() {
-            (*round.lent, self.repair.lent) = (true, true);
-            round.desk.order(round.ticket, Job::Lend { put, key, from }, Urgency::Own);
+            (*context.lent, self.repair.lent) = (true, true);
+            context.desk.order(context.ticket, Job::Lend { put, key, from }, Urgency::Own);
         }
         true
     }
 
     /// The block is here, or it is not.
-    pub(super) fn on_repair_job(&mut self, round: &mut InquiryContext<'_>, outcome: &Outcome) {
+    pub(super) fn on_repair_job(&mut self, context: &mut InquiryContext<'_>, outcome: &Outcome) {
         if !std::mem::take(&mut self.repair.fetches) {
             return;
         }
@@ -150,51 +150,51 @@ impl Inquiry {
             Outcome::Read { entry } => self.bytes = u32::try_from(entry.size).ok(),
             _ => self.repair.lacking.clear(),
         }
-        self.offer(round);
+        self.offer(context);
     }
 
-    fn offer(&mut self, round: &mut InquiryContext<'_>) {
-        let held = round.desk.wanted_size(&round.key);
-        let (size, leases) = (held.or(self.bytes).unwrap_or(0), self.leases(round));
+    fn offer(&mut self, context: &mut InquiryContext<'_>) {
+        let held = context.desk.wanted_size(&context.key);
+        let (size, leases) = (held.or(self.bytes).unwrap_or(0), self.leases(context));
         for peer in std::mem::take(&mut self.repair.lacking) {
             self.repair.out.insert(peer.addr);
-            let block = (round.key, size);
+            let block = (context.key, size);
             if held.is_some() {
-                round.desk.offer_held(round.ticket, Urgency::Own, block, peer);
+                context.desk.offer_held(context.ticket, Urgency::Own, block, peer);
             } else {
-                round.desk.offer(round.ticket, Urgency::Own, block, leases.clone(), peer);
+                context.desk.offer(context.ticket, Urgency::Own, block, leases.clone(), peer);
             }
         }
-        self.end_repair_if_over(round);
+        self.end_repair_if_over(context);
     }
 
     /// A peer took the block, or did not: then one next to the replica set may stand in.
-    pub(super) fn on_offered(&mut self, round: &mut InquiryContext<'_>, to: Peer, result: Result<(), Refusal>) {
+    pub(super) fn on_offered(&mut self, context: &mut InquiryContext<'_>, to: Peer, result: Result<(), Refusal>) {
         if !self.repair.out.remove(&to.addr) {
             return;
         }
         match result {
             Ok(()) => self.repair.made += 1,
             Err(refusal) => {
-                let (key, reason) = (round.key, format!("{to}: {refusal}"));
-                round.desk.progress(round.command, Progress::Retried { key, reason });
-                if let Some(peer) = self.stand_in(round) {
+                let (key, reason) = (context.key, format!("{to}: {refusal}"));
+                context.desk.progress(context.command, Progress::Retried { key, reason });
+                if let Some(peer) = self.stand_in(context) {
                     self.repair.lacking.push(peer);
-                    return self.offer(round);
+                    return self.offer(context);
                 }
             }
         }
-        self.end_repair_if_over(round);
+        self.end_repair_if_over(context);
     }
 
     /// Once all is tried, the copies are looked for anew.
-    fn end_repair_if_over(&mut self, round: &mut InquiryContext<'_>) {
+    fn end_repair_if_over(&mut self, context: &mut InquiryContext<'_>) {
         if self.repair.is_under_way() {
             return;
         }
         if std::mem::take(&mut self.repair.lent) {
-            round.desk.withdraw(round.ticket.number, round.key);
+            context.desk.withdraw(context.ticket.number, context.key);
         }
-        self.begin(round);
+        self.begin(context);
     }
 }

@@ -1,4 +1,4 @@
-//! A look for the holders of a piece at the peers around its key.
+//! A look for the holders of a block at the peers around its key.
 //!
 //! Who has many ids nearest to a key hides those that hold its block: all who are asked for the key name him alone. But
 //! ids cost him something, and most of the space around the key is as it was. So peers are looked up at a half of all
@@ -10,9 +10,9 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use super::Get;
+use super::block::WantedBlock;
 use crate::config::WIDTH;
 use crate::node::desk::Desk;
-use crate::node::files::piece::Piece;
 use crate::node::files::{Flow, GOES_ON};
 use crate::node::part::{About, Answered, Found, Reply, Ticket};
 use crate::overlay::{Goal, LookupId};
@@ -23,7 +23,7 @@ const LEVELS: u8 = 16;
 
 /// A look around, or none yet.
 #[derive(Default)]
-pub(in crate::node::files) struct Around {
+pub(super) struct Around {
     pub(super) lookups: Vec<LookupId>,
     /// Lookups that are over.
     found: usize,
@@ -38,7 +38,7 @@ impl Around {
     }
 }
 
-impl Piece {
+impl WantedBlock {
     /// Whether all that stand nearest to its key were asked once, and others are left: where fewer live than an answer
     /// names, all of them were.
     fn is_to_look_around(&self) -> bool {
@@ -47,36 +47,36 @@ impl Piece {
 }
 
 impl Get {
-    /// Looks around for a piece, if it is time.
+    /// Looks around for a block, if it is time.
     pub(super) fn look_around(&mut self, desk: &mut Desk, id: u64) {
         let ticket = Ticket { about: About::Around(id), ..self.ticket(id) };
-        let Some(piece) = self.pieces.get_mut(&id).filter(|piece| piece.is_to_look_around()) else { return };
-        let key = piece.what.key();
-        piece.around.lookups = (0..LEVELS).map(|level| desk.look_up(ticket, key, Goal::Around(level))).collect();
+        let Some(block) = self.blocks.get_mut(&id).filter(|block| block.is_to_look_around()) else { return };
+        let key = block.what.key();
+        block.around.lookups = (0..LEVELS).map(|level| desk.look_up(ticket, key, Goal::Around(level))).collect();
     }
 
-    /// Peers around a piece's key are known, or one of them has answered.
+    /// Peers around a block's key are known, or one of them has answered.
     pub(super) fn on_around(&mut self, desk: &mut Desk, id: u64, reply: Reply) -> Flow {
         let ticket = Ticket { about: About::Around(id), ..self.ticket(id) };
-        let Some(piece) = self.pieces.get_mut(&id) else { return GOES_ON };
-        let key = piece.what.key();
+        let Some(block) = self.blocks.get_mut(&id) else { return GOES_ON };
+        let key = block.what.key();
         match reply {
             Reply::Found(Found { peers, .. }) => {
-                piece.around.found += 1;
+                block.around.found += 1;
                 for peer in peers {
-                    if !desk.is_me(&peer) && piece.around.asked.insert(peer.addr) {
+                    if !desk.is_me(&peer) && block.around.asked.insert(peer.addr) {
                         desk.ask(ticket, peer, Request::FindValue { key });
                     }
                 }
             }
             Reply::Answer(Answered { to, answer, .. }) => {
-                piece.around.heard += 1;
+                block.around.heard += 1;
                 let holds = matches!(answer, Ok(Response::Node(_) | Response::Holder { .. }));
                 if let Some(holder) = to.peer().filter(|_| holds) {
                     self.on_holder(desk, id, holder);
                 }
             }
-            Reply::Silence { .. } => piece.around.heard += 1,
+            Reply::Silence { .. } => block.around.heard += 1,
             _ => {}
         }
         self.seek_on(desk, id)

@@ -43,7 +43,7 @@ impl Get {
     }
 
     pub(super) fn give_up(&mut self, desk: &mut Desk, kind: FailureKind, mut reason: String) -> Flow {
-        self.drop_pieces(desk);
+        self.drop_blocks(desk);
         if kind == FailureKind::Exists && self.total.incomplete && self.total.size == 0 {
             reason.push_str("; the list names no block, and an empty list replaces no file");
         }

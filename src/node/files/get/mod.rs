@@ -1,17 +1,18 @@
 //! Retrieving a file: walk its tree, find holders, fetch, verify, put in place.
 //!
-//! The file's tree is walked ahead of the blocks; a window of pieces (tree nodes and blocks) is fetched at a time, each
-//! from whichever holder is known first, several peers at once. A holder that is dead, slow, or lying costs one piece's
+//! The file's tree is walked ahead of the data; a window of blocks (of lists, and of data) is fetched at a time, each
+//! from whichever holder is known first, several peers at once. A holder that is dead, slow, or lying costs one block's
 //! retry from another, and is asked last for the others. A fetch that takes far longer than the usual is joined by a
 //! second one from another holder; the first to come wins. Where there is no place for a second, it takes the first's.
 //! Where the first is sent, and nothing tells that others would be faster, it may be the way here that is slow: then a
-//! second is tried for a moment, for one piece at a time, and left where it is no faster.
+//! second is tried for a moment, for one block at a time, and left where it is no faster.
 //! Blocks go straight to their place in a temporary file that becomes the destination only when all are there; what an
 //! interrupted run left in it is checked and kept.
 //!
 //! What stands at the destination already is a matter of `place.rs`, how much is fetched at a time one of `speed.rs`.
 
 mod around;
+mod block;
 mod ending;
 mod place;
 mod speed;
@@ -21,13 +22,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-pub(super) use around::Around;
 use ending::RetrieveTotal;
 use place::Mode;
 use speed::Trials;
 use wanted::Retrieval;
 
-use super::piece::{Doubts, Piece, PieceKind, did_our_disk_fail};
 use super::task::{Task, Tasks};
 use super::{Flow, GOES_ON};
 use crate::file::tree::{self, TreeWalk};
@@ -44,6 +43,7 @@ use crate::overlay::Goal;
 use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
+use block::{BlockKind, Doubts, WantedBlock, did_our_disk_fail};
 
 /// Files on their way out of the network.
 pub(in crate::node) type Gets = Tasks<Get>;
@@ -58,8 +58,8 @@ pub(in crate::node) struct Get {
     replace: bool,
     since: Time,
     stage: RetrieveStage,
-    pieces: BTreeMap<u64, Piece>,
-    next_piece: u64,
+    blocks: BTreeMap<u64, WantedBlock>,
+    next_block: u64,
     pace: Pace,
     /// The usual time in which a block comes, small ones included, which tell the pace nothing.
     usual: Smoothed,
@@ -92,8 +92,8 @@ impl Task for Get {
             replace,
             since: desk.now(),
             stage: RetrieveStage::Root,
-            pieces: BTreeMap::new(),
-            next_piece: 0,
+            blocks: BTreeMap::new(),
+            next_block: 0,
             pace: Pace::new(desk.config().window),
             usual: Smoothed::default(),
             trials: Trials::default(),
@@ -105,7 +105,7 @@ impl Task for Get {
             &Retrieval::Block(entry) => drop(get.open(desk, TreeWalk::flat(vec![entry]), entry.key, entry.size, None)),
             Retrieval::File(Source::Manifest(path)) => get.order(desk, Job::ReadManifest { path: path.clone() }),
             &(Retrieval::File(Source::Key(key)) | Retrieval::Listing(key) | Retrieval::Manifest(key)) => {
-                get.begin(desk, PieceKind::Node { key });
+                get.begin(desk, BlockKind::Manifest { key });
             }
         }
         Some(get)
@@ -121,13 +121,13 @@ impl Task for Get {
 
     fn on(&mut self, desk: &mut Desk, about: About, reply: Reply) -> Flow {
         match (about, reply) {
-            (About::Piece(piece), Reply::Holder(peer)) => {
-                self.on_holder(desk, piece, peer);
+            (About::Item(block), Reply::Holder(peer)) => {
+                self.on_holder(desk, block, peer);
                 GOES_ON
             }
-            (About::Piece(piece), Reply::Found(found)) => self.on_found(desk, piece, &found),
-            (About::Piece(piece), Reply::Done { job, outcome }) => self.on_piece(desk, piece, job, outcome),
-            (About::Around(piece), reply) => self.on_around(desk, piece, reply),
+            (About::Item(block), Reply::Found(found)) => self.on_found(desk, block, &found),
+            (About::Item(block), Reply::Done { job, outcome }) => self.on_job(desk, block, job, outcome),
+            (About::Around(block), reply) => self.on_around(desk, block, reply),
             (_, Reply::Done { outcome, .. }) => self.on_step(desk, outcome),
             _ => GOES_ON,
         }
@@ -152,9 +152,9 @@ impl Get {
         desk.order(Ticket::of(Owner::Gets, self.id), work, Urgency::Own);
     }
 
-    /// What comes back about one of its pieces.
-    fn ticket(&self, piece: u64) -> Ticket {
-        Ticket { about: About::Piece(piece), ..Ticket::of(Owner::Gets, self.id) }
+    /// What comes back about one of its blocks.
+    fn ticket(&self, block: u64) -> Ticket {
+        Ticket { about: About::Item(block), ..Ticket::of(Owner::Gets, self.id) }
     }
 
     /// A step of the whole file is done: its local manifest is read, its temporary file open, its name given.
@@ -190,27 +190,27 @@ impl Get {
         self.total.sha256.filter(|_| matches!(self.wanted, Retrieval::File(Source::Manifest(_))))
     }
 
-    /// Takes as many pieces of the tree into work as the window and the pace allow, those first that were put aside.
+    /// Takes as many blocks of the tree into work as the window and the pace allow, those first that were put aside.
     fn go_on(&mut self, desk: &mut Desk) -> Flow {
         while self.has_room()
-            && let Some((&id, piece)) = self.pieces.iter_mut().find(|(_, piece)| piece.parked)
+            && let Some((&id, block)) = self.blocks.iter_mut().find(|(_, block)| block.parked)
         {
-            piece.parked = false;
+            block.parked = false;
             self.seek_on(desk, id)?;
         }
-        while self.pieces.len() < desk.config().window && self.has_room() {
+        while self.blocks.len() < desk.config().window && self.has_room() {
             let RetrieveStage::Walking { walk, mode } = &mut self.stage else { return GOES_ON };
             let checking = !matches!(mode, Mode::Fetching);
             let comparing = matches!(mode, Mode::Comparing { .. });
             match walk.next_step() {
                 tree::Stop::Slot { key, size, offset } => {
                     let slot = Slot { key, size, offset };
-                    self.begin(desk, PieceKind::Block { slot, checking });
+                    self.begin(desk, BlockKind::Data { slot, checking });
                 }
-                tree::Stop::Need { key } => self.begin(desk, PieceKind::Node { key }),
+                tree::Stop::Need { key } => self.begin(desk, BlockKind::Manifest { key }),
                 tree::Stop::Wait => return GOES_ON,
-                tree::Stop::Done if self.pieces.is_empty() && comparing => return self.succeed(desk, true),
-                tree::Stop::Done if self.pieces.is_empty() => {
+                tree::Stop::Done if self.blocks.is_empty() && comparing => return self.succeed(desk, true),
+                tree::Stop::Done if self.blocks.is_empty() => {
                     self.stage = RetrieveStage::Finishing;
                     self.order(desk, Job::Finish { get: self.id, sha256: self.promised() });
                     return GOES_ON;
@@ -221,12 +221,12 @@ impl Get {
         GOES_ON
     }
 
-    /// Starts on a piece: is it here already, does this peer hold it, who else does?
-    fn begin(&mut self, desk: &mut Desk, what: PieceKind) {
-        let id = self.next_piece;
-        self.next_piece += 1;
-        self.pieces.insert(id, Piece::new(what));
-        if let PieceKind::Block { slot, checking: true } = what {
+    /// Starts on a block: is it here already, does this peer hold it, who else does?
+    fn begin(&mut self, desk: &mut Desk, what: BlockKind) {
+        let id = self.next_block;
+        self.next_block += 1;
+        self.blocks.insert(id, WantedBlock::new(what));
+        if let BlockKind::Data { slot, checking: true } = what {
             desk.order(self.ticket(id), Job::Check { get: self.id, slot }, Urgency::Own);
         } else {
             self.seek(desk, id);
@@ -235,70 +235,70 @@ impl Get {
 
     fn seek(&mut self, desk: &mut Desk, id: u64) {
         let ticket = self.ticket(id);
-        let Some(piece) = self.pieces.get_mut(&id) else { return };
-        let key = piece.what.key();
-        if desk.holds(&key) && !piece.tried_own {
-            piece.tried_own = true;
+        let Some(block) = self.blocks.get_mut(&id) else { return };
+        let key = block.what.key();
+        if desk.holds(&key) && !block.tried_own {
+            block.tried_own = true;
             return self.fetch(desk, id, Holder::Own);
         }
-        piece.rounds += 1;
-        let goal = if piece.rounds == 1 { Goal::Holders } else { Goal::MoreHolders };
-        piece.lookup = Some(desk.look_up(ticket, key, goal));
+        block.rounds += 1;
+        let goal = if block.rounds == 1 { Goal::Holders } else { Goal::MoreHolders };
+        block.lookup = Some(desk.look_up(ticket, key, goal));
         self.look_around(desk, id);
     }
 
     fn fetch(&mut self, desk: &mut Desk, id: u64, from: Holder) {
         let ticket = self.ticket(id);
-        let Some(piece) = self.pieces.get_mut(&id) else { return };
-        let work = match piece.what {
-            PieceKind::Node { key } => Job::Unpack { key, from },
-            PieceKind::Block { slot, .. } => Job::Fetch { get: self.id, slot, from },
+        let Some(block) = self.blocks.get_mut(&id) else { return };
+        let work = match block.what {
+            BlockKind::Manifest { key } => Job::Unpack { key, from },
+            BlockKind::Data { slot, .. } => Job::Fetch { get: self.id, slot, from },
         };
         let job = desk.order(ticket, work, Urgency::Own);
-        piece.running.insert(job, (from, desk.now()));
+        block.running.insert(job, (from, desk.now()));
     }
 
-    /// A peer says it holds a piece.
+    /// A peer says it holds a block.
     fn on_holder(&mut self, desk: &mut Desk, id: u64, peer: Peer) {
         let me = desk.is_me(&peer);
-        let Some(piece) = self.pieces.get_mut(&id) else { return };
-        if me || piece.tried.contains_key(&peer.addr) || piece.known.iter().any(|known| known.addr == peer.addr) {
+        let Some(block) = self.blocks.get_mut(&id) else { return };
+        if me || block.tried.contains_key(&peer.addr) || block.known.iter().any(|known| known.addr == peer.addr) {
             return;
         }
-        piece.known.push_back(peer);
+        block.known.push_back(peer);
         // A doubted peer gets its chance when it is clear that nobody else has it.
-        if piece.running.is_empty() && !piece.parked && self.doubts.of(&peer.addr) == 0 {
+        if block.running.is_empty() && !block.parked && self.doubts.of(&peer.addr) == 0 {
             self.fetch_from_next(desk, id);
         }
     }
 
     /// Starts a fetch from the next known holder. Whether there was one.
     fn fetch_from_next(&mut self, desk: &mut Desk, id: u64) -> bool {
-        let Some(piece) = self.pieces.get_mut(&id) else { return false };
-        let Some(peer) = piece.take_holder(&self.doubts) else { return false };
-        piece.tried.insert(peer.addr, peer);
+        let Some(block) = self.blocks.get_mut(&id) else { return false };
+        let Some(peer) = block.take_holder(&self.doubts) else { return false };
+        block.tried.insert(peer.addr, peer);
         self.fetch(desk, id, Holder::Peer(peer.addr));
         true
     }
 
-    /// No more holders of a piece will turn up in this round.
+    /// No more holders of a block will turn up in this round.
     fn on_found(&mut self, desk: &mut Desk, id: u64, found: &Found) -> Flow {
-        if let Some(piece) = self.pieces.get_mut(&id) {
-            piece.lookup = None;
-            piece.silent.clone_from(&found.unreached);
-            piece.answered = found.peers.iter().filter(|peer| !desk.is_me(peer)).count();
+        if let Some(block) = self.blocks.get_mut(&id) {
+            block.lookup = None;
+            block.silent.clone_from(&found.unreached);
+            block.answered = found.peers.iter().filter(|peer| !desk.is_me(peer)).count();
         }
         self.seek_on(desk, id)
     }
 
-    /// A job of a piece is done.
-    fn on_piece(&mut self, desk: &mut Desk, id: u64, job: JobId, outcome: Outcome) -> Flow {
+    /// A job of a block is done.
+    fn on_job(&mut self, desk: &mut Desk, id: u64, job: JobId, outcome: Outcome) -> Flow {
         let comparing = self.is_comparing();
-        let Some(piece) = self.pieces.get_mut(&id) else { return GOES_ON };
-        let fetched = piece.running.remove(&job);
+        let Some(block) = self.blocks.get_mut(&id) else { return GOES_ON };
+        let fetched = block.running.remove(&job);
         match outcome {
             Outcome::Checked { good: true } => {
-                if let PieceKind::Block { slot, .. } = piece.what {
+                if let BlockKind::Data { slot, .. } = block.what {
                     self.total.resumed += u64::from(slot.size);
                 }
                 self.complete(desk, id)
@@ -309,21 +309,19 @@ impl Get {
                 GOES_ON
             }
             Outcome::Fetched => {
-                let what = piece.what;
+                let what = block.what;
                 self.credit(desk, what, fetched);
                 self.complete(desk, id)
             }
             Outcome::Unpacked { manifest } => {
-                let what = piece.what;
+                let what = block.what;
                 self.credit(desk, what, fetched);
-                self.drop_piece(desk, id);
+                self.drop_block(desk, id);
                 self.on_node(desk, manifest)
             }
             Outcome::NotManifest { size } => self.on_bare_block(desk, id, size),
             // What stands there cannot be read, so nobody can say that it is the file.
-            Outcome::Failed(_) if comparing && matches!(piece.what, PieceKind::Block { .. }) => {
-                self.on_difference(desk)
-            }
+            Outcome::Failed(_) if comparing && matches!(block.what, BlockKind::Data { .. }) => self.on_difference(desk),
             Outcome::Failed(error) if did_our_disk_fail(&error, fetched) => {
                 self.give_up(desk, FailureKind::Other, error.reason)
             }
@@ -336,64 +334,64 @@ impl Get {
                         }
                         self.pace.on_given_up(desk.now(), since);
                     }
-                    let key = piece.what.key();
+                    let key = block.what.key();
                     desk.progress(self.command, Progress::Retried { key, reason: error.reason.clone() });
-                    piece.note_trouble(error);
+                    block.note_trouble(error);
                 }
                 self.seek_on(desk, id)
             }
             outcome => {
-                debug_assert!(false, "no piece ends with {outcome:?}");
+                debug_assert!(false, "no block ends with {outcome:?}");
                 GOES_ON
             }
         }
     }
 
-    /// A piece is in its place.
+    /// A block is in its place.
     fn complete(&mut self, desk: &mut Desk, id: u64) -> Flow {
-        if let Some(PieceKind::Block { slot, .. }) = self.pieces.get(&id).map(|piece| piece.what) {
+        if let Some(BlockKind::Data { slot, .. }) = self.blocks.get(&id).map(|block| block.what) {
             self.total.moved += u64::from(slot.size);
             self.total.blocks += 1;
             let RetrieveTotal { moved, resumed, .. } = self.total;
             desk.progress(self.command, Progress::Moved { bytes: moved, resumed });
         }
-        self.drop_piece(desk, id);
+        self.drop_block(desk, id);
         self.go_on(desk)
     }
 
-    fn drop_piece(&mut self, desk: &mut Desk, id: u64) {
-        let Some(piece) = self.pieces.remove(&id) else { return };
-        piece.lookup.into_iter().chain(piece.around.lookups).for_each(|lookup| desk.cancel_lookup(Some(lookup)));
-        piece.running.into_keys().for_each(|job| desk.cancel_job(job));
+    fn drop_block(&mut self, desk: &mut Desk, id: u64) {
+        let Some(block) = self.blocks.remove(&id) else { return };
+        block.lookup.into_iter().chain(block.around.lookups).for_each(|lookup| desk.cancel_lookup(lookup));
+        block.running.into_keys().for_each(|job| desk.cancel_job(job));
     }
 
-    fn drop_pieces(&mut self, desk: &mut Desk) {
-        let ids: Vec<u64> = self.pieces.keys().copied().collect();
-        ids.into_iter().for_each(|id| self.drop_piece(desk, id));
+    fn drop_blocks(&mut self, desk: &mut Desk) {
+        let ids: Vec<u64> = self.blocks.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.drop_block(desk, id));
     }
 
-    /// Goes on with a piece that nobody sends: the next holder, another look, or the end.
+    /// Goes on with a block that nobody sends: the next holder, another look, or the end.
     fn seek_on(&mut self, desk: &mut Desk, id: u64) -> Flow {
         let under_way = self.under_way();
-        let Some(piece) = self.pieces.get_mut(&id) else { return GOES_ON };
-        if piece.running.is_empty() && !self.pace.admits(under_way - piece.weight(), piece.weight()) {
+        let Some(block) = self.blocks.get_mut(&id) else { return GOES_ON };
+        if block.running.is_empty() && !self.pace.admits(under_way - block.weight(), block.weight()) {
             // More is under way than the way here carries.
-            piece.parked = true;
+            block.parked = true;
             return GOES_ON;
         }
-        let waits = !piece.running.is_empty() || self.fetch_from_next(desk, id);
-        let Some(piece) = self.pieces.get_mut(&id) else { return GOES_ON };
-        if waits || piece.lookup.is_some() || piece.around.is_under_way() {
+        let waits = !block.running.is_empty() || self.fetch_from_next(desk, id);
+        let Some(block) = self.blocks.get_mut(&id) else { return GOES_ON };
+        if waits || block.lookup.is_some() || block.around.is_under_way() {
             return GOES_ON;
         }
-        if piece.rounds < patience::FETCHES {
+        if block.rounds < patience::FETCHES {
             // Nobody is known yet, or every holder failed: they may have had a bad moment, repair may be at work, or
             // others hide them.
-            piece.begin_round();
+            block.begin_round();
             self.seek(desk, id);
             return GOES_ON;
         }
-        let (kind, reason) = piece.despair();
+        let (kind, reason) = block.despair();
         self.give_up(desk, kind, reason)
     }
 }

@@ -53,7 +53,7 @@ impl Get {
     pub(super) fn on_difference(&mut self, desk: &mut Desk) -> Flow {
         let RetrieveStage::Walking { mode: Mode::Comparing { again }, .. } = &mut self.stage else { return GOES_ON };
         let walk = std::mem::replace(again, Box::new(TreeWalk::flat(Vec::new())));
-        self.drop_pieces(desk);
+        self.drop_blocks(desk);
         (self.total.moved, self.total.resumed, self.total.blocks) = (0, 0, 0);
         self.order_open(desk, walk, false)
     }

@@ -3,12 +3,12 @@
 //! A slow fetch may be its holder's fault, or the way here may be slow; a second holder helps against the first alone.
 //! What shows of the fetch decides:
 //!
-//! | of a piece | it is slow | what is done |
+//! | of a block | it is slow | what is done |
 //! |---|---|---|
 //! | nobody sends | once its holders are silent: [`silence`], and [`PAUSE`] more over a slow way | as many more are asked, side by side |
 //! | bytes come, and the usual time is known | after [`HEDGE_FACTOR`] times that, doubled with each holder tried | a second holder is asked too; of two, the older fetch ends |
-//! | bytes come, far slower than those of another piece | after [`TRIAL`], doubled likewise | the same |
-//! | bytes come, and nothing compares | after [`TRIAL`], doubled likewise | a trial of a second holder, for the piece that lasts longest: one at a time, ever more seldom |
+//! | bytes come, far slower than those of another block | after [`TRIAL`], doubled likewise | the same |
+//! | bytes come, and nothing compares | after [`TRIAL`], doubled likewise | a trial of a second holder, for the block that lasts longest: one at a time, ever more seldom |
 //!
 //! A second fetch that does not halve the time left ends, whatever it was begun for; if it does, the first ends. Where
 //! the first came as fast beside the second as before, it is no slow way that both share: their holders are slow, or
@@ -19,14 +19,14 @@ use std::time::Duration;
 use super::{Get, RetrieveStage};
 use crate::config::{HEDGE_FACTOR, HEDGE_MIN, MAX_BLOCK_SIZE};
 use crate::node::desk::Desk;
-use crate::node::files::piece::{Loser, Piece, PieceKind, Slow};
+use crate::node::files::get::block::{BlockKind, Slow, SlowerFetch, WantedBlock};
 use crate::node::job::{Holder, JobId};
 use crate::node::pace::{is_telling, weight};
 use crate::node::part::Ticket;
 use crate::overlay::Goal;
 use crate::time::Time;
 
-/// Fetches of one and the same piece at a time.
+/// Fetches of one and the same block at a time.
 const AT_ONCE: usize = 2;
 
 /// The same while nobody sends it: whoever is silent takes nothing from the others.
@@ -63,7 +63,7 @@ pub(super) struct Trials {
 impl Get {
     /// Bytes under way, as the pace counts them.
     pub(super) fn under_way(&self) -> u64 {
-        self.pieces.values().map(Piece::weight).sum()
+        self.blocks.values().map(WantedBlock::weight).sum()
     }
 
     /// Whether another block may be fetched now.
@@ -72,116 +72,116 @@ impl Get {
     }
 
     /// Notes what came of a fetch that brought what it should.
-    pub(super) fn credit(&mut self, desk: &Desk, what: PieceKind, fetched: Option<(Holder, Time)>) {
+    pub(super) fn credit(&mut self, desk: &Desk, what: BlockKind, fetched: Option<(Holder, Time)>) {
         let Some((holder, since)) = fetched else { return };
         if let Holder::Peer(addr) = holder {
             self.holders.insert(addr);
         }
         self.doubts.take_back(&holder);
         // A list of blocks is short, so how soon it came says nothing about them.
-        if let PieceKind::Block { slot, .. } = what {
+        if let BlockKind::Data { slot, .. } = what {
             let took = desk.now().since(since);
             self.pace.on_moved(slot.size, took);
             self.usual.add(took);
         }
     }
 
-    /// Gives another holder its chance for every piece that takes far longer than the usual, and takes it from those
+    /// Gives another holder its chance for every block that takes far longer than the usual, and takes it from those
     /// that are no faster.
     pub(super) fn hedge_the_slow(&mut self, desk: &mut Desk) {
         self.trials.looked = desk.now();
         self.end_trials(desk);
         let now = desk.now();
-        let is_slow = |piece: &Piece| self.slow_at(desk, piece).is_some_and(|at| at <= now);
-        let slow: Vec<u64> = self.pieces.iter().filter(|(_, piece)| is_slow(piece)).map(|(&id, _)| id).collect();
+        let is_slow = |block: &WantedBlock| self.slow_at(desk, block).is_some_and(|at| at <= now);
+        let slow: Vec<u64> = self.blocks.iter().filter(|(_, block)| is_slow(block)).map(|(&id, _)| id).collect();
         for id in slow {
             self.hedge(desk, id);
         }
         if let Some(id) = self.on_trial(desk) {
             self.hedge(desk, id);
-            let goes = self.pieces.get(&id).is_some_and(|piece| piece.running.len() > 1);
+            let goes = self.blocks.get(&id).is_some_and(|block| block.running.len() > 1);
             self.trials.count += u32::from(goes && self.trials.count < MOST_TRIALS);
             self.trials.next = now + TRIAL * TRIAL_FACTOR.pow(self.trials.count);
         }
     }
 
-    /// Of two fetches of a piece, ends the one that is no help. If both are slow it is the way here, or those two
+    /// Of two fetches of a block, ends the one that is no help. If both are slow it is the way here, or those two
     /// holders.
     fn end_trials(&mut self, desk: &mut Desk) {
-        for piece in self.pieces.values_mut() {
-            piece.note_flow(desk.jobs());
-            let Some(loser) = piece.loser(desk.jobs(), desk.now()) else { continue };
-            let (Loser::First(job) | Loser::Last(job, _)) = loser;
-            if matches!(loser, Loser::First(_)) {
-                piece.give_up(job);
+        for block in self.blocks.values_mut() {
+            block.note_flow(desk.jobs());
+            let Some(slower) = block.slower(desk.jobs(), desk.now()) else { continue };
+            let (SlowerFetch::First(job) | SlowerFetch::Last(job, _)) = slower;
+            if matches!(slower, SlowerFetch::First(_)) {
+                block.give_up(job);
             }
-            let ended = piece.running.remove(&job);
+            let ended = block.running.remove(&job);
             desk.cancel_job(job);
-            if matches!(loser, Loser::Last(_, false)) {
-                piece.in_vain = desk.now();
-                piece.running.values().for_each(|(holder, _)| self.doubts.take_back(holder));
+            if matches!(slower, SlowerFetch::Last(_, false)) {
+                block.in_vain = desk.now();
+                block.running.values().for_each(|(holder, _)| self.doubts.take_back(holder));
                 continue;
             }
             ended.iter().for_each(|(holder, _)| self.doubts.add(holder));
-            piece.hedges = piece.hedges.saturating_sub(1);
+            block.hedges = block.hedges.saturating_sub(1);
             self.trials.count = self.trials.count.saturating_sub(1);
             self.trials.next = desk.now();
         }
     }
 
-    /// As long as nothing tells what is usual: the piece of which it is tried whether another holder is faster. One at
+    /// As long as nothing tells what is usual: the block of which it is tried whether another holder is faster. One at
     /// a time, ever more seldom, for as much as that one sends comes in vain where the way here is slow; and none that
     /// will soon be here.
     fn on_trial(&self, desk: &Desk) -> Option<u64> {
         let now = desk.now();
-        if self.trials.next > now || self.pieces.values().any(|piece| piece.running.len() > 1) {
+        if self.trials.next > now || self.blocks.values().any(|block| block.running.len() > 1) {
             return None;
         }
-        let lasts = |piece: &Piece| {
-            let left = piece.left(desk.jobs())?;
-            let began = piece.running.values().map(|(_, since)| *since).min()?;
-            let is_due = matches!(self.slow(desk, piece)?, Slow::Flows { at, .. } if at <= now);
-            (is_due && self.usual_of(piece).is_none() && left > now.since(began).saturating_mul(2)).then_some(left)
+        let lasts = |block: &WantedBlock| {
+            let left = block.left(desk.jobs())?;
+            let began = block.running.values().map(|(_, since)| *since).min()?;
+            let is_due = matches!(self.slow(desk, block)?, Slow::Flows { at, .. } if at <= now);
+            (is_due && self.usual_of(block).is_none() && left > now.since(began).saturating_mul(2)).then_some(left)
         };
-        let lasting = self.pieces.iter().filter_map(|(&id, piece)| Some((lasts(piece)?, id)));
+        let lasting = self.blocks.iter().filter_map(|(&id, block)| Some((lasts(block)?, id)));
         lasting.max().map(|(_, id)| id)
     }
 
     /// Joins a fetch by one from another holder, or has it make room for that.
     fn hedge(&mut self, desk: &mut Desk, id: u64) {
         let ticket = self.ticket(id);
-        let Some(piece) = self.pieces.get_mut(&id) else { return };
-        if piece.is_silent(desk.jobs(), desk.now()) {
+        let Some(block) = self.blocks.get_mut(&id) else { return };
+        if block.is_silent(desk.jobs(), desk.now()) {
             return self.ask_side_by_side(desk, id);
         }
-        piece.hedges += 1;
-        if piece.known.is_empty() {
-            look_behind(desk, ticket, piece);
+        block.hedges += 1;
+        if block.known.is_empty() {
+            look_behind(desk, ticket, block);
         }
-        piece.running.values().for_each(|(holder, _)| self.doubts.add(holder));
+        block.running.values().for_each(|(holder, _)| self.doubts.add(holder));
         let mut ended = None;
-        if piece.running.len() >= AT_ONCE || !desk.jobs().has_place_for_own() {
+        if block.running.len() >= AT_ONCE || !desk.jobs().has_place_for_own() {
             // As long as nothing has come from anybody, the way here may be slow, and not the holder.
-            ended = piece.oldest().filter(|_| self.usual.get().is_some() && piece.has_next());
+            ended = block.oldest().filter(|_| self.usual.get().is_some() && block.has_next());
             let Some(oldest) = ended else { return };
             desk.cancel_job(oldest);
         }
         self.fetch_from_next(desk, id);
-        if let (Some(piece), Some(job)) = (self.pieces.get_mut(&id), ended) {
-            piece.give_up(job);
+        if let (Some(block), Some(job)) = (self.blocks.get_mut(&id), ended) {
+            block.give_up(job);
         }
     }
 
-    /// None of those who were asked for a piece sends it. As many more are asked, and others are looked for
+    /// None of those who were asked for a block sends it. As many more are asked, and others are looked for
     /// behind those who say that they hold it: what liars around a key cost doubles no time, and no bytes.
     fn ask_side_by_side(&mut self, desk: &mut Desk, id: u64) {
         let ticket = self.ticket(id);
-        let Some(piece) = self.pieces.get_mut(&id) else { return };
-        piece.running.values().for_each(|(holder, _)| self.doubts.add(holder));
-        look_behind(desk, ticket, piece);
-        let silent = piece.running.len();
+        let Some(block) = self.blocks.get_mut(&id) else { return };
+        block.running.values().for_each(|(holder, _)| self.doubts.add(holder));
+        look_behind(desk, ticket, block);
+        let silent = block.running.len();
         if silent >= SIDE_BY_SIDE || !desk.jobs().has_place_for_own() {
-            let oldest: Vec<JobId> = piece.oldest().into_iter().filter(|_| !piece.known.is_empty()).collect();
+            let oldest: Vec<JobId> = block.oldest().into_iter().filter(|_| !block.known.is_empty()).collect();
             oldest.into_iter().for_each(|job| desk.cancel_job(job));
         }
         for more in 0..silent.min(SIDE_BY_SIDE.saturating_sub(silent)).max(1) {
@@ -193,71 +193,71 @@ impl Get {
 
     /// When the next fetch will have taken too long, or is to be compared with another.
     pub(super) fn next_look(&self, desk: &Desk) -> Option<Time> {
-        let slow = self.pieces.values().filter_map(|piece| self.slow_at(desk, piece));
-        let flows = |piece: &Piece| piece.running.len() > 1 && piece.flows(desk.jobs(), desk.now());
-        let looks = self.pieces.values().any(flows).then_some(self.trials.looked + LOOKS_EVERY);
+        let slow = self.blocks.values().filter_map(|block| self.slow_at(desk, block));
+        let flows = |block: &WantedBlock| block.running.len() > 1 && block.flows(desk.jobs(), desk.now());
+        let looks = self.blocks.values().any(flows).then_some(self.trials.looked + LOOKS_EVERY);
         slow.chain(looks).min()
     }
 
-    /// When another holder gets its chance for a piece, or it is considered again. Where bytes come, that is if others
+    /// When another holder gets its chance for a block, or it is considered again. Where bytes come, that is if others
     /// come far faster, now or before: if nothing does, it is the way here that is slow.
-    fn slow_at(&self, desk: &Desk, piece: &Piece) -> Option<Time> {
+    fn slow_at(&self, desk: &Desk, block: &WantedBlock) -> Option<Time> {
         let soon = self.trials.looked + LOOKS_EVERY;
-        Some(match self.slow(desk, piece)? {
+        Some(match self.slow(desk, block)? {
             Slow::At(at) => at,
             Slow::Flows { at, silent } if at > desk.now() => at.min(silent),
-            Slow::Flows { at, .. } if self.usual_of(piece).is_some() || self.is_left_behind(desk, piece) => at,
+            Slow::Flows { at, .. } if self.usual_of(block).is_some() || self.is_left_behind(desk, block) => at,
             Slow::Flows { silent, .. } => silent.min(soon),
         })
     }
 
-    fn slow(&self, desk: &Desk, piece: &Piece) -> Option<Slow> {
+    fn slow(&self, desk: &Desk, block: &WantedBlock) -> Option<Slow> {
         if !matches!(self.stage, RetrieveStage::Walking { .. } | RetrieveStage::Root) {
             return None;
         }
-        let usual = if piece.flows(desk.jobs(), desk.now()) { self.usual_of(piece) } else { self.usual.get() };
+        let usual = if block.flows(desk.jobs(), desk.now()) { self.usual_of(block) } else { self.usual.get() };
         let limit = usual.map_or(TRIAL, |usual| (usual * HEDGE_FACTOR).max(HEDGE_MIN));
-        let (others, _) = self.rates(desk, piece);
+        let (others, _) = self.rates(desk, block);
         let pause = if (1..SLOW_WAY).contains(&others) { PAUSE } else { Duration::ZERO };
-        piece.slow_at((desk.jobs(), desk.now()), limit, (silence(desk, piece), pause))
+        block.slow_at((desk.jobs(), desk.now()), limit, (silence(desk, block), pause))
     }
 
-    /// How long such a piece usually takes: that small ones come soon says nothing about a large one.
-    fn usual_of(&self, piece: &Piece) -> Option<Duration> {
-        if is_telling(piece.size()) { self.pace.usual() } else { self.usual.get() }
+    /// How long such a block usually takes: that small ones come soon says nothing about a large one.
+    fn usual_of(&self, block: &WantedBlock) -> Option<Duration> {
+        if is_telling(block.size()) { self.pace.usual() } else { self.usual.get() }
     }
 
-    /// Whether another piece comes far faster at the same time. Over a slow way that is often chance.
-    fn is_left_behind(&self, desk: &Desk, piece: &Piece) -> bool {
-        let (others, fastest) = self.rates(desk, piece);
-        let rate = piece.rate(desk.jobs());
+    /// Whether another block comes far faster at the same time. Over a slow way that is often chance.
+    fn is_left_behind(&self, desk: &Desk, block: &WantedBlock) -> bool {
+        let (others, fastest) = self.rates(desk, block);
+        let rate = block.rate(desk.jobs());
         others >= SLOW_WAY && rate.is_some_and(|rate| rate * u64::from(HEDGE_FACTOR) < fastest)
     }
 
-    /// Bytes a second that come of all other pieces now, and of the one that comes fastest.
-    fn rates(&self, desk: &Desk, piece: &Piece) -> (u64, u64) {
+    /// Bytes a second that come of all other blocks now, and of the one that comes fastest.
+    fn rates(&self, desk: &Desk, block: &WantedBlock) -> (u64, u64) {
         let (jobs, now) = (desk.jobs(), desk.now());
-        let others = self.pieces.values().filter(|other| !std::ptr::eq(*other, piece) && other.flows(jobs, now));
+        let others = self.blocks.values().filter(|other| !std::ptr::eq(*other, block) && other.flows(jobs, now));
         let rates = others.filter_map(|other| other.rate(jobs));
         rates.fold((0, 0), |(all, fastest), rate| (all + rate, fastest.max(rate)))
     }
 }
 
-/// After how long a holder that has not begun to send a piece is silent.
-fn silence(desk: &Desk, piece: &Piece) -> Duration {
+/// After how long a holder that has not begun to send a block is silent.
+fn silence(desk: &Desk, block: &WantedBlock) -> Duration {
     let trip = |(holder, _): &(Holder, Time)| match holder {
         Holder::Peer(addr) => desk.round_trip(addr),
         Holder::Own => None,
     };
-    let longest = piece.running.values().filter_map(trip).max().unwrap_or_default();
+    let longest = block.running.values().filter_map(trip).max().unwrap_or_default();
     (longest * SILENT_TRIPS).max(HEDGE_MIN)
 }
 
-/// Looks, once, for others behind those who say that they hold a piece and do not give it. The search that met them
+/// Looks, once, for others behind those who say that they hold a block and do not give it. The search that met them
 /// goes on among them.
-fn look_behind(desk: &mut Desk, ticket: Ticket, piece: &mut Piece) {
-    if !std::mem::replace(&mut piece.wider, true) {
-        desk.cancel_lookup(piece.lookup);
-        piece.lookup = Some(desk.look_up(ticket, piece.what.key(), Goal::MoreHolders));
+fn look_behind(desk: &mut Desk, ticket: Ticket, block: &mut WantedBlock) {
+    if !std::mem::replace(&mut block.wider, true) {
+        desk.cancel_lookup(block.lookup);
+        block.lookup = Some(desk.look_up(ticket, block.what.key(), Goal::MoreHolders));
     }
 }

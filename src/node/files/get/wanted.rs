@@ -87,7 +87,7 @@ impl Get {
     /// The key names no manifest. At the root that is fine: the key of one block brings that block.
     pub(super) fn on_bare_block(&mut self, desk: &mut Desk, id: u64, size: u32) -> Flow {
         let Some(key) = self.wanted.key() else { return GOES_ON };
-        self.drop_piece(desk, id);
+        self.drop_block(desk, id);
         if !matches!(self.stage, RetrieveStage::Root) {
             let reason = "the file's manifest is wrong: a block stands where a list of blocks should be";
             return self.give_up(desk, FailureKind::Integrity, reason.to_owned());

@@ -58,7 +58,7 @@ impl Task for Laying {
 
     fn on(&mut self, desk: &mut Desk, about: About, reply: Reply) -> Flow {
         match about {
-            About::Piece(number) => {
+            About::Item(number) => {
                 if let Walked::At { key, size, found, .. } = self.walk.on(desk, number, reply) {
                     self.on_found(desk, (key, size), found);
                     self.walk.read(desk, number);

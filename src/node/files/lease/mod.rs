@@ -4,8 +4,8 @@
 //! another one (`laying.rs`). Both walk the tree of each file (`walk.rs`), as many blocks at a time as the way allows
 //! (`window.rs`).
 
+mod coverage;
 mod laying;
-mod reached;
 mod telling;
 mod walk;
 mod window;

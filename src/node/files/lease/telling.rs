@@ -2,13 +2,13 @@
 //!
 //! A lease is on all blocks of its file, so a peer hears of it once, however many of them it holds; and of several
 //! leases at a time. Holders that are not reached, or that nobody looks for, hear of it later: when they offer a block,
-//! or are offered one. A block of which nobody that heard [is known to have it](super::reached) is looked for once
+//! or are offered one. A block of which nobody that heard [is known to have it](super::coverage) is looked for once
 //! more; where no holder is found, it counts as missing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
-use super::reached::{Concern, Concerns, Listener, Reached};
+use super::coverage::{Concern, Concerns, Coverage, Listener};
 use super::walk::{Walk, WalkItem, Walked};
 use crate::id::Key;
 use crate::lease::{LeaseNews, MAX_LEASES, Secret};
@@ -53,7 +53,7 @@ pub(in crate::node) struct Telling {
     /// What concerns a block.
     concerns: Vec<Concern>,
     walk: Walk,
-    reached: Reached,
+    coverage: Coverage,
     heard: BTreeMap<SocketAddr, Listener>,
     /// Requests, and notes of this peer's own, without an answer: who is told, and of which changes.
     asked: BTreeMap<u64, (SocketAddr, Vec<usize>)>,
@@ -80,11 +80,11 @@ impl Task for Telling {
 
     fn on(&mut self, desk: &mut Desk, about: About, reply: Reply) -> Flow {
         match about {
-            About::Piece(number) if self.walk.is_at(number) => {
+            About::Item(number) if self.walk.is_at(number) => {
                 let walked = self.walk.on(desk, number, reply);
                 self.on_walked(desk, number, walked);
             }
-            About::Piece(number) => self.on_told(desk, number, reply),
+            About::Item(number) => self.on_told(desk, number, reply),
             About::Whole | About::Block(_) | About::Around(_) => {}
         }
         self.go_on(desk)
@@ -112,7 +112,7 @@ impl Telling {
             changes,
             concerns,
             walk: Walk::new(Owner::LeaseChanges, command, queue),
-            reached: Reached::default(),
+            coverage: Coverage::default(),
             heard: BTreeMap::new(),
             asked: BTreeMap::new(),
             noting: BTreeMap::new(),
@@ -161,7 +161,7 @@ impl Telling {
                 let Concern { changes, copies } = self.concerns[concern].clone();
                 if copies > 0 {
                     let first = peers.iter().take(copies).map(|peer| peer.addr).collect();
-                    self.reached.should_hold(concern, key, first);
+                    self.coverage.should_hold(concern, key, first);
                 }
                 // Who was late a moment ago may have been stopped, and hear it yet.
                 for peer in peers.into_iter().chain(unreached) {
@@ -206,7 +206,7 @@ impl Telling {
     /// All was told: looks for the holders of the blocks of which none is known to have heard.
     fn doubt(&mut self, desk: &Desk) {
         let concerns = &self.concerns;
-        let doubtful = self.reached.take_doubtful(|concern| concerns[concern].changes[0]);
+        let doubtful = self.coverage.take_doubtful(|concern| concerns[concern].changes[0]);
         // It is told to try again already.
         if self.walk.unread > 0 || self.heard.values().any(|listener| listener.silent) {
             return;
@@ -272,7 +272,7 @@ impl Telling {
                 LeaseChange::Renewed(lease) => news.renewed.push(lease),
                 LeaseChange::Ended(secret) => news.ended.push(secret),
             }
-            self.reached.told(change, addr, number);
+            self.coverage.told(change, addr, number);
             changes.push(change);
         }
         if !desk.is_me(&peer) {
@@ -291,7 +291,7 @@ impl Telling {
         if let Some((listener, _)) = self.heard(number) {
             listener.at_a_time = (listener.at_a_time + 1).min(MOST_AT_A_TIME);
         }
-        self.reached.heard(number, blocks);
+        self.coverage.heard(number, blocks);
         self.copies += u64::from(blocks);
         self.free += u64::from(free);
     }

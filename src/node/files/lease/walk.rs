@@ -69,7 +69,7 @@ impl Walk {
     }
 
     fn ticket(&self, number: u64) -> Ticket {
-        Ticket { owner: self.owner, number: self.command, about: About::Piece(number) }
+        Ticket { owner: self.owner, number: self.command, about: About::Item(number) }
     }
 
     /// Whether what has this number is looked up or read.

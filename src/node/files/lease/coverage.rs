@@ -83,7 +83,7 @@ type MessageNumber = u64;
 
 /// What is known of the blocks whose holders are told.
 #[derive(Default)]
-pub(super) struct Reached {
+pub(super) struct Coverage {
     /// What concerns a block, and the peers that should hold it.
     sets: BTreeMap<(usize, Vec<SocketAddr>), usize>,
     /// Each block, with such a set.
@@ -94,7 +94,7 @@ pub(super) struct Reached {
     has: BTreeMap<MessageNumber, u64>,
 }
 
-impl Reached {
+impl Coverage {
     /// A block should be at these peers, which are to hear what concerns it.
     pub(super) fn should_hold(&mut self, concern: usize, key: Key, peers: Vec<SocketAddr>) {
         let number = self.sets.len();
@@ -144,15 +144,15 @@ mod tests {
 
     /// Of one file, which concern 0 is about: its blocks with the peers that should hold them; what each peer has.
     fn doubtful(blocks: &[(u64, &[u16])], has: &[(u16, u32)]) -> Vec<Key> {
-        let mut reached = Reached::default();
+        let mut coverage = Coverage::default();
         for (key, peers) in blocks {
-            reached.should_hold(0, Key::from_u64(*key), peers.iter().copied().map(at).collect());
+            coverage.should_hold(0, Key::from_u64(*key), peers.iter().copied().map(at).collect());
         }
         for (port, has) in has {
-            reached.told(0, at(*port), (*port).into());
-            reached.heard((*port).into(), *has);
+            coverage.told(0, at(*port), (*port).into());
+            coverage.heard((*port).into(), *has);
         }
-        reached.take_doubtful(|concern| concern).into_iter().map(|(key, _)| key).collect()
+        coverage.take_doubtful(|concern| concern).into_iter().map(|(key, _)| key).collect()
     }
 
     #[test]
@@ -169,15 +169,15 @@ mod tests {
     #[test]
     fn a_block_that_two_files_share_is_counted_once_by_who_was_told_of_both_together() {
         for (tellings, has) in [([7, 7], [2, 2]), ([7, 8], [1, 2])] {
-            let mut reached = Reached::default();
-            reached.should_hold(0, Key::from_u64(1), vec![at(1)]);
-            reached.should_hold(1, Key::from_u64(1), vec![at(1)]);
-            reached.should_hold(1, Key::from_u64(2), vec![at(1)]);
+            let mut coverage = Coverage::default();
+            coverage.should_hold(0, Key::from_u64(1), vec![at(1)]);
+            coverage.should_hold(1, Key::from_u64(1), vec![at(1)]);
+            coverage.should_hold(1, Key::from_u64(2), vec![at(1)]);
             for (concern, (telling, has)) in tellings.into_iter().zip(has).enumerate() {
-                reached.told(concern, at(1), telling);
-                reached.heard(telling, has);
+                coverage.told(concern, at(1), telling);
+                coverage.heard(telling, has);
             }
-            assert_eq!(reached.take_doubtful(|concern| concern), []);
+            assert_eq!(coverage.take_doubtful(|concern| concern), []);
         }
     }
 }

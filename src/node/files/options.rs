@@ -21,14 +21,14 @@ pub(super) struct StoreOptions {
 }
 
 impl StoreOptions {
-    /// The order in a command; none if the command stores nothing.
+    /// What a command asks for; none if the command stores nothing.
     pub(super) fn of(command: Command) -> Option<Self> {
         let plain = |path, keep| Self { path, manifest: None, keep, bare: false, lease: None, listing: false };
         match command {
             Command::Store { path, manifest, keep } => Some(Self { manifest, ..plain(path, keep) }),
             Command::StoreBlock { path, keep } => Some(Self { bare: true, ..plain(path, keep) }),
             Command::StoreListing { path, keep } => Some(Self { listing: true, ..plain(path, keep) }),
-            Command::OnLease { lease, store } => Self::of(*store).map(|order| Self { lease: Some(lease), ..order }),
+            Command::OnLease { lease, store } => Self::of(*store).map(|options| Self { lease: Some(lease), ..options }),
             _ => None,
         }
     }

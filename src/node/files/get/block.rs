@@ -1,22 +1,22 @@
-//! One piece of a file on its way out of the network: a node of its tree, or a block, and who was asked for it.
+//! One block of a file on its way out of the network, be it a list of blocks or data, and who was asked for it.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::get::Around;
+use super::around::Around;
 use crate::config::MAX_BLOCK_SIZE;
 use crate::id::Key;
 use crate::node::job::{Holder, JobError, JobErrorKind, JobId, Slot};
-use crate::node::jobs::{Flow, Jobs};
+use crate::node::jobs::{ByteFlow, Jobs};
 use crate::node::notice::FailureKind;
 use crate::node::pace::weight;
 use crate::overlay::LookupId;
 use crate::peer::{Peer, named_silent};
 use crate::time::Time;
 
-/// The patience with a piece doubles this often at most.
+/// The patience with a block doubles this often at most.
 const MAX_DOUBLINGS: u32 = 8;
 
 /// When a fetch has taken too long.
@@ -28,16 +28,16 @@ pub(super) enum Slow {
 }
 
 /// Which of two fetches ends for the other's sake.
-pub(super) enum Loser {
+pub(super) enum SlowerFetch {
     /// The first, for it takes more than twice as long as the last.
     First(JobId),
-    /// The last. Whether the way here [has room](Piece::has_room_beside) for others beside the first.
+    /// The last. Whether the way here [has room](WantedBlock::has_room_beside) for others beside the first.
     Last(JobId, bool),
 }
 
-/// A node of the tree, or a block, that is wanted now.
-pub(super) struct Piece {
-    pub(super) what: PieceKind,
+/// A block that is wanted now.
+pub(super) struct WantedBlock {
+    pub(super) what: BlockKind,
     pub(super) lookup: Option<LookupId>,
     /// Known holders that were not tried in this round.
     pub(super) known: VecDeque<Peer>,
@@ -53,7 +53,7 @@ pub(super) struct Piece {
     /// When another holder last turned out to be no faster.
     pub(super) in_vain: Time,
     /// The fetch beside which another one comes, and how it came until that did.
-    beside: Option<(JobId, Flow)>,
+    beside: Option<(JobId, ByteFlow)>,
     /// Lookups for its holders so far.
     pub(super) rounds: u8,
     pub(super) trouble: Option<JobError>,
@@ -68,22 +68,25 @@ pub(super) struct Piece {
     pub(super) around: Around,
 }
 
+/// What a block is in its file.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum PieceKind {
-    Node { key: Key },
-    Block { slot: Slot, checking: bool },
+pub(super) enum BlockKind {
+    /// A list of blocks.
+    Manifest { key: Key },
+    /// Bytes of the file; `checking` is whether they may be here.
+    Data { slot: Slot, checking: bool },
 }
 
-impl PieceKind {
+impl BlockKind {
     pub(super) fn key(&self) -> Key {
         match self {
-            Self::Node { key } => *key,
-            Self::Block { slot, .. } => slot.key,
+            Self::Manifest { key } => *key,
+            Self::Data { slot, .. } => slot.key,
         }
     }
 }
 
-/// How often each holder of a file failed to send a piece of it, or kept us waiting, more often than it did well.
+/// How often each holder of a file failed to send a block of it, or kept us waiting, more often than it did well.
 #[derive(Default)]
 pub(super) struct Doubts(BTreeMap<SocketAddr, u32>);
 
@@ -107,8 +110,8 @@ impl Doubts {
     }
 }
 
-impl Piece {
-    pub(super) fn new(what: PieceKind) -> Self {
+impl WantedBlock {
+    pub(super) fn new(what: BlockKind) -> Self {
         Self {
             what,
             lookup: None,
@@ -135,8 +138,8 @@ impl Piece {
     pub(super) fn weight(&self) -> u64 {
         match self.what {
             _ if self.parked => 0,
-            PieceKind::Node { .. } => weight(0),
-            PieceKind::Block { slot, .. } => weight(slot.size),
+            BlockKind::Manifest { .. } => weight(0),
+            BlockKind::Data { slot, .. } => weight(slot.size),
         }
     }
 
@@ -172,15 +175,15 @@ impl Piece {
 
     /// Of two fetches under way, once that shows, the one that ends for the other's sake: the later one, unless it
     /// needs less than half the time.
-    pub(super) fn loser(&self, jobs: &Jobs, now: Time) -> Option<Loser> {
+    pub(super) fn slower(&self, jobs: &Jobs, now: Time) -> Option<SlowerFetch> {
         let left = |job: JobId| jobs.flow(job)?.left(self.most());
         let (&last, _) = self.running.iter().max_by_key(|(job, (_, since))| (*since, **job))?;
         let others = self.running.keys().filter(|job| **job != last && jobs.flows_until(**job) > now);
         let (sooner, first) = others.filter_map(|job| Some((left(*job)?, *job))).min()?;
         if left(last)?.saturating_mul(2) < sooner {
-            return Some(Loser::First(first));
+            return Some(SlowerFetch::First(first));
         }
-        Some(Loser::Last(last, self.has_room_beside(jobs)?))
+        Some(SlowerFetch::Last(last, self.has_room_beside(jobs)?))
     }
 
     /// Notes how the fetch under way has come until the one beside it begins to.
@@ -196,7 +199,7 @@ impl Piece {
     /// not the way here, which the two would share.
     fn has_room_beside(&self, jobs: &Jobs) -> Option<bool> {
         let (job, before) = self.beside?;
-        let since = Flow { first: before.last, last: jobs.flow(job)?.last };
+        let since = ByteFlow { first: before.last, last: jobs.flow(job)?.last };
         let (since, before) = (since.rate()?, before.rate());
         Some(before.is_some_and(|before| since * 4 >= before * 3))
     }
@@ -204,16 +207,16 @@ impl Piece {
     /// The most bytes that it may have.
     fn most(&self) -> u32 {
         match self.what {
-            PieceKind::Node { .. } => MAX_BLOCK_SIZE,
-            PieceKind::Block { slot, .. } => slot.size,
+            BlockKind::Manifest { .. } => MAX_BLOCK_SIZE,
+            BlockKind::Data { slot, .. } => slot.size,
         }
     }
 
-    /// Bytes of the block; none of a node of the tree.
+    /// Bytes of data; none of a list.
     pub(super) fn size(&self) -> u32 {
         match self.what {
-            PieceKind::Node { .. } => 0,
-            PieceKind::Block { slot, .. } => slot.size,
+            BlockKind::Manifest { .. } => 0,
+            BlockKind::Data { slot, .. } => slot.size,
         }
     }
 
@@ -283,7 +286,7 @@ impl Piece {
         }
     }
 
-    /// What to say when nobody gave the piece.
+    /// What to say when nobody gave the block.
     pub(super) fn despair(&self) -> (FailureKind, String) {
         let key = self.what.key();
         match &self.trouble {

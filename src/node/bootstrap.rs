@@ -21,21 +21,21 @@ const MOVED_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 #[derive(Default)]
-pub(super) struct Ways {
+pub(super) struct BootstrapNames {
     /// When the names are looked up next; none while others are known, and while they are looked up.
     due: Option<Time>,
     /// The pause after that.
     wait: Duration,
 }
 
-impl Ways {
+impl BootstrapNames {
     fn begin(&mut self, desk: &Desk, first: Duration) {
         self.due = Some(desk.now() + first);
         self.wait = 2 * FIRST_WAIT;
     }
 }
 
-impl Part for Ways {
+impl Part for BootstrapNames {
     fn on(&mut self, desk: &mut Desk, _ticket: Ticket, reply: Reply) {
         let Reply::Done { outcome, .. } = reply else { return };
         if !desk.peers().is_empty() {
@@ -45,7 +45,7 @@ impl Part for Ways {
         self.wait = (2 * self.wait).min(LONGEST_WAIT);
         // That a name leads nowhere was told at the start; it may yet.
         if let Outcome::Resolved { known, hosts } = outcome {
-            desk.tell_of_ways(&known, &hosts);
+            desk.tell_of_bootstrap(&known, &hosts);
         }
     }
 
@@ -62,7 +62,7 @@ impl Part for Ways {
     fn on_tick(&mut self, desk: &mut Desk) {
         if self.due.is_some_and(|due| due <= desk.now()) {
             self.due = None;
-            desk.order(Ticket::of(Owner::Ways, 0), Job::Resolve, Urgency::Own);
+            desk.order(Ticket::of(Owner::Bootstrap, 0), Job::Resolve, Urgency::Own);
         }
     }
 
