@@ -33,9 +33,8 @@ pub(super) struct Claims {
     queue: VecDeque<Claim>,
     /// Copies that were shown, at peers of which it is not known yet whether they can be connected to.
     unreached: Vec<(Claim, Taken)>,
-    /// Peers that did not give back what they say they have, when that was, and whether that was a lie: else they were
-    /// out of reach, or silent.
-    liars: Recent<SocketAddr, (Time, bool), LIARS>,
+    /// Peers that did not give back what they say they have, when that was, and why they are not believed since.
+    liars: Recent<SocketAddr, (Time, Refusal), LIARS>,
 }
 
 struct Claim {
@@ -108,8 +107,8 @@ impl Desk {
 
     /// Why the peer at `addr` is not believed, if it is not.
     fn disbelief(&self, addr: &SocketAddr) -> Option<Refusal> {
-        let (_, lied) = self.claims.liars.get(addr).filter(|(found, _)| self.now().since(*found) < DISBELIEF)?;
-        Some(if *lied { Refusal::Unshown(None) } else { Refusal::Unread(None) })
+        let (found, refusal) = self.claims.liars.get(addr)?;
+        (self.now().since(*found) < DISBELIEF).then(|| refusal.clone())
     }
 
     /// Claims of offers made under these tickets matter no longer.
@@ -158,18 +157,17 @@ impl Desk {
             Outcome::Failed(error) => Err(Refusal::Unshown(Some(error.reason.clone()))),
             _ => Err(Refusal::Unshown(None)),
         };
-        let lied = match result {
-            Err(Refusal::Unshown(_)) => Some(true),
-            Err(Refusal::Unread(_)) => Some(false),
+        let disbelief = match result {
+            Err(Refusal::Unshown(_)) => Some(Refusal::Unshown(None)),
+            Err(Refusal::Unread(_)) => Some(Refusal::Unread(None)),
             _ => None,
         };
         let mut verdicts = vec![(offer, result)];
-        if let Some(lied) = lied.filter(|_| sample.is_none()) {
-            self.claims.liars.insert(offer.to.addr, (self.exchange.now(), lied));
+        if let Some(refusal) = disbelief.filter(|_| sample.is_none()) {
+            self.claims.liars.insert(offer.to.addr, (self.exchange.now(), refusal.clone()));
             let queue = std::mem::take(&mut self.claims.queue).into_iter();
             let (false_ones, others): (Vec<_>, Vec<_>) = queue.partition(|claim| claim.offer.to.addr == offer.to.addr);
             self.claims.queue = others.into();
-            let refusal = if lied { Refusal::Unshown(None) } else { Refusal::Unread(None) };
             verdicts.extend(false_ones.into_iter().map(|claim| (claim.offer, Err(refusal.clone()))));
         }
         self.read_back();

@@ -78,7 +78,7 @@ use crate::config::Config;
 use crate::id::Id;
 use crate::overlay::{AskReason, Cause, Effect, Entrances, Incoming, LookupId, Overlay, RingEffect};
 use crate::time::Time;
-use crate::wire::{Body, Message, Request, Sender, Via};
+use crate::wire::{Body, Message, Request, Via};
 
 /// A peer's core: everything that decides, nothing that waits.
 pub struct Node {
@@ -267,7 +267,12 @@ impl Node {
         message.place_links(from);
         let Message { magic, sender, body, .. } = message;
         let answer = match body {
-            Body::Request(request) => return self.on_request(from, (via, bytes, magic), sender, request),
+            Body::Request(request) => {
+                if let Some(asker) = self.desk.exchange.on_request(from, via, (bytes, magic), sender, &request) {
+                    self.on_request(Incoming { asker, sender }, request);
+                }
+                return;
+            }
             Body::Response(response) => Ok(response),
             Body::Error(words) => Err(words.into()),
         };
@@ -279,14 +284,7 @@ impl Node {
         }
     }
 
-    fn on_request(
-        &mut self,
-        from: SocketAddr,
-        (via, bytes, magic): (Via, u32, u64),
-        sender: Option<Sender>,
-        request: Request,
-    ) {
-        let Some(asker) = self.desk.exchange.on_request(from, via, (bytes, magic), sender, &request) else { return };
+    fn on_request(&mut self, from: Incoming, request: Request) {
         let owner = match &request {
             Request::Store { .. } => Some(Owner::Pulls),
             Request::Verify { .. } | Request::Terms { .. } => Some(Owner::Answering),
@@ -297,12 +295,11 @@ impl Node {
         };
         if let Some((part, desk)) = owner.and_then(|owner| self.part(owner)) {
             let wanted = if let Request::FindValue { key } = request { Some(key) } else { None };
-            part.on_request(desk, asker, request);
+            part.on_request(desk, from.asker, request);
             // Who was told that it is here may count on it.
             let unseen = wanted.filter(|key| self.desk.holdings.is_unseen(key));
             return unseen.iter().for_each(|key| self.tell(News::Doubted(key)));
         }
-        let from = Incoming { asker, sender };
         self.desk.tell_overlay(Cause::Request { from: &from, request: &request });
     }
 

@@ -135,11 +135,7 @@ impl DiskStore {
             fs::rename(&temporary, &path)?;
             File::open(&self.folder)?.sync_all()
         };
-        match replace() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.remake("tmp") => replace(),
-            replaced => replaced,
-        }
-        .map_err(self.failed("write", &path))
+        self.with_folder("tmp", replace).map_err(self.failed("write", &path))
     }
 }
 

@@ -162,11 +162,15 @@ impl DiskStore {
         }
     }
 
-    /// Makes a folder of the data folder's again, if somebody removed it and no more. Whether it is there now.
-    fn remake(&self, name: &str) -> bool {
+    /// Does what takes this folder of the store. If it is missing, it is made anew, and that done once more.
+    fn with_folder<T>(&self, name: &str, act: impl Fn() -> io::Result<T>) -> io::Result<T> {
         let path = self.folder.join(name);
         // Another thread may have made it in this moment.
-        !self.is_gone() && (DirBuilder::new().mode(0o700).create(&path).is_ok() || path.is_dir())
+        let remake = || !self.is_gone() && (DirBuilder::new().mode(0o700).create(&path).is_ok() || path.is_dir());
+        match act() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && remake() => act(),
+            done => done,
+        }
     }
 
     /// Looks through the folder for blocks: each with its size in bytes, in the order of keys. A block that a power cut
@@ -207,11 +211,7 @@ impl DiskStore {
         if FileStamp::of(&fs::symlink_metadata(path)?) != *seen {
             return Ok(false);
         }
-        match fs::rename(path, to) {
-            // The folder that it goes to may be missing.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.remake("damaged") => fs::rename(path, to)?,
-            renamed => renamed?,
-        }
+        self.with_folder("damaged", || fs::rename(path, to))?;
         let is_the_one = fs::symlink_metadata(to)?.ino() == seen.inode;
         if !is_the_one {
             fs::rename(to, path)?;

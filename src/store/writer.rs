@@ -33,11 +33,7 @@ impl<'a> BlockWriter<'a> {
         }
         let path = store.temporary_path();
         store.check_room(size)?;
-        let file = match File::create_new(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && store.remake("tmp") => File::create_new(&path),
-            created => created,
-        };
-        let file = file.map_err(store.failed("write", &path))?;
+        let file = store.with_folder("tmp", || File::create_new(&path)).map_err(store.failed("write", &path))?;
         Ok(Self { store, key, size, written: 0, hash: Sha256::new(), file, path, named: false })
     }
 
