@@ -57,7 +57,6 @@ pub(crate) mod refusal;
 mod shares;
 mod smoothed;
 mod user;
-mod view;
 mod waits;
 
 use std::net::SocketAddr;
@@ -75,7 +74,8 @@ use self::part::{Found, News, Owner, Part, Reply, Ticket};
 use self::trouble::Trouble;
 use self::waits::UserWaits;
 use crate::config::Config;
-use crate::id::Id;
+use crate::id::{Id, Key};
+use crate::name::FileName;
 use crate::overlay::{AskReason, Cause, Effect, Entrances, Incoming, LookupId, Overlay, RingEffect};
 use crate::time::Time;
 use crate::wire::{Body, Message, Request, Via};
@@ -178,6 +178,16 @@ impl Node {
     /// The overlay, to look at.
     pub fn overlay(&self) -> &dyn Overlay {
         &*self.desk.overlay
+    }
+
+    /// The blocks held here, with their sizes in bytes, in the order of keys.
+    pub fn held(&self) -> impl Iterator<Item = (Key, u32)> + '_ {
+        self.desk.held()
+    }
+
+    /// The named files that this peer keeps for the classroom ring, in the order of names.
+    pub fn named_files(&self) -> Vec<(FileName, job::Version)> {
+        self.parts.iter().flat_map(|(_, part)| part.named_files()).collect()
     }
 
     /// Whether the node is between all things it does for others or its user: no file, pull, repair or lookup under

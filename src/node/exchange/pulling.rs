@@ -105,7 +105,7 @@ impl Exchange {
                 && waiting.to.addr == to
         });
         if !failed.is_empty() {
-            self.uplink.on_no_beginning(now, to);
+            self.uplink.on_not_pulled(now, to, false);
         }
         failed.into_iter().map(|waiting| self.fail(waiting, "no connection to it comes about")).collect()
     }
@@ -113,7 +113,7 @@ impl Exchange {
     /// A peer says that no connection to this one comes about. Where several hosts say so and none connects, nobody can
     /// have what is kept here, and who runs this peer is told.
     pub(super) fn on_unreached(&mut self, by: SocketAddr) {
-        self.uplink.on_no_beginning(self.now, by);
+        self.uplink.on_not_pulled(self.now, by, false);
         let hosts = &mut self.pulling.unreached_by;
         if hosts.len() < UNREACHED_HOSTS && hosts.insert(by.ip().to_canonical()) && hosts.len() == UNREACHED_HOSTS {
             self.out.push(Action::Notify(Notice::Trouble { trouble: Trouble::Unreached }));
@@ -186,7 +186,7 @@ impl Exchange {
 
     /// This peer is idle: until it begins, others are waited for in its stead.
     fn on_idle(&mut self, to: SocketAddr) {
-        self.uplink.on_no_beginning(self.now, to);
+        self.uplink.on_not_pulled(self.now, to, false);
         let (idle, host) = (&mut self.pulling.idle, to.ip().to_canonical());
         self.pending.any(|waiting| {
             if let SentFor::Offer { offer, .. } = &waiting.why
@@ -200,6 +200,6 @@ impl Exchange {
 
     /// The peer at `addr` could not pull what others could.
     pub(crate) fn note_stall(&mut self, addr: SocketAddr) {
-        self.uplink.on_no_end(self.now, addr);
+        self.uplink.on_not_pulled(self.now, addr, true);
     }
 }

@@ -159,17 +159,10 @@ impl Uplink {
         self.stalled.insert(addr, Stall { until: now + STALL, no_beginning: false });
     }
 
-    /// The peer at `addr` does not begin to pull what it is offered.
-    pub(super) fn on_no_beginning(&mut self, now: Time, addr: SocketAddr) {
+    /// The peer at `addr` does not begin to pull what it is offered; or it `began`, and could not do what others could.
+    pub(super) fn on_not_pulled(&mut self, now: Time, addr: SocketAddr, began: bool) {
         if !self.stalls(now, &addr) {
-            self.stalled.insert(addr, Stall { until: now + NO_BEGINNING, no_beginning: true });
-        }
-    }
-
-    /// The peer at `addr` began, and could not pull what others could.
-    pub(super) fn on_no_end(&mut self, now: Time, addr: SocketAddr) {
-        if !self.stalls(now, &addr) {
-            self.stalled.insert(addr, Stall { until: now + NO_BEGINNING, no_beginning: false });
+            self.stalled.insert(addr, Stall { until: now + NO_BEGINNING, no_beginning: !began });
         }
     }
 

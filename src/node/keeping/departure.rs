@@ -281,23 +281,17 @@ impl Handover {
         while heir.offers < WINDOW
             && let Some(key) = heir.lacking.pop_front()
         {
-            if let Some(size) = desk.wanted_size(&key) {
-                heir.offers += 1;
-                desk.offer_held(Ticket::block(Owner::Departure, key), Urgency::Others, (key, size), heir.peer);
-            }
+            heir.offer(desk, key);
         }
         // Anybody can say that nothing is missing. Of what it holds it shows one block, and cannot know which.
         if heir.pledge.is_none()
             && (heir.chances == CHANCES || !others_take)
             && let Some(key) = desk.any_to_show(&heir.claimed)
         {
-            match desk.wanted_size(&key) {
-                Some(size) => {
-                    heir.pledge = Some(key);
-                    heir.offers += 1;
-                    desk.offer_held(Ticket::block(Owner::Departure, key), Urgency::Others, (key, size), heir.peer);
-                }
-                None => heir.claimed.clear(),
+            if heir.offer(desk, key) {
+                heir.pledge = Some(key);
+            } else {
+                heir.claimed.clear();
             }
         }
         if !heir.lacking.is_empty() || heir.comparison.is_asking() || !heir.claimed.is_empty() {
@@ -354,6 +348,14 @@ impl Heir {
     fn new(peer: Peer, comparison: Comparison) -> Self {
         let (lacking, claimed) = (VecDeque::new(), Vec::new());
         Self { peer, comparison, lacking, offers: 0, claimed, pledge: None, chances: CHANCES }
+    }
+
+    /// Offers it a block, if anybody still wants that. Whether it was offered.
+    fn offer(&mut self, desk: &mut Desk, key: Key) -> bool {
+        let Some(size) = desk.wanted_size(&key) else { return false };
+        self.offers += 1;
+        desk.offer_held(Ticket::block(Owner::Departure, key), Urgency::Others, (key, size), self.peer);
+        true
     }
 
     /// Something has become of the offer of this block. If the heir was to show it: what it says that it holds, but

@@ -7,7 +7,9 @@ use super::comparison::{BATCH, Comparison, SharedRange};
 use super::conduct::Conduct;
 use crate::config::REPUBLISH_INTERVAL;
 use crate::id::{Id, Key};
+use crate::node::desk::Desk;
 use crate::node::holdings::{Class, Holdings};
+use crate::node::part::{About, Owner, Ticket};
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::summary::MAX_RANGES;
@@ -84,6 +86,13 @@ impl ComparisonPass {
         let request = if self.done { None } else { self.comparison.next(holdings) };
         self.done = request.is_none();
         request
+    }
+
+    /// Offers the peer a block of so many bytes.
+    pub(super) fn offer(&mut self, desk: &mut Desk, (key, size): (Key, u32), to: Peer) {
+        self.offered += 1;
+        let ticket = Ticket { owner: Owner::Repair, number: self.number, about: About::Block(key) };
+        desk.offer_for_repair(ticket, (key, size), to);
     }
 
     /// It did not take a block.

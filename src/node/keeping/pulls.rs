@@ -71,6 +71,16 @@ struct Pull {
 /// Peers that may wait for one and the same block, and offers that one stranger may make before it is known.
 const MAX_WAITING: usize = 64;
 
+/// Blocks whose leases have ended by this peer's clock, and not by that of one who offers them, stay for so long. Who
+/// holds them offers them each [`REPUBLISH_INTERVAL`].
+const HELD_BACK: Duration = Duration::from_secs(24 * 3600);
+
+/// What a stranger is told whose block is not pulled, because it did not answer a ping.
+const UNPROVEN: &str = "you did not answer a ping, so nothing is pulled from you";
+
+/// Why a block is not saved whose bytes could not be written or read.
+const REFUSED: &str = "the disk refused the block";
+
 impl Part for Pulls {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
         match (ticket.about, reply) {
@@ -398,14 +408,6 @@ fn check_leases(desk: &mut Desk, offer: &IncomingOffer) -> Result<(), Refusal> {
     if wanted { Ok(()) } else { Err(Refusal::Ended) }
 }
 
-/// Blocks whose leases have ended by this peer's clock, and not by that of one who offers them, stay for so long. Who
-/// holds them offers them each [`REPUBLISH_INTERVAL`].
-const HELD_BACK: Duration = Duration::from_secs(24 * 3600);
-
-/// What a stranger is told whose block is not pulled, because it did not answer a ping.
-const UNPROVEN: &str = "you did not answer a ping, so nothing is pulled from you";
-/// Why a block is not saved whose bytes could not be written or read.
-const REFUSED: &str = "the disk refused the block";
 /// What a peer is told whose block is not saved for this.
 fn why_not(error: &JobError) -> Refusal {
     match error.kind {
@@ -416,6 +418,7 @@ fn why_not(error: &JobError) -> Refusal {
         _ => Refusal::NotPulled,
     }
 }
+
 /// Tells that there is no room; not for each block, since a peer that is full may be offered thousands.
 fn tell_full(told: &mut Option<Time>, desk: &mut Desk) {
     let now = desk.now();

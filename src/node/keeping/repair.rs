@@ -254,11 +254,7 @@ impl Repair {
                     Some(_) if !mine && is_full && !region.stray => {}
                     Some(_) if !mine && !takes_over => pass.left += 1,
                     Some(_) if is_full || region.stray => self.strays.add(key),
-                    Some(size) => {
-                        pass.offered += 1;
-                        let ticket = Ticket { owner: Owner::Repair, number: pass.number, about: About::Block(key) };
-                        desk.offer_for_repair(ticket, (key, size), neighbour.peer);
-                    }
+                    Some(size) => pass.offer(desk, (key, size), neighbour.peer),
                     None => {}
                 }
             } else if pass.comparison.is_asking() {
@@ -298,22 +294,20 @@ impl Repair {
         }
         pass.lacks |= !pass.lacking.is_empty();
         if pass.probe.is_none() && self.conducts.is_to_show(id, desk.now()) {
-            self.probe(desk, number, id, &claimed);
+            self.probe(desk, id, &claimed);
         }
         self.go_on(desk, id);
     }
 
     /// Anybody can say that nothing is missing. Now and then a peer is offered one of the blocks that it says it holds,
     /// so that it has to show it, and cannot know which.
-    fn probe(&mut self, desk: &mut Desk, number: u64, id: &Id, claimed: &[Key]) {
+    fn probe(&mut self, desk: &mut Desk, id: &Id, claimed: &[Key]) {
         let Some(key) = desk.any_to_show(claimed) else { return };
         let Some(size) = desk.wanted_size(&key) else { return };
         let Some(neighbour) = self.neighbours.get_mut(id) else { return };
         if let Some(pass) = &mut neighbour.pass {
             pass.probe = Some(key);
-            pass.offered += 1;
-            let ticket = Ticket { owner: Owner::Repair, number, about: About::Block(key) };
-            desk.offer_for_repair(ticket, (key, size), neighbour.peer);
+            pass.offer(desk, (key, size), neighbour.peer);
         }
     }
 
