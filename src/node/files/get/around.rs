@@ -4,7 +4,7 @@
 //! ids cost him something, and most of the space around the key is as it was. So peers are looked up at a half of all
 //! ids away from the key, a quarter, an eighth, and so on, and each is asked for the block: among them are the nearest
 //! that nobody placed. Whoever looks through a whole region finds what Sybils hide in IPFS (Sridhar et al., "Content
-//! Censorship in the InterPlanetary File System", NDSS 2024, section 6); here a few peers at each distance do.
+//! Censorship in the InterPlanetary File System", NDSS 2024); here a few peers at each distance do.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
