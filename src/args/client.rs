@@ -6,7 +6,7 @@ use clap::builder::{BoolishValueParser, OsStringValueParser, PathBufValueParser,
 use clap::{ArgGroup, Args, ValueHint};
 use kadring::console::folder::Tree;
 use kadring::console::terms::Terms;
-use kadring::console::words::{parse_host_port, parse_name, parse_source};
+use kadring::console::words::{no_file, own_stream, parse_host_port, parse_name, parse_source};
 use kadring::file::{LocalManifest, ManifestForm};
 use kadring::node::Source;
 use kadring::raw_text;
@@ -112,7 +112,8 @@ pub(crate) struct CtlArgs {
 pub(crate) struct StoreArgs {
     /// The files and folders; - is standard input. Of two, the second is a manifest to write in the seed's text, unless
     /// another file stands there already
-    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(required = true, value_name = "FILE",
+          value_parser = PathBufValueParser::new().try_map(input), value_hint = ValueHint::FilePath)]
     pub(crate) files: Vec<PathBuf>,
     /// Local file to write a manifest to that shows if it is cut short
     #[arg(long, env = "KADRING_MANIFEST", value_name = "FILE",
@@ -175,8 +176,8 @@ pub(crate) struct RetrieveArgs {
     /// behind a folder's key or name is what lies there
     #[arg(value_name = "KEY|NAME[/PATH]|MANIFEST", value_parser = source(), value_hint = ValueHint::FilePath)]
     pub(crate) source: Source,
-    /// Where to; - is standard output
-    #[arg(value_hint = ValueHint::FilePath)]
+    /// Where to; - is standard output, and the answer goes to standard error then
+    #[arg(value_parser = PathBufValueParser::new().try_map(destination), value_hint = ValueHint::FilePath)]
     pub(crate) dest: PathBuf,
     /// Replace another file that stands at DEST; what stands in a folder's place is moved aside
     #[arg(long, env = "KADRING_FORCE", value_parser = BoolishValueParser::new())]
@@ -266,7 +267,8 @@ pub(crate) struct LookupArgs {
     #[arg(long, env = "KADRING_EXPLAIN")]
     pub(crate) explain: bool,
     /// File for a picture of them: time against distance, a bar for each
-    #[arg(long, env = "KADRING_SVG", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, env = "KADRING_SVG", value_name = "FILE",
+          value_parser = PathBufValueParser::new().try_map(named_file), value_hint = ValueHint::FilePath)]
     pub(crate) svg: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) join: JoinArgs,
@@ -324,10 +326,29 @@ fn catalogue_name() -> impl TypedValueParser<Value = String> {
     word().try_map(|word| parse_name(&word))
 }
 
-/// Accepts the name of a file, but not `-`.
+/// Accepts the name of a file, but not `-` or a stream of this process.
 fn named_file(path: PathBuf) -> Result<PathBuf, String> {
-    if path.as_os_str() == "-" {
-        return Err("standard output carries the answer; a file of that name is ./-".to_owned());
+    match path.to_str().map(|word| (word, own_stream(word))) {
+        Some(("-", _)) => Err("standard output carries the answer; a file of that name is ./-".to_owned()),
+        Some((word, Some(_))) => Err(no_file(word)),
+        _ => Ok(path),
     }
-    Ok(path)
+}
+
+/// A file to be stored. Standard input is `-` by all its names; what else this process was given is read.
+fn input(path: PathBuf) -> Result<PathBuf, String> {
+    match path.to_str().map(|word| (word, own_stream(word))) {
+        Some((_, Some("0"))) => Ok("-".into()),
+        Some((word, Some("1" | "2" | "tty"))) => Err(no_file(word)),
+        _ => Ok(path),
+    }
+}
+
+/// Where a file is to be written. Standard output is `-` by all its names: the answer goes elsewhere then.
+fn destination(path: PathBuf) -> Result<PathBuf, String> {
+    match path.to_str().map(|word| (word, own_stream(word))) {
+        Some((_, Some("1"))) => Ok("-".into()),
+        Some((word, Some(_))) => Err(no_file(word)),
+        _ => Ok(path),
+    }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use kadring::console::progress::TransferBar;
+use kadring::console::words::{no_file, own_stream};
 use kadring::console::{Output, Screen};
 use kadring::node::Progress;
 use kadring::runtime::{Spooled, ending_signals};
@@ -26,9 +27,6 @@ pub(super) fn is_standard(path: &Path) -> bool {
     path.as_os_str() == STANDARD
 }
 
-/// Where a process finds its own streams, whoever gave it the name.
-const OWN: [&str; 3] = ["/dev/fd/", "/proc/self/fd/", "/proc/thread-self/fd/"];
-
 /// The words of a command for a running peer, which would take streams of this process for its own: standard input that
 /// is stored and standard output that is retrieved to are `-`.
 ///
@@ -36,22 +34,11 @@ const OWN: [&str; 3] = ["/dev/fd/", "/proc/self/fd/", "/proc/thread-self/fd/"];
 /// Another stream is named.
 pub(super) fn without_streams(name: Option<&str>, words: Vec<String>) -> Result<Vec<String>, Failed> {
     let last = words.len().saturating_sub(1);
-    let renamed = words.into_iter().enumerate().map(|(at, word)| {
-        let stream = match word.as_str() {
-            "/dev/stdin" => Some("0"),
-            "/dev/stdout" => Some("1"),
-            "/dev/stderr" => Some("2"),
-            "/dev/tty" => Some("tty"),
-            other => OWN.iter().find_map(|own| other.strip_prefix(own)),
-        };
-        match (name, stream) {
-            (_, None) => Ok(word),
-            (Some("store"), Some("0")) => Ok(STANDARD.to_owned()),
-            (Some("retrieve"), Some("1")) if at == last => Ok(STANDARD.to_owned()),
-            _ => Err(Failed::usage(format!(
-                "{word} would be a stream of the peer's own: give the name of a file, or - for standard input or output"
-            ))),
-        }
+    let renamed = words.into_iter().enumerate().map(|(at, word)| match (name, own_stream(&word)) {
+        (_, None) => Ok(word),
+        (Some("store"), Some("0")) => Ok(STANDARD.to_owned()),
+        (Some("retrieve"), Some("1")) if at == last => Ok(STANDARD.to_owned()),
+        _ => Err(Failed::usage(format!("{}, or - for standard input or output", no_file(&word)))),
     });
     renamed.collect()
 }

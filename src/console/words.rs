@@ -35,7 +35,7 @@ fn parse_digits(what: &str, word: &str) -> Result<Id, String> {
 pub fn parse_source(word: &str) -> Result<Source, String> {
     match word.parse() {
         Ok(key) => Ok(Source::Key(key)),
-        Err(_) => parse_file(word).map(Source::Manifest),
+        Err(_) => file(word).map(Source::Manifest),
     }
 }
 
@@ -54,13 +54,37 @@ pub fn parse_name(word: &str) -> Result<String, String> {
     }
 }
 
-/// Reads the name of a file.
+/// Reads the name of a file; a stream of this process is none.
 pub fn parse_file(word: &str) -> Result<PathBuf, String> {
+    own_stream(word).map_or_else(|| file(word), |_| Err(no_file(word)))
+}
+
+fn file(word: &str) -> Result<PathBuf, String> {
     match word {
         "" => Err("a file's name is empty".to_owned()),
         "-" => Err("here - is neither standard input nor output; a file of that name is ./-".to_owned()),
         _ => Ok(at_home(word).unwrap_or_else(|| raw_text::path(word))),
     }
+}
+
+/// Where a process finds its own streams, whoever gave it the name.
+const OWN: [&str; 3] = ["/dev/fd/", "/proc/self/fd/", "/proc/thread-self/fd/"];
+
+/// Which stream of its own a process finds under this name, by its number or `tty`. What reads or writes there takes
+/// the lines that are commands, or stands among those that are answers.
+pub fn own_stream(word: &str) -> Option<&str> {
+    match word {
+        "/dev/stdin" => Some("0"),
+        "/dev/stdout" => Some("1"),
+        "/dev/stderr" => Some("2"),
+        "/dev/tty" => Some("tty"),
+        other => OWN.iter().find_map(|own| other.strip_prefix(own)),
+    }
+}
+
+/// Why such a name is refused where a file is meant.
+pub fn no_file(word: &str) -> String {
+    format!("{word} is a stream of a process and no file: give the name of a file")
 }
 
 /// What `~/` begins, which no shell has spelled out here.

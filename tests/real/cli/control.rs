@@ -6,7 +6,7 @@ use std::net::UdpSocket;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
@@ -343,34 +343,50 @@ fn commands_of_other_shells_and_of_the_console_are_listed_and_cancelled_from_any
 }
 
 #[test]
-fn a_client_s_own_streams_are_its_standard_input_and_output_or_refused_and_never_the_peer_s() {
+fn a_client_s_own_streams_are_its_standard_input_and_output_or_refused_and_no_answer_stands_in_a_file() {
     let folder = folder();
     let peer = Launch::new(folder.path().join("peer")).start();
     let (path, original) = file(&folder, "report", 3, 100_000);
-    let data = text(&peer.data);
-    let with = |words: &[&str], out: &Path| {
-        let (input, out) = (fs::File::open(&path).expect("there"), fs::File::create(out).expect("writable"));
-        let mut client = program();
-        client.args(words).args(["--data", data]).stdin(input).stdout(out).stderr(Stdio::piped());
-        client.output().expect("it runs")
-    };
-    let out = folder.path().join("out");
-    let expected = key_of(&run(&["store", text(&path), "--data", data]));
-    for stream in ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"] {
-        let stored = with(&["store", stream, "-q"], &out);
-        assert_eq!(code(&stored), Some(0), "{stream}: {}", said(&stored));
-        assert_eq!(fs::read_to_string(&out).expect("there").trim(), expected, "{stream}");
+    let expected = key_of(&run(&["store", text(&path), "--data", text(&peer.data)]));
+    for way in [["--data", text(&peer.data)], ["--bootstrap", &address(&peer)]] {
+        let with = |words: &[&str], out: Stdio| {
+            let mut client = program();
+            client.args(words).args(way).stdin(fs::File::open(&path).expect("there")).stdout(out);
+            client.stderr(Stdio::piped()).spawn().expect("it starts").wait_with_output().expect("it ends")
+        };
+        for stream in ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"] {
+            let stored = with(&["store", stream, "-q"], Stdio::piped());
+            assert_eq!((code(&stored), printed(&stored).trim()), (Some(0), &*expected), "{stream}: {}", said(&stored));
+        }
+        for stream in ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {
+            let into_file = folder.path().join("back");
+            let out = fs::File::create(&into_file).expect("writable");
+            let mut retrieved =
+                [Stdio::piped(), out.into()].map(|out| with(&["retrieve", &expected, stream, "--json"], out));
+            retrieved[1].stdout = fs::read(&into_file).expect("there");
+            for retrieved in retrieved {
+                assert!(retrieved.stdout == original, "{way:?} {stream}: {}", said(&retrieved));
+                let answer: Value = serde_json::from_str(&said(&retrieved)).expect("standard error has the answer");
+                assert_eq!((code(&retrieved), &answer["bytes"]), (Some(0), &json!(100_000)), "{way:?} {stream}");
+            }
+        }
+        for words in [
+            &["store", "/proc/self/fd/1"][..],
+            &["store", text(&path), "--manifest", "/dev/stdout"],
+            &["retrieve", &expected, "/dev/stderr"],
+            &["lookup", &expected, "--svg", "/dev/fd/1"],
+        ] {
+            let refused = with(words, Stdio::piped());
+            let told = said(&refused) + &printed(&refused);
+            assert_eq!(
+                (code(&refused), told.contains("is a stream of a process")),
+                (Some(2), true),
+                "{words:?}: {told}"
+            );
+        }
     }
-    for stream in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {
-        let back = folder.path().join("back");
-        assert_eq!(code(&with(&["retrieve", &expected, stream], &back)), Some(0), "{stream}");
-        assert!(fs::read(&back).expect("there") == original, "{stream}");
-    }
-    for words in [["store", "/dev/fd/7"], ["store", "/proc/self/fd/1"], ["check", "/dev/stdin"]] {
-        let refused = with(&words, &out);
-        assert_eq!(code(&refused), Some(2), "{words:?}");
-        let told = said(&refused) + &fs::read_to_string(&out).expect("there");
-        assert!(told.contains("a stream of the peer's own"), "{told}");
+    for of_the_peer in [["store", "/dev/fd/7"], ["check", "/dev/stdin"]] {
+        assert_eq!(code(&ctl(&peer, &of_the_peer)), Some(2), "{of_the_peer:?}");
     }
 }
 
