@@ -124,14 +124,15 @@ impl Backend for Session {
 
 /// Does the commands of `grammar` for clients.
 pub fn serving(grammar: Grammar, catalogue: Catalogue, jobs: CommandJobs) -> ServeClient {
-    Arc::new(move |session, line, client| {
+    Arc::new(move |session, said, client| {
         let teller = Arc::new(ClientWriter(client.try_clone().ok()));
-        let reply = match serde_json::from_slice::<ClientSays>(line) {
-            Ok(asked) if asked.words == [EVENTS] => watch(session, &teller),
-            Ok(asked) if asked.words.first().is_some_and(|word| word == EVENTS) => {
+        let reply = match said.map(serde_json::from_slice::<ClientSays>) {
+            Err(turned_away) => LineReply::failed(FailureKind::TimedOut, turned_away),
+            Ok(Ok(asked)) if asked.words == [EVENTS] => watch(session, &teller),
+            Ok(Ok(asked)) if asked.words.first().is_some_and(|word| word == EVENTS) => {
                 LineReply::failed(FailureKind::Usage, "events takes no further words")
             }
-            Ok(asked) => {
+            Ok(Ok(asked)) => {
                 let mut line = asked.words.join(" ");
                 if let Some(to) = &asked.to {
                     // As the client's user typed it.
@@ -143,7 +144,7 @@ pub fn serving(grammar: Grammar, catalogue: Catalogue, jobs: CommandJobs) -> Ser
                     performer.with_catalogue(Some(catalogue.clone())).with_jobs(jobs.seen_by(session.number()));
                 obey(&grammar, session, performer, asked)
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 let reason = format!("a client of the control socket says a line of JSON: {error}");
                 LineReply::failed(FailureKind::Usage, reason)
             }
@@ -257,7 +258,8 @@ pub fn ask(
     shows: &dyn Shows,
     meanwhile: &mut dyn FnMut() -> io::Result<()>,
 ) -> io::Result<Rendered> {
-    tell(stream, asked)?;
+    // One that is turned away is told so before it has said a word.
+    tell(stream, asked).or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })?;
     let mut lines = BufReader::new(stream);
     let mut show: Box<dyn FnMut(&Progress)> = Box::new(|_| {});
     loop {

@@ -110,8 +110,12 @@ pub(super) const CONNECTIONS: Channel = Channel {
     full: GoesOn("the longest idle one makes room"),
 };
 
-pub(super) const CLIENTS: Channel =
-    Channel { name: "clients", to: &[Client], bound: Counted(64), full: GoesOn("the client is turned away") };
+pub(super) const CLIENTS: Channel = Channel {
+    name: "clients",
+    to: &[Client],
+    bound: Counted(64),
+    full: GoesOn("the first that said nothing makes room, or the newcomer is told so"),
+};
 
 pub(super) const LINE: Channel =
     Channel { name: "line", to: &[Command], bound: Slots(1), full: GoesOn("a client has one line") };

@@ -2,7 +2,8 @@
 //!
 //! Each client gets two threads, because two things may come next and a thread waits for one: `client-N` waits for the
 //! client's line, then for its end; `command-N` does what the line says and writes what comes of it. A client that
-//! leaves (Ctrl-C, a closed terminal, SIGKILL) ends its command so.
+//! leaves (Ctrl-C, a closed terminal, SIGKILL) ends its command so. Where as many are connected as may be, the one
+//! makes room that came first and has said nothing; if all have, the newcomer is told so.
 //!
 //! The socket lies in the data folder, which one peer at a time owns, so one that is found there was left by a peer
 //! that is gone. It is made in a folder that only its owner may enter and gets its name when it is ready: there is no
@@ -52,8 +53,9 @@ const LOOK: u16 = 2_000;
 /// A peer takes a connection, and what is said to it, within this time, unless it is stopped or stuck.
 const TAKEN_WITHIN: Duration = Duration::from_secs(20);
 
-/// Does what a client said: the commands are asked of the session, and what comes of them is written to the client.
-pub type ServeClient = Arc<dyn Fn(&Session, &[u8], &UnixStream) + Send + Sync>;
+/// Does what a client said: the commands are asked of the session, and what comes of them is written to the client. One
+/// that is turned away is told why.
+pub type ServeClient = Arc<dyn Fn(&Session, Result<&[u8], &str>, &UnixStream) + Send + Sync>;
 
 /// The control socket of a peer; closed, it is gone.
 pub(super) struct Control {
@@ -204,6 +206,8 @@ impl NamedSocket {
 struct Client {
     stream: Arc<UnixStream>,
     thread: Worker,
+    /// Whether its line has come. It stands alone (`Relaxed`).
+    has_spoken: Arc<AtomicBool>,
 }
 
 impl Drop for Client {
@@ -225,19 +229,24 @@ fn accept(ends: &Ends, mut named: NamedSocket, peer: &Handle, serve: &ServeClien
         }
         fault::point(Role::Control);
         clients.retain(|_, client| !client.thread.is_finished());
-        if accepted.is_ok() && clients.len() >= MAX_CLIENTS {
-            // Dropped, it is told by the end.
+        if let Ok(newcomer) = &accepted
+            && clients.len() >= MAX_CLIENTS
+        {
             let level = full.level(clock.now());
             log::log!(level, "a client of the control socket was turned away: {MAX_CLIENTS} are connected");
-            continue;
+            let silent = clients.iter().find(|(_, client)| !client.has_spoken.load(Ordering::Relaxed));
+            let silent = silent.map(|(number, _)| *number).and_then(|number| clients.remove(&number));
+            let is_full = format!(
+                "{MAX_CLIENTS} clients are connected to the control socket, and no more may be: end one, or try again later"
+            );
+            // So little is taken by a stream that has yet to be told anything, without a wait.
+            serve(&peer.session(), Err(&is_full), silent.as_ref().map_or(newcomer, |silent| &silent.stream));
+            if silent.is_none() {
+                continue;
+            }
         }
         next += 1;
-        let begun = accepted.and_then(|stream| {
-            let stream = Arc::new(stream);
-            let session = peer.session();
-            let thread = attend(&stream, session, serve, &peer.roster)?;
-            Ok(Client { stream, thread })
-        });
+        let begun = accepted.and_then(|stream| attend(stream, peer.session(), serve, &peer.roster));
         match begun {
             Ok(client) => drop(clients.insert(next, client)),
             Err(error) => {
@@ -249,22 +258,25 @@ fn accept(ends: &Ends, mut named: NamedSocket, peer: &Handle, serve: &ServeClien
 }
 
 /// Starts `client-N`.
-fn attend(stream: &Arc<UnixStream>, session: Session, serve: &ServeClient, roster: &Roster) -> io::Result<Worker> {
-    let (stream, serve) = (Arc::clone(stream), Arc::clone(serve));
-    roster.spawn_another(Role::Client, session.number(), move || {
+fn attend(stream: UnixStream, session: Session, serve: &ServeClient, roster: &Roster) -> io::Result<Client> {
+    let (stream, has_spoken) = (Arc::new(stream), Arc::new(AtomicBool::new(false)));
+    let (of_client, spoken, serve) = (Arc::clone(&stream), Arc::clone(&has_spoken), Arc::clone(serve));
+    let thread = roster.spawn_another(Role::Client, session.number(), move || {
         fault::point(Role::Client);
-        let mut lines = BoundedLines::default();
+        let (mut lines, stream) = (BoundedLines::default(), of_client);
         let Ok(StreamLine::Text(line)) = gauges::wait(|| lines.next(&*stream, |_| LONGEST_LINE)) else { return };
+        spoken.store(true, Ordering::Relaxed);
         let (over, asks) = (CloseOnDrop(Arc::clone(&stream)), session.clone());
         // However it ends, the client hears of it.
-        let command = session.spawn(move || serve(&asks, &line, &over.0));
+        let command = session.spawn(move || serve(&asks, Ok(&line), &over.0));
         if let Err(error) = command {
             return log::warn!("a command from the control socket could not be done: {error}");
         }
         // The end of the client, or of the command; a client that says more wants no more of what it said before.
         let _ = gauges::wait(|| lines.read(&*stream, &mut [0]));
         session.cancel();
-    })
+    })?;
+    Ok(Client { stream, thread, has_spoken })
 }
 
 /// Ends a connection when dropped.

@@ -60,7 +60,7 @@
 //! | posts | node | 128 | the sender waits: the node takes on, and waits for no other thread |
 //! | commands | node | 256 | the sender waits: the node takes on, and waits for no other thread |
 //! | renewals | renewer | 1 | the renewer is woken already |
-//! | clients | client-N | 64 | the client is turned away |
+//! | clients | client-N | 64 | the first that said nothing makes room, or the newcomer is told so |
 //! | line | command-N | 1 | a client has one line |
 //!
 //! # Architecture invariants

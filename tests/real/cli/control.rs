@@ -221,6 +221,33 @@ fn a_peer_without_descriptors_says_once_that_clients_cannot_be_taken() {
 }
 
 #[test]
+fn clients_that_say_nothing_make_room_and_where_all_have_spoken_the_next_is_told_so() {
+    let folder = folder();
+    let peer = Launch::new(folder.path().join("peer")).start();
+    let connect = || UnixStream::connect(peer.data.join("control")).expect("it listens");
+    let _silent: Vec<UnixStream> = std::iter::repeat_with(connect).take(200).collect();
+    let asked = ctl(&peer, &["status"]);
+    assert_eq!(code(&asked), Some(0), "{}", said(&asked));
+    let begin = || {
+        let mut watcher = connect();
+        watcher.write_all(b"{\"words\":[\"events\"],\"folder\":\"/\"}\n").expect("it reads");
+        let mut told = BufReader::new(watcher);
+        let mut line = String::new();
+        told.read_line(&mut line).expect("it is served");
+        assert!(line.contains("watching"), "{line}");
+        told
+    };
+    let mut watchers: Vec<_> = std::iter::repeat_with(begin).take(64).collect();
+    for words in [&["status"][..], &["store", "x"], &["threads", "--watch"]] {
+        let refused = ctl(&peer, words);
+        assert_eq!(code(&refused), Some(5), "{words:?}: {}", said(&refused));
+        assert!(said(&refused).contains("64 clients are connected"), "{words:?}: {}", said(&refused));
+    }
+    watchers.pop();
+    until(|| code(&ctl(&peer, &["status"])) == Some(0));
+}
+
+#[test]
 fn a_client_that_says_nonsense_or_nothing_harms_nobody() {
     let folder = folder();
     let peer = Launch::new(folder.path().join("peer")).start();
