@@ -117,7 +117,8 @@ pub struct Keys(Vec<NetworkKey>);
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} network keys", self.0.len())
+        let several = if self.0.len() == 1 { "" } else { "s" };
+        write!(f, "{} network key{several}", self.0.len())
     }
 }
 
@@ -321,6 +322,7 @@ mod tests {
         assert_eq!(error(&format!("{good}\n").repeat(MAX_KEYS + 1)), KeyError::TooMany);
         assert!(!error("secret").to_string().contains("secret"));
         assert!(Keys::parse(&format!("# new\r\n{}\r\n", good.to_uppercase())).is_ok());
-        assert_eq!(format!("{:?} {:?}", keys(&[1]), NetworkKey([1; KEY_BYTES])), "1 network keys NetworkKey");
+        assert_eq!(format!("{:?} {:?}", keys(&[1]), NetworkKey([1; KEY_BYTES])), "1 network key NetworkKey");
+        assert_eq!(format!("{:?}", keys(&[1, 2])), "2 network keys");
     }
 }

@@ -231,6 +231,31 @@ fn a_key_from_a_pipe_is_read_once_and_the_peer_keeps_time() {
 }
 
 #[test]
+fn a_key_that_has_yet_to_come_through_a_pipe_is_waited_for_with_a_word_and_what_gives_none_is_refused() {
+    let folder = tempdir().expect("a folder");
+    let (key, pipe, errors) = (new_key(&folder, "key"), folder.path().join("pipe"), folder.path().join("errors"));
+    mkfifo(&pipe, Mode::S_IRWXU).expect("a pipe");
+    let nobody = UdpSocket::bind("127.0.0.1:0").expect("a socket").local_addr().expect("bound").to_string();
+    let log = fs::File::create(&errors).expect("writable");
+    let ping = ["ping", &nobody, "--network-key-file"];
+    let client = program().args(ping).arg(&pipe).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
+    let mut client = Ended(client.expect("it starts"));
+    until(|| fs::read_to_string(&errors).is_ok_and(|said| said.contains("waiting for the network key")));
+    fs::write(&pipe, fs::read(&key).expect("a key")).expect("it is read");
+    assert_eq!(client.0.wait().expect("it ends").code(), Some(5), "it has the key, and nobody answers");
+    for (wrong, reason) in [
+        (folder.path(), "Is a directory"),
+        (Path::new("/dev/zero"), "more than 65536 bytes"),
+        (Path::new("/dev/null"), "there is no key"),
+        (Path::new("/dev/ptmx"), "it is a terminal"),
+    ] {
+        let refused = run(&[&ping[..], &[text(wrong)]].concat());
+        let told = said(&refused);
+        assert_eq!((refused.status.code(), told.contains(reason)), (Some(2), true), "{wrong:?}: {told}");
+    }
+}
+
+#[test]
 fn networks_of_two_names_never_become_one_and_whoever_mixes_them_up_is_told() {
     for overlay in OVERLAYS {
         let folder = tempdir().expect("a folder");
