@@ -1,8 +1,10 @@
 //! The peers to join through, by all their addresses.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use kadring::console::perform::resolve;
+use kadring::runtime::Resolve;
 
 use super::Failed;
 
@@ -31,7 +33,7 @@ pub(crate) fn bootstrap(names: &[String], bind: IpAddr) -> Result<JoinAddresses,
 }
 
 /// The same, and why some names have no such address.
-pub(crate) fn look_up(names: &[String], bind: IpAddr) -> (JoinAddresses, Vec<String>) {
+fn look_up(names: &[String], bind: IpAddr) -> (JoinAddresses, Vec<String>) {
     let (mut hosts, mut trouble) = (Vec::new(), Vec::new());
     for name in names {
         match resolve(name) {
@@ -45,6 +47,16 @@ pub(crate) fn look_up(names: &[String], bind: IpAddr) -> (JoinAddresses, Vec<Str
         }
     }
     (JoinAddresses::of(hosts), trouble)
+}
+
+/// What looks the names up anew; none where all are addresses.
+pub(crate) fn resolving(names: Vec<String>, bind: IpAddr) -> Option<Resolve> {
+    let has_names = names.iter().any(|name| name.parse::<SocketAddr>().is_err());
+    let resolve = move || match look_up(&names, bind) {
+        (JoinAddresses { addrs, .. }, trouble) if addrs.is_empty() => Err(trouble.join("; ")),
+        (JoinAddresses { addrs, hosts }, _) => Ok((addrs, hosts)),
+    };
+    has_names.then(|| Resolve(Arc::new(resolve)))
 }
 
 impl JoinAddresses {
@@ -106,5 +118,14 @@ mod tests {
         assert_eq!((known("::1"), known("0.0.0.0")), (addrs(&["[::1]:1"]), addrs(&["127.0.0.1:1"])));
         let error = bootstrap(&names(&["[::1]:1"]), "127.0.0.1".parse().unwrap()).unwrap_err();
         assert_eq!(error.exit, Exit::NotStarted);
+    }
+
+    #[test]
+    fn addresses_are_never_looked_up_anew() {
+        let any = "0.0.0.0".parse().unwrap();
+        let has_names =
+            |names: &[&str]| resolving(names.iter().map(|name| (*name).to_owned()).collect(), any).is_some();
+        assert!(!has_names(&[]) && !has_names(&["10.0.0.1:7000", "[fd00::1]:7000"]));
+        assert!(has_names(&["10.0.0.1:7000", "nas.home:7000"]));
     }
 }

@@ -33,7 +33,7 @@ use nix::unistd::alarm;
 use signal_hook::consts::SIGALRM;
 use signal_hook::flag;
 
-use known::{JoinAddresses, bootstrap, look_up};
+use known::{JoinAddresses, bootstrap, resolving};
 use logging::log_to;
 pub(crate) use logging::{have_panics_said, stderr};
 

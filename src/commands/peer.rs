@@ -18,9 +18,7 @@ use kadring::console::terminal::{self, Restore, Stdin};
 use kadring::console::{Console, Defaults, End, Format, Grammar, LineReply, Output, Screen, json};
 use kadring::node::{Answer, Command, Notice, Phase};
 use kadring::overlay::RouteNotice;
-use kadring::runtime::{
-    Bell, Ended, Handle, Keyring, LastAct, LocalPeer, Options, Resolve, ServeClient, since_1970, waits,
-};
+use kadring::runtime::{Bell, Ended, Handle, Keyring, LastAct, LocalPeer, Options, ServeClient, since_1970, waits};
 use kadring::store::remembers_peers;
 use log::Level;
 use sd_notify::NotifyState;
@@ -33,7 +31,7 @@ use super::handover_progress::HandoverProgress;
 use super::peers_seen::PeersSeen;
 use super::standard::is_standard;
 use super::unjoined::{answers_but, heard, ping_all, strange};
-use super::{Exit, Failed, JoinAddresses, bootstrap, end_in_a_while, events, log_to, look_up, ready};
+use super::{Exit, Failed, JoinAddresses, bootstrap, end_in_a_while, events, log_to, ready, resolving};
 use crate::args::PeerArgs;
 
 /// How long the end of the peer waits for an answer that is being written; then its reader counts as stuck.
@@ -262,16 +260,6 @@ fn known(args: &PeerArgs) -> Result<JoinAddresses, Failed> {
     }
 }
 
-/// What looks the names up anew; none where all are addresses.
-fn resolving(names: Vec<String>, bind: IpAddr) -> Option<Resolve> {
-    let has_names = names.iter().any(|name| name.parse::<SocketAddr>().is_err());
-    let resolve = move || match look_up(&names, bind) {
-        (JoinAddresses { addrs, .. }, trouble) if addrs.is_empty() => Err(trouble.join("; ")),
-        (JoinAddresses { addrs, hosts }, _) => Ok((addrs, hosts)),
-    };
-    has_names.then(|| Resolve(Arc::new(resolve)))
-}
-
 fn temporary_folder() -> Result<TempDir, Failed> {
     let folder = kadring::runtime::temporary_folder();
     let folder = folder.map_err(|error| Failed::start(format!("cannot make a temporary data folder: {error}")))?;
@@ -417,14 +405,5 @@ mod tests {
             assert!(told.ends_with("is its network up?") && !told.contains("--bind"), "{told}");
         }
         assert_eq!(told("0.0.0.0", "10.0.0.7"), None);
-    }
-
-    #[test]
-    fn addresses_are_never_looked_up_anew() {
-        let any = "0.0.0.0".parse().unwrap();
-        let has_names =
-            |names: &[&str]| resolving(names.iter().map(|name| (*name).to_owned()).collect(), any).is_some();
-        assert!(!has_names(&[]) && !has_names(&["10.0.0.1:7000", "[fd00::1]:7000"]));
-        assert!(has_names(&["10.0.0.1:7000", "nas.home:7000"]));
     }
 }

@@ -17,7 +17,7 @@ use kadring::runtime::{Keyring, Options};
 use tempfile::TempDir;
 
 use crate::args::{PeerName, RingTask, RingWays};
-use crate::commands::Failed;
+use crate::commands::{Failed, resolving};
 
 /// This peer's place in the ring, and the peers that it is given.
 pub(super) struct RingPlace {
@@ -28,12 +28,15 @@ pub(super) struct RingPlace {
     pub(super) known: Option<Peer>,
     /// All addresses of that peer's name that this peer can reach.
     known_at: Vec<SocketAddr>,
+    /// Where the user said that the others are, which a peer that is alone looks up anew.
+    names: Vec<String>,
 }
 
 impl RingPlace {
     pub(super) fn new(task: &RingTask) -> Result<Self, Failed> {
         match task {
             RingTask::Init { peer, first, second, interval, ways } => {
+                let names = [first, second].into_iter().filter_map(|other| other.at.clone()).collect();
                 let [me, first, second] = locate([peer, first, second], ways)?.map(|(peer, _)| peer);
                 let mut given: Vec<Peer> = Vec::new();
                 for other in [first, second] {
@@ -41,9 +44,10 @@ impl RingPlace {
                         given.push(other);
                     }
                 }
-                Ok(Self { me, interval: *interval, given, known: None, known_at: Vec::new() })
+                Ok(Self { me, interval: *interval, given, known: None, known_at: Vec::new(), names })
             }
             RingTask::Join { peer, known, interval, ways } => {
+                let names = known.at.iter().cloned().collect();
                 let [(me, _), (known, known_at)] = locate([peer, known], ways)?;
                 if me.addr == known.addr {
                     return Err(Failed::usage("a peer cannot join through itself; name one that is in the ring"));
@@ -52,7 +56,7 @@ impl RingPlace {
                     let reason = format!("the id {} is taken by the peer to join through", number(&me.id));
                     return Err(Failed::start(reason));
                 }
-                Ok(Self { me, interval: *interval, given: Vec::new(), known: Some(known), known_at })
+                Ok(Self { me, interval: *interval, given: Vec::new(), known: Some(known), known_at, names })
             }
         }
     }
@@ -91,6 +95,7 @@ impl RingPlace {
             data: Some(store.path().to_owned()),
             id: Some(self.me.id),
             bootstrap: self.known_at.clone(),
+            resolve: resolving(self.names.clone(), self.me.addr.ip()),
             overlay: OverlayKind::Ring,
             ring: Some(ring),
             config: Config {
@@ -133,14 +138,14 @@ fn locate<const N: usize>(names: [&PeerName; N], ways: &RingWays) -> Result<[(Pe
 
 #[cfg(test)]
 mod tests {
+    use kadring::runtime::Resolve;
+
     use super::*;
     use crate::args::{FormatArgs, NetworkArgs};
 
-    #[test]
-    fn the_peers_named_are_located_in_one_family_that_all_have() {
-        let dir = ".".into();
-        let ways = RingWays {
-            dir,
+    fn ways() -> RingWays {
+        RingWays {
+            dir: ".".into(),
             max_file: bytesize::ByteSize::gib(1),
             quiet_pings: false,
             verbose: false,
@@ -151,8 +156,32 @@ mod tests {
             network: NetworkArgs::default(),
             format: FormatArgs::default(),
             base_port: 12_000,
+        }
+    }
+
+    fn name(id: u8, at: Option<&str>) -> PeerName {
+        PeerName { id, at: at.map(str::to_owned) }
+    }
+
+    #[test]
+    fn who_is_named_by_a_host_is_looked_up_anew_at_the_addresses_that_this_peer_reaches() {
+        let (interval, store) = (Duration::from_secs(1), TempDir::new().unwrap());
+        let looked_up = |task: &RingTask| {
+            let resolve = RingPlace::new(task).unwrap().options(&ways(), &store).resolve;
+            resolve.map(|Resolve(look_up)| look_up().unwrap().0)
         };
-        let name = |id, at: Option<&str>| PeerName { id, at: at.map(str::to_owned) };
+        let join = |known| RingTask::Join { peer: name(1, None), known, interval, ways: ways() };
+        let init = |first, second| RingTask::Init { peer: name(1, None), first, second, interval, ways: ways() };
+        let (host, addr) = (|| name(2, Some("localhost:5")), || name(3, Some("127.0.0.1:6")));
+        let [five, six] = [5, 6].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        assert_eq!(looked_up(&join(host())), Some(vec![five]));
+        assert_eq!(looked_up(&init(host(), addr())), Some(vec![five, six]));
+        assert_eq!(looked_up(&init(name(2, None), addr())), None, "addresses stay where they are");
+    }
+
+    #[test]
+    fn the_peers_named_are_located_in_one_family_that_all_have() {
+        let ways = ways();
         let [one, two, three] = [name(1, None), name(2, Some("127.0.0.2:5")), name(3, Some("[::1]:6"))];
         let [(first, _), (second, at)] = locate([&one, &two], &ways).unwrap();
         assert_eq!((first.addr.port(), second.addr, at), (12_001, "127.0.0.2:5".parse().unwrap(), vec![second.addr]));
