@@ -22,6 +22,8 @@ use commands::standard::{exit_once_said, say};
 use commands::{Exit, Failed, client, ctl, demo, files, keygen, leases, peer, report, ring, signals, sim, stderr};
 
 fn main() -> ExitCode {
+    #[cfg(target_env = "gnu")]
+    commands::arenas::bound();
     // A file that may not grow further is an error of the write, as a full disk is, and must not end the process.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     commands::have_panics_said();

@@ -1,5 +1,7 @@
 //! The program's tasks, one file for each sort, and their exit codes.
 
+#[cfg(target_env = "gnu")]
+pub(crate) mod arenas;
 mod bursts;
 pub(crate) mod client;
 mod console_thread;

@@ -270,3 +270,19 @@ fn a_client_from_which_no_way_leads_to_a_peer_says_so_and_waits_for_nobody() {
     assert_eq!(code(&client), Some(5), "{}", said(&client));
     assert!(said(&client).contains("no way leads from here to 192.0.2.1:7000"), "{}", said(&client));
 }
+
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn under_a_limit_of_address_space_a_peer_takes_little_of_it_and_works() {
+    let folder = folder();
+    // In KiB: far more than it is to take, so that it is seen what it would.
+    let mut peer = Launch::new(folder.path().join("peer")).under("-v 4000000").start();
+    let (path, original) = file(&folder, "original", 1, 5_000_000);
+    let key = peer.store(&path);
+    peer.retrieve(&key, &folder.path().join("back"), &original);
+    let status = fs::read_to_string(format!("/proc/{}/status", peer.pid())).expect("it runs");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmPeak:")).expect("there").trim();
+    let peak: u64 = peak.trim_end_matches(" kB").parse().expect("a number");
+    assert!(peak < 300_000, "{peak} KiB");
+    assert!(status.starts_with("Name:\tkadring\n"), "it is called as before: {status}");
+}
