@@ -24,7 +24,7 @@ use signal_hook::flag;
 
 use super::signals::{end_as_by_sigpipe, end_by, watch_signals};
 use super::standard::{STANDARD, UntilTold, exit_once_written, is_standard, spool};
-use super::unjoined::{answers_but, heard, no_way, ping_all, strange};
+use super::unjoined::{answers_but, filtered, heard, no_way, ping_all, strange};
 use super::{Exit, Failed, JoinAddresses, bootstrap, ctl, log_to, stderr};
 use crate::args::{
     CatArgs, CheckArgs, ImportArgs, JoinArgs, LookupArgs, LsArgs, OverlayName, PingArgs, RetrieveArgs, StoreArgs,
@@ -265,7 +265,9 @@ fn answer_ping(args: &PingArgs) -> Result<LineReply, Failed> {
     Ok(match reply {
         LineReply::Node(Answer::Failed(Failure { kind: FailureKind::TimedOut, .. })) => {
             let strange = strange(&addrs, args.overlay.into(), (args.network.name, keys));
-            strange.map_or(reply, |reason| LineReply::failed(FailureKind::NotStarted, reason))
+            let strange = strange.map(|reason| LineReply::failed(FailureKind::NotStarted, reason));
+            let filtered = || filtered(&addrs).map(|reason| LineReply::failed(FailureKind::TimedOut, reason));
+            strange.or_else(filtered).unwrap_or(reply)
         }
         reply => reply,
     })
@@ -376,10 +378,10 @@ fn join(args: &JoinArgs, config: Config) -> Result<LocalPeer, Failed> {
     let refused = refused.map(|reason| answers_but(&names, &reason));
     Err(match refused.or_else(|| strange(&known.addrs, args.overlay.into(), (args.network.name, keys))) {
         Some(reason) => Failed::start(reason),
-        None => {
-            let bind = on_which_bind(&known.addrs);
-            Failed::timed_out(format!("nobody answered at {names}; does a peer run there{bind}?"))
-        }
+        None => Failed::timed_out(match filtered(&known.addrs) {
+            Some(reason) => format!("nobody answered at {names}: {reason}"),
+            None => format!("nobody answered at {names}; does a peer run there{}?", on_which_bind(&known.addrs)),
+        }),
     })
 }
 

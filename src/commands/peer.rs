@@ -30,7 +30,7 @@ use super::console_thread::{Above, ConsoleThread, edit};
 use super::handover_progress::HandoverProgress;
 use super::peers_seen::PeersSeen;
 use super::standard::is_standard;
-use super::unjoined::{answers_but, heard, ping_all, strange};
+use super::unjoined::{answers_but, filtered, heard, ping_all, strange};
 use super::{Exit, Failed, JoinAddresses, bootstrap, end_in_a_while, events, log_to, ready, resolving};
 use crate::args::PeerArgs;
 
@@ -202,10 +202,11 @@ fn tell_alone(peer: &Handle, args: &PeerArgs, ways: &[SocketAddr], own: bool, ke
     };
     match refused {
         Some(reason) => log::warn!("{reason}: this peer is alone, and keeps asking"),
-        None => log::warn!(
-            "nobody answers at {names}: this peer is alone, and keeps asking{}",
-            beyond_reach(args.bind.ip(), peer.me().addr.ip(), ways).unwrap_or_default()
-        ),
+        None => {
+            let beyond_reach = || beyond_reach(args.bind.ip(), peer.me().addr.ip(), ways);
+            let why = filtered(ways).map(|why| format!("; {why}")).or_else(beyond_reach).unwrap_or_default();
+            log::warn!("nobody answers at {names}: this peer is alone, and keeps asking{why}");
+        }
     }
 }
 

@@ -5,9 +5,9 @@ use std::io::{self, IsTerminal, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 
-use kadring::console::Format;
 use kadring::console::classroom::number;
 use kadring::console::perform::resolve;
+use kadring::console::{Format, Screen};
 use kadring::overlay::OverlayKind;
 use kadring::peer::Peer;
 use kadring::runtime::every_address;
@@ -16,7 +16,8 @@ use serde::Serialize;
 
 use super::client::tell_trouble;
 use super::standard::exit_once_said;
-use super::{Exit, Failed, bootstrap};
+use super::unjoined::filtered;
+use super::{Exit, Failed, bootstrap, log_to};
 use crate::args::{ReportArgs, ReportTarget};
 
 /// Moves to the upper left corner; clears what is left below.
@@ -33,6 +34,7 @@ pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<Exit> {
 }
 
 fn report(args: &ReportArgs, format: Format) -> anyhow::Result<Exit> {
+    log_to(&Screen::stderr(), "warn");
     let overlay = args.overlay.map(Into::into);
     let (targets, overlay) = match &args.target {
         Some(ReportTarget::Number(number)) => {
@@ -44,7 +46,7 @@ fn report(args: &ReportArgs, format: Format) -> anyhow::Result<Exit> {
     };
     let of = (args.network.name, args.network.keys().map_err(Failed::usage)?);
     let mut surveyor = Surveyor::new(&targets, overlay, of).map_err(|error| match error.kind() {
-        io::ErrorKind::TimedOut => Failed::timed_out(error.to_string()),
+        io::ErrorKind::TimedOut => Failed::timed_out(filtered(&targets).unwrap_or_else(|| error.to_string())),
         _ => Failed::start(error),
     })?;
     let in_place = !args.once && format == Format::Text && io::stdout().is_terminal();

@@ -1,7 +1,7 @@
 //! Who answers where no network was found to join.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,12 @@ use nix::errno::Errno;
 
 /// Who answers a ping has done so this soon after a join was in vain.
 const ANSWERED_BY: Duration = Duration::from_millis(500);
+
+/// Who takes a connection has done so this soon.
+const CONNECTED_BY: Duration = Duration::from_secs(1);
+
+/// Addresses that are tried so at most.
+const CONNECTIONS: usize = 2;
 
 /// Why the system can send to none of these addresses; none if it can to one. Nothing is sent.
 pub(super) fn no_way(addrs: &[SocketAddr]) -> Option<io::Error> {
@@ -51,6 +57,16 @@ pub(super) fn strange(
 ) -> Option<String> {
     let error = Surveyor::new(addrs, Some(overlay), network).err()?;
     (error.kind() == io::ErrorKind::InvalidData).then(|| error.to_string())
+}
+
+/// Why nobody answers datagrams at addresses of which one takes connections; none if none does.
+pub(super) fn filtered(addrs: &[SocketAddr]) -> Option<String> {
+    let connects = |addr: &&SocketAddr| TcpStream::connect_timeout(addr, CONNECTED_BY).is_ok();
+    let addr = addrs.iter().take(CONNECTIONS).find(connects)?;
+    Some(format!(
+        "TCP connects to {addr}, and UDP brings no answer: it may be filtered on the way, and a peer needs both; or who \
+         listens there is no peer, or has another network key"
+    ))
 }
 
 /// That whoever answers at `names` gives this reason for not being joined.

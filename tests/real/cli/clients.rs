@@ -12,6 +12,7 @@ use std::thread;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 
 use super::running::{KEY, address, code, folder, key_of, printed, run, said, text};
 use crate::support::{Launch, file, program, until, walk};
@@ -228,6 +229,33 @@ fn whoever_answers_in_another_protocol_is_told_by_what_it_says() {
         assert!(said(&output).contains(&told), "{words:?}: {}", said(&output));
         assert!(code(&output).is_some_and(|code| code != 0 && code != 5), "to try again does not help: {output:?}");
     }
+    let peer = Launch::new(folder.path().join("data")).args(&["--bootstrap", &address]).start();
+    until(|| peer.said().contains(&told));
+}
+
+#[test]
+fn where_connections_come_about_and_datagrams_bring_no_answer_everybody_is_told_so() {
+    // Nobody else is to listen at the port that answers no datagram, neither now nor in a while.
+    let (address, _silent, listener) = std::iter::repeat_with(|| {
+        let silent = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let (at, listener) = (silent.local_addr().expect("bound"), Socket::new(Domain::IPV4, Type::STREAM, None));
+        let listener = listener.expect("a socket");
+        listener.bind(&at.into()).is_ok().then_some((at.to_string(), silent, listener))
+    })
+    .find_map(|free| free)
+    .expect("there are ports");
+    let asks = [&["lookup", KEY, "--bootstrap", &address][..], &["ping", &address], &["report", &address, "--once"]];
+    let told = format!("TCP connects to {address}, and UDP brings no answer");
+    for words in &asks[1..] {
+        let output = run(words);
+        assert_eq!((code(&output), said(&output).contains(&told)), (Some(5), false), "{words:?}: {}", said(&output));
+    }
+    listener.listen(9).expect("it may");
+    for words in asks {
+        let output = run(words);
+        assert_eq!((code(&output), said(&output).contains(&told)), (Some(5), true), "{words:?}: {}", said(&output));
+    }
+    let folder = folder();
     let peer = Launch::new(folder.path().join("data")).args(&["--bootstrap", &address]).start();
     until(|| peer.said().contains(&told));
 }
