@@ -65,6 +65,7 @@ impl Rote {
                     bytes: bytes.len() as u64,
                     resumed: 0,
                     sha256: None,
+                    hashed: false,
                     blocks: 1,
                     holders: 1,
                     from: Vec::new(),

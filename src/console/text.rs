@@ -131,11 +131,12 @@ fn transferred(answer: &Answer, named: Option<&str>) -> String {
                 count(*blocks, "block")
             )
         }
-        Answer::Retrieved { bytes, resumed, sha256, blocks, holders, took, complete, .. } => {
+        Answer::Retrieved { bytes, resumed, sha256, hashed, blocks, holders, took, complete, .. } => {
             let found =
                 if *resumed > 0 { format!(", {} of it found in place", amount(*resumed)) } else { String::new() };
             let pace = pace(bytes.saturating_sub(*resumed), *took);
-            let sha256 = sha256.map_or_else(String::new, |sha256| format!("\nsha256 {sha256}"));
+            let whose = if *hashed { "" } else { ", says who stored it" };
+            let sha256 = sha256.map_or_else(String::new, |sha256| format!("\nsha256 {sha256}{whose}"));
             let holders = if *holders == 0 { "this peer".to_owned() } else { count(*holders as u64, "peer") };
             let list = list_of(*blocks, *bytes, *complete);
             let blocks = count(*blocks, "block");

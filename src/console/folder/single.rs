@@ -92,6 +92,7 @@ fn retrieved(content: &Content, holders: usize, standing: bool, took: std::time:
         bytes: content.size,
         resumed: 0,
         sha256: Some(content.sha256),
+        hashed: true,
         blocks: u64::from(content.size > 0),
         holders,
         from: Vec::new(),

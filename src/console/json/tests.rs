@@ -71,6 +71,7 @@ fn of_files() -> Vec<Answer> {
         bytes: 1,
         resumed: 0,
         sha256: None,
+        hashed: true,
         blocks: 1,
         holders: 1,
         from: Vec::new(),

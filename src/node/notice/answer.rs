@@ -55,6 +55,9 @@ pub enum Answer {
         resumed: u64,
         /// SHA-256 of the file, from its manifest; none for a flat manifest or a single block.
         sha256: Option<Id>,
+        /// Whether that was computed from the file's bytes. Else it is the word of who stored the file.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        hashed: bool,
         /// Data blocks of the file.
         blocks: u64,
         /// Peers that sent blocks of the file.

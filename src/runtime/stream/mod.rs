@@ -214,12 +214,13 @@ impl Session {
             show(&Progress::Moved { bytes, resumed: 0 });
         }
         to.flush().map_err(|error| trouble("write what was retrieved", &error))?;
-        if bytes == size {
+        let hashed = !vouched && sha256.is_some() && bytes == size;
+        if hashed {
             to.check()?;
         }
         let (holders, took) = (arriving.holders.len(), (arriving.call.took)());
         let (from, standing) = (Vec::new(), false);
-        Ok(Answer::Retrieved { bytes, resumed: 0, sha256, blocks, holders, from, standing, complete, took })
+        Ok(Answer::Retrieved { bytes, resumed: 0, sha256, hashed, blocks, holders, from, standing, complete, took })
     }
 }
 

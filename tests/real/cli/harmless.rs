@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use kadring::id::Id;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -156,6 +157,28 @@ fn a_manifest_that_shows_itself_whole_is_refused_wherever_it_was_cut_and_by_2() 
     fs::write(&cut, other).expect("writable");
     scene.assert_refused(&["retrieve", text(&cut), text(&scene.at("other"))], 6, "promises");
     assert!(!scene.at("other").exists());
+}
+
+#[test]
+fn a_files_hash_that_was_not_computed_is_told_as_the_word_of_who_stored_it() {
+    let scene = Scene::new();
+    let (manifest, blocks) = (scene.at("manifest"), scene.at("blocks"));
+    let stored = scene.done(&["store", text(&scene.path), "--manifest", text(&manifest)]);
+    let sha256 = stored.lines().find_map(|line| line.strip_prefix("sha256 ")).expect("it tells");
+    // A list of the same blocks that claims another file's hash; its key is as good as any.
+    let false_one = "ab".repeat(32);
+    let forged = fs::read_to_string(&manifest).expect("text").replace(sha256, &false_one);
+    let key = Id::of(forged.as_bytes()).to_string();
+    fs::create_dir(&blocks).expect("writable");
+    fs::write(blocks.join(&key), forged).expect("writable");
+    scene.done(&["import", text(&blocks)]);
+    let retrieve = |source: &str, dest: &str| scene.done(&["retrieve", source, text(&scene.at(dest))]);
+    assert!(retrieve(&key, "one").contains(&format!("sha256 {false_one}, says who stored it\n")));
+    assert!(fs::read(scene.at("one")).expect("there") == scene.original);
+    assert!(retrieve(text(&manifest), "two").contains(&format!("sha256 {sha256}\n")), "it was computed");
+    let told = scene.done(&["retrieve", &key, text(&scene.at("three")), "--json"]);
+    let told: Value = serde_json::from_str(&told).expect("one line of JSON");
+    assert_eq!((&told["sha256"], told.get("hashed")), (&false_one.into(), None));
 }
 
 #[test]
