@@ -191,17 +191,20 @@ impl DiskStore {
         BlockWriter::new(self, key, size)
     }
 
-    /// Deletes a block, if it is there. A reader that has it open can read on.
+    /// Deletes a block, if it is there, and what was moved aside under its name: nobody is told any more that it is
+    /// damaged here. A reader that has it open can read on.
     ///
     /// # Errors
     /// The system refuses to remove the file.
     pub fn delete(&self, key: &Key) -> Result<(), StoreError> {
         let path = self.path(key);
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(StoreError::on("delete the block", path)(error))
+            Ok(()) => {
+                let _ = fs::remove_file(self.aside(key));
+                Ok(())
             }
-            _ => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(StoreError::on("delete the block", path)(error)),
         }
     }
 

@@ -80,7 +80,7 @@ impl DiskStore {
     }
 
     /// Where a file under the block's name is moved that is not the block.
-    fn aside(&self, key: &Key) -> PathBuf {
+    pub(super) fn aside(&self, key: &Key) -> PathBuf {
         self.folder.join("damaged").join(key.to_string())
     }
 

@@ -88,6 +88,9 @@ fn a_damaged_block_is_moved_aside_and_never_served() {
     assert!(folder.path().join("damaged").join(key.to_string()).exists());
     put(&store, b"some bytes").expect("it can be kept again");
     assert_eq!(bytes(&store, &key), Ok(b"some bytes".to_vec()));
+    assert!(store.found_damaged(&key));
+    store.delete(&key).expect("deletable");
+    assert!(!store.found_damaged(&key), "nobody is told of a block that nobody wants any longer");
 }
 
 /// The stamp of a file that rots under the file system does not change.
