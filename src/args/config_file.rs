@@ -10,9 +10,12 @@ use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
+use kadring::console::escape;
 use kadring::whole_file;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+
+use crate::commands::stderr;
 
 /// The option that names the file.
 const CONFIG: &str = "config";
@@ -74,7 +77,8 @@ pub(crate) fn fill_in(command: &Command, mut argv: Vec<OsString>) -> Result<Vec<
         (matches, task, depth) = (of_task, found, depth + 1);
     }
     let Ok(Some(path)) = matches.try_get_one::<PathBuf>(CONFIG) else { return Ok(argv) };
-    let text = whole_file::text(whole_file::read(path, whole_file::MAX_SMALL_FILE))
+    let tell = |told: &str| stderr().say(&format!("kadring: {}\n", escape(told)));
+    let text = whole_file::text(whole_file::read(path, whole_file::MAX_SMALL_FILE, &tell))
         .map_err(|error| format!("cannot read the configuration file {}: {error}", path.display()))?;
     let added = File { path, text: &text }.arguments(command, task, matches)?;
     argv.splice(depth..depth, added);

@@ -240,7 +240,7 @@ fn a_key_that_has_yet_to_come_through_a_pipe_is_waited_for_with_a_word_and_what_
     let ping = ["ping", &nobody, "--network-key-file"];
     let client = program().args(ping).arg(&pipe).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
     let mut client = Ended(client.expect("it starts"));
-    until(|| fs::read_to_string(&errors).is_ok_and(|said| said.contains("waiting for the network key")));
+    until(|| fs::read_to_string(&errors).is_ok_and(|said| said.contains("waiting for what is to be written")));
     fs::write(&pipe, fs::read(&key).expect("a key")).expect("it is read");
     assert_eq!(client.0.wait().expect("it ends").code(), Some(5), "it has the key, and nobody answers");
     for (wrong, reason) in [

@@ -12,40 +12,29 @@
 mod stream;
 
 use std::fmt;
-use std::fs::{File, Metadata};
-use std::io::{self, IsTerminal, Read};
+use std::fs;
+use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::fcntl::OFlag;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use thiserror::Error;
 
 use crate::locks::{self, Ranked};
 use crate::recent::Recent;
-use crate::runtime::clock::Clock;
 use crate::runtime::sockets::canonical;
 use crate::seal::{DatagramStamp, KeyError, Keys, NetworkKey};
-use crate::time::Time;
+use crate::whole_file;
 
 pub(super) use self::stream::Stream;
 
 /// How often the key's file is looked at.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
-
-/// A key that comes through a pipe is waited for so long: somebody may have to type what opens the safe that it is in.
-const WRITTEN_WITHIN: Duration = Duration::from_secs(60);
-
-/// What is waited for is told after this long.
-const TOLD_AFTER: Duration = Duration::from_secs(2);
 
 /// Bytes of a key file at most.
 const MOST_BYTES: u64 = 1 << 16;
@@ -122,12 +111,8 @@ impl Keyring {
     /// # Errors
     /// It cannot be read, or holds something else.
     pub fn of_file(path: &Path) -> Result<Self, KeyringError> {
-        let (file, metadata) = open(path)?;
-        if file.is_terminal() {
-            return Err(unreadable(path)(io::Error::other("it is a terminal; a key comes from a file or a pipe")));
-        }
-        let is_pipe = !(metadata.is_file() || metadata.is_dir());
-        let keys = if is_pipe { read(path, Awaited::new(&file, path, WRITTEN_WITHIN)) } else { read(path, file) }?;
+        let metadata = fs::metadata(path).map_err(unreadable(path))?;
+        let keys = parse(path, whole_file::read(path, MOST_BYTES, &|told| log::warn!("{told}")))?;
         if metadata.permissions().mode() & 0o077 != 0 {
             let shown = path.display();
             log::warn!("others on this machine may read the network key in '{shown}'; chmod 600 keeps them out");
@@ -213,7 +198,7 @@ impl Keyring {
     /// Reads the file again. Where that fails, the keys stay that are in force, and what is wrong is told once.
     pub(super) fn look(&self) {
         let Some(path) = &self.file else { return };
-        let wrong = match read_again(path) {
+        let wrong = match parse(path, whole_file::read_own(path, MOST_BYTES)) {
             Ok(keys) => {
                 let keys = Arc::new(keys);
                 let before = std::mem::replace(&mut self.in_force.lock().keys, Arc::clone(&keys));
@@ -231,76 +216,10 @@ impl Keyring {
     }
 }
 
-/// Opens what stands there now, without a wait: a pipe has nobody who writes to it, perhaps.
-fn open(path: &Path) -> Result<(File, Metadata), KeyringError> {
-    let file = File::options().read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits()).open(path);
-    file.and_then(|file| Ok((file.metadata()?, file))).map(|(there, file)| (file, there)).map_err(unreadable(path))
-}
-
-/// Reads a file that was a regular one. What stands there now is never waited for.
-fn read_again(path: &Path) -> Result<Keys, KeyringError> {
-    let (file, there) = open(path)?;
-    if !there.is_file() {
-        return Err(unreadable(path)(io::Error::other("it is no regular file any longer")));
-    }
-    read(path, file)
-}
-
-fn read(path: &Path, from: impl Read) -> Result<Keys, KeyringError> {
-    let mut text = String::new();
-    let len = from.take(MOST_BYTES + 1).read_to_string(&mut text).map_err(unreadable(path))?;
-    if len as u64 > MOST_BYTES {
-        return Err(unreadable(path)(io::Error::other(format!("it has more than {MOST_BYTES} bytes"))));
-    }
+fn parse(path: &Path, read: io::Result<Vec<u8>>) -> Result<Keys, KeyringError> {
+    let text = whole_file::text(read).map_err(unreadable(path))?;
     let place = format!("the network key file '{}'", path.display());
     Keys::parse(&text).map_err(|error| KeyringError::Keys { place, error })
-}
-
-/// A pipe, or another thing of which nobody knows when it has a key to give. It is waited for with a word and a limit.
-struct Awaited<'a> {
-    file: &'a File,
-    path: &'a Path,
-    within: Duration,
-    clock: Clock,
-    told: bool,
-}
-
-impl<'a> Awaited<'a> {
-    fn new(file: &'a File, path: &'a Path, within: Duration) -> Self {
-        Self { file, path, within, clock: Clock::start(), told: false }
-    }
-}
-
-impl Read for Awaited<'_> {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let left = self.within.saturating_sub(self.clock.now().since(Time::ZERO));
-            let wait = if self.told { left } else { left.min(TOLD_AFTER) };
-            let mut ready = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut ready, PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX)) {
-                Ok(0) if left.is_zero() => {
-                    let reason =
-                        format!("the key, and the end after it, were not written there within {:?}", self.within);
-                    return Err(io::Error::new(io::ErrorKind::TimedOut, reason));
-                }
-                Ok(0) if !self.told => {
-                    let (path, within) = (self.path.display(), self.within);
-                    log::warn!(
-                        "waiting for the network key: '{path}' has yet to be written to its end, within {within:?}"
-                    );
-                    self.told = true;
-                }
-                Ok(0) | Err(Errno::EINTR) => {}
-                polled => {
-                    polled?;
-                    match self.file.read(bytes) {
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                        read => return read,
-                    }
-                }
-            }
-        }
-    }
 }
 
 fn unreadable(path: &Path) -> impl Fn(io::Error) -> KeyringError {
@@ -323,22 +242,7 @@ pub fn new_key() -> Result<NetworkKey, KeyringError> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::os::fd::OwnedFd;
-
     use super::*;
-
-    #[test]
-    fn a_pipe_that_nobody_writes_to_its_end_is_given_up() {
-        let key = new_key().expect("a key").digits();
-        for written in ["", &key] {
-            let (from, mut to) = io::pipe().expect("a pipe");
-            to.write_all(written.as_bytes()).expect("it has room");
-            let (path, file) = (Path::new("a pipe"), File::from(OwnedFd::from(from)));
-            let given_up = read(path, Awaited::new(&file, path, Duration::ZERO)).expect_err("it has no end");
-            assert!(given_up.to_string().contains("were not written there within 0ns"), "{given_up}");
-        }
-    }
 
     #[test]
     fn an_address_that_never_spoke_is_told_under_each_listed_key_and_one_that_did_under_its_own_alone() {

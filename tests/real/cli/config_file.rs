@@ -1,11 +1,14 @@
 //! Options from a configuration file.
 
 use std::fs;
+use std::net::UdpSocket;
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use serde_json::Value;
 
 use super::running::{assert_ends, code, folder, run, text};
-use crate::support::{Launch, file, program};
+use crate::support::{Launch, file, program, until};
 
 #[test]
 fn a_peer_and_its_clients_take_options_from_one_file_and_names_of_files_in_it_begin_beside_it() {
@@ -64,4 +67,19 @@ fn a_mistake_in_the_file_is_told_with_its_line_and_exits_2() {
     let help = program().args(["peer", "--help"]).output().expect("it runs");
     assert!(String::from_utf8_lossy(&help.stdout).contains("begin in the folder where the file itself lies"));
     assert_eq!(code(&help), Some(0));
+}
+
+#[test]
+fn a_configuration_that_has_yet_to_come_through_a_pipe_is_waited_for_with_a_word() {
+    let folder = folder();
+    let (config, errors) = (folder.path().join("pipe"), folder.path().join("errors"));
+    mkfifo(&config, Mode::S_IRWXU).expect("a pipe");
+    let log = fs::File::create(&errors).expect("writable");
+    let nobody = UdpSocket::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").to_string();
+    let client = program().args(["ping", &nobody, "--config", text(&config)]).stderr(log).spawn();
+    let mut client = client.expect("it starts");
+    until(|| fs::read_to_string(&errors).is_ok_and(|said| said.contains("waiting for what is to be written to")));
+    fs::write(&config, "json = true\n").expect("it is read");
+    assert_eq!(client.wait().expect("it ends").code(), Some(5));
+    assert_ends(&["ping", &nobody, "--config", "/dev/ptmx"], 2, "it is a terminal");
 }
