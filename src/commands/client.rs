@@ -23,7 +23,7 @@ use kadring::runtime::{Handle, Keyring, LocalPeer, Options, Spooled, connect, en
 use signal_hook::flag;
 
 use super::signals::{end_as_by_sigpipe, end_by, watch_signals};
-use super::standard::{STANDARD, UntilTold, exit_once_written, is_standard, spool};
+use super::standard::{STANDARD, UntilTold, beside, exit_once_written, is_standard, spool};
 use super::unjoined::{answers_but, filtered, heard, no_way, ping_all, strange};
 use super::{Exit, Failed, JoinAddresses, bootstrap, ctl, log_to, stderr};
 use crate::args::{
@@ -115,13 +115,7 @@ pub(crate) fn ls(args: LsArgs) -> anyhow::Result<Exit> {
 /// `tells` of what was retrieved to standard output, elsewhere.
 fn retrieve_and_tell(args: &RetrieveArgs, tells: bool) -> anyhow::Result<Exit> {
     let format = args.format.format();
-    join_and_retrieve(args, tells).or_else(|error| {
-        if is_standard(&args.dest) {
-            tell_trouble(error, format, stderr())
-        } else {
-            tell_trouble(error, format, io::stdout())
-        }
-    })
+    join_and_retrieve(args, tells).or_else(|error| tell_trouble(error, format, beside(is_standard(&args.dest))))
 }
 
 fn join_and_retrieve(args: &RetrieveArgs, tells: bool) -> anyhow::Result<Exit> {

@@ -11,6 +11,7 @@ use anyhow::Context;
 use kadring::console::control::{ClientSays, EVENTS, Rendered, ask};
 use kadring::console::perform::Shows;
 use kadring::console::watching;
+use kadring::console::words::own_stream;
 use kadring::console::{Defaults, Format, Grammar, Output, Screen};
 use kadring::node::{Command, FailureKind, Progress};
 use kadring::runtime::{Spooled, connect, ending_signals};
@@ -18,7 +19,7 @@ use signal_hook::low_level::pipe;
 
 use super::client::{confirm, tell_trouble};
 use super::signals::{end_as_by_sigpipe, end_by_second_signal, end_by_signal};
-use super::standard::{OutputPipe, STANDARD, exit_once_written, say, spool, without_streams};
+use super::standard::{OutputPipe, STANDARD, beside, exit_once_written, say, spool, without_streams};
 use super::waiting::{Patience, is_unread};
 use super::{Exit, Failed, log_to, stderr};
 use crate::args::CtlArgs;
@@ -43,11 +44,22 @@ pub(crate) fn run(args: CtlArgs) -> anyhow::Result<Exit> {
     }
     // Only a store has keys that could stand alone.
     form.quiet &= name_of(&words) == Some("store");
+    let brings_file = brings_here(&words);
     let done = match &words[..] {
         [threads, watch] if threads == "threads" && watch == "--watch" => watch_threads(&args.data, form, &screen),
         _ => reach(&args.data).and_then(|peer| perform(&peer, &args.data, words, form, &screen)),
     };
-    done.or_else(|error| tell_trouble(error, form.format, io::stdout()))
+    done.or_else(|error| tell_trouble(error, form.format, beside(brings_file)))
+}
+
+/// Whether standard output is to have the bytes of a file.
+fn brings_here(words: &[String]) -> bool {
+    let is_standard = |word: &String| word == STANDARD || own_stream(word) == Some("1");
+    match name_of(words) {
+        Some("cat") => true,
+        Some("retrieve") => words.last().is_some_and(is_standard),
+        _ => false,
+    }
 }
 
 /// The command that the words begin with.

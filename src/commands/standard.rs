@@ -18,13 +18,18 @@ use signal_hook::low_level::pipe;
 
 use super::signals::end_as_by_sigpipe;
 use super::waiting::{LOOK_EVERY, Patience, end_of_reader};
-use super::{Exit, Failed};
+use super::{Exit, Failed, stderr};
 
 /// The word for standard input or output in place of a file.
 pub(super) const STANDARD: &str = "-";
 
 pub(super) fn is_standard(path: &Path) -> bool {
     path.as_os_str() == STANDARD
+}
+
+/// Where an answer goes: to standard output, unless that is for the bytes of a file.
+pub(super) fn beside(file: bool) -> Box<dyn Write + Send> {
+    if file { Box::new(stderr()) } else { Box::new(io::stdout()) }
 }
 
 /// The words of a command for a running peer, which would take streams of this process for its own: standard input that

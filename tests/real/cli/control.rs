@@ -412,6 +412,12 @@ fn a_client_s_own_streams_are_its_standard_input_and_output_or_refused_and_no_an
             );
         }
     }
+    let nowhere = text(folder.path());
+    for words in [&["retrieve", KEY, "-"][..], &["retrieve", KEY, "/dev/stdout"], &["cat", KEY]] {
+        let nobody = run(&[&["ctl", "--json", "--data", nowhere], words].concat());
+        let told: Value = serde_json::from_str(&said(&nobody)).expect("standard error has the answer");
+        assert_eq!((code(&nobody), &told["kind"], printed(&nobody)), (Some(5), &json!("timed_out"), String::new()));
+    }
     for of_the_peer in [["store", "/dev/fd/7"], ["check", "/dev/stdin"]] {
         assert_eq!(code(&ctl(&peer, &of_the_peer)), Some(2), "{of_the_peer:?}");
     }
