@@ -6,7 +6,9 @@
 //! is silent. A watcher that finds its ward dead tells those that may know it, and each of them pings it once before it
 //! believes that. Any other peer near the dead one tells the watchers. And a peer that comes to know of a death tells
 //! its own wards that may know the dead one too, in the pings that they get anyway: one death each time, however many
-//! there are. Where many die at a time, watchers with their wards, there is a [roll call](RollCall).
+//! there are. Where many die at a time, watchers with their wards, there is a [roll call](RollCall). And where so many
+//! die all the time that there is more news than can be handed on, each death is told to half as many: lives are short
+//! there, hardly any table is full, and what a lookup meets that is dead costs it a round trip or two.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -43,6 +45,9 @@ const WARD_FRESH_FOR: Duration = Duration::from_secs(1);
 
 /// Deaths that wait to be handed on to the wards; more are left to others.
 const HANDED_ON: usize = 8;
+
+/// The nearest contacts of the dead that its watcher tells where more wait.
+const TOLD_OF_MANY: usize = K;
 
 /// The dead that are remembered, at least.
 const DEAD_KEPT: usize = 256;
@@ -107,6 +112,12 @@ impl DeathWatch {
         self.buried.remove(peer);
         self.untold.retain(|gone| gone != peer);
         self.handed_on.retain(|gone| gone != peer);
+    }
+
+    /// The nearest contacts of a dead peer that its watcher tells.
+    fn told_of_each(&self) -> usize {
+        // One of those that wait is taken before the others are told.
+        if self.handed_on.len() + 1 < HANDED_ON { TOLD } else { TOLD_OF_MANY }
     }
 
     /// Whether this peer was found dead, or told to be, a moment ago.
@@ -224,8 +235,9 @@ impl Kademlia {
 
     /// Tells those further off of the dead, unless a nearer watcher did meanwhile.
     pub(super) fn tell_the_rest(&mut self, out: &mut Vec<Effect>) {
+        let last = self.watch.told_of_each();
         for gone in std::mem::take(&mut self.watch.untold) {
-            self.tell_of(&gone, WIDTH..TOLD, patience::ONCE, out);
+            self.tell_of(&gone, WIDTH..last, patience::ONCE, out);
         }
     }
 
@@ -295,6 +307,24 @@ mod tests {
         overlay.confirm(Time::ZERO, late, Bid::Wait, &mut Vec::new());
         assert!(overlay.table.contact(&late).is_none() && !overlay.watch.is_buried(Time::ZERO, &late));
         assert!(overlay.watch.untold.is_empty() && overlay.watch.handed_on.is_empty());
+    }
+
+    #[test]
+    fn a_death_is_told_to_as_many_as_may_know_the_dead_one_and_to_half_of_them_where_many_die_all_the_time() {
+        for (others, told) in [(HANDED_ON - 2, TOLD), (HANDED_ON - 1, TOLD_OF_MANY)] {
+            let mut network = network(200);
+            let dead = network[0].me;
+            network.sort_by_key(|overlay| overlay.me.id.distance(&dead.id));
+            let (far, mut out) = (network[100].me, Vec::new());
+            let watcher = &mut network[1];
+            (0..others).for_each(|_| watcher.watch.bury(Time::ZERO, &far));
+            watcher.on_death(Time::ZERO, &dead, &mut out);
+            watcher.look_after_wards(Time::ZERO, &mut Vec::new());
+            watcher.tell_the_rest(&mut out);
+            let news = Request::Gone { peer: dead };
+            let tells = |effect: &&Effect| matches!(effect, Effect::Ask { request, .. } if *request == news);
+            assert_eq!(out.iter().filter(tells).count(), told, "{others} others");
+        }
     }
 
     #[test]
