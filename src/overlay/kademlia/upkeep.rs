@@ -30,8 +30,9 @@ pub(super) const WARD_PING_EVERY: Duration = Duration::from_millis(5500);
 /// One contact is asked who is near to us this often: in turn a neighbour, and the one that was silent for longest.
 const ROUND: Duration = Duration::from_secs(15);
 
-/// The same once the neighbourhood has changed.
-const CHANGED: Duration = Duration::from_secs(4);
+/// The same once the neighbourhood has changed: so that where it changes all the time, what one asks costs no more than
+/// twice as much.
+const CHANGED: Duration = Duration::from_secs(8);
 
 /// A bucket without lookups for this long is refreshed (section 2.3).
 const REFRESH: Duration = Duration::from_secs(3600);
@@ -339,6 +340,23 @@ impl Kademlia {
 mod tests {
     use super::*;
     use crate::overlay::{Cause, Overlay};
+
+    #[test]
+    fn while_neighbours_come_and_go_all_the_time_one_is_asked_who_is_near_at_most_twice_as_often_as_at_rest() {
+        let peer = |n: u16| Peer::new(Id::of(&n.to_be_bytes()), SocketAddr::from(([10, 0, 0, 1], n)));
+        let mut kademlia = Kademlia::with_bucket_size(peer(1), [1; 32], false, 20);
+        kademlia.fill(Time::ZERO, &[2, 3, 4].map(peer));
+        kademlia.upkeep.round = Some(Time::ZERO + ROUND);
+        let mut asked = 0;
+        for now in (0..4 * ROUND.as_secs()).map(|second| Time::ZERO + Duration::from_secs(second)) {
+            let mut out = Vec::new();
+            kademlia.note_change(now, &peer(2));
+            kademlia.keep_up(now, &mut out);
+            let asks = |effect: &&Effect| matches!(effect, Effect::Ask { request: Request::FindNode { .. }, .. });
+            asked += out.iter().filter(asks).count();
+        }
+        assert!((5..=8).contains(&asked), "{asked} in four rounds");
+    }
 
     #[test]
     fn a_stale_bucket_that_waits_for_the_walk_already_is_not_due_again_at_once() {
