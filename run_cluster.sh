@@ -87,6 +87,8 @@ if [[ -z ${KADRING:-} ]]; then
   cargo build --profile demo --locked
   KADRING=$(cargo metadata --format-version 1 --no-deps --locked | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/demo/kadring
 fi
+# A name without a folder is looked for as the shell does.
+[[ $KADRING == */* ]] || KADRING=$(type -P -- "$KADRING" || printf %s "$KADRING")
 KADRING=$(cd "$here" && realpath -- "$KADRING")
 [[ -x $KADRING ]] || die "there is no program at '$KADRING'"
 

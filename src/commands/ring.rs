@@ -71,7 +71,7 @@ fn run_in(task: &RingTask, ways: &RingWays, format: Format) -> anyhow::Result<Ex
     let _shown = peer.handle().show_thread("main");
     let lines = AssignmentLines { me: peer.me(), quiet_pings: ways.quiet_pings };
     let mut output = RingOutput::new(lines, format);
-    output.until_joined(&notices, &place)?;
+    output.until_joined(&notices, &place, of)?;
     if let Some(now) = peer.ready(Some(Duration::ZERO)) {
         let announced = ready::announce(&now, network, ways.ready_file.as_deref())?;
         if format == Format::Json {

@@ -285,10 +285,34 @@ fn networks_of_two_names_never_become_one_and_whoever_mixes_them_up_is_told() {
         assert_eq!(mixed_up.status.code(), Some(7), "{}", said(&mixed_up));
         assert!(said(&mixed_up).contains("of the network 'one', not of 'kadring'"), "{}", said(&mixed_up));
         assert_eq!(retrieve(&["--network", "one"]).status.code(), Some(4), "that network has no such file");
+        let mixed_up = said(&run(&["report", &to, "--once"]));
+        assert!(mixed_up.contains("of the network 'one', not of 'kadring'"), "{mixed_up}");
         let report = ["report", &to, "--once", "--json", "--network", "one"];
         let report: Value = serde_json::from_slice(&run(&report).stdout).expect("one line of JSON");
         assert_eq!(report["peers"].as_array().map(Vec::len), Some(2), "{report}");
     }
+}
+
+#[test]
+fn who_would_join_a_classroom_under_another_network_name_is_told_so() {
+    let folder = tempdir().expect("a folder");
+    let base = free_ports().to_string();
+    let ring = |args: &[&str]| {
+        let mut command = program();
+        command.arg("ring").args(args).args(["--base-port", &base, "--dir", text(folder.path())]);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+    };
+    let join = |network: &str| {
+        let output = ring(&["join", "9", "2", "1", "--network", network]).stdin(Stdio::null()).output();
+        output.expect("the program starts")
+    };
+    assert!(said(&join("other")).contains("peer 2 does not answer"), "nobody is there yet");
+    let _peer = Ended(ring(&["init", "2", "4", "5", "1"]).spawn().expect("the program starts"));
+    until(|| !said(&join("other")).contains("does not answer"));
+    let refused = join("other");
+    assert_eq!(refused.status.code(), Some(7), "{}", said(&refused));
+    assert!(said(&refused).contains("of the network 'kadring', not of 'other'"), "{}", said(&refused));
 }
 
 #[test]

@@ -7,14 +7,16 @@ use crossbeam_channel::{Receiver, Sender, never, select};
 use kadring::console::answers::AnswerSink;
 use kadring::console::classroom::{AssignmentLines, MARK, number};
 use kadring::console::{Format, LineReply, Output, Screen, json};
+use kadring::network::NetworkName;
 use kadring::node::{Answer, Notice, Phase};
-use kadring::overlay::RouteNotice;
-use kadring::runtime::{since_1970, waits};
+use kadring::overlay::{OverlayKind, RouteNotice};
+use kadring::runtime::{Keyring, since_1970, waits};
 
 use super::place::RingPlace;
 use crate::commands::Failed;
 use crate::commands::console_thread::Above;
 use crate::commands::peers_seen::PeersSeen;
+use crate::commands::unjoined::{filtered, strange};
 
 /// What the main thread waits for; none of its kind comes any more.
 enum RingMainEvent {
@@ -62,7 +64,12 @@ impl RingOutput {
     }
 
     /// Writes the lines of notices until this peer is in the ring.
-    pub(super) fn until_joined(&mut self, notices: &Receiver<Notice>, place: &RingPlace) -> Result<(), Failed> {
+    pub(super) fn until_joined(
+        &mut self,
+        notices: &Receiver<Notice>,
+        place: &RingPlace,
+        network: (NetworkName, Option<Arc<Keyring>>),
+    ) -> Result<(), Failed> {
         let mut refused = None;
         for notice in notices {
             self.tell(&notice);
@@ -70,13 +77,16 @@ impl RingOutput {
                 (Notice::Route { route: RouteNotice::JoinRefused { reason } }, _) => refused = Some(reason),
                 (Notice::Joined { peers: 0, .. }, Some(known)) => {
                     let (me, number) = (place.name(), number(&known.id));
-                    return Err(match refused {
-                        Some(reason) => Failed::start(format!("peer {me} was not let into the ring: {reason}")),
-                        None => Failed::timed_out(format!(
-                            "peer {me} cannot join: peer {number} does not answer at {}; is it running?",
-                            known.addr
-                        )),
-                    });
+                    if let Some(reason) = refused {
+                        return Err(Failed::start(format!("peer {me} was not let into the ring: {reason}")));
+                    }
+                    let addrs = [known.addr];
+                    if let Some(reason) = strange(&addrs, OverlayKind::Ring, network) {
+                        return Err(Failed::start(format!("peer {me} cannot join: {reason}")));
+                    }
+                    let why = filtered(&addrs).unwrap_or_else(|| "is it running?".to_owned());
+                    let reason = format!("peer {number} does not answer at {}; {why}", known.addr);
+                    return Err(Failed::timed_out(format!("peer {me} cannot join: {reason}")));
                 }
                 // It may have been told to leave before it was in.
                 (Notice::Joined { .. } | Notice::Answer { answer: Answer::Left { .. }, .. }, _) => return Ok(()),

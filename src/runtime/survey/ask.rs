@@ -58,14 +58,14 @@ const UNSEALED: &[u8] = b"something that is not sealed under the network key";
 struct SurveyAnswers {
     /// By the questions' places.
     right: BTreeMap<usize, Response>,
-    /// From where something came that is no message of a peer's, and how it begins.
+    /// From where a refusal came, or something that is no message of a peer's, and what it says.
     strange: Option<(SocketAddr, String)>,
 }
 
 /// Who answers a ping.
 pub(super) enum PingAnswer {
     Peer(Peer, OverlayKind),
-    /// Something that is no peer, and how what it says begins.
+    /// Something that is no peer, or a peer that does not talk to strangers of this network, and what it says.
     Strange(SocketAddr, String),
     Nobody,
 }
@@ -167,15 +167,17 @@ impl Guest {
             {
                 let asked = || questions.iter().enumerate().filter(|(_, question)| question.to == from);
                 for (at, question) in asked() {
-                    if let Some((response, of)) = answer(question.dialect, &text)
-                        && of == magic + at as u64
-                    {
-                        answers.right.insert(at, response);
+                    let Ok(message) = question.dialect.decode(&text) else { continue };
+                    match message.body {
+                        _ if message.magic != magic + at as u64 => {}
+                        Body::Response(response) => drop(answers.right.insert(at, response)),
+                        Body::Error(reason) => answers.strange = Some((from, reason)),
+                        Body::Request(_) => {}
                     }
                 }
                 if asked().next().is_some() && asked().all(|(_, question)| question.dialect.decode(&text).is_err()) {
-                    let said = String::from_utf8_lossy(&text).chars().take(SHOWN).collect();
-                    answers.strange = Some((from, said));
+                    let said: String = String::from_utf8_lossy(&text).chars().take(SHOWN).collect();
+                    answers.strange = Some((from, format!("it is no peer, and says {said:?}")));
                 }
             }
         }

@@ -95,8 +95,8 @@ impl Surveyor {
         let overlays = overlay.map_or(vec![OverlayKind::Kademlia, OverlayKind::Ring], |overlay| vec![overlay]);
         match guest.find(&targets, &overlays, magic(&mut rng))? {
             PingAnswer::Peer(target, overlay) => Ok(Self { guest, rng, target, overlay }),
-            PingAnswer::Strange(addr, said) => {
-                let reason = format!("something answers at {addr}, but: it is no peer, and says {said:?}");
+            PingAnswer::Strange(addr, why) => {
+                let reason = format!("something answers at {addr}, but: {why}");
                 Err(io::Error::new(io::ErrorKind::InvalidData, reason))
             }
             PingAnswer::Nobody => {
