@@ -56,6 +56,12 @@ pub struct Named {
 }
 
 impl Named {
+    /// That it was stored with too few copies, if it was.
+    fn too_few(&self) -> Option<String> {
+        let Answer::Stored { copies, wanted, unreached, lacking, .. } = &self.answer else { return None };
+        text::too_few(&self.file, copies, *wanted, *unreached, lacking)
+    }
+
     /// That the second of two names was taken for the place of a manifest, where it was.
     pub(super) fn second_name(&self) -> Option<String> {
         let LocalManifest { path, form: ManifestForm::Seed } = self.manifest.as_ref()? else { return None };
@@ -318,12 +324,14 @@ impl LineReply {
         }
     }
 
-    /// What who reads the keys alone should know too, a line each: what was left out, and that the second of two names
-    /// was taken for the place of a manifest.
+    /// What who reads the keys alone should know too, a line each: what has too few copies, what was left out, and that
+    /// the second of two names was taken for the place of a manifest.
     pub fn notes(&self) -> Vec<String> {
         match self {
-            Self::File(named) => named.second_name().into_iter().collect(),
-            Self::Console(ConsoleAnswer::StoredFolder(folder)) => folder::left_out(&folder.skipped),
+            Self::File(named) => named.too_few().into_iter().chain(named.second_name()).collect(),
+            Self::Console(ConsoleAnswer::StoredFolder(folder)) => {
+                folder.too_few().into_iter().chain(folder::left_out(&folder.skipped)).collect()
+            }
             Self::Console(ConsoleAnswer::All { answers }) => answers.iter().flat_map(Self::notes).collect(),
             _ => Vec::new(),
         }

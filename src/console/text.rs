@@ -1,6 +1,7 @@
 //! Answers as people read them.
 
 use std::fmt::Write;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use bytesize::ByteSize;
@@ -14,7 +15,7 @@ use super::health;
 use super::leases;
 use super::reply::{ConsoleAnswer, HelpEntry, Imported, LeftOut, LineReply, Named, TestResult, Tested};
 use crate::config::{UPKEEP_KIB, UPKEEP_MESSAGES};
-use crate::node::notice::{PeerInfo, Status};
+use crate::node::notice::{PeerInfo, Status, too_few_copies};
 use crate::node::{Answer, Failure};
 use crate::overlay::TableRow;
 use crate::peer::{Peer, told_of_silent};
@@ -324,6 +325,18 @@ pub(super) fn copies_of(copies: &[u64], wanted: usize, unreached: usize) -> Stri
             format!("{}; {wanted} wanted{silent}", parts.join(", "))
         }
     }
+}
+
+/// That this was stored with too few copies, and why, for who is told no more of it.
+pub(super) fn too_few(
+    file: &Path,
+    copies: &[u64],
+    wanted: usize,
+    unreached: usize,
+    lacking: &Option<String>,
+) -> Option<String> {
+    too_few_copies(copies, wanted)?;
+    Some(format!("{}: too few copies: {}{}", shown(file), copies_of(copies, wanted, unreached), why(lacking)))
 }
 
 /// Why there are fewer copies, as a line of its own.

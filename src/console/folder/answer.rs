@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::console::escape::{escape, shown};
 use crate::console::reply::LeftOut;
-use crate::console::text::{amount, copies_of, count, lines, pace, why};
+use crate::console::text::{self, amount, copies_of, count, lines, pace, why};
 use crate::file::folder::{Item, ItemKind};
 use crate::id::{Id, Key};
 use crate::path_text;
@@ -141,6 +141,13 @@ impl ListedItem {
                 Self { bytes, sha256, executable: content.executable, ..told("file") }
             }
         }
+    }
+}
+
+impl StoredFolder {
+    /// That it was stored with too few copies, if it was.
+    pub(in crate::console) fn too_few(&self) -> Option<String> {
+        text::too_few(&self.file, &self.copies, self.wanted, self.unreached, &self.lacking)
     }
 }
 

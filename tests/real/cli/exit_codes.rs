@@ -199,6 +199,31 @@ fn who_reads_the_keys_alone_is_told_that_a_second_name_became_a_manifest_and_wha
 }
 
 #[test]
+fn who_reads_the_keys_alone_is_told_that_a_file_or_a_folder_has_too_few_copies_and_why() {
+    let folder = folder();
+    let keeps = Launch::new(folder.path().join("keeps")).start();
+    let full = ["b", "c"]
+        .map(|name| Launch::new(folder.path().join(name)).through(keeps.port).args(&["--capacity", "1KB"]).start());
+    assert!(full.iter().all(|full| code(&run(&["ctl", "--data", text(&full.data), "wait", "peers", "2"])) == Some(0)));
+    let (one, _) = file(&folder, "one", 1, 5000);
+    let tree = folder.path().join("tree");
+    fs::create_dir(&tree).expect("writable");
+    file(&folder, "tree/file", 2, 5000);
+    let data = text(&keeps.data);
+    for way in
+        [&["store", "--bootstrap", &address(&keeps)][..], &["store", "--data", data], &["ctl", "--data", data, "store"]]
+    {
+        for what in [&one, &tree] {
+            let stored = run(&[way, &["-q", text(what)]].concat());
+            assert_eq!((code(&stored), stored.stdout.len()), (Some(5), 65), "{way:?}: {}", said(&stored));
+            let (told, name) = (said(&stored), text(what));
+            let is_told = [name, "too few copies", "full", "--capacity"].iter().all(|part| told.contains(part));
+            assert!(is_told, "{way:?}: {told}");
+        }
+    }
+}
+
+#[test]
 fn the_keys_alone_are_those_of_a_store_and_no_json() {
     let folder = folder();
     let peer = Launch::new(folder.path().join("peer")).start();
