@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::world::{Rules, World};
 use crate::config::Config;
 use crate::id::Id;
-use crate::node::{Answer, Command, FailureKind, Until};
+use crate::node::{Answer, Command, FailureKind, Purpose, Until};
 use crate::overlay::OverlayKind;
 
 const BOTH: [OverlayKind; 2] = [OverlayKind::Kademlia, OverlayKind::Ring];
@@ -112,6 +112,48 @@ fn a_block_of_one_copy_keeps_its_peer_from_being_safe() {
         store(&mut world, 0, 20_000);
         let holder = (0..3).find(|&slot| !world.disk(slot).held().is_empty()).expect("somebody holds it");
         assert!(waited(&mut world, holder, Until::Safe, 30).is_err(), "{kind:?}");
+    }
+}
+
+/// Six peers, of which three are full; what the others were given stands in three copies at them.
+fn with_full_peers(kind: OverlayKind) -> World {
+    let mut world = world(kind, 6, 3);
+    assert!(waited(&mut world, 3, Until::Stable, 60).is_ok());
+    (0..3).for_each(|slot| world.disk_mut(slot).capacity = Some(5_000));
+    store(&mut world, 3, BLOCKS * 1_000);
+    let held = |slot: usize| world.disk(slot).held().len();
+    assert!((0..3).all(|slot| held(slot) <= 5) && (3..6).map(held).sum::<usize>() >= 3 * BLOCKS - 15, "{kind:?}");
+    world
+}
+
+const BLOCKS: usize = 100;
+
+#[test]
+fn copies_at_peers_that_stand_in_for_full_ones_count_and_are_found_with_few_questions() {
+    for kind in BOTH {
+        let mut world = with_full_peers(kind);
+        for slot in 3..6 {
+            let before = world.counts().tally;
+            let took = waited(&mut world, slot, Until::Safe, 30);
+            let sent = (world.counts().tally - before).of(Purpose::Repair);
+            assert!(took.is_ok_and(|took| took < Duration::from_secs(1)), "{kind:?}");
+            assert!(sent.messages <= BLOCKS as u64 / 2, "{kind:?}: {sent:?}");
+        }
+    }
+}
+
+#[test]
+fn who_leaves_where_others_are_full_leaves_nothing_behind_that_a_peer_which_stands_in_for_them_has() {
+    for kind in BOTH {
+        let mut world = with_full_peers(kind);
+        for slot in 3..5 {
+            let held = world.disk(slot).held().len() as u64;
+            let quit = world.command(slot, Command::Quit { handover: true });
+            assert!(world.run_until_answered(slot, quit, Duration::from_secs(60)).expect("nothing breaks"));
+            let left = world.take_answer(slot, quit);
+            let Some(Answer::Left { handed_over, left_behind, .. }) = left else { panic!("{left:?}") };
+            assert_eq!((handed_over, left_behind), (held, 0), "{kind:?}: peer {slot}");
+        }
     }
 }
 

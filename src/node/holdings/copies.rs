@@ -95,6 +95,20 @@ impl Holdings {
         LookEnd::Nothing
     }
 
+    /// The end of a range of keys, from the one of such a block on, in which many are such: `last`, unless more than
+    /// `gap` others follow on one another before it. One look of those that are left for each block on the way.
+    pub(in crate::node) fn only_here_until(&self, from: &Key, last: &Key, gap: usize, looks: &mut usize) -> Key {
+        let (mut end, mut others) = (*from, 0);
+        for (key, held) in self.range(from..=last) {
+            (end, others) = if self.is_unmatched(held) { (*key, 0) } else { (end, others + 1) };
+            if *looks == 0 || others > gap {
+                return end;
+            }
+            *looks -= 1;
+        }
+        *last
+    }
+
     /// How many such blocks there are from `from` on, and where to go on if `looks` do not suffice.
     pub(in crate::node) fn count_only_here(&self, from: &Key, looks: usize) -> (u64, Option<Key>) {
         let mut blocks = self.range(from..);

@@ -8,20 +8,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::comparison::{Comparison, LOOKS_A_TURN, SharedRange, begun_a_turn};
+use super::comparison::{Comparison, LOOKS_A_TURN, begun_a_turn};
+use super::further::Further;
 use super::neighbours::WINDOW;
 use crate::id::{Id, Key};
 use crate::node::command::{Command, CommandId};
 use crate::node::desk::Desk;
-use crate::node::holdings::LookEnd;
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, Progress};
 use crate::node::part::{About, Answered, News, Owner, Part, Reply, Taken, Ticket};
 use crate::node::refusal::Refusal;
-use crate::overlay::{Region, Target};
+use crate::overlay::Target;
 use crate::peer::Peer;
 use crate::time::Time;
-use crate::wire::{Range, Response, Start};
+use crate::wire::Response;
 
 /// The departure of this peer, once it was told to leave and nothing keeps it any more.
 #[derive(Default)]
@@ -47,28 +47,24 @@ struct Handover {
     heirs: BTreeMap<Id, Heir>,
     /// Those of them that were not asked anything yet.
     unasked: VecDeque<Id>,
-    /// Peers that were chosen before, that leave too, or that are silent.
-    done: BTreeSet<Id>,
+    /// Who is compared with next.
+    further: Further,
+    /// Those that have no room: they are offered nothing more, and what they hold counts.
+    full: BTreeSet<Id>,
 }
 
 /// Times that a peer is asked to show a block where others at its address take what it shows.
 const CHANCES: u8 = 4;
 
-/// Looks that finding out who should hold the blocks of one region costs as much as.
-const A_REGION: usize = 64;
-
 /// What is done for the departure.
 enum DepartureStage {
     /// What is held is counted, from this key on.
     Counting(Key),
-    /// The peers that should hold what this one alone holds are looked for, from this key on.
-    Choosing(Key, HeirShares),
+    /// The peers that should hold what this one alone holds are looked for.
+    Choosing,
     /// The heirs are compared with, and given what they lack.
     Handing,
 }
-
-/// What each of several peers should hold.
-type HeirShares = BTreeMap<Id, (Peer, Vec<SharedRange>)>;
 
 /// A peer that should hold some of the blocks.
 struct Heir {
@@ -95,7 +91,7 @@ impl Part for Departure {
                 id
             }
             (About::Whole, Reply::Silence { to: Target { id: Some(id), .. }, .. }) => {
-                handover.heirs.remove(&id);
+                handover.pass_over(&id);
                 id
             }
             (About::Block(key), Reply::Offered { to, result }) => {
@@ -128,7 +124,8 @@ impl Part for Departure {
             told: 0,
             heirs: BTreeMap::new(),
             unasked: VecDeque::new(),
-            done: BTreeSet::from([desk.me().id]),
+            further: Further::default(),
+            full: BTreeSet::new(),
         });
         self.go_on(desk);
     }
@@ -136,8 +133,9 @@ impl Part for Departure {
     /// A peer that is gone is waited for no longer.
     fn on_news(&mut self, desk: &mut Desk, news: News<'_>) {
         if let (Some(handover), News::Down(peer)) = (&mut self.0, news) {
-            handover.done.insert(peer.id);
-            if handover.heirs.remove(&peer.id).is_some() {
+            let was_heir = handover.heirs.contains_key(&peer.id);
+            handover.pass_over(&peer.id);
+            if was_heir {
                 self.go_on(desk);
             }
         }
@@ -195,7 +193,7 @@ impl Handover {
             return false;
         }
         if matches!(self.stage, DepartureStage::Handing) && self.heirs.is_empty() {
-            self.stage = DepartureStage::Choosing(Key::ZERO, HeirShares::new());
+            self.stage = DepartureStage::Choosing;
         }
         if !self.find_heirs(desk) {
             return true;
@@ -223,55 +221,24 @@ impl Handover {
 
     /// Goes on to look for the peers that should hold what this one alone holds. Whether all are found.
     fn find_heirs(&mut self, desk: &Desk) -> bool {
-        let stage = std::mem::replace(&mut self.stage, DepartureStage::Handing);
-        let DepartureStage::Choosing(mut next, mut shares) = stage else { return true };
-        let mut looks = LOOKS_A_TURN;
-        loop {
-            let key = match desk.holdings().first_only_here(&next, &mut looks) {
-                LookEnd::Found(key) => key,
-                LookEnd::Nothing => break,
-                LookEnd::Onward(key) => {
-                    self.stage = DepartureStage::Choosing(key, shares);
-                    return false;
-                }
-            };
-            let (region, heirs) = self.region(desk, &key);
-            looks = looks.saturating_sub(A_REGION);
-            // Those before were in the region before, which may be a part of this one.
-            let range = Range { first: Start::of(&key), last: Start::of(&region.last) };
-            let share = SharedRange { range, stray: !region.members.iter().any(|peer| desk.is_me(peer)), class: None };
-            for heir in heirs {
-                shares.entry(heir.id).or_insert((heir, Vec::new())).1.push(share);
-            }
-            match region.last.next() {
-                Some(after) => next = after,
-                None => break,
-            }
+        if !matches!(self.stage, DepartureStage::Choosing) {
+            return true;
         }
-        shares.retain(|id, _| !self.done.contains(id));
+        let Some(shares) = self.further.find(desk, usize::MAX) else { return false };
+        self.stage = DepartureStage::Handing;
         let left = self.blocks.saturating_sub(self.saved);
         for (id, (peer, shares)) in shares {
             let comparison = Comparison::new(&shares, left as usize);
-            self.done.insert(id);
             self.unasked.push_back(id);
             self.heirs.insert(id, Heir::new(peer, comparison));
         }
         true
     }
 
-    /// The region of a key, and as many peers as replica sets usually have that were not compared with yet.
-    fn region(&self, desk: &Desk, key: &Key) -> (Region, Vec<Peer>) {
-        let (replicas, mut count) = (desk.config().replicas, desk.config().replicas);
-        loop {
-            let region = desk.region(key, count);
-            // What cannot be had from there is not handed over by being there.
-            let fresh = |peer: &&Peer| !self.done.contains(&peer.id) && !desk.is_shut(&peer.addr);
-            let heirs: Vec<Peer> = region.members.iter().filter(fresh).copied().collect();
-            if heirs.len() >= replicas || region.members.len() < count {
-                return (region, heirs);
-            }
-            count += replicas - heirs.len();
-        }
+    /// This peer is nobody to leave anything to: it is asked no more.
+    fn pass_over(&mut self, id: &Id) {
+        self.heirs.remove(id);
+        self.further.leave_out(*id);
     }
 
     /// Compares with an heir, and offers it what it lacks. It is let go when nothing is left.
@@ -307,15 +274,16 @@ impl Handover {
     /// An heir answered what it was asked.
     fn on_compared(&mut self, desk: &mut Desk, id: &Id, answer: Result<Response, Refusal>) {
         let Some(heir) = self.heirs.get_mut(id) else { return };
+        let is_full = self.full.contains(id);
         let found = |key: &Key, held: bool| {
             if !held {
-                heir.lacking.push_back(*key);
+                heir.lacking.extend((!is_full).then_some(*key));
             } else if desk.holdings().is_only_here(key) {
                 heir.claimed.push(*key);
             }
         };
         if !heir.comparison.hear(answer, found) {
-            self.heirs.remove(id);
+            self.pass_over(id);
         }
     }
 
@@ -327,17 +295,17 @@ impl Handover {
             // That is no fault of the heir's: it may still take what others lack.
             (Some(_), Ok(Taken::Unclear) | Err(Refusal::Unjudged(_))) => {}
             // Who had to pull what it said it held may throw it away again.
-            (Some(_), _) => return drop(self.heirs.remove(id)),
+            (Some(_), _) => return self.pass_over(id),
             (None, Ok(_)) => self.save(desk, [&key]),
             (None, Err(_)) => {}
         }
         let Some(heir) = self.heirs.get_mut(id) else { return };
         heir.offers = heir.offers.saturating_sub(1);
         match result {
-            Err(Refusal::Leaving) => drop(self.heirs.remove(id)),
+            Err(Refusal::Leaving) => self.pass_over(id),
             Err(Refusal::Full) => {
                 heir.lacking.clear();
-                heir.comparison.give_up();
+                self.full.insert(*id);
             }
             _ => {}
         }

@@ -5,6 +5,7 @@ pub(crate) mod answering;
 mod comparison;
 mod conduct;
 pub(crate) mod departure;
+mod further;
 mod heal;
 mod lease_keeping;
 mod neighbours;

@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 
 use super::comparison::SharedRange;
+use super::further::Shares;
 use crate::config::WIDTH;
-use crate::id::{Id, Key};
+use crate::id::Key;
 use crate::node::desk::Desk;
 use crate::node::holdings::{Class, USUAL};
 use crate::peer::Peer;
@@ -126,8 +127,8 @@ impl Regions {
     }
 
     /// What is shared with each other peer, class by class, in ascending order.
-    pub(super) fn shares(&self) -> BTreeMap<Id, (Peer, Vec<SharedRange>)> {
-        let mut all: BTreeMap<Id, (Peer, Vec<SharedRange>)> = BTreeMap::new();
+    pub(super) fn shares(&self) -> Shares {
+        let mut all = Shares::new();
         let each = self.known.iter().flat_map(|(class, known)| known.iter().map(move |region| (*class, region)));
         for (class, (first, region)) in each {
             let range = Range { first: Start::of(first), last: Start::of(&region.last) };

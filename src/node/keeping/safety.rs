@@ -1,16 +1,19 @@
 //! `wait safe`: may this peer be switched off now, and nothing is lost?
 //!
 //! What is held here is [compared](super::comparison) with each peer that should hold it too, after the question was
-//! asked: what such a peer has is no loss. The rest is looked at again after a while, for repair gives it to others
-//! meanwhile. A peer that goes takes with it what it was counted for, and all is compared anew. Whatever is held, each
-//! turn of the node looks at some of it.
+//! asked: what such a peer has is no loss. About the rest [further peers](super::further) are asked, who may stand in
+//! for those. What is left is looked at again after a while, for repair gives it to others meanwhile. A peer that goes
+//! takes with it what it was counted for, and all is compared anew. Whatever is held, each turn of the node looks at
+//! some of it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::comparison::{Comparison, LOOKS_A_TURN, begun_a_turn};
+use super::comparison::{Comparison, LOOKS_A_TURN, SharedRange, begun_a_turn};
+use super::further::Further;
 use super::regions::Regions;
+use super::strays::NEAR_SETS;
 use crate::id::{Id, Key};
 use crate::node::command::{Command, CommandId, Until, is_meant};
 use crate::node::desk::Desk;
@@ -44,18 +47,31 @@ struct SafetyWait {
 /// [knows](crate::node::holdings::Holdings::found_copy).
 #[derive(Default)]
 struct SafetyRound {
-    /// Who should hold what is being found out.
-    regions: Option<Regions>,
+    stage: SafetyStage,
     /// The peers that are compared with now.
     open: BTreeMap<Id, (Peer, Comparison)>,
     /// Those of them that were not asked anything yet.
     unasked: VecDeque<Id>,
-    /// All that are or were compared with.
-    asked: BTreeSet<Id>,
+    /// All that are or were compared with, and who is next.
+    further: Further,
     /// The blocks before this one would be no loss.
     from: Key,
     /// More of them are to be looked at.
     looks_on: bool,
+}
+
+/// What is being found out.
+#[derive(Default)]
+enum SafetyStage {
+    /// Who should hold the blocks.
+    Members(Regions),
+    /// Who else may hold those that only this peer is known to hold.
+    Further,
+    /// What the peers that were found hold.
+    #[default]
+    Comparing,
+    /// Nothing: all that may hold them were asked.
+    Over,
 }
 
 impl Part for Safety {
@@ -97,7 +113,7 @@ impl Part for Safety {
     fn on_news(&mut self, desk: &mut Desk, news: News<'_>) {
         let Some(round) = &mut self.round else { return };
         match news {
-            News::Down(peer) if round.asked.contains(&peer.id) || round.regions.is_some() => self.begin(desk),
+            News::Down(peer) if round.further.has_asked(&peer.id) || round.is_choosing() => self.begin(desk),
             News::Held(key) => {
                 desk.forget_copies(key);
                 round.from = round.from.min(*key);
@@ -152,22 +168,35 @@ impl Safety {
         desk.begin_round();
         let mut regions = Regions::default();
         regions.begin_sweep(desk);
-        self.round = Some(SafetyRound { regions: Some(regions), ..SafetyRound::default() });
+        self.round = Some(SafetyRound { stage: SafetyStage::Members(regions), ..SafetyRound::default() });
         self.go_on(desk);
     }
 
     /// Finds out who is to be compared with, then begins with some of them, and looks whether that was all.
     fn go_on(&mut self, desk: &mut Desk) {
         let Some(round) = &mut self.round else { return };
-        if let Some(mut regions) = round.regions.take() {
-            if !regions.go_on(desk) {
-                round.regions = Some(regions);
-                return;
+        let shares = match &mut round.stage {
+            SafetyStage::Members(regions) => {
+                if !regions.go_on(desk) {
+                    return;
+                }
+                let shares = regions.shares();
+                round.further.note(&shares);
+                Some(shares)
             }
+            SafetyStage::Further => match round.further.find(desk, NEAR_SETS) {
+                Some(shares) => Some(shares),
+                None => return,
+            },
+            SafetyStage::Comparing | SafetyStage::Over => None,
+        };
+        if let Some(shares) = shares {
+            let was_first = matches!(round.stage, SafetyStage::Members(_));
+            round.stage = if was_first || !shares.is_empty() { SafetyStage::Comparing } else { SafetyStage::Over };
             let held = desk.holdings().len();
-            let others = regions.shares().into_iter();
-            round.open = others.map(|(id, (peer, shares))| (id, (peer, Comparison::new(&shares, held)))).collect();
-            round.asked = round.open.keys().copied().collect();
+            let compared =
+                |(id, (peer, shares)): (Id, (Peer, Vec<SharedRange>))| (id, (peer, Comparison::new(&shares, held)));
+            round.open = shares.into_iter().map(compared).collect();
             round.unasked = round.open.keys().copied().collect();
         }
         let some = round.unasked.len().min(begun_a_turn(desk.holdings().len()));
@@ -217,7 +246,7 @@ impl Safety {
 
     /// Answers those who wait, if nothing would be lost.
     fn look(&mut self, desk: &mut Desk) {
-        let Some(round) = self.round.as_mut().filter(|round| round.regions.is_none()) else { return };
+        let Some(round) = self.round.as_mut().filter(|round| !round.is_choosing()) else { return };
         let found = desk.holdings().first_only_here(&round.from, &mut { LOOKS_A_TURN });
         round.looks_on = matches!(found, LookEnd::Onward(_));
         match found {
@@ -230,7 +259,12 @@ impl Safety {
                 return self.stop(desk);
             }
         }
-        if round.open.is_empty() && !round.looks_on {
+        if !round.open.is_empty() || round.looks_on {
+            return;
+        }
+        if matches!(round.stage, SafetyStage::Comparing) {
+            round.stage = SafetyStage::Further;
+        } else {
             self.again.get_or_insert(desk.now() + LOOK_AGAIN_AFTER);
         }
     }
@@ -254,8 +288,13 @@ impl Safety {
 }
 
 impl SafetyRound {
+    /// Whether it is being found out who is to be compared with.
+    fn is_choosing(&self) -> bool {
+        matches!(self.stage, SafetyStage::Members(_) | SafetyStage::Further)
+    }
+
     /// Whether something is left for the next turn.
     fn goes_on(&self) -> bool {
-        self.regions.is_some() || !self.unasked.is_empty() || self.looks_on
+        self.is_choosing() || !self.unasked.is_empty() || self.looks_on
     }
 }

@@ -21,7 +21,7 @@ use crate::wire::{Request, Response};
 const STRAYS_A_TURN: usize = 64;
 
 /// Of so many times the peers that a replica set has, the nearest may stand in for its full members.
-const NEAR_SETS: usize = 3;
+pub(super) const NEAR_SETS: usize = 3;
 
 #[derive(Default)]
 pub(super) struct StrayBlocks {
