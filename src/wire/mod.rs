@@ -81,12 +81,20 @@ impl Dialect {
         }
     }
 
+    /// What a peer of this dialect answers to a request of the other one.
+    pub const fn other_asked(self) -> &'static str {
+        match self {
+            Self::Kademlia => "this peer is one of Kademlia; ask it with --overlay kad",
+            Self::Ring => "this peer is one of the ring; ask it with --overlay ring",
+        }
+    }
+
     /// Reads what is no message of this dialect as a request of the other one: how to answer it there, and its magic.
     /// Who asks in vain learns at once why.
     pub fn foreign_request(self, bytes: &[u8]) -> Option<(Self, Malformed)> {
         let (other, reason) = match self {
-            Self::Kademlia => (Self::Ring, "this peer is one of Kademlia; ask it with --overlay kad"),
-            Self::Ring => (Self::Kademlia, "this peer is one of the ring; ask it with --overlay ring"),
+            Self::Kademlia => (Self::Ring, self.other_asked()),
+            Self::Ring => (Self::Kademlia, self.other_asked()),
         };
         let message = other.decode(bytes).ok()?;
         let asks = matches!(message.body, Body::Request(_));

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::comparison::{LOOKS_A_TURN, PIECE, SharedRange};
+use super::comparison::{LOOKS_A_TURN, BATCH, SharedRange};
 use crate::id::{Id, Key};
 use crate::node::desk::Desk;
 use crate::node::holdings::LookEnd;
@@ -21,7 +21,7 @@ pub(super) type Shares = BTreeMap<Id, (Peer, Vec<SharedRange>)>;
 const A_REGION: usize = 64;
 
 /// So many blocks that others hold are asked about with those around them: to leave them out would cost as much.
-const GAP: usize = PIECE / MAX_RANGES;
+const GAP: usize = BATCH / MAX_RANGES;
 
 /// Whom to ask, round after round.
 #[derive(Default)]

@@ -171,8 +171,14 @@ impl Guest {
                     match message.body {
                         _ if message.magic != magic + at as u64 => {}
                         Body::Response(response) => drop(answers.right.insert(at, response)),
-                        Body::Error(reason) => answers.strange = Some((from, reason)),
-                        Body::Request(_) => {}
+                        // Who is asked in both dialects refuses one of them for that alone.
+                        Body::Error(reason)
+                            if answers.strange.is_none()
+                                || !questions.iter().any(|one| one.dialect.other_asked() == reason) =>
+                        {
+                            answers.strange = Some((from, reason));
+                        }
+                        Body::Error(_) | Body::Request(_) => {}
                     }
                 }
                 if asked().next().is_some() && asked().all(|(_, question)| question.dialect.decode(&text).is_err()) {
