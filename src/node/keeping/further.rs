@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::comparison::{LOOKS_A_TURN, BATCH, SharedRange};
+use super::comparison::{BATCH, LOOKS_A_TURN, SharedRange};
 use crate::id::{Id, Key};
 use crate::node::desk::Desk;
 use crate::node::holdings::LookEnd;
