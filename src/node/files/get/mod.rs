@@ -9,7 +9,8 @@
 //! Blocks go straight to their place in a temporary file that becomes the destination only when all are there; what an
 //! interrupted run left in it is checked and kept.
 //!
-//! What stands at the destination already is a matter of `place.rs`, how much is fetched at a time one of `speed.rs`.
+//! What stands at the destination already is a matter of `place.rs`, how much is fetched at a time one of `speed.rs`,
+//! holders that others hide one of `around.rs`.
 
 mod around;
 mod block;
