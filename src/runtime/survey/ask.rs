@@ -62,6 +62,37 @@ struct SurveyAnswers {
     strange: Option<(SocketAddr, String)>,
 }
 
+impl SurveyAnswers {
+    /// This came from `from`. The first of the questions went out under `magic`, the others under the numbers that
+    /// follow.
+    fn hear(&mut self, questions: &[SurveyQuestion], magic: u64, from: SocketAddr, text: &[u8]) {
+        let (mut asked, mut understood) = (false, false);
+        for (at, question) in questions.iter().enumerate().filter(|(_, question)| question.to == from) {
+            asked = true;
+            let Ok(message) = question.dialect.decode(text) else { continue };
+            understood = true;
+            match message.body {
+                _ if message.magic != magic + at as u64 => {}
+                Body::Response(response) => drop(self.right.insert(at, response)),
+                Body::Error(reason) => self.refuse(from, reason, questions),
+                Body::Request(_) => {}
+            }
+        }
+        if asked && !understood {
+            let said: String = String::from_utf8_lossy(text).chars().take(SHOWN).collect();
+            self.strange = Some((from, format!("it is no peer, and says {said:?}")));
+        }
+    }
+
+    /// A question was refused. Who is asked in both dialects refuses one of them for that alone.
+    fn refuse(&mut self, from: SocketAddr, reason: String, questions: &[SurveyQuestion]) {
+        let of_dialect = questions.iter().any(|question| question.dialect.other_asked() == reason);
+        if !of_dialect || self.strange.is_none() {
+            self.strange = Some((from, reason));
+        }
+    }
+}
+
 /// Who answers a ping.
 pub(super) enum PingAnswer {
     Peer(Peer, OverlayKind),
@@ -165,26 +196,7 @@ impl Guest {
             while answers.right.len() < enough
                 && let Some((from, text)) = self.receive(&socket, limit - clock.now())?
             {
-                let asked = || questions.iter().enumerate().filter(|(_, question)| question.to == from);
-                for (at, question) in asked() {
-                    let Ok(message) = question.dialect.decode(&text) else { continue };
-                    match message.body {
-                        _ if message.magic != magic + at as u64 => {}
-                        Body::Response(response) => drop(answers.right.insert(at, response)),
-                        // Who is asked in both dialects refuses one of them for that alone.
-                        Body::Error(reason)
-                            if answers.strange.is_none()
-                                || !questions.iter().any(|one| one.dialect.other_asked() == reason) =>
-                        {
-                            answers.strange = Some((from, reason));
-                        }
-                        Body::Error(_) | Body::Request(_) => {}
-                    }
-                }
-                if asked().next().is_some() && asked().all(|(_, question)| question.dialect.decode(&text).is_err()) {
-                    let said: String = String::from_utf8_lossy(&text).chars().take(SHOWN).collect();
-                    answers.strange = Some((from, format!("it is no peer, and says {said:?}")));
-                }
+                answers.hear(questions, magic, from, &text);
             }
         }
         Ok(answers)
