@@ -8,28 +8,94 @@ use std::time::Duration;
 
 use super::Node;
 use super::command::{CommandId, Until, is_meant};
+use super::desk::Desk;
 use super::notice::{Answer, FailureKind};
 use crate::time::Time;
 
 /// A network in which no peer came or went for so long is settled.
 pub(super) const SETTLED: Duration = Duration::from_secs(3);
 
+/// Commands that wait until something is true, or their time is up; each for its own `T`.
+pub(super) struct Waiters<T>(BTreeMap<CommandId, Waiter<T>>);
+
+struct Waiter<T> {
+    until: T,
+    since: Time,
+    deadline: Option<Time>,
+}
+
+impl<T> Default for Waiters<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T> Waiters<T> {
+    /// One more waits, from now on.
+    pub(super) fn add(&mut self, desk: &Desk, id: CommandId, until: T, limit: Option<Duration>) {
+        let since = desk.now();
+        self.0.insert(id, Waiter { until, since, deadline: limit.map(|limit| since + limit) });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What each waits for.
+    fn untils(&self) -> impl Iterator<Item = &T> {
+        self.0.values().map(|waiter| &waiter.until)
+    }
+
+    /// When the time of the first of them is up.
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.0.values().filter_map(|waiter| waiter.deadline).min()
+    }
+
+    /// What lacks until it is true what each waits for, for people; none if it is.
+    pub(super) fn look(&self, lacks: impl Fn(&T) -> Option<String>) -> Vec<(CommandId, Option<String>)> {
+        self.0.iter().map(|(&id, waiter)| (id, lacks(&waiter.until))).collect()
+    }
+
+    /// Answers those for whom nothing lacks, and those whose time is up.
+    pub(super) fn settle(&mut self, desk: &mut Desk, looked: Vec<(CommandId, Option<String>)>) {
+        let now = desk.now();
+        for (id, lacks) in looked {
+            let Some(waiter) = self.0.get(&id) else { continue };
+            match lacks {
+                None => desk.answer(id, Answer::Waited { took: now.since(waiter.since) }),
+                Some(reason) if waiter.deadline.is_some_and(|deadline| deadline <= now) => {
+                    desk.fail(id, FailureKind::TimedOut, format!("not true in time: {reason}"));
+                }
+                Some(_) => continue,
+            }
+            self.0.remove(&id);
+        }
+    }
+
+    /// Those who wait, or the one that is meant, hear that it is over; how many they are.
+    pub(super) fn end(&mut self, desk: &mut Desk, whose: Option<CommandId>, kind: FailureKind, reason: &str) -> usize {
+        let before = self.0.len();
+        self.0.retain(|id, _| {
+            let ends = is_meant(whose, *id);
+            if ends {
+                desk.fail(*id, kind, reason);
+            }
+            !ends
+        });
+        before - self.0.len()
+    }
+}
+
 /// Who waits, and what is known that nobody else remembers.
 #[derive(Default)]
 pub(super) struct UserWaits {
-    waiting: BTreeMap<CommandId, UserWait>,
+    waiting: Waiters<Until>,
     /// When a peer came or went, or this one joined.
     changed: Time,
     /// Whether this peer has joined the network.
     joined: bool,
     /// Whether it knew of anybody to join through.
     has_entrance: bool,
-}
-
-struct UserWait {
-    until: Until,
-    since: Time,
-    deadline: Option<Time>,
 }
 
 impl UserWaits {
@@ -49,50 +115,26 @@ impl UserWaits {
     /// When something may become true, or has failed, though nothing happens.
     pub(super) fn next_wake(&self, now: Time) -> Option<Time> {
         let settles = Some(self.changed + SETTLED).filter(|settles| self.joined && *settles > now);
-        let settled = |wait: &UserWait| settles.filter(|_| wait.until == Until::Stable);
-        self.waiting.values().flat_map(|wait| [settled(wait), wait.deadline]).flatten().min()
+        let settles = settles.filter(|_| self.waiting.untils().any(|until| *until == Until::Stable));
+        self.waiting.next_deadline().into_iter().chain(settles).min()
     }
 }
 
 impl Node {
     /// The user waits for something.
     pub(super) fn wait(&mut self, id: CommandId, until: Until, limit: Option<Duration>) {
-        let since = self.desk.now();
-        self.waits.waiting.insert(id, UserWait { until, since, deadline: limit.map(|limit| since + limit) });
+        self.waits.waiting.add(&self.desk, id, until, limit);
     }
 
     /// Answers those who wait for what is true by now, or was to be by now.
     pub(super) fn look_after_waits(&mut self) {
-        if self.waits.waiting.is_empty() {
-            return;
-        }
-        let now = self.desk.now();
-        let lacks = |wait: &UserWait| self.lacks(&wait.until);
-        let looked: Vec<_> = self.waits.waiting.iter().map(|(&id, wait)| (id, lacks(wait))).collect();
-        for (id, lacks) in looked {
-            let Some(wait) = self.waits.waiting.get(&id) else { continue };
-            match lacks {
-                None => {
-                    let took = now.since(wait.since);
-                    self.desk.answer(id, Answer::Waited { took });
-                }
-                Some(reason) if wait.deadline.is_some_and(|deadline| deadline <= now) => {
-                    self.desk.fail(id, FailureKind::TimedOut, format!("not true in time: {reason}"));
-                }
-                Some(_) => continue,
-            }
-            self.waits.waiting.remove(&id);
-        }
+        let looked = self.waits.waiting.look(|until| self.lacks(until));
+        self.waits.waiting.settle(&mut self.desk, looked);
     }
 
     /// Those who wait hear that it is over; how many they are.
     pub(super) fn end_waits(&mut self, whose: Option<CommandId>, kind: FailureKind, reason: &str) -> usize {
-        let ended: Vec<_> = self.waits.waiting.keys().copied().filter(|id| is_meant(whose, *id)).collect();
-        for id in &ended {
-            self.waits.waiting.remove(id);
-            self.desk.fail(*id, kind, reason);
-        }
-        ended.len()
+        self.waits.waiting.end(&mut self.desk, whose, kind, reason)
     }
 
     /// What lacks until this is true, for people; none if it is.

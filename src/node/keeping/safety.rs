@@ -15,12 +15,13 @@ use super::further::Further;
 use super::regions::Regions;
 use super::strays::NEAR_SETS;
 use crate::id::{Id, Key};
-use crate::node::command::{Command, CommandId, Until, is_meant};
+use crate::node::command::{Command, CommandId, Until};
 use crate::node::desk::Desk;
 use crate::node::holdings::LookEnd;
 use crate::node::jobs::Urgency;
-use crate::node::notice::{Answer, FailureKind};
+use crate::node::notice::FailureKind;
 use crate::node::part::{Answered, News, Owner, Part, Reply, Ticket};
+use crate::node::waits::Waiters;
 use crate::overlay::Target;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -31,16 +32,11 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// Those who wait until nothing would be lost with this peer.
 #[derive(Default)]
 pub(in crate::node) struct Safety {
-    waiting: BTreeMap<CommandId, SafetyWait>,
+    waiting: Waiters<()>,
     round: Option<SafetyRound>,
     /// When the next round begins.
     again: Option<Time>,
     rounds: u64,
-}
-
-struct SafetyWait {
-    since: Time,
-    deadline: Option<Time>,
 }
 
 /// One comparison with everybody. Of which blocks copies were found, their account
@@ -104,8 +100,7 @@ impl Part for Safety {
 
     fn on_command(&mut self, desk: &mut Desk, id: CommandId, command: Command) {
         let Command::Wait { until: Until::Safe, limit } = command else { return };
-        let since = desk.now();
-        self.waiting.insert(id, SafetyWait { since, deadline: limit.map(|limit| since + limit) });
+        self.waiting.add(desk, id, (), limit);
         // What is known from before may be in doubt since.
         self.begin(desk);
     }
@@ -126,11 +121,10 @@ impl Part for Safety {
 
     fn on_tick(&mut self, desk: &mut Desk) {
         let now = desk.now();
-        let late = self.waiting.iter().filter(|(_, wait)| wait.deadline.is_some_and(|deadline| deadline <= now));
-        for id in late.map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.waiting.remove(&id);
-            let reason = format!("not true in time: {}", self.shortage(desk));
-            desk.fail(id, FailureKind::TimedOut, reason);
+        if self.waiting.next_deadline().is_some_and(|deadline| deadline <= now) {
+            let shortage = self.shortage(desk);
+            let looked = self.waiting.look(|()| Some(shortage.clone()));
+            self.waiting.settle(desk, looked);
         }
         if self.again.is_some_and(|due| due <= now) {
             self.begin(desk);
@@ -141,19 +135,15 @@ impl Part for Safety {
 
     fn next_wake(&self, desk: &Desk) -> Option<Time> {
         let on = self.round.as_ref().is_some_and(SafetyRound::goes_on).then(|| desk.now());
-        self.waiting.values().filter_map(|wait| wait.deadline).chain(self.again).chain(on).min()
+        self.waiting.next_deadline().into_iter().chain(self.again).chain(on).min()
     }
 
     fn end(&mut self, desk: &mut Desk, whose: Option<CommandId>, kind: FailureKind, reason: &str) -> usize {
-        let ended: Vec<_> = self.waiting.keys().copied().filter(|id| is_meant(whose, *id)).collect();
-        for id in &ended {
-            self.waiting.remove(id);
-            desk.fail(*id, kind, reason);
-        }
+        let ended = self.waiting.end(desk, whose, kind, reason);
         if self.waiting.is_empty() {
             self.stop(desk);
         }
-        ended.len()
+        ended
     }
 }
 
@@ -252,10 +242,8 @@ impl Safety {
         match found {
             LookEnd::Found(key) | LookEnd::Onward(key) => round.from = key,
             LookEnd::Nothing => {
-                let now = desk.now();
-                for (id, wait) in std::mem::take(&mut self.waiting) {
-                    desk.answer(id, Answer::Waited { took: now.since(wait.since) });
-                }
+                let looked = self.waiting.look(|()| None);
+                self.waiting.settle(desk, looked);
                 return self.stop(desk);
             }
         }
