@@ -175,10 +175,9 @@ impl Ring {
     /// A peer answers at an address we know.
     pub(super) fn on_hello(&mut self, now: Time, peer: Peer, told: RingNeighbours<'_>, out: &mut Vec<Effect>) {
         if self.options.guest {
+            // Beside whom the other bootstrap peers named, never in their place: one of them may lie.
             let known = std::iter::once(&peer).chain(told.successors).chain(told.predecessors);
-            for (number, peer) in known.enumerate() {
-                self.table.set_finger(number, *peer);
-            }
+            known.for_each(|peer| self.table.add_finger(*peer));
             if self.membership.is_pending() {
                 self.enter_ring(now, out);
             }
@@ -334,6 +333,17 @@ mod tests {
         ring.lookup(Time::ZERO, 1, Id::from_u64(9), Goal::Peers, &mut out);
         let [Effect::Found { unreached, .. }] = &out[..] else { panic!("{out:?}") };
         unreached.clone()
+    }
+
+    #[test]
+    fn a_guest_knows_whom_each_of_its_bootstrap_peers_names_whoever_answers_last() {
+        let mut ring = Ring::new(peer(1), RingOptions { guest: true, ..RingOptions::default() });
+        let (told, mut out) = ([10, 30, 50].map(|first| [0, 1, 2].map(|n| peer(first + n))), Vec::new());
+        for [first, successors @ ..] in &told {
+            ring.on_hello(Time::ZERO, *first, RingNeighbours { predecessors: &[*first], successors }, &mut out);
+        }
+        let known: Vec<Peer> = ring.table.others().collect();
+        assert_eq!(known, told.concat());
     }
 
     #[test]

@@ -169,6 +169,14 @@ impl RingTable {
         }
     }
 
+    /// Adds a peer that is not known yet, in no particular place.
+    pub(super) fn add_finger(&mut self, peer: Peer) {
+        if self.others().all(|other| other.id != peer.id) {
+            let number = self.fingers.last_key_value().map_or(0, |(last, _)| last + 1);
+            self.set_finger(number, peer);
+        }
+    }
+
     /// Drops a finger whose place the successors have taken over.
     pub(super) fn drop_finger(&mut self, number: usize) {
         if self.fingers.remove(&number).is_some() {
