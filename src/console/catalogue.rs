@@ -85,6 +85,11 @@ impl Catalogue {
         state.or_else(home).map(|state| Self::of(state.join("kadring")))
     }
 
+    /// Whether a catalogue is kept in a folder.
+    pub(super) fn is_at(folder: &Path) -> bool {
+        [LOCK, NAME].iter().all(|name| folder.join(name).is_file())
+    }
+
     /// Whether the folder of this catalogue, which is a peer's data folder or the user's own, is or lies in what stands
     /// at a path.
     pub(super) fn lies_in(&self, path: &Path) -> bool {

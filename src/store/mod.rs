@@ -94,6 +94,11 @@ impl DiskStore {
         Ok(Self { ran, ..Self::of(folder.to_owned(), Some(lock)) })
     }
 
+    /// Whether a folder is the data folder of a peer.
+    pub fn is_at(folder: &Path) -> bool {
+        ["lock", "id"].iter().all(|name| folder.join(name).is_file()) && folder.join("blocks").is_dir()
+    }
+
     /// The store of a guest, who holds nothing: it has no folder, has no block and takes none.
     pub fn nowhere() -> Self {
         Self::of(PathBuf::from(NOWHERE), None)

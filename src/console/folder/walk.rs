@@ -11,9 +11,11 @@ use nix::unistd::{AccessFlags, faccessat, geteuid};
 use walkdir::{DirEntry, WalkDir};
 
 use super::{Tree, name, trouble};
+use crate::console::catalogue::Catalogue;
 use crate::console::reply::LeftOut;
 use crate::node::{Failure, FailureKind};
 use crate::raw_text;
+use crate::store::DiskStore;
 
 /// Files that cannot be read are named in a failure, so many at most.
 const NAMED: usize = 10;
@@ -76,10 +78,23 @@ pub(super) fn walk(
     let mut unreadable: Vec<LeftOut> = Vec::new();
     // Of a link that is named, what it leads to is meant.
     fs::read_dir(folder).map_err(|error| trouble("read the folder", folder, &error))?;
+    if let Some(what) = secrets_in(folder) {
+        let reason = format!("{} is not stored: it is {what}", name(folder));
+        return Err(Failure::new(FailureKind::Usage, reason));
+    }
     let entries = WalkDir::new(folder).min_depth(1).sort_by_file_name().into_iter();
-    for entry in entries.filter_entry(|entry| entry.depth() == 0 || !excludes.fit(below(folder, entry.path()))) {
+    let mut entries = entries.filter_entry(|entry| entry.depth() == 0 || !excludes.fit(below(folder, entry.path())));
+    while let Some(entry) = entries.next() {
         check()?;
         match entry {
+            Ok(entry)
+                if entry.file_type().is_dir()
+                    && let Some(what) = secrets_in(entry.path()) =>
+            {
+                let file = below(folder, entry.path()).to_owned();
+                walked.skipped.push(LeftOut { file, reason: what.to_owned() });
+                entries.skip_current_dir();
+            }
             Ok(entry) => {
                 let path = below(folder, entry.path()).to_owned();
                 match look(&entry, me) {
@@ -106,6 +121,15 @@ pub(super) fn walk(
     }
     walked.skipped.extend(unreadable);
     Ok(walked)
+}
+
+/// What a folder is whose files nobody else may read, if it is one: whoever retrieved them could end the leases in them.
+fn secrets_in(folder: &Path) -> Option<&'static str> {
+    if DiskStore::is_at(folder) {
+        Some("the data folder of a peer")
+    } else {
+        Catalogue::is_at(folder).then_some("the folder of a catalogue, which holds the secrets of leases")
+    }
 }
 
 fn below<'p>(folder: &Path, path: &'p Path) -> &'p Path {

@@ -218,6 +218,33 @@ fn a_peer_that_never_stored_a_folder_checks_waits_for_and_clears_all_of_it_by_it
     assert_eq!(lost["health"], "lost", "{lost}");
 }
 
+/// The README's own commands leave a peer's data folder beside what is to be stored.
+#[test]
+fn a_data_folder_and_a_catalogue_in_what_is_stored_are_left_out_and_named_and_none_is_stored_itself() {
+    let folder = folder();
+    fs::write(folder.path().join("file"), "mine").expect("writable");
+    let peer = Launch::new(folder.path().join("one")).start();
+    let state = folder.path().join("state/kadring");
+    let store = |path: &Path| {
+        let mut command = program();
+        command.args(["store", text(path), "--json", "--bootstrap", &address(&peer)]);
+        command.env("XDG_STATE_HOME", folder.path().join("state")).output().expect("the program runs")
+    };
+    assert_eq!(code(&store(&folder.path().join("file"))), Some(0));
+    for _ in 0..2 {
+        let output = store(folder.path());
+        let stored = answer(&output);
+        let skipped: Vec<_> = stored["skipped"].as_array().expect("told").iter().map(|one| &one["file"]).collect();
+        assert_eq!(code(&output), Some(3), "{stored}");
+        assert_eq!(skipped, [&json!("one"), &json!("state/kadring")], "{stored}");
+        assert_eq!(stored["folders"], 1, "'state' alone: {stored}");
+    }
+    for secret in [&peer.data, &state] {
+        let refused = store(secret);
+        assert_eq!(code(&refused), Some(2), "{}", answer(&refused));
+    }
+}
+
 #[test]
 fn what_is_no_file_is_skipped_and_told_and_what_cannot_be_read_is_skipped_only_when_that_was_said() {
     let folder = folder();
