@@ -3,7 +3,7 @@
 mod args;
 mod commands;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal, Write};
 use std::panic::catch_unwind;
 use std::process::ExitCode;
@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::builder::Resettable;
+use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, FromArgMatches};
+use kadring::console::commands::COMMANDS;
 use kadring::console::json::PAGE;
 use kadring::console::{Format, LineReply, Output, Stderr, escape};
 use kadring::node::FailureKind;
@@ -74,8 +76,10 @@ fn read_command_line() -> Cli {
         drop(LastWords);
         std::process::exit(Exit::Usage as i32);
     });
+    let first = arguments.get(1).cloned();
     let matches = command.try_get_matches_from(arguments);
-    matches.and_then(|matches| Cli::from_arg_matches(&matches)).unwrap_or_else(|error| {
+    matches.and_then(|matches| Cli::from_arg_matches(&matches)).unwrap_or_else(|mut error| {
+        say_whom_to_ask(&mut error, first.as_deref());
         if error.use_stderr() && for_programs {
             let text = error.render().to_string();
             let lines = text.trim_start_matches("error: ").lines().map(str::trim).take_while(|line| !line.is_empty());
@@ -92,6 +96,18 @@ fn read_command_line() -> Cli {
         }
         error.exit()
     })
+}
+
+/// Of a word that a peer understands at its console, and this program does not, says how to give it to a peer that runs.
+fn say_whom_to_ask(error: &mut clap::Error, first: Option<&OsStr>) {
+    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
+        && first.is_some_and(|first| first == word.as_str())
+        && COMMANDS.iter().any(|spec| spec.name == word)
+    {
+        let tip = format!("a peer that runs is asked by 'kadring ctl --data DIR {word}'");
+        error.remove(ContextKind::SuggestedSubcommand);
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
 }
 
 /// Ends once the help or the version was written to standard output.

@@ -178,7 +178,10 @@ fn watch(peer: &UnixStream) -> anyhow::Result<()> {
 }
 
 fn silent(error: io::Error) -> Failed {
-    Failed::timed_out(format!("the peer did not answer: {error}"))
+    Failed::timed_out(match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => "the peer ended before it answered".to_owned(),
+        _ => format!("the peer did not answer: {error}"),
+    })
 }
 
 /// Whether nothing was done but that another file stands at the destination, and the person at the terminal agrees that

@@ -203,8 +203,10 @@ fn tell_alone(peer: &Handle, args: &PeerArgs, ways: &[SocketAddr], own: bool, ke
     match refused {
         Some(reason) => log::warn!("{reason}: this peer is alone, and keeps asking"),
         None => {
-            let beyond_reach = || beyond_reach(args.bind.ip(), peer.me().addr.ip(), ways);
-            let why = filtered(ways).map(|why| format!("; {why}")).or_else(beyond_reach).unwrap_or_default();
+            // TCP connects from such a peer too: that alone would look as if something was filtered on the way.
+            let beyond_reach = beyond_reach(args.bind.ip(), peer.me().addr.ip(), ways);
+            let filtered = || filtered(ways).map(|why| format!("; {why}"));
+            let why = beyond_reach.or_else(filtered).unwrap_or_default();
             log::warn!("nobody answers at {names}: this peer is alone, and keeps asking{why}");
         }
     }

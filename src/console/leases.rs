@@ -411,6 +411,9 @@ fn unheard(answer: &Answer) -> Option<Failure> {
 /// What holders heard of leases, for people.
 pub(super) fn told(answer: &Answer, named: Option<&str>) -> String {
     let Answer::Leased { copies, free, peers, silent, unread, missing, .. } = answer else { return String::new() };
+    if (*peers, *copies, named) == (0, 0, None) && answer.verdict().is_none() {
+        return "nobody had to be told: there is nothing to renew or to end".to_owned();
+    }
     let named = named.map_or_else(String::new, |name| format!("{name}: "));
     let kept = match (copies, free) {
         (0, _) if answer.verdict().is_none() => "; none is left".to_owned(),

@@ -15,6 +15,7 @@ use super::health;
 use super::leases;
 use super::reply::{ConsoleAnswer, HelpEntry, Imported, LeftOut, LineReply, Named, TestResult, Tested};
 use crate::config::{UPKEEP_KIB, UPKEEP_MESSAGES};
+use crate::lease::LAST;
 use crate::node::notice::{PeerInfo, Status, too_few_copies};
 use crate::node::{Answer, Failure};
 use crate::overlay::TableRow;
@@ -202,9 +203,13 @@ fn entry(entry: &Entry) -> String {
     let mark = if entry.folder { "/" } else { "" };
     let until = entry.lease.as_ref().and_then(|lease| lease.until);
     let state = match until {
-        _ if entry.begun => "  not finished",
-        Some(until) if until <= since_1970().as_secs() => "  ended: no longer kept",
-        _ => "",
+        _ if entry.begun => "  not finished".to_owned(),
+        Some(until) if until <= since_1970().as_secs() => "  ended: no longer kept".to_owned(),
+        Some(until) => {
+            let until = SystemTime::UNIX_EPOCH + Duration::from_secs(until.min(LAST));
+            format!("  kept until {}", humantime::format_rfc3339_seconds(until))
+        }
+        None => String::new(),
     };
     let (key, size) = if entry.begun { ("-", "-") } else { (&key[..12], &*size) };
     format!("{key:12}  {size:>12}  {stored}  {}{mark}{state}", escape(&entry.name))

@@ -30,6 +30,8 @@ fn who_asks_wrongly_is_told_and_gets_2() {
     for (args, reason) in [
         (&[][..], "Usage"),
         (&["frobnicate"], "frobnicate"),
+        (&["status", "--data", "d"], "kadring ctl --data DIR status"),
+        (&["list"], "kadring ctl --data DIR list"),
         (&["peer", "--prot", "1"], "--port"),
         (&["peer", "--port", "70000"], "70000"),
         (&["peer", "--bind", "nowhere"], "nowhere"),
