@@ -222,6 +222,22 @@ fn a_store_waits_for_no_peer_that_swallows_what_it_is_offered() {
     }
 }
 
+#[test]
+fn where_all_that_stand_nearest_swallow_their_offers_those_behind_them_have_the_block_within_seconds() {
+    for seed in 320..324 {
+        let mut net = SybilNet::new(seed, 12);
+        let (path, content) = net.file(0, 1000);
+        let key = Id::of(&content);
+        let ids = net.around(&key, 7);
+        net.join(ids, HostileRole::Idler);
+        let (answer, took) = net.answer(0, Command::Store { path, manifest: None, keep: false });
+        let Answer::Stored { copies, .. } = answer else { panic!("{answer:?}") };
+        let held = net.copies(&key);
+        println!("seed {seed}: {copies:?} told, {held} held, after {took:?}");
+        assert!(held >= 7 && took < Duration::from_secs(5), "{held} copies are held, after {took:?}, seed {seed}");
+    }
+}
+
 /// A block that one honest peer alone holds, which has just come in, and seven liars that stand nearer to it than any
 /// other; the slot of that peer.
 fn last_copy_among(liars: HostileRole, seed: u64) -> (SybilNet, Key, usize) {

@@ -102,9 +102,9 @@ impl Placing {
         self.saved < self.wanted && under_way
     }
 
-    /// Whether none of those that have it to take stand for the quorum, and all of them stall.
-    pub(super) fn is_up_to_stalling(&self, quorum: usize, stalls: impl Fn(&SocketAddr) -> bool) -> bool {
-        self.saved >= quorum && !self.out.is_empty() && self.out.iter().all(stalls)
+    /// Whether all those that have it to take stall.
+    pub(super) fn rests_on(&self, stalling: impl Fn(&SocketAddr) -> bool) -> bool {
+        !self.out.is_empty() && self.out.iter().all(stalling)
     }
 
     /// Whether nobody took it, and none of all that were asked will: then to ask them once more is in vain.

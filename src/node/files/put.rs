@@ -270,7 +270,8 @@ impl Put {
         let quorum = self.options.quorum(desk.config());
         loop {
             let Some(placing) = self.placing.get_mut(&key) else { return GOES_ON };
-            if placing.is_up_to_stalling(quorum, |addr| desk.stalls(addr)) {
+            let others = placing.candidates.iter().any(|peer| !desk.stalls(&peer.addr));
+            if (placing.saved >= quorum || others) && placing.rests_on(|addr| desk.stalls(addr)) {
                 placing.overdue.append(&mut placing.out);
             }
             if !placing.lacks() {

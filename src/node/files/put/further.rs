@@ -44,10 +44,17 @@ impl Put {
     }
 
     /// A peer lives and does not begin to take what it is offered. Where the others have made up the quorum, it is not
-    /// waited for; until then it is the one that may.
+    /// waited for. Where they have not, and none of them begins either, it may still take it, and the next nearest are
+    /// offered it too.
     pub(super) fn on_stalls(&mut self, desk: &mut Desk, addr: SocketAddr) -> Flow {
         let is_there = |block: &Placing| block.out.contains(&addr) || block.overdue.contains(&addr);
-        self.keys_where(is_there).into_iter().try_for_each(|key| self.offer_on(desk, key))
+        for key in self.keys_where(is_there) {
+            if self.placing.get(&key).is_some_and(|placing| placing.rests_on(|addr| desk.stalls(addr))) {
+                self.go_further(desk, key);
+            }
+            self.offer_on(desk, key)?;
+        }
+        GOES_ON
     }
 
     /// The blocks on their way that `matches`.
