@@ -89,19 +89,20 @@ pub(super) fn missed(notices: u64, time: Duration) -> String {
 
 /// A command has made progress, or has ended.
 fn of_command(notice: &Notice) -> Option<Value> {
-    let (mut value, job) = match *notice {
-        Notice::Step { command, job, phase, done, of } => {
+    let (mut value, session) = match *notice {
+        Notice::Step { command, session, phase, done, of } => {
             let unit = if phase == Phase::HandingOver { "blocks" } else { "bytes" };
-            (json!({ "event": "progress", "command": command, "phase": phase, unit: done, "of": of }), job)
+            (json!({ "event": "progress", "command": command, "phase": phase, unit: done, "of": of }), session)
         }
-        Notice::Ended { command, job, phase, failure } => {
+        Notice::Ended { command, session, phase, failure } => {
             let code = failure.map_or(0, FailureKind::code);
-            (json!({ "event": "ended", "command": command, "phase": phase, "code": code }), job)
+            (json!({ "event": "ended", "command": command, "phase": phase, "code": code }), session)
         }
         _ => return None,
     };
-    if job > 0 {
-        value["job"] = job.into();
+    // People know a session by the number that `jobs` tells.
+    if session > 0 {
+        value["job"] = session.into();
     }
     Some(value)
 }

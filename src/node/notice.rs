@@ -96,7 +96,7 @@ pub enum Notice {
         /// The command.
         command: CommandId,
         /// Its number where it runs beside others; 0 elsewhere.
-        job: u64,
+        session: u64,
         /// What it does.
         phase: Phase,
         /// Bytes that are done, or blocks of a departure.
@@ -109,7 +109,7 @@ pub enum Notice {
         /// The command.
         command: CommandId,
         /// Its number where it ran beside others; 0 elsewhere.
-        job: u64,
+        session: u64,
         /// What it did.
         phase: Phase,
         /// Why it failed, if it did.

@@ -384,7 +384,7 @@ impl NodeLoop {
 impl Commander {
     /// Takes what its command tells at `now`, each step in its time. What comes back is what those who watch are told.
     fn hear(&mut self, now: Time, command: CommandId, notice: Notice) -> Option<Notice> {
-        let job = self.session;
+        let session = self.session;
         let done = match &notice {
             // At once: whoever asked may end the command from here on, by the number that this tells.
             Notice::Progress { progress: Progress::Begun { bytes }, .. } => {
@@ -401,7 +401,7 @@ impl Commander {
             Notice::Answer { answer, .. } => {
                 let failure = answer.verdict();
                 hand(&self.answer, notice);
-                return self.phase.map(|phase| Notice::Ended { command, job, phase, failure });
+                return self.phase.map(|phase| Notice::Ended { command, session, phase, failure });
             }
             _ => {
                 hand(&self.answer, notice);
@@ -413,7 +413,7 @@ impl Commander {
         if now >= self.shows_from || self.phase == Some(Phase::HandingOver) {
             hand(&self.answer, notice);
         }
-        self.phase.map(|phase| Notice::Step { command, job, phase, done, of: self.of })
+        self.phase.map(|phase| Notice::Step { command, session, phase, done, of: self.of })
     }
 }
 

@@ -288,9 +288,9 @@ fn the_page_tells_every_event_and_its_fields() {
         Notice::BlockEnded { key: KEY },
         Notice::BlockRepaired { key: KEY, to: peer() },
         Notice::Missed { notices: 3 },
-        Notice::Step { command: 1, job: 1, phase: Phase::Storing, done: 1, of: 2 },
-        Notice::Step { command: 1, job: 0, phase: Phase::HandingOver, done: 1, of: 2 },
-        Notice::Ended { command: 1, job: 1, phase: Phase::Storing, failure: Some(FailureKind::Exists) },
+        Notice::Step { command: 1, session: 1, phase: Phase::Storing, done: 1, of: 2 },
+        Notice::Step { command: 1, session: 0, phase: Phase::HandingOver, done: 1, of: 2 },
+        Notice::Ended { command: 1, session: 1, phase: Phase::Storing, failure: Some(FailureKind::Exists) },
         Notice::File { file: "0042".parse().unwrap(), news: FileNews::Sent { to: peer() } },
         Notice::Answer { command: 1, answer: Answer::Cleared { blocks: 1 } },
     ];

@@ -39,7 +39,7 @@ const MAX_QUESTIONS: u32 = 400;
 /// From so many questions on, the overdue free no places where less than a third is answered: then it is no matter of
 /// single peers, and to ask more of them would only add to what is wrong.
 const BRAKED_FROM: u32 = 12;
-const ANSWERED_MIN: u32 = 3;
+const ANSWERED_ONE_IN: u32 = 3;
 
 /// Peers at one source of the open internet, and peers that those of one such source named, that are on the shortlist
 /// without having answered.
@@ -89,11 +89,11 @@ pub(super) struct Lookup {
     me: Id,
     shortlist: Vec<ShortlistEntry>,
     /// The last answer brought nobody nearer.
-    wide: bool,
+    asks_all: bool,
     /// Those who live were asked who is near to them.
-    wider: bool,
+    asks_again: bool,
     /// Then those joined the shortlist that were met since the lookup began.
-    joined: bool,
+    adds_met: bool,
     asked: u32,
     /// Names that an answer has at least. A peer that gives fewer may have yet to learn that we receive its answers.
     expected: usize,
@@ -105,8 +105,17 @@ impl Lookup {
     pub(super) fn new(key: Key, goal: Goal, me: Id, start: Vec<Peer>, is_fresh: impl Fn(&Peer) -> bool) -> Self {
         // Each of them knows the others, but for itself.
         let expected = start.len().saturating_sub(1).min(WIDTH);
-        let mut lookup =
-            Self { key, goal, me, shortlist: Vec::new(), wide: false, wider: false, joined: false, asked: 0, expected };
+        let mut lookup = Self {
+            key,
+            goal,
+            me,
+            shortlist: Vec::new(),
+            asks_all: false,
+            asks_again: false,
+            adds_met: false,
+            asked: 0,
+            expected,
+        };
         for peer in start {
             lookup.offer(peer, 1, is_fresh(&peer), None);
         }
@@ -196,22 +205,22 @@ impl Lookup {
         let most = if self.is_braked() { Lateness::Overdue } else { Lateness::Usual };
         let occupies = |entry: &&ShortlistEntry| entry.standing.lateness().is_some_and(|late| late <= most);
         let busy = self.shortlist.iter().filter(occupies).count();
-        if busy >= if self.wide { WIDTH } else { ALPHA } || self.asked >= MAX_QUESTIONS {
+        if busy >= if self.asks_all { WIDTH } else { ALPHA } || self.asked >= MAX_QUESTIONS {
             return None;
         }
-        self.widen();
+        self.ask_again();
         let at = self.position(&self.next_asked()?)?;
         self.asked += 1;
         let ShortlistEntry { peer, standing, .. } = &mut self.shortlist[at];
         let PeerKnowledge { named, dead } = known(peer);
         let request = match (self.goal, &standing) {
-            (_, Standing::Answered { .. }) if self.wider => Request::FindNode { id: peer.id },
+            (_, Standing::Answered { .. }) if self.asks_again => Request::FindNode { id: peer.id },
             (Goal::Peers | Goal::Around(_), _) | (_, Standing::Answered { .. }) => Request::FindNode { id: self.key },
             (Goal::Holders | Goal::MoreHolders | Goal::Survey, _) => Request::FindValue { key: self.key },
         };
         let reason = match standing {
             Standing::Answered { .. } => AskReason::Repeat,
-            _ if self.wide => AskReason::Wide,
+            _ if self.asks_all => AskReason::Wide,
             _ => AskReason::Nearest,
         };
         *standing = standing.after(ShortlistEvent::Asked { known: named, dead });
@@ -220,28 +229,28 @@ impl Lookup {
 
     fn is_braked(&self) -> bool {
         let answered = self.shortlist.iter().filter(|entry| entry.standing.has_answered()).count();
-        self.asked >= BRAKED_FROM && answered as u32 * ANSWERED_MIN < self.asked
+        self.asked >= BRAKED_FROM && answered as u32 * ANSWERED_ONE_IN < self.asked
     }
 
     /// Has those who live asked once more, if nobody else is left to be asked or waited for and the silent leave too
     /// few.
-    fn widen(&mut self) {
+    fn ask_again(&mut self) {
         let standings = || self.shortlist.iter().map(|entry| entry.standing);
         let goes_on = self.next_asked().is_some() || standings().any(Standing::is_awaited);
         let silent = self.window().any(|(_, entry)| entry.standing.is_given_up(true));
         let live = standings().filter(|standing| standing.lives()).count();
-        if self.wider || goes_on || !silent || live == 0 || live >= WIDTH {
+        if self.asks_again || goes_on || !silent || live == 0 || live >= WIDTH {
             return;
         }
-        self.wider = true;
+        self.asks_again = true;
         for entry in &mut self.shortlist {
-            entry.standing = entry.standing.after(ShortlistEvent::Wider);
+            entry.standing = entry.standing.after(ShortlistEvent::AskedAgain);
         }
     }
 
     /// Whether the silent leave too few, for the first time: others may have been met since the lookup began.
-    pub(super) fn wants_others(&mut self) -> bool {
-        self.wider && !std::mem::replace(&mut self.joined, self.wider)
+    pub(super) fn begins_to_ask_again(&mut self) -> bool {
+        self.asks_again && !std::mem::replace(&mut self.adds_met, self.asks_again)
     }
 
     /// These were met since the lookup began.
@@ -276,7 +285,7 @@ impl Lookup {
         for &peer in names.iter().take(if counts { most } else { 0 }) {
             self.offer(peer, depth, false, Some(addr));
         }
-        self.wide = nearest.is_some() && self.nearest() == nearest;
+        self.asks_all = nearest.is_some() && self.nearest() == nearest;
     }
 
     fn nearest(&self) -> Option<Id> {
@@ -293,7 +302,7 @@ impl Lookup {
                 entry.standing = entry.standing.after(ShortlistEvent::Wanted);
             }
         }
-        self.wide = true;
+        self.asks_all = true;
         self.on_identified(addr, id);
         Some(Peer::new(id, *addr))
     }

@@ -73,7 +73,7 @@ impl Kademlia {
                 dead: watch.is_buried(now, peer),
             };
             let Some(lookup::LookupQuestion { peer, request, reason }) = lookup.next(known) else {
-                if !lookup.wants_others() {
+                if !lookup.begins_to_ask_again() {
                     break;
                 }
                 let key = lookup.key;

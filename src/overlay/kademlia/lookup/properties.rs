@@ -141,7 +141,7 @@ impl Run {
             self.questions += 1;
             let on_time = |out: &&Out| !out.ping && !out.late && !self.gone.contains(&out.at);
             let awaited = self.out.iter().filter(on_time).count();
-            assert!(awaited <= if self.lookup.wide { WIDTH } else { ALPHA }, "{awaited} questions are out");
+            assert!(awaited <= if self.lookup.asks_all { WIDTH } else { ALPHA }, "{awaited} questions are out");
         }
         let holds = self.lookup.shortlist.iter().any(|entry| entry.standing.holds());
         let in_vain = matches!(self.lookup.goal, Goal::Holders | Goal::MoreHolders) && !holds;

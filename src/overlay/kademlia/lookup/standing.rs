@@ -78,7 +78,7 @@ pub(in crate::overlay::kademlia) enum ShortlistEvent {
     /// That it answered a moment ago is not enough any more: it has to be asked.
     Wanted,
     /// It may know others that are near to itself: it is asked again.
-    Wider,
+    AskedAgain,
 }
 
 impl Standing {
@@ -120,7 +120,7 @@ impl Standing {
 
             (_, ShortlistEvent::Failed) => Failed,
             (New { proof, .. }, ShortlistEvent::Wanted) => New { fresh: false, proof },
-            (Answered { proof, .. }, ShortlistEvent::Wider) => Answered { partial: true, proof },
+            (Answered { proof, .. }, ShortlistEvent::AskedAgain) => Answered { partial: true, proof },
             _ => self,
         }
     }
@@ -216,7 +216,7 @@ mod tests {
         ("doubt", ShortlistEvent::Late(Late::Doubtful)),
         ("fail", ShortlistEvent::Failed),
         ("want", ShortlistEvent::Wanted),
-        ("wider", ShortlistEvent::Wider),
+        ("again", ShortlistEvent::AskedAgain),
     ];
 
     /// Every standing there can be.
@@ -294,7 +294,7 @@ mod tests {
 
     /// Not every line can be reached: nobody holds a block before it was asked.
     const TABLE: &str = "
-        asked  known  dead   few    some   all    held   ident  anon   late   doubt  fail   want   wider
+        asked  known  dead   few    some   all    held   ident  anon   late   doubt  fail   want   again
 Nm      Qm     Qk     Bm     ·      ·      ·      ·      Nk     Failed ·      ·      Failed ·      ·
 Ng      Qg     Qg     Bg     ·      ·      ·      ·      ·      ·      ·      ·      Failed ·      ·
 Nk      Qk     Qk     Bk     ·      ·      ·      ·      ·      ·      ·      ·      Failed ·      ·

@@ -262,10 +262,10 @@ fn where_the_silent_leave_too_few_those_that_were_met_meanwhile_stand_in_and_nob
     for n in [10, 40, 50, 60, 70] {
         lookup.on_names(&peer(n).addr, &(1..=7).map(|n| peer(n * 10)).collect::<Vec<_>>(), WIDTH);
     }
-    assert!(!lookup.wants_others());
+    assert!(!lookup.begins_to_ask_again());
     lookup.on(&peer(20).addr, ShortlistEvent::Late(Late::Doubtful));
     let wider = asked(&mut lookup);
-    assert!(!wider.is_empty() && lookup.wants_others() && !lookup.wants_others(), "{wider:?}");
+    assert!(!wider.is_empty() && lookup.begins_to_ask_again() && !lookup.begins_to_ask_again(), "{wider:?}");
     lookup.join([20, 80].map(peer).to_vec());
     assert_eq!(asked(&mut lookup), [80]);
     for n in wider.into_iter().map(|n| n as u16).chain([80]) {
