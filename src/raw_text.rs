@@ -1,7 +1,8 @@
 //! Any bytes as text, so that a name which is no UTF-8 can be typed, sent, remembered and compared as other words are.
 //!
 //! A byte that is part of no character stands as one of 128 characters of a private range (U+EF80 to U+EFFF); the bytes
-//! of those characters themselves stand so too, and so every name comes back as it was.
+//! of those characters themselves stand so too, and so every name comes back as it was. And which names are no files,
+//! but streams of the process that opens them.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -33,6 +34,38 @@ pub fn text(bytes: &[u8]) -> String {
 /// A name of the system's as text.
 pub fn text_of(name: impl AsRef<OsStr>) -> String {
     text(name.as_ref().as_bytes())
+}
+
+/// Where a process finds its own streams, whoever gave it the name.
+const OWN: [&str; 3] = ["/dev/fd/", "/proc/self/fd/", "/proc/thread-self/fd/"];
+
+/// Which stream of its own a process finds under this name, by its number or `tty`. What reads or writes there takes
+/// the lines that are commands, or stands among those that are answers.
+pub fn own_stream(word: &str) -> Option<&str> {
+    match word {
+        "/dev/stdin" => Some("0"),
+        "/dev/stdout" => Some("1"),
+        "/dev/stderr" => Some("2"),
+        "/dev/tty" => Some("tty"),
+        other => OWN.iter().find_map(|own| other.strip_prefix(own)),
+    }
+}
+
+/// Why such a name is refused where a file is meant.
+pub fn no_file(word: &str) -> String {
+    format!("{word} is a stream of a process and no file: give the name of a file")
+}
+
+/// Where something is written beside the answer: a file, but neither `-` nor a stream of this process.
+///
+/// # Errors
+/// For people: it is one.
+pub fn output_file(path: PathBuf) -> Result<PathBuf, String> {
+    match path.to_str().map(|word| (word, own_stream(word))) {
+        Some(("-", _)) => Err("standard output carries the answer; a file of that name is ./-".to_owned()),
+        Some((word, Some(_))) => Err(no_file(word)),
+        _ => Ok(path),
+    }
 }
 
 /// The name that `text` stands for.

@@ -6,10 +6,11 @@ use clap::builder::{BoolishValueParser, OsStringValueParser, PathBufValueParser,
 use clap::{ArgGroup, Args, ValueHint};
 use kadring::console::folder::Tree;
 use kadring::console::terms::Terms;
-use kadring::console::words::{no_file, own_stream, parse_host_port, parse_name, parse_source};
+use kadring::console::words::{parse_host_port, parse_name, parse_source};
 use kadring::file::{LocalManifest, ManifestForm};
 use kadring::node::Source;
 use kadring::raw_text;
+use kadring::raw_text::{no_file, output_file, own_stream};
 
 use super::{CopiesArgs, FormatArgs, NetworkArgs, OverlayName};
 
@@ -117,7 +118,7 @@ pub(crate) struct StoreArgs {
     pub(crate) files: Vec<PathBuf>,
     /// Local file to write a manifest to that shows if it is cut short
     #[arg(long, env = "KADRING_MANIFEST", value_name = "FILE",
-          value_parser = PathBufValueParser::new().try_map(named_file), value_hint = ValueHint::FilePath)]
+          value_parser = PathBufValueParser::new().try_map(output_file), value_hint = ValueHint::FilePath)]
     pub(crate) manifest: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) join: JoinArgs,
@@ -268,7 +269,7 @@ pub(crate) struct LookupArgs {
     pub(crate) explain: bool,
     /// File for a picture of them: time against distance, a bar for each
     #[arg(long, env = "KADRING_SVG", value_name = "FILE",
-          value_parser = PathBufValueParser::new().try_map(named_file), value_hint = ValueHint::FilePath)]
+          value_parser = PathBufValueParser::new().try_map(output_file), value_hint = ValueHint::FilePath)]
     pub(crate) svg: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) join: JoinArgs,
@@ -324,15 +325,6 @@ fn source() -> impl TypedValueParser<Value = Source> {
 /// A name for the catalogue.
 fn catalogue_name() -> impl TypedValueParser<Value = String> {
     word().try_map(|word| parse_name(&word))
-}
-
-/// Accepts the name of a file, but not `-` or a stream of this process.
-fn named_file(path: PathBuf) -> Result<PathBuf, String> {
-    match path.to_str().map(|word| (word, own_stream(word))) {
-        Some(("-", _)) => Err("standard output carries the answer; a file of that name is ./-".to_owned()),
-        Some((word, Some(_))) => Err(no_file(word)),
-        _ => Ok(path),
-    }
 }
 
 /// A file to be stored. Standard input is `-` by all its names; what else this process was given is read.

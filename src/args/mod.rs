@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, PathBufValueParser, TypedValueParser};
 use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use kadring::config::{Config, REPLICAS, WIDTH};
@@ -18,6 +18,7 @@ use kadring::console::Format;
 use kadring::console::json::PAGE;
 use kadring::console::words::{parse_host_port, parse_id};
 use kadring::id::Id;
+use kadring::raw_text::output_file;
 pub(crate) use kadring::sim::args::OverlayName;
 use kadring::sim::args::{ReplayArgs, ReproArgs, SimArgs, TraceArgs};
 use kadring::time::parse_time;
@@ -182,7 +183,8 @@ pub(crate) struct PeerArgs {
     #[arg(long, env = "KADRING_EVENTS", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) events: Option<PathBuf>,
     /// File to record every event in, to be replayed later
-    #[arg(long, env = "KADRING_RECORD", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, env = "KADRING_RECORD", value_name = "FILE",
+          value_parser = PathBufValueParser::new().try_map(output_file), value_hint = ValueHint::FilePath)]
     pub(crate) record: Option<PathBuf>,
     /// Leave when standard input ends
     #[arg(long, env = "KADRING_EXIT_ON_EOF", value_parser = BoolishValueParser::new())]

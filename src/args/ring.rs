@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, PathBufValueParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueHint};
 use kadring::console::words::parse_host_port;
+use kadring::raw_text::output_file;
 use kadring::sim::args::OverlayName;
 use kadring::time::parse_time;
 
@@ -85,7 +86,8 @@ pub(crate) struct RingWays {
     #[arg(long, env = "KADRING_EVENTS", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) events: Option<PathBuf>,
     /// File to record every event in, to be replayed later
-    #[arg(long, env = "KADRING_RECORD", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, env = "KADRING_RECORD", value_name = "FILE",
+          value_parser = PathBufValueParser::new().try_map(output_file), value_hint = ValueHint::FilePath)]
     pub(crate) record: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) network: NetworkArgs,

@@ -11,9 +11,9 @@ use anyhow::Context;
 use kadring::console::control::{ClientSays, EVENTS, Rendered, ask};
 use kadring::console::perform::Shows;
 use kadring::console::watching;
-use kadring::console::words::own_stream;
 use kadring::console::{Defaults, Format, Grammar, Output, Screen};
 use kadring::node::{Command, FailureKind, Progress};
+use kadring::raw_text::own_stream;
 use kadring::runtime::{Spooled, connect, ending_signals};
 use signal_hook::low_level::pipe;
 

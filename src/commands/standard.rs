@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use kadring::console::progress::TransferBar;
-use kadring::console::words::{no_file, own_stream};
 use kadring::console::{Output, Screen};
 use kadring::node::Progress;
+use kadring::raw_text::{no_file, own_stream};
 use kadring::runtime::{Spooled, ending_signals};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 

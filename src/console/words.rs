@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::escape::quoted;
 use crate::id::{Id, Key};
 use crate::node::Source;
-use crate::raw_text;
+use crate::raw_text::{self, no_file, own_stream};
 
 /// Reads a key.
 pub fn parse_key(word: &str) -> Result<Key, String> {
@@ -65,26 +65,6 @@ fn file(word: &str) -> Result<PathBuf, String> {
         "-" => Err("here - is neither standard input nor output; a file of that name is ./-".to_owned()),
         _ => Ok(at_home(word).unwrap_or_else(|| raw_text::path(word))),
     }
-}
-
-/// Where a process finds its own streams, whoever gave it the name.
-const OWN: [&str; 3] = ["/dev/fd/", "/proc/self/fd/", "/proc/thread-self/fd/"];
-
-/// Which stream of its own a process finds under this name, by its number or `tty`. What reads or writes there takes
-/// the lines that are commands, or stands among those that are answers.
-pub fn own_stream(word: &str) -> Option<&str> {
-    match word {
-        "/dev/stdin" => Some("0"),
-        "/dev/stdout" => Some("1"),
-        "/dev/stderr" => Some("2"),
-        "/dev/tty" => Some("tty"),
-        other => OWN.iter().find_map(|own| other.strip_prefix(own)),
-    }
-}
-
-/// Why such a name is refused where a file is meant.
-pub fn no_file(word: &str) -> String {
-    format!("{word} is a stream of a process and no file: give the name of a file")
 }
 
 /// What `~/` begins, which no shell has spelled out here.

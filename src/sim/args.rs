@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, PathBufValueParser, TypedValueParser};
 use clap::{Args, ValueEnum, ValueHint};
 
 use super::bursts::WeatherName;
@@ -16,6 +16,7 @@ use super::sabotage::{self, SABOTEURS, Saboteur};
 use super::storm::StormPlan;
 use crate::config::{FILE_COPIES, REPLICAS, WIDTH};
 use crate::overlay::OverlayKind;
+use crate::raw_text::output_file;
 use crate::time::parse_time;
 
 /// An overlay's name.
@@ -98,10 +99,12 @@ pub struct SimArgs {
     #[arg(long, env = "KADRING_TABLE", value_name = "K")]
     pub table: Option<usize>,
     /// File for the numbers, as comma-separated values
-    #[arg(long, env = "KADRING_CSV", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, env = "KADRING_CSV", value_name = "FILE",
+          value_parser = PathBufValueParser::new().try_map(output_file), value_hint = ValueHint::FilePath)]
     pub csv: Option<PathBuf>,
     /// File for a plot
-    #[arg(long, env = "KADRING_SVG", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, env = "KADRING_SVG", value_name = "FILE",
+          value_parser = PathBufValueParser::new().try_map(output_file), value_hint = ValueHint::FilePath)]
     pub svg: Option<PathBuf>,
     /// Instead of a large network: a small one in which much goes wrong, and everything must be in order afterwards
     #[arg(long, env = "KADRING_STORM", value_parser = BoolishValueParser::new())]
@@ -126,13 +129,16 @@ pub struct SimArgs {
     #[arg(long, env = "KADRING_SHRINK", value_parser = BoolishValueParser::new())]
     pub shrink: bool,
     /// File for everything that happens in a storm, as JSON lines
-    #[arg(long, env = "KADRING_TRACE", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, env = "KADRING_TRACE", value_name = "FILE",
+          value_parser = PathBufValueParser::new().try_map(output_file), value_hint = ValueHint::FilePath)]
     pub trace: Option<PathBuf>,
     /// File for a record of all peers of a storm, for `kadring replay` and `kadring trace`
-    #[arg(long, env = "KADRING_RECORD", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, env = "KADRING_RECORD", value_name = "FILE",
+          value_parser = PathBufValueParser::new().try_map(output_file), value_hint = ValueHint::FilePath)]
     pub record: Option<PathBuf>,
     /// File for a page of a storm, as `kadring trace --html` writes it of its record
-    #[arg(long, env = "KADRING_HTML", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, env = "KADRING_HTML", value_name = "FILE",
+          value_parser = PathBufValueParser::new().try_map(output_file), value_hint = ValueHint::FilePath)]
     pub html: Option<PathBuf>,
     /// Break the driver on purpose, and find a storm that shows it; `list` for the ways there are
     #[arg(long, env = "KADRING_SABOTEUR", value_name = "NAME")]
@@ -208,13 +214,16 @@ pub struct TraceArgs {
     #[arg(conflicts_with_all = ["find", "svg", "chrome"])]
     pub diff: Vec<PathBuf>,
     /// Instead of columns, write one page for a browser, which needs no network
-    #[arg(long, env = "KADRING_HTML", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, env = "KADRING_HTML", value_name = "FILE",
+          value_parser = PathBufValueParser::new().try_map(output_file), value_hint = ValueHint::FilePath)]
     pub html: Option<PathBuf>,
     /// Instead of columns, write a picture: of one request, as `--only` shows it
-    #[arg(long, env = "KADRING_SVG", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, env = "KADRING_SVG", value_name = "FILE",
+          value_parser = PathBufValueParser::new().try_map(output_file), value_hint = ValueHint::FilePath)]
     pub svg: Option<PathBuf>,
     /// Instead of columns, write a file for Perfetto (ui.perfetto.dev)
-    #[arg(long, env = "KADRING_CHROME", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, env = "KADRING_CHROME", value_name = "FILE",
+          value_parser = PathBufValueParser::new().try_map(output_file), value_hint = ValueHint::FilePath)]
     pub chrome: Option<PathBuf>,
 }
 

@@ -253,6 +253,32 @@ fn every_hardship_has_its_option_and_the_same_seed_gives_the_same_figures_in_the
     assert_ne!(first, figures("6"));
 }
 
+/// Standard output has the answer, which would stand in the midst of it.
+#[test]
+fn no_picture_table_or_record_is_written_to_a_stream_of_the_process() {
+    for args in [
+        &["sim", "--storm", "--html", "/dev/stdout"][..],
+        &["sim", "--storm", "--record", "/dev/stdout"],
+        &["sim", "--storm", "--trace", "-"],
+        &["sim", "--peers", "20", "--csv", "/dev/stderr"],
+        &["sim", "--peers", "20", "--svg", "/proc/self/fd/1"],
+        &["trace", "x", "--html", "/dev/stdout"],
+        &["trace", "x", "--svg", "/dev/fd/1"],
+        &["trace", "x", "--chrome", "/dev/tty"],
+        &["peer", "--record", "/dev/stdout"],
+        &["ring", "init", "7", "7", "7", "1", "--record", "/dev/stdout"],
+    ] {
+        let refused = run(args);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        let is_told = said.contains("is a stream of a process") || said.contains("standard output carries");
+        assert_eq!(
+            (refused.status.code(), is_told, refused.stdout.is_empty()),
+            (Some(2), true, true),
+            "{args:?} {said}"
+        );
+    }
+}
+
 #[test]
 fn a_simulation_is_tabled_and_plotted_and_what_cannot_be_is_refused() {
     let folder = tempdir().expect("a temporary folder");
