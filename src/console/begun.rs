@@ -11,12 +11,14 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, after, never, select};
 
 use super::catalogue::{Catalogue, Entry, Owned};
 use super::finding;
+use super::perform::Shows;
 use crate::lease::Secret;
 use crate::node::Notice;
 
@@ -48,6 +50,8 @@ pub(super) struct EntryLine {
     sync: Option<Box<dyn FnOnce() -> io::Result<()>>>,
     /// What takes it out of the catalogue again.
     undo: Option<Box<dyn FnOnce() -> io::Result<()>>>,
+    /// Tells the user what of that could not be done.
+    shows: Option<Arc<dyn Shows>>,
 }
 
 impl EntryLine {
@@ -56,15 +60,23 @@ impl EntryLine {
         sync: impl FnOnce() -> io::Result<()> + 'static,
         undo: impl FnOnce() -> io::Result<()> + 'static,
     ) -> Self {
-        Self { sync: Some(Box::new(sync)), undo: Some(Box::new(undo)) }
+        Self { sync: Some(Box::new(sync)), undo: Some(Box::new(undo)), shows: None }
+    }
+
+    /// The same; its user is told by `shows` what cannot be done.
+    pub(super) fn told_by(mut self, shows: Arc<dyn Shows>) -> Self {
+        self.shows = Some(shows);
+        self
+    }
+
+    fn say(&self, trouble: &str) {
+        self.shows.iter().for_each(|shows| shows.say(trouble));
     }
 
     /// Brings it to the disk. That it could not be is told.
     pub(super) fn sync(&mut self) {
         if let Some(Err(error)) = self.sync.take().map(|sync| sync()) {
-            log::warn!(
-                "a power cut may take what ends the lease of a store that was begun out of the catalogue: {error}"
-            );
+            self.say(&format!("a power cut may take what ends the lease of this store out of the catalogue: {error}"));
         }
     }
 
@@ -77,7 +89,7 @@ impl EntryLine {
     pub(super) fn withdraw(mut self) {
         self.sync = None;
         if let Some(Err(error)) = self.undo.take().map(|undo| undo()) {
-            log::warn!("what was refused stays in the catalogue as begun: {error}");
+            self.say(&format!("what was refused stays in the catalogue as begun: {error}"));
         }
     }
 

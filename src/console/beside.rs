@@ -176,10 +176,14 @@ impl Shows for Counting {
     }
 }
 
-/// Shows nothing: a command that runs beside others has no bar.
+/// Shows nothing: a command that runs beside others has no bar. What its user should know stands in the log.
 pub(super) struct NoProgress;
 
 impl Shows for NoProgress {
+    fn say(&self, text: &str) {
+        log::warn!("{text}");
+    }
+
     fn begin<'a>(&'a self, _: &Command) -> Box<dyn FnMut(&Progress) + 'a> {
         Box::new(|_| {})
     }

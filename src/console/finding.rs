@@ -6,6 +6,7 @@ use super::begun::EntryLine;
 use super::catalogue::{Catalogue, Entry, Owned, fits, name_of};
 use super::escape::quoted;
 use super::folder::StoredFolder;
+use super::perform::Shows;
 use super::reply::{ConsoleAnswer, LineReply};
 use super::spec::{LineTask, is_empty, may_be_manifest};
 use super::words::{is_mistyped_key, parse_source};
@@ -112,20 +113,20 @@ fn key_of(catalogue: &Catalogue, word: &str) -> Result<Option<Key>, String> {
     word.parse().map_or_else(|_| catalogue.find(word), |key| Ok(Some(key)))
 }
 
-/// Puts a file that was stored in the catalogue, and returns whether it is there. That it could not be is told, and
-/// changes nothing of the answer.
+/// Puts a file that was stored in the catalogue, and returns whether it is there. That it could not be is told to
+/// whoever had it stored, and changes nothing of the answer.
 ///
 /// # Errors
 /// Somebody deleted it meanwhile.
 pub fn remember(
-    catalogue: &Catalogue,
+    (catalogue, shows): (&Catalogue, &dyn Shows),
     path: &Path,
     name: Option<String>,
     lease: Option<Owned>,
     answer: &Answer,
 ) -> Result<bool, Failure> {
     let &Answer::Stored { key, sha256, bytes, wanted, .. } = answer else { return Ok(false) };
-    add(catalogue, path, name, (key, sha256, bytes, wanted), false, lease)
+    add((catalogue, shows), path, name, (key, sha256, bytes, wanted), false, lease)
 }
 
 /// Puts a folder that was stored in the catalogue, whose listing has this SHA-256.
@@ -133,14 +134,14 @@ pub fn remember(
 /// # Errors
 /// Somebody deleted it meanwhile.
 pub fn remember_folder(
-    catalogue: &Catalogue,
+    (catalogue, shows): (&Catalogue, &dyn Shows),
     folder: &StoredFolder,
     name: Option<String>,
     lease: Option<Owned>,
     sha256: Id,
 ) -> Result<bool, Failure> {
     let &StoredFolder { key, bytes, wanted, .. } = folder;
-    add(catalogue, &folder.file, name, (key, sha256, bytes, wanted), true, lease)
+    add((catalogue, shows), &folder.file, name, (key, sha256, bytes, wanted), true, lease)
 }
 
 /// Puts blocks that were imported from a folder in the catalogue, as the one file that they are together: its key,
@@ -149,12 +150,12 @@ pub fn remember_folder(
 /// # Errors
 /// Somebody deleted it meanwhile.
 pub fn remember_import(
-    catalogue: &Catalogue,
+    (catalogue, shows): (&Catalogue, &dyn Shows),
     folder: &Path,
     whole: (Key, Id, u64, usize),
     lease: Option<Owned>,
 ) -> Result<bool, Failure> {
-    add(catalogue, folder, None, whole, false, lease)
+    add((catalogue, shows), folder, None, whole, false, lease)
 }
 
 /// Puts a file, or a folder, in the catalogue that is about to be stored on these leases. The line is on the disk once
@@ -195,7 +196,7 @@ pub(super) fn place_of(path: &Path) -> PathBuf {
 }
 
 fn add(
-    catalogue: &Catalogue,
+    (catalogue, shows): (&Catalogue, &dyn Shows),
     path: &Path,
     name: Option<String>,
     (key, sha256, bytes, copies): (Key, Id, u64, usize),
@@ -211,7 +212,8 @@ fn add(
             Err(Failure::new(FailureKind::TimedOut, reason.to_owned()))
         }
         Err(error) => {
-            log::warn!("the file is stored, but {}", catalogue.cannot("write", &error));
+            let what = if folder { "folder" } else { "file" };
+            shows.say(&format!("the {what} is stored, but {}", catalogue.cannot("write", &error)));
             Ok(false)
         }
     }

@@ -73,7 +73,7 @@ impl<B: Backend> Performer<B> {
                     if let Some(catalogue) = &self.catalogue {
                         let whole = (key, sha256, imported.bytes, copies);
                         let owned = begun.into_inner().and_then(Result::ok).flatten().map(|(owned, _)| owned);
-                        if let Err(ended) = finding::remember_import(catalogue, folder, whole, owned) {
+                        if let Err(ended) = finding::remember_import((catalogue, &*self.shows), folder, whole, owned) {
                             imported.fail(folder.to_owned(), ended);
                         }
                     }

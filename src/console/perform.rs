@@ -215,10 +215,11 @@ impl<B: Backend> Performer<B> {
         }
         let Some(file) = file else { return LineReply::Node(answer) };
         if let Some(catalogue) = &self.catalogue {
-            let finished = finding::remember(catalogue, &file, name, owned, &answer).unwrap_or_else(|ended| {
-                answer = Answer::Failed(ended);
-                false
-            });
+            let finished =
+                finding::remember((catalogue, &*self.shows), &file, name, owned, &answer).unwrap_or_else(|ended| {
+                    answer = Answer::Failed(ended);
+                    false
+                });
             match line {
                 Some(line) if finished => line.release(),
                 Some(line) if is_refused(&answer) => line.withdraw(),

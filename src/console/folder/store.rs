@@ -71,7 +71,7 @@ impl<B: Backend> Performer<B> {
         let mut stored = sum.answer(folder, key, walked.skipped, took());
         stored.is_partial = !stored.skipped.is_empty() && !tree.skip_unreadable;
         if let Some(catalogue) = &self.catalogue {
-            finding::remember_folder(catalogue, &stored, called, owned, sha256)?;
+            finding::remember_folder((catalogue, &*self.shows), &stored, called, owned, sha256)?;
         }
         Ok(LineReply::Console(ConsoleAnswer::StoredFolder(stored)))
     }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::{draw, now, stamp};
 use crate::console::Backend;
@@ -48,7 +49,7 @@ impl<B: Backend> Performer<B> {
                 let reason = format!("nothing was stored, for its lease could not be renewed or ended: {cannot}");
                 return Err(Failure::new(FailureKind::Other, reason));
             }
-            log::warn!("it is stored without a lease, for ever: {cannot}");
+            self.shows.say(&format!("it is stored without a lease, for ever: {cannot}"));
             Ok(None)
         };
         let Some(catalogue) = &self.catalogue else {
@@ -68,6 +69,7 @@ impl<B: Backend> Performer<B> {
             let lasts = terms.lasts.map(|lasts| lasts.as_secs());
             let owned = Owned { secrets: vec![secret], until: lease.until, lasts, copies: lease.copies };
             let line = finding::begin(catalogue, path, name.cloned(), there.is_dir(), &owned)?;
+            let line = line.told_by(Arc::clone(&self.shows));
             Ok((owned, lease, line))
         });
         begun.map(Some).or_else(|error| without(catalogue.cannot("write", &error)))

@@ -239,7 +239,8 @@ fn a_file_that_was_deleted_while_it_was_stored_is_not_called_stored() {
         lacking,
         took,
     };
-    let remember = || finding::remember(&catalogue, Path::new("/a"), None, Some(lease.clone()), &stored);
+    let remember =
+        || finding::remember((&catalogue, &*Screen::plain()), Path::new("/a"), None, Some(lease.clone()), &stored);
     catalogue.end(&lease.secrets).unwrap();
     let refused = remember().unwrap_err();
     assert_eq!((refused.kind, refused.reason.contains("lease has ended")), (FailureKind::TimedOut, true));

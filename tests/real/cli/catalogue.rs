@@ -151,6 +151,24 @@ fn a_catalogue_that_cannot_be_written_is_told_and_the_file_is_stored_all_the_sam
     assert_eq!(fs::metadata(&state).expect("there").permissions().mode() & 0o111, 0, "it was left alone");
 }
 
+/// A full disk is one reason. The peer that does it has a log of its own, which who asked does not read.
+#[test]
+fn who_has_a_running_peer_store_is_told_that_its_catalogue_cannot_be_written() {
+    let folder = folder();
+    let peer = Launch::new(folder.path().join("peer")).start();
+    let (path, _) = file(&folder, "report.pdf", 2, 1000);
+    fs::create_dir(peer.data.join("catalogue")).expect("writable");
+    let what = fs::canonicalize(&path).expect("there");
+    for words in [["store", text(&what), "-q"], ["store", text(&what), "--json"]] {
+        let stored = program().args(words).args(["--data", text(&peer.data)]).stdin(Stdio::null()).output();
+        let stored = stored.expect("the program runs");
+        let told = said(&stored);
+        assert_eq!((code(&stored), printed(&stored).is_empty()), (Some(0), false), "{told}");
+        assert!(told.contains("stored without a lease, for ever: cannot write the catalogue"), "{told}");
+        assert!(told.contains("the file is stored, but cannot write the catalogue"), "{told}");
+    }
+}
+
 #[test]
 fn what_was_refused_before_anything_of_it_left_is_not_listed_and_a_renewal_of_nothing_is_done() {
     let folder = folder();
