@@ -170,8 +170,9 @@ impl Workbench {
             Some(lent) => read_lent(key, &lent, buffer)?,
             None => {
                 let block = self.shared.store.read(key).map_err(|error| self.own_damage(key, error))?;
-                let read = buffer.fill(block.size as usize, |piece, at| block.file.read_exact_at(piece, at));
-                read.map_err(|error| io_failed("read a block of the own store", &error))?;
+                let cannot = |error| io_failed("read a block of the own store", &error);
+                let read = |piece: &mut [u8], at| block.file.read_exact_at(piece, at).map_err(cannot);
+                buffer.fill(block.size as usize, read)?;
                 block.size
             }
         };
@@ -196,12 +197,11 @@ impl Workbench {
 /// Reads a lent block into `buffer`; an error if it does not hash to its key. Returns its size in bytes.
 fn read_lent(key: &Key, lent: &LentBlock, buffer: &mut Buffer) -> Result<u32, JobError> {
     let mut hash = Sha256::new();
-    let read = buffer.fill(lent.size() as usize, |piece, at| {
-        lent.read_at(piece, at)?;
+    buffer.fill(lent.size() as usize, |piece, at| {
+        lent.read_at(piece, at).map_err(|error| io_failed("read a block of a file that is stored", &error))?;
         hash.update(piece);
         Ok(())
-    });
-    read.map_err(|error| io_failed("read a block of a file that is stored", &error))?;
+    })?;
     if Id::from_bytes(hash.finalize().into()) != *key {
         return Err(failed(JobErrorKind::Corrupt, "a file changed while it was being stored; store it again"));
     }

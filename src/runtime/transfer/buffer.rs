@@ -9,6 +9,9 @@ use std::ops::Range;
 
 use memmap2::MmapMut;
 
+use super::io_failed;
+use crate::node::job::JobError;
+
 /// Bytes of a piece: in the processor's cache from where they are read to where they are hashed and written.
 const PIECE: usize = 64 * 1024;
 
@@ -18,17 +21,23 @@ pub(super) struct Buffer(Vec<MmapMut>);
 
 impl Buffer {
     /// One piece, for bytes that stream through.
-    pub(super) fn piece(&mut self) -> &mut [u8] {
+    ///
+    /// # Errors
+    /// The system gives no memory: under a limit (`ulimit -v`) there may be none left.
+    pub(super) fn piece(&mut self) -> Result<&mut [u8], JobError> {
         self.nth(0)
     }
 
     /// Has `read` fill the first `size` bytes, piece by piece; it is told where in the block a piece begins.
-    pub(super) fn fill<E>(
+    ///
+    /// # Errors
+    /// Those of `read`, and those of [`piece`](Self::piece).
+    pub(super) fn fill(
         &mut self,
         size: usize,
-        mut read: impl FnMut(&mut [u8], u64) -> Result<(), E>,
-    ) -> Result<(), E> {
-        cuts(size).enumerate().try_for_each(|(n, cut)| read(&mut self.nth(n)[..cut.len()], cut.start as u64))
+        mut read: impl FnMut(&mut [u8], u64) -> Result<(), JobError>,
+    ) -> Result<(), JobError> {
+        cuts(size).enumerate().try_for_each(|(n, cut)| read(&mut self.nth(n)?[..cut.len()], cut.start as u64))
     }
 
     /// The first `size` bytes, which were filled before, piece by piece.
@@ -36,11 +45,12 @@ impl Buffer {
         self.0.iter().zip(cuts(size)).map(|(piece, cut)| &piece[..cut.len()])
     }
 
-    fn nth(&mut self, n: usize) -> &mut [u8] {
+    fn nth(&mut self, n: usize) -> Result<&mut [u8], JobError> {
         while self.0.len() <= n {
-            self.0.push(MmapMut::map_anon(PIECE).expect("the system has memory"));
+            let piece = MmapMut::map_anon(PIECE);
+            self.0.push(piece.map_err(|error| io_failed("get memory for a block's bytes", &error))?);
         }
-        &mut self.0[n]
+        Ok(&mut self.0[n])
     }
 }
 
@@ -60,7 +70,7 @@ mod tests {
             let bytes: Vec<u8> = (0..size).map(|n| (n / 7 + size) as u8).collect();
             let copy = |piece: &mut [u8], at: u64| {
                 piece.copy_from_slice(&bytes[at as usize..][..piece.len()]);
-                Ok::<_, ()>(())
+                Ok(())
             };
             buffer.fill(size, copy).expect("nothing refuses");
             assert!(buffer.pieces(size).all(|piece| !piece.is_empty() && piece.len() <= PIECE));

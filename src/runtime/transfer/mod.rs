@@ -44,7 +44,7 @@ use crate::gauges;
 use crate::id::Key;
 use crate::lease::{Lease, Note};
 use crate::node::job::{Job, JobError, JobErrorKind, JobId, Outcome, PutId};
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::{StoreError, StoreErrorKind, is_shortage};
 
 /// A worker without work ends after this long, and a connection that nobody uses is closed.
 const IDLE: Duration = Duration::from_secs(5);
@@ -184,7 +184,7 @@ impl Workbench {
         match work {
             Job::ReadNext { put, path, manifest } => {
                 fault::point(Role::Transfer);
-                reading.next(put, &path, manifest.as_ref(), cancel, buffer.piece())
+                reading.next(put, &path, manifest.as_ref(), cancel, buffer.piece()?)
             }
             Job::Pack { put, manifest } => {
                 let bytes: Arc<[u8]> = manifest.encode().into();
@@ -192,16 +192,16 @@ impl Workbench {
                 shared.ledger.lend_unless(cancel, put, key, bytes)?;
                 Ok(Outcome::Packed { key, size })
             }
-            Job::Keep { key, leases } => self.keep(&key, &laid(key, leases), buffer.piece()),
+            Job::Keep { key, leases } => self.keep(&key, &laid(key, leases), buffer.piece()?),
             Job::Publish { put } => reading.publish(put),
             Job::Pull { key, size, from, leases } => {
-                self.pull((&key, size), &laid(key, leases), from, cancel, buffer.piece())
+                self.pull((&key, size), &laid(key, leases), from, cancel, buffer.piece()?)
             }
             Job::Open { get, dest, root, size, compare, replace, only } => {
                 let opened = writing.open_unless(cancel, get, (&dest, &root, size), AtDest { compare, replace })?;
                 self.write_only(get, only, opened, buffer)
             }
-            Job::Check { get, slot } => writing.check(get, &slot, buffer.piece()),
+            Job::Check { get, slot } => writing.check(get, &slot, buffer.piece()?),
             Job::Fetch { get, slot, from } => {
                 let size = self.bring(&slot.key, Some(slot.size), from, cancel, buffer)?;
                 writing.put(get, &slot, buffer.pieces(size))
@@ -219,7 +219,7 @@ impl Workbench {
                 let size = shared.store.rehash(&key).map_err(|error| self.own_damage(&key, error))?;
                 Ok(Outcome::Sound { size })
             }
-            Job::Sample { key, magic, by } => self.sample(&key, magic, &by, buffer.piece()),
+            Job::Sample { key, magic, by } => self.sample(&key, magic, &by, buffer.piece()?),
             Job::Lend { put, key, from } => self.lend(put, key, from, cancel, buffer),
             Job::Note { notes } => {
                 shared.store.note(&notes, true)?;
@@ -230,7 +230,7 @@ impl Workbench {
                 Ok(Outcome::Done)
             }
             Job::Resolve => self.resolve(),
-            Job::Named(job) => self.named(job, cancel, buffer.piece()).map(Outcome::Named),
+            Job::Named(job) => self.named(job, cancel, buffer.piece()?).map(Outcome::Named),
             Job::SavePeers { peers } => {
                 shared.store.save_peers(&peers)?;
                 Ok(Outcome::Done)
@@ -283,6 +283,7 @@ fn io_failed(what: &str, error: &io::Error) -> JobError {
     let kind = match error.kind() {
         io::ErrorKind::NotFound => JobErrorKind::NotFound,
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => JobErrorKind::Full,
+        _ if is_shortage(error) => JobErrorKind::Busy,
         _ => JobErrorKind::Io,
     };
     failed(kind, format!("cannot {what}: {error}"))
