@@ -54,8 +54,8 @@ impl Refusal {
     pub(crate) const fn advice(&self) -> Option<&'static str> {
         match self {
             Self::Unreached => Some(
-                "nobody can connect to this peer: is there a firewall, or an address that is translated? Store by way of a \
-                 peer that others reach",
+                "nobody can connect to this peer: is there a firewall, an address that is translated, or no file descriptor \
+                 left here? Store by way of a peer that others reach",
             ),
             Self::Full => Some("start more peers, or let those that run keep more (--capacity)"),
             Self::Ended => Some("by the clocks of others the lease is over already: compare them with this machine's"),

@@ -94,7 +94,7 @@ impl fmt::Display for Trouble {
             ),
             Self::Unreached => f.write_str(
                 "nobody can connect to this peer over TCP, though its datagrams get through: what it keeps cannot be \
-                 retrieved from it; is there a firewall, or an address that is translated?",
+                 retrieved from it; is there a firewall, an address that is translated, or no file descriptor left here?",
             ),
             Self::Full { bytes } => write!(
                 f,

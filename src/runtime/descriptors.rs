@@ -6,6 +6,9 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+/// With fewer descriptors, what strangers may have opened leaves too few to the rest.
+const LEAST: u64 = 128;
+
 /// Connections of each sort at most.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct ConnectionShares {
@@ -38,13 +41,24 @@ pub fn raise_descriptor_limit() {
     }
 }
 
+/// Says so where the system allows this process too few: what then fails looks like a firewall's work.
+pub(super) fn tell_of_few() {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if limit < LEAST {
+        log::warn!(
+            "this process may have {limit} file descriptors at a time (ulimit -n); with fewer than {LEAST} it can lack \
+             some for its connections, which fails as behind a firewall"
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_strangers_can_open_leaves_a_reserve_under_any_usual_limit() {
-        for limit in [128, 256, 1024, 4096, 1 << 20] {
+        for limit in [LEAST, 256, 1024, 4096, 1 << 20] {
             let ConnectionShares { served, links, kept } = ConnectionShares::of(limit);
             let of_strangers = (2 * served + links + kept) as u64;
             assert!(of_strangers <= limit / 2, "{of_strangers} of {limit}");

@@ -38,6 +38,7 @@ use crate::gauges;
 use crate::node::{Event, Obstacle};
 use crate::peer::Peer;
 use crate::source::{Subnet, leaves_enough};
+use crate::store::is_shortage;
 use crate::wire::{Body, Dialect, Message};
 
 /// Messages that wait for one peer at most, and how many answers may be among them: strangers choose where those go.
@@ -269,8 +270,7 @@ impl LinkEnd {
             Ok(Ok(())) => None,
             Ok(Err(error)) => {
                 log::debug!("{} cannot be reached: {error}", self.to);
-                let refused = error.kind() == io::ErrorKind::ConnectionRefused;
-                Some(if refused { Obstacle::Refused } else { Obstacle::Silence })
+                Some(met(&error))
             }
             Err(panic) => {
                 log::error!("a message to {} was not sent, by a fault of kadring: {}", self.to, said(&*panic));
@@ -303,6 +303,15 @@ impl Drop for LinkEnd {
     /// However the thread ends, it takes no more.
     fn drop(&mut self) {
         self.waiting.0.store(WaitingMessages::RETIRED, SeqCst);
+    }
+}
+
+/// Why a line could not be sent. What this peer lacks says nothing about the other side.
+fn met(error: &io::Error) -> Obstacle {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Obstacle::Refused,
+        _ if is_shortage(error) => Obstacle::Crowd,
+        _ => Obstacle::Silence,
     }
 }
 

@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::channels::{DATAGRAMS, LEAVE, POSTS, SPENT, TICKS};
 use super::clock::{Clock, both_since_1970, since_1970};
-use super::descriptors::ConnectionShares;
+use super::descriptors::{self, ConnectionShares};
 use super::ending::{self, Ending};
 use super::links::Links;
 use super::looker::{AddressWatch, Lookers};
@@ -85,6 +85,7 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
 }
 
 pub(super) fn start(mut options: Options, state: Arc<Readiness>) -> Result<LocalPeer, StartError> {
+    descriptors::tell_of_few();
     let (udp, tcp) = sockets::bind(sockets::canonical(options.bind))?;
     let bound = udp.local_addr().map_err(system("the socket's address"))?;
     let (store, temporary) = open_store(&options)?;

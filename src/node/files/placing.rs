@@ -184,7 +184,7 @@ pub(super) fn too_few(key: Key, placing: &Placing, quorum: usize, silent: usize)
         (Some(refused), _) => refused.to_string(),
         (None, 0) if silent > 0 => format!(
             "{silent} peers are known, and no answer of theirs arrives; those of a ring come over connections to this \
-             machine, which a firewall, or an address that is translated, keeps out"
+             machine, which a firewall, an address that is translated, or a lack of file descriptors here keeps out"
         ),
         (None, 0) => "there is no peer to keep it; is the network reachable?".to_owned(),
         (None, found) => format!("no more than {found} can keep it"),

@@ -83,6 +83,19 @@ fn each_request_that_waits_for_a_late_connection_is_told_of_soon_and_all_come_ba
 }
 
 #[test]
+fn that_this_process_has_no_descriptor_left_is_held_against_nobody() {
+    for (error, obstacle) in [
+        (Errno::EMFILE, Obstacle::Crowd),
+        (Errno::ENFILE, Obstacle::Crowd),
+        (Errno::ECONNREFUSED, Obstacle::Refused),
+        (Errno::EHOSTUNREACH, Obstacle::Silence),
+        (Errno::ETIMEDOUT, Obstacle::Silence),
+    ] {
+        assert_eq!(met(&io::Error::from_raw_os_error(error as i32)), obstacle, "{error}");
+    }
+}
+
+#[test]
 fn a_line_leaves_from_the_address_that_was_asked() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let to = listener.local_addr().unwrap();

@@ -286,3 +286,12 @@ fn under_a_limit_of_address_space_a_peer_takes_little_of_it_and_works() {
     assert!(peak < 300_000, "{peak} KiB");
     assert!(status.starts_with("Name:\tkadring\n"), "it is called as before: {status}");
 }
+
+/// Connections that fail for want of descriptors look like a firewall's work.
+#[test]
+fn a_peer_that_may_have_few_file_descriptors_says_so_when_it_starts() {
+    let folder = folder();
+    let said = |limit: &str| Launch::new(folder.path().join(limit)).under(limit).start().all_said();
+    assert!(said("-n 100").contains("100 file descriptors"), "{}", said("-n 100"));
+    assert!(!said("-n 256").contains("file descriptors"));
+}
