@@ -10,6 +10,8 @@ use std::fmt;
 pub(crate) enum Refusal {
     /// It has no room.
     Full,
+    /// Its disk refused to write or to read the block.
+    Disk,
     /// More is asked of it than it takes at a time.
     Busy,
     /// It is leaving too.
@@ -39,8 +41,9 @@ pub(crate) enum Refusal {
 }
 
 /// Those that have words of their own on the wire.
-const WORDS: [(Refusal, &str); 7] = [
+const WORDS: [(Refusal, &str); 8] = [
     (Refusal::Full, "full"),
+    (Refusal::Disk, "the disk refused the block"),
     (Refusal::Busy, "busy: too many blocks are on their way here"),
     (Refusal::Leaving, "leaving the network"),
     (Refusal::NotItsHash, "the bytes do not hash to the key"),
@@ -103,6 +106,7 @@ mod tests {
         // What stands on the wire: other programs and older peers read it.
         for (refusal, words) in [
             (Refusal::Full, "full"),
+            (Refusal::Disk, "the disk refused the block"),
             (Refusal::Busy, "busy: too many blocks are on their way here"),
             (Refusal::Leaving, "leaving the network"),
             (Refusal::NotItsHash, "the bytes do not hash to the key"),

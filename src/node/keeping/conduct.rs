@@ -204,7 +204,8 @@ impl Conducts {
     pub(super) fn judge(&mut self, peer: &Id, now: Time, result: &Result<Taken, Refusal>) -> bool {
         match result {
             Ok(how) => self.took(peer, now, *how),
-            Err(Refusal::Full) => self.fill(peer, now),
+            // As little comes of what is offered to a disk that takes nothing.
+            Err(Refusal::Full | Refusal::Disk) => self.fill(peer, now),
             Err(Refusal::Unshown(_) | Refusal::Unread(_)) => self.lied(peer, now),
             // It may be reached at any time.
             Err(Refusal::Shut) => {}

@@ -303,7 +303,7 @@ impl Handover {
         heir.offers = heir.offers.saturating_sub(1);
         match result {
             Err(Refusal::Leaving) => self.pass_over(id),
-            Err(Refusal::Full) => {
+            Err(Refusal::Full | Refusal::Disk) => {
                 heir.lacking.clear();
                 self.full.insert(*id);
             }

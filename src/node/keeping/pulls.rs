@@ -78,9 +78,6 @@ const HELD_BACK: Duration = Duration::from_secs(24 * 3600);
 /// What a stranger is told whose block is not pulled, because it did not answer a ping.
 const UNPROVEN: &str = "you did not answer a ping, so nothing is pulled from you";
 
-/// Why a block is not saved whose bytes could not be written or read.
-const REFUSED: &str = "the disk refused the block";
-
 impl Part for Pulls {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
         match (ticket.about, reply) {
@@ -89,7 +86,7 @@ impl Part for Pulls {
                 (Some(offer), Outcome::Sampled { sample }) => {
                     desk.respond(&offer.from, RequestKind::Store, Response::Shown { sample });
                 }
-                (Some(offer), _) => respond(desk, &offer, Err(REFUSED.into())),
+                (Some(offer), _) => respond(desk, &offer, Err(Refusal::Disk)),
                 (None, outcome) => self.on_pulled(desk, key, &outcome),
             },
             // A stranger answered: what it offered is pulled now.
@@ -413,7 +410,7 @@ fn why_not(error: &JobError) -> Refusal {
     match error.kind {
         JobErrorKind::Full => Refusal::Full,
         JobErrorKind::Busy => Refusal::Busy,
-        JobErrorKind::Io => REFUSED.into(),
+        JobErrorKind::Io => Refusal::Disk,
         JobErrorKind::Corrupt => Refusal::NotItsHash,
         _ => Refusal::NotPulled,
     }

@@ -173,7 +173,7 @@ fn what_comes_of_an_earlier_comparison_with_a_peer_is_not_counted_to_the_next() 
         late = asked.into_iter().find(|(_, _, request)| matches!(request, Request::Compare { .. }));
     }
     for (to, magic, _) in early {
-        assert_eq!(requests(&bench.hears(to, Message::error(magic, "the disk refused the block"))), []);
+        assert_eq!(requests(&bench.hears(to, Message::error(magic, "I would rather not"))), []);
     }
     let offers = answered(&mut bench, &late.expect("it is compared with anew"), &[]);
     assert!(!offers.is_empty(), "it has refused none of these yet");

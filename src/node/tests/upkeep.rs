@@ -216,6 +216,16 @@ fn a_peer_that_does_not_answer_is_tried_ever_more_rarely() {
 
 #[test]
 fn a_full_member_is_offered_no_more_for_a_while_and_the_peer_next_to_the_set_stands_in() {
+    next_stands_in_for_one_that_says("full");
+}
+
+/// Of what is offered to a disk that is read-only, as little comes.
+#[test]
+fn a_member_whose_disk_takes_nothing_is_met_as_one_that_is_full() {
+    next_stands_in_for_one_that_says("the disk refused the block");
+}
+
+fn next_stands_in_for_one_that_says(refusal: &str) {
     let config = Config { replicas: 2, ..Config::default() };
     let held = blocks(0..500);
     let mut bench = Bench::new(config, 2, 0).start(&held);
@@ -226,7 +236,7 @@ fn a_full_member_is_offered_no_more_for_a_while_and_the_peer_next_to_the_set_sta
         let actions = match request {
             Request::Store { .. } if to == peer(1).addr => {
                 refused += 1;
-                bench.hears(to, Message::error(magic, "full"))
+                bench.hears(to, Message::error(magic, refusal))
             }
             Request::FindValue { .. } => bench.hears_answer(to, magic, Response::Nodes(Vec::new())),
             Request::Store { key, .. } => {
@@ -240,7 +250,7 @@ fn a_full_member_is_offered_no_more_for_a_while_and_the_peer_next_to_the_set_sta
             queue.extend(requests(&bench.wait(REPAIR_DELAY).unwrap_or_default()));
         }
     }
-    assert!(refused <= 128, "{refused} offers to a peer that said that it is full");
+    assert!(refused <= 128, "{refused} offers to a peer that said: {refusal}");
     assert_eq!(taken.len(), held.len(), "the next peer has them all");
 }
 
