@@ -363,7 +363,7 @@ impl Desk {
 
     /// Orders that a block be written to the own store, on behalf of these leases: from what is offered here, or pulled
     /// from another peer. Until its outcome follows, it has room there: as much as the largest block takes, if its size
-    /// is not known.
+    /// is not known. Returns the job.
     ///
     /// # Errors
     /// The store is full.
@@ -374,7 +374,7 @@ impl Desk {
         (key, size): (Key, Option<u32>),
         leases: &[Lease],
         from: Holder,
-    ) -> Result<(), JobError> {
+    ) -> Result<JobId, JobError> {
         let most = size.unwrap_or(MAX_BLOCK_SIZE);
         if self.holdings.is_going(&key) {
             let reason = "the block is being deleted; try again".to_owned();
@@ -397,7 +397,7 @@ impl Desk {
         };
         let job = self.order(ticket, work, urgency);
         self.holdings.reserve(job, (key, most), leases, by);
-        Ok(())
+        Ok(job)
     }
 
     /// Orders that a block of the own store be looked at, which is offered with these leases. If it is sound, it is

@@ -313,7 +313,7 @@ impl Put {
     fn copy_here(&self, desk: &mut Desk, key: Key) -> Result<(), RefusedBy> {
         let size = self.placing.get(&key).map(|placing| placing.size);
         let ordered = desk.take_in(self.ticket(key), Urgency::Own, (key, size), &self.options.leases(), Holder::Own);
-        ordered.map_err(|error| RefusedBy::here(error.reason))
+        ordered.map(drop).map_err(|error| RefusedBy::here(error.reason))
     }
 
     /// The own copy of a block is looked at, or made, or not.

@@ -9,6 +9,7 @@ mod further;
 mod heal;
 mod lease_keeping;
 mod neighbours;
+mod pull;
 pub(crate) mod pulls;
 mod queue;
 mod regions;

@@ -8,18 +8,20 @@
 //! file is as it was when it last was hashed. If it is not sound, the offer is taken like any other.
 //!
 //! `queue.rs` chooses which block is pulled next: a slow or silent peer delays only its own offers. Where its pull
-//! fails, the block is pulled from another peer that offered it.
+//! fails, the block is pulled from another peer that offered it. A block may come slowly, but not for long while a
+//! source waits from which nothing is pulled: then the one that has come for longest gives way.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::pull::{IncomingOffer, Pull, why_not};
 use super::queue::PullQueue;
 use crate::config::{MAX_BLOCK_SIZE, MAX_PULLS, REPUBLISH_INTERVAL};
 use crate::id::Key;
 use crate::lease::{Lease, LeaseId, LeaseNews, Secret};
 use crate::node::desk::Desk;
-use crate::node::job::{Holder, Job, JobError, JobErrorKind, JobId, Outcome};
+use crate::node::job::{Job, JobErrorKind, JobId, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::part::{About, Owner, Part, Reply, Ticket};
 use crate::node::refusal::Refusal;
@@ -29,15 +31,6 @@ use crate::patience;
 use crate::source::{Subnet, count, who_gives_way};
 use crate::time::Time;
 use crate::wire::{Request, RequestKind, Response};
-
-/// An offer as it came.
-#[derive(Clone, Debug)]
-struct IncomingOffer {
-    from: Asker,
-    key: Key,
-    size: Option<u32>,
-    leases: Vec<Lease>,
-}
 
 /// Who waits for what. Bounded by [`MAX_PULLS`], each part.
 #[derive(Default)]
@@ -53,19 +46,8 @@ pub(in crate::node) struct Pulls {
     shows: BTreeMap<JobId, IncomingOffer>,
     /// When it was told that there is no room for a block.
     told_full: Option<Time>,
-}
-
-/// A block on its way here.
-struct Pull {
-    from: SocketAddr,
-    /// When it was offered last.
-    since: Time,
-    /// What is here under its name cannot be vouched for: it is pulled, whatever the holdings say.
-    unsound: bool,
-    /// What is here under its name is being looked at.
-    looking: bool,
-    /// Who wants to know when it is saved: `from`, and others that offered it meanwhile.
-    waiting: Vec<IncomingOffer>,
+    /// When it is looked whether one that comes slowly is to give way.
+    look: Option<Time>,
 }
 
 /// Peers that may wait for one and the same block, and offers that one stranger may make before it is known.
@@ -74,6 +56,11 @@ const MAX_WAITING: usize = 64;
 /// Blocks whose leases have ended by this peer's clock, and not by that of one who offers them, stay for so long. Who
 /// holds them offers them each [`REPUBLISH_INTERVAL`].
 const HELD_BACK: Duration = Duration::from_secs(24 * 3600);
+
+/// A block may come for so long while others wait: as long as one is offered over a way that is not slow. How often it
+/// is looked who waits.
+const GIVES_WAY: Duration = patience::OFFER;
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What a stranger is told whose block is not pulled, because it did not answer a ping.
 const UNPROVEN: &str = "you did not answer a ping, so nothing is pulled from you";
@@ -109,6 +96,16 @@ impl Part for Pulls {
         if let Request::Store { key, size, leases } = request {
             self.on_offer(desk, IncomingOffer { from, key, size, leases });
         }
+    }
+
+    fn on_tick(&mut self, desk: &mut Desk) {
+        if self.look.is_some_and(|due| due <= desk.now()) {
+            self.give_way(desk);
+        }
+    }
+
+    fn next_wake(&self, _desk: &Desk) -> Option<Time> {
+        self.look
     }
 
     fn under_way(&self) -> usize {
@@ -169,7 +166,7 @@ impl Pulls {
             Some(displaced) => displaced.into_iter().for_each(|key| self.refuse(desk, &key, &Refusal::Busy)),
         }
         let (key, from) = (offer.key, offer.from.addr);
-        let wanted = Pull { from, since: desk.now(), unsound: false, looking: false, waiting: vec![offer] };
+        let wanted = Pull::of(from, desk.now(), false, vec![offer]);
         self.line_up(desk, key, wanted);
     }
 
@@ -208,6 +205,26 @@ impl Pulls {
             }
             self.queue.end(from, &key, None);
             self.refuse(desk, &key, &reason);
+        } else {
+            self.look = self.look.or(Some(desk.now() + GIVES_WAY));
+        }
+    }
+
+    /// Where a source waits from which nothing is pulled, the block that has come for longest is given up, if that is
+    /// long.
+    fn give_way(&mut self, desk: &mut Desk) {
+        let now = desk.now();
+        let coming = self.wanted.values_mut().filter(|pull| !pull.given_up);
+        let oldest =
+            coming.filter_map(|pull| pull.job.map(|(job, since)| (since, job, pull))).min_by_key(|one| (one.0, one.1));
+        self.look = oldest.as_ref().map(|(since, ..)| (*since + GIVES_WAY).max(now + LOOK_EVERY));
+        if let Some((since, job, pull)) = oldest
+            && now.since(since) >= GIVES_WAY
+            && self.queue.is_crowded()
+            && desk.jobs().has_begun(job)
+        {
+            pull.given_up = true;
+            desk.cancel_job(job);
         }
     }
 
@@ -258,7 +275,7 @@ impl Pulls {
 
     /// A pull is over, or a look at what is here already.
     fn on_pulled(&mut self, desk: &mut Desk, key: Key, outcome: &Outcome) {
-        let Some(Pull { from, since, looking, waiting, .. }) = self.wanted.remove(&key) else { return };
+        let Some(Pull { from, since, looking, given_up, waiting, .. }) = self.wanted.remove(&key) else { return };
         if looking && !matches!(outcome, Outcome::Sound { .. }) && !desk.is_leaving() {
             self.queue.end(from, &key, None);
             self.pull_anew(desk, key, since, waiting);
@@ -275,6 +292,7 @@ impl Pulls {
             _ if desk.is_leaving() => (Err(Refusal::Leaving), false),
             Outcome::Stored { .. } | Outcome::Sound { .. } => (Ok(()), false),
             _ if unreached => (Err(Refusal::Unreached), true),
+            _ if given_up => (Err(Refusal::NotPulled), true),
             Outcome::Failed(error) => (Err(why_not(error)), !error.kind.is_our_own()),
             _ => (Err(Refusal::NotPulled), true),
         };
@@ -297,6 +315,9 @@ impl Pulls {
             self.shun(desk, from);
         }
         self.start_next(desk);
+        if self.wanted.is_empty() {
+            self.look = None;
+        }
     }
 
     /// No connection to this address comes about: what it offers besides is refused, or pulled from others.
@@ -325,54 +346,9 @@ impl Pulls {
         let (proven, strangers): (Vec<_>, Vec<_>) =
             waiting.into_iter().partition(|offer| desk.is_validated(&offer.from.addr));
         if let Some(first) = proven.first() {
-            self.line_up(
-                desk,
-                key,
-                Pull { from: first.from.addr, since, unsound: true, looking: false, waiting: proven },
-            );
+            self.line_up(desk, key, Pull::of(first.from.addr, since, true, proven));
         }
         strangers.into_iter().for_each(|offer| self.ask_for_proof(desk, offer));
-    }
-}
-
-impl Pull {
-    /// Orders that the block be pulled, or what is here of it be looked at. Else says why not.
-    fn begin(&mut self, desk: &mut Desk, key: Key) -> Result<(), Refusal> {
-        // The peer that offered it last so long ago has given up by now.
-        if desk.now().since(self.since) > patience::OFFER {
-            return Err(Refusal::Busy);
-        }
-        if desk.is_leaving() {
-            return Err(Refusal::Leaving);
-        }
-        let ticket = Ticket::block(Owner::Pulls, key);
-        let leases = self.leases();
-        self.looking = desk.holds(&key) && !self.unsound;
-        if self.looking {
-            desk.look_at(ticket, Urgency::Others, key, &leases);
-            return Ok(());
-        }
-        desk.take_in(ticket, Urgency::Others, (key, self.size()), &leases, Holder::Peer(self.from))
-            .map_err(|error| why_not(&error))
-    }
-
-    /// Whether the block is here, or may count for who offers it.
-    fn has_share(&self, desk: &Desk, key: Key) -> bool {
-        desk.holds(&key) || desk.has_share((key, self.size()), self.from)
-    }
-
-    fn size(&self) -> Option<u32> {
-        self.waiting.iter().find(|offer| offer.from.addr == self.from).and_then(|offer| offer.size)
-    }
-
-    /// What the block is wanted for by all who offered it.
-    fn leases(&self) -> Vec<Lease> {
-        let mut leases = Vec::new();
-        self.waiting.iter().flat_map(|offer| &offer.leases).for_each(|lease| lease.join(&mut leases));
-        if !leases.is_empty() && self.waiting.iter().any(|offer| offer.leases.is_empty()) {
-            leases.push(Lease::NOBODYS);
-        }
-        leases
     }
 }
 
@@ -403,17 +379,6 @@ fn check_leases(desk: &mut Desk, offer: &IncomingOffer) -> Result<(), Refusal> {
         desk.ask_once(Ticket::of(Owner::Leases, 0), offer.from.addr, Request::Lease(news));
     }
     if wanted { Ok(()) } else { Err(Refusal::Ended) }
-}
-
-/// What a peer is told whose block is not saved for this.
-fn why_not(error: &JobError) -> Refusal {
-    match error.kind {
-        JobErrorKind::Full => Refusal::Full,
-        JobErrorKind::Busy => Refusal::Busy,
-        JobErrorKind::Io => Refusal::Disk,
-        JobErrorKind::Corrupt => Refusal::NotItsHash,
-        _ => Refusal::NotPulled,
-    }
 }
 
 /// Tells that there is no room; not for each block, since a peer that is full may be offered thousands.

@@ -201,6 +201,11 @@ impl PullQueue {
         self.delivered.get(&from) == Some(&true)
     }
 
+    /// Whether a source waits from which nothing is pulled.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.sources.values().any(|load| load.running == 0)
+    }
+
     fn may_begin(&self, from: SocketAddr) -> bool {
         let Some(line) = self.lines.get(&from).filter(|line| !line.waiting.is_empty()) else { return false };
         let source = Subnet::of(from);
@@ -308,6 +313,21 @@ mod tests {
             queue.begin_of(from);
         }
         assert_eq!(queue.running, STRANGERS_OF_FAILED);
+    }
+
+    #[test]
+    fn it_is_crowded_while_nothing_is_pulled_from_a_source_that_waits() {
+        let mut queue = PullQueue::default();
+        queue.enter(addr(2, 1), Id::from_u64(1));
+        assert!(queue.is_crowded());
+        queue.begin_of(addr(2, 1));
+        queue.enter(addr(2, 2), Id::from_u64(2));
+        assert!(!queue.is_crowded(), "its host has a place");
+        queue.enter(addr(3, 1), Id::from_u64(3));
+        assert!(queue.is_crowded());
+        queue.end(addr(2, 1), &Id::from_u64(1), None);
+        queue.begin_of(addr(3, 1));
+        assert!(queue.is_crowded(), "now the first one waits");
     }
 
     #[test]

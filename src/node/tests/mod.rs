@@ -2,6 +2,7 @@
 
 mod bootstrap;
 mod claims;
+mod crowded;
 mod deletions;
 mod departure;
 mod ending;
