@@ -109,11 +109,11 @@ impl Holdings {
         }
     }
 
-    /// All blocks are out of reach. Returns their keys.
-    pub(super) fn lose_all(&mut self) -> Vec<Key> {
-        let keys: Vec<Key> = self.blocks.keys().copied().collect();
-        keys.iter().for_each(|key| drop(self.remove(key)));
-        keys
+    /// All blocks are out of reach.
+    pub(super) fn lose_all(&mut self) {
+        for (key, held) in std::mem::take(&mut self.blocks) {
+            self.give_back(&key, &held);
+        }
     }
 
     /// A block was written, to be kept for these leases too. It counts for who brought it first.
@@ -141,14 +141,20 @@ impl Holdings {
 
     /// A block is gone. Returns its size and the leases on it, if it was here.
     pub(super) fn remove(&mut self, key: &Key) -> Option<(u32, Vec<Lease>)> {
-        let HeldBlock { size, set, by, round, .. } = self.blocks.remove(key)?;
-        self.note_gone(key, round);
-        self.bytes -= u64::from(size);
-        self.charged -= charge(size);
-        self.shares.change(by, None, charge(size), 0);
-        let leases = self.leases.of(set, self.now).collect();
-        self.leases.release(set);
-        Some((size, leases))
+        let held = self.blocks.remove(key)?;
+        let leases = self.leases.of(held.set, self.now).collect();
+        self.give_back(key, &held);
+        Some((held.size, leases))
+    }
+
+    /// A block is not here any more: what it took is free.
+    fn give_back(&mut self, key: &Key, held: &HeldBlock) {
+        let charged = charge(held.size);
+        self.note_gone(key, held.round);
+        self.bytes -= u64::from(held.size);
+        self.charged -= charged;
+        self.shares.change(held.by, None, charged, 0);
+        self.leases.release(held.set);
     }
 
     pub(super) fn size(&self, key: &Key) -> Option<u32> {

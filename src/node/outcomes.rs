@@ -57,9 +57,8 @@ impl Node {
 
     /// All blocks are out of reach. Nobody is to count on them, so this peer holds none until they are back.
     pub(super) fn on_folder_gone(&mut self) {
-        for key in self.desk.holdings.lose_all() {
-            self.tell(News::Dropped(&key));
-        }
+        self.desk.holdings.lose_all();
+        self.tell(News::AllGone);
     }
 
     /// The folder is back: what is in it counts as it does at a start.

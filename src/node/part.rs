@@ -245,6 +245,8 @@ pub(crate) enum News<'a> {
     Recounted(&'a Key),
     /// A block is not in the store any more, as the user wished.
     Dropped(&'a Key),
+    /// All blocks are out of reach: nothing is in the store any more.
+    AllGone,
     /// A block in the store was found damaged, and is gone. Its file had so many bytes.
     Damaged { key: &'a Key, size: u32, leases: &'a [Lease] },
     /// A block that should be in the store was not found there.

@@ -114,7 +114,7 @@ impl Part for Safety {
                 round.from = round.from.min(*key);
             }
             News::Dialled(addr) => self.on_dialled(desk, addr),
-            News::Dropped(_) | News::Damaged { .. } => self.look(desk),
+            News::Dropped(_) | News::AllGone | News::Damaged { .. } => self.look(desk),
             _ => {}
         }
     }

@@ -2,10 +2,23 @@
 
 use super::*;
 use crate::lease::{Lease, Note, Secret};
+use crate::node::command::{Command, Until};
 
 fn is_holder(bench: &mut Bench) -> bool {
     let answers = responses(&bench.hears_request(peer(1), 9, Request::FindValue { key: key(1) }));
     answers.iter().any(|(_, _, answer)| matches!(answer, Ok(Response::Holder { .. } | Response::Node(_))))
+}
+
+/// Each part of the node hears of it once, not of each block: there may be a million.
+#[test]
+fn who_waits_until_this_peer_may_be_switched_off_hears_at_once_that_nothing_would_be_lost_with_what_is_gone() {
+    let mut bench = Bench::new(Config::default(), 3, 0).start(&[(key(1), 10), (key(2), 20)]);
+    let wait = Command::Wait { until: Until::Safe, limit: None };
+    assert_eq!(answer(&bench.does(Event::Command { id: 7, command: wait })), None, "the only copies are here");
+    let mut actions = bench.does(Event::FolderGone);
+    actions.extend(bench.wait(Duration::from_secs(1)).unwrap_or_default());
+    assert!(matches!(answer(&actions), Some(Answer::Waited { .. })), "{actions:?}");
+    bench.node.check().expect("the account is right");
 }
 
 #[test]
