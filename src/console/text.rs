@@ -94,7 +94,7 @@ fn render_answer(answer: &Answer, named: Option<&str>) -> String {
         Answer::Pong { peer, rtt } => format!("{} answered in {}", who(peer), time(*rtt)),
         Answer::FileStored { file, at, bytes, took } => match bytes {
             Some(bytes) => format!("file {file} is kept by {} ({} in {})", who(at), amount(*bytes), time(*took)),
-            None => format!("file {file} is kept by {}, empty: there is no {file}.pdf here", who(at)),
+            None => format!("there is no {file}.pdf here to give: {} keeps what it has, or an empty file", who(at)),
         },
         Answer::FileReceived { file, from, bytes, sha256, took } => {
             let pace = pace(*bytes, *took);

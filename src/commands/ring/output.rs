@@ -141,9 +141,13 @@ impl RingOutput {
             LineReply::Node(Answer::Left { .. }) => {}
             _ if self.format == Format::Json => self.plain.reply_of(*job, reply),
             LineReply::Node(Answer::FileStored { file, at, bytes, .. }) => {
-                let size =
-                    bytes.map_or_else(|| "empty, there is none here".to_owned(), |bytes| format!("{bytes} bytes"));
-                log::info!("file {file} is kept by peer {} ({size})", number(&at.id));
+                let at = number(&at.id);
+                match bytes {
+                    Some(bytes) => log::info!("file {file} is kept by peer {at} ({bytes} bytes)"),
+                    None => log::info!(
+                        "there is no {file}.pdf here to give: peer {at} keeps what it has under this name, or an empty file"
+                    ),
+                }
             }
             LineReply::Node(Answer::FileReceived { file, from, bytes, sha256, .. }) => {
                 log::info!("file {file} came from peer {}, {bytes} bytes, SHA-256 {sha256}", number(&from.id));

@@ -1,5 +1,6 @@
 //! Where a peer of the classroom ring stands, and what it starts with.
 
+use std::cmp::Ordering;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,9 @@ impl RingPlace {
     pub(super) fn new(task: &RingTask) -> Result<Self, Failed> {
         match task {
             RingTask::Init { peer, first, second, interval, ways } => {
+                if let Some(odd) = odd_successors(peer.id, first.id, second.id) {
+                    log::warn!("{odd}");
+                }
                 let names = [first, second].into_iter().filter_map(|other| other.at.clone()).collect();
                 let [me, first, second] = locate([peer, first, second], ways)?.map(|(peer, _)| peer);
                 let mut given: Vec<Peer> = Vec::new();
@@ -114,6 +118,28 @@ impl RingPlace {
     }
 }
 
+/// What is odd about the successors that a user named, and how this peer takes it. The assignment names them in their
+/// order around the circle: in a ring of two the second is this peer itself, and one that is alone is both of its own.
+/// Nothing is refused: the ring finds the right ones as soon as its peers speak.
+fn odd_successors(me: u8, first: u8, second: u8) -> Option<String> {
+    // How far around the circle it is to each; all the way, to this peer itself.
+    let [near, far] = [first, second].map(|id| match id.wrapping_sub(me) {
+        0 => u16::from(u8::MAX) + 1,
+        steps => steps.into(),
+    });
+    let reason = match (first == me, near.cmp(&far)) {
+        (_, Ordering::Less) | (true, Ordering::Equal) => return None,
+        (true, _) => format!("peer {me} is named as its own first successor; peer {second} is taken for it"),
+        (_, Ordering::Equal) => {
+            format!("peer {first} is named as both successors; in a ring of two the second one is peer {me} itself")
+        }
+        (_, Ordering::Greater) => format!(
+            "around the circle from peer {me}, peer {second} comes before peer {first}, and is taken for the first"
+        ),
+    };
+    Some(format!("are the successors right? {reason}"))
+}
+
 /// The peers that are named, and each one's addresses. A socket on one address speaks to those of its family, so the
 /// family is one that all names have: the older if there is a choice, which is that of peers named by numbers alone.
 fn locate<const N: usize>(names: [&PeerName; N], ways: &RingWays) -> Result<[(Peer, Vec<SocketAddr>); N], Failed> {
@@ -161,6 +187,27 @@ mod tests {
 
     fn name(id: u8, at: Option<&str>) -> PeerName {
         PeerName { id, at: at.map(str::to_owned) }
+    }
+
+    #[test]
+    fn successors_that_are_named_in_their_order_around_the_circle_are_not_remarked_on() {
+        for (me, first, second) in [(2, 4, 5), (14, 19, 2), (19, 2, 4), (2, 4, 2), (4, 2, 4), (7, 7, 7), (255, 0, 255)]
+        {
+            assert_eq!(odd_successors(me, first, second), None, "{me} {first} {second}");
+        }
+    }
+
+    #[test]
+    fn of_successors_that_are_named_in_another_way_it_is_told_which_one_is_the_first() {
+        for (me, first, second, said) in [
+            (2, 5, 4, "peer 4 comes before peer 5"),
+            (14, 2, 19, "peer 19 comes before peer 2"),
+            (2, 2, 5, "its own first successor; peer 5 is taken"),
+            (2, 4, 4, "peer 4 is named as both"),
+        ] {
+            let odd = odd_successors(me, first, second);
+            assert!(odd.as_ref().is_some_and(|odd| odd.contains(said)), "{me} {first} {second}: {odd:?}");
+        }
     }
 
     #[test]

@@ -156,7 +156,8 @@ pub enum Answer {
         file: FileName,
         /// The peer responsible.
         at: Peer,
-        /// The file's size in bytes; none if this peer had no such file, so an empty one was made.
+        /// The file's size in bytes; none if this peer had no such file: the peer responsible keeps what it has
+        /// under this name, or an empty one.
         bytes: Option<u64>,
         /// How long the command took.
         took: Duration,

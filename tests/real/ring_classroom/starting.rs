@@ -71,6 +71,20 @@ fn who_is_told_to_quit_as_soon_as_both_before_it_pinged_tells_them() {
 }
 
 #[test]
+fn of_successors_that_are_named_in_another_order_than_theirs_the_peer_says_which_it_takes_for_the_first() {
+    let mut ring = Ring::empty(Way::default());
+    for words in [["2", "5", "4"], ["4", "5", "2"], ["5", "5", "4"]] {
+        let id = words[0].parse().expect("a number");
+        ring.launch(id, &["init", words[0], words[1], words[2], "1"]);
+    }
+    ring.settle();
+    let said = [2, 4, 5].map(|id| ring.peer(id).said());
+    assert!(said[0].contains("peer 4 comes before peer 5"), "{}", said[0]);
+    assert_eq!(said[1], "");
+    assert!(said[2].contains("peer 5 is named as its own first successor"), "{}", said[2]);
+}
+
+#[test]
 fn what_cannot_start_says_why() {
     let ring = Ring::start(&[10, 20, 30], Way::default());
     let elsewhere = format!("20@127.0.0.1:{}", ring.base + 77);
