@@ -5,9 +5,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use kadring::id::Id;
 use kadring::node::{Command, Notice};
 use kadring::overlay::OverlayKind;
-use kadring::overlay::ring::SUCCESSOR_PING_EVERY;
+use kadring::overlay::ring::{RingOptions, SUCCESSOR_PING_EVERY};
 use kadring::peer::Peer;
 use kadring::sim::grown::{Shape, populate};
 use kadring::sim::load::{LoadPlan, LoadReport};
@@ -121,6 +122,54 @@ fn on_the_ring_nobody_is_declared_dead_who_stops_for_up_to_five_seconds() {
         world.freeze((stop % 4) as usize, Duration::from_millis(1_000 + 137 * stop % 4_000));
     }
     assert_eq!(*declared.borrow(), [], "all of them live");
+}
+
+/// The assignment's example ring, at rest.
+fn classroom(interval: Duration) -> World {
+    let mut world = World::new(Rules::of(3, OverlayKind::Ring, RingOptions::classroom(interval, Vec::new())));
+    for (slot, id) in [2, 4, 5, 8, 9, 14, 19].into_iter().enumerate() {
+        world.add(Id::from_u64(id));
+        world.start(slot, if slot == 0 { &[] } else { &[0] });
+        world.run_for(Duration::from_secs(1)).expect("nothing breaks");
+    }
+    world.run_for(Duration::from_secs(40)).expect("nothing breaks");
+    world
+}
+
+/// Where the user sees three pings without an answer, that is a death. Others go out in between, whose number must not
+/// decide.
+#[test]
+fn in_the_classroom_nobody_is_declared_dead_who_stops_for_five_seconds_in_which_the_user_sees_no_three_pings_missed() {
+    for interval in [3, 5, 10, 30] {
+        let mut world = classroom(Duration::from_secs(interval));
+        let declared = declared(&mut world);
+        for stop in 0..42_u64 {
+            world.run_for(Duration::from_millis(10_000 + 377 * stop)).expect("nothing breaks");
+            world.freeze((stop % 7) as usize, Duration::from_secs(5));
+        }
+        world.run_for(Duration::from_secs(20)).expect("nothing breaks");
+        assert_eq!(*declared.borrow(), [], "pings every {interval} s: all of them live");
+    }
+}
+
+#[test]
+fn in_the_classroom_a_death_is_known_to_both_before_the_dead_within_eleven_seconds_at_any_interval() {
+    for (interval, within) in [(1, 5), (3, 9), (5, 11), (10, 11), (30, 11)] {
+        for killed in 0..7 {
+            let mut world = classroom(Duration::from_secs(interval));
+            world.run_for(Duration::from_millis(711 * killed as u64)).expect("nothing breaks");
+            let declared = declared(&mut world);
+            let (peer, at) = (world.peer(killed), world.now());
+            world.crash(killed);
+            world.run_for(Duration::from_secs(within)).expect("nothing breaks");
+            for before in [1, 2].map(|steps| (killed + 7 - steps) % 7) {
+                let hears = |(_, by, dead): &&(Time, usize, Peer)| *by == before && *dead == peer;
+                let heard = declared.borrow().iter().find(hears).map(|(when, ..)| when.since(at));
+                println!("pings every {interval} s: slot {before} misses slot {killed} after {heard:?}");
+                assert!(heard.is_some(), "pings every {interval} s: slot {before} misses slot {killed} too late");
+            }
+        }
+    }
 }
 
 #[test]

@@ -14,9 +14,9 @@
 //! take the living for dead). Who is told of a death by a peer that looked after the dead one believes it after one
 //! ping.
 //!
-//! In the classroom three pings in a row without an answer make a peer dead, those included that its user does not see.
-//! Users count their own pings: it is dead too when the fourth of these is due and none of the last three has an
-//! answer.
+//! In the classroom the same silence makes a peer dead, which are three pings at least, those included that its user
+//! does not see; nobody's word shortens it. Users count their own pings: it is dead too when the fourth of these is due
+//! and none of the last three has an answer.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -30,10 +30,10 @@ use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
 
-/// Pings in a row without an answer that make a peer of the classroom dead.
+/// Pings of the user's interval without an answer that make a peer of the classroom dead.
 const MISSES: u8 = 3;
 
-/// Elsewhere a peer is dead that does not answer for so long.
+/// A peer is dead that does not answer for so long.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// The silence that one ping without an answer counts for, at most.
@@ -164,10 +164,7 @@ impl Vitals {
         let since = health.silent_until.map_or(sent, |until| until.max(sent));
         health.silent += now.since(since).min(PING_SILENCE);
         health.silent_until = Some(now);
-        match variant {
-            RingVariant::Chord => health.told.is_some() || health.silent >= SILENCE,
-            RingVariant::Classroom => health.missed >= MISSES,
-        }
+        health.silent >= SILENCE || variant == RingVariant::Chord && health.told.is_some()
     }
 
     /// Whether one ping since the last sign of life failed, and no more.

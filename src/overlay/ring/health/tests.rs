@@ -21,25 +21,36 @@ fn deadly(vitals: &mut Vitals, id: &Id, waited: Duration, variant: RingVariant) 
     (1..).find(|count| vitals.miss(at(*count), id, at(*count - 1), variant)).expect("it dies")
 }
 
+const BOTH: [RingVariant; 2] = [RingVariant::Chord, RingVariant::Classroom];
+
 #[test]
-fn in_the_classroom_three_misses_in_a_row_are_a_death_and_a_sign_of_life_between_starts_anew() {
+fn silence_of_some_seconds_is_a_death_and_what_this_peer_slept_through_counts_little() {
     let (mut vitals, id) = (Vitals::default(), Id::from_u64(5));
-    let miss = |vitals: &mut Vitals| vitals.miss(Time::ZERO, &id, Time::ZERO, RingVariant::Classroom);
-    assert_eq!([miss(&mut vitals), miss(&mut vitals)], [false, false]);
-    vitals.alive(Time::ZERO, &id);
-    assert_eq!(deadly(&mut vitals, &id, INTERVAL, RingVariant::Classroom), 3);
+    for variant in BOTH {
+        assert_eq!(deadly(&mut vitals, &id, Duration::from_millis(700), variant), 8);
+        vitals.alive(Time::ZERO, &id);
+        assert_eq!(deadly(&mut vitals, &id, Duration::from_secs(60), variant), 3);
+        vitals.alive(Time::ZERO, &id);
+        let now = Time::ZERO + PING_SILENCE;
+        let both = [(); 4].map(|()| vitals.miss(now, &id, Time::ZERO, variant));
+        assert_eq!(both, [false; 4], "pings that are out at the same time are one silence");
+        vitals.alive(Time::ZERO, &id);
+    }
 }
 
 #[test]
-fn elsewhere_it_is_silence_of_some_seconds_and_what_this_peer_slept_through_counts_little() {
+fn a_sign_of_life_between_two_silences_starts_anew() {
     let (mut vitals, id) = (Vitals::default(), Id::from_u64(5));
-    assert_eq!(deadly(&mut vitals, &id, Duration::from_millis(700), RingVariant::Chord), 8);
-    vitals.alive(Time::ZERO, &id);
-    assert_eq!(deadly(&mut vitals, &id, Duration::from_secs(60), RingVariant::Chord), 3);
-    vitals.alive(Time::ZERO, &id);
-    let now = Time::ZERO + PING_SILENCE;
-    let both = [(); 4].map(|()| vitals.miss(now, &id, Time::ZERO, RingVariant::Chord));
-    assert_eq!(both, [false; 4], "pings that are out at the same time are one silence");
+    for variant in BOTH {
+        let miss = |vitals: &mut Vitals, ping: u64| {
+            let at = |ping| Time::ZERO + INTERVAL * ping as u32;
+            vitals.miss(at(ping + 1), &id, at(ping), variant)
+        };
+        assert_eq!([0, 1].map(|ping| miss(&mut vitals, ping)), [false, false]);
+        vitals.alive(Time::ZERO, &id);
+        assert_eq!([2, 3, 4].map(|ping| miss(&mut vitals, ping)), [false, false, true]);
+        vitals.alive(Time::ZERO, &id);
+    }
 }
 
 #[test]
