@@ -128,7 +128,8 @@ impl Node {
 
     /// Answers those who wait for what is true by now, or was to be by now.
     pub(super) fn look_after_waits(&mut self) {
-        let looked = self.waits.waiting.look(|until| self.lacks(until));
+        let knows_neighbours = self.desk.overlay.router().is_none_or(|ring| ring.knows_its_successors());
+        let looked = self.waits.waiting.look(|until| self.lacks(until, knows_neighbours));
         self.waits.waiting.settle(&mut self.desk, looked);
     }
 
@@ -138,11 +139,14 @@ impl Node {
     }
 
     /// What lacks until this is true, for people; none if it is.
-    fn lacks(&self, until: &Until) -> Option<String> {
+    fn lacks(&self, until: &Until, knows_neighbours: bool) -> Option<String> {
         let peers = self.desk.overlay.peers().len();
         match until {
             Until::Stable if !self.waits.joined => Some("this peer has not joined its network".to_owned()),
             Until::Stable if peers == 0 && self.waits.has_entrance => Some("this peer knows no other".to_owned()),
+            Until::Stable if !knows_neighbours => {
+                Some("this peer has yet to hear of some of its neighbours".to_owned())
+            }
             Until::Stable => {
                 let quiet = self.desk.now().since(self.waits.changed);
                 (quiet < SETTLED).then(|| format!("a peer came or went {} s ago", quiet.as_secs()))

@@ -6,7 +6,7 @@ use super::world::{Rules, World};
 use crate::config::Config;
 use crate::id::Id;
 use crate::node::{Answer, Command, FailureKind, Purpose, Until};
-use crate::overlay::OverlayKind;
+use crate::overlay::{OverlayKind, RingOptions};
 
 const BOTH: [OverlayKind; 2] = [OverlayKind::Kademlia, OverlayKind::Ring];
 
@@ -54,6 +54,36 @@ fn a_peer_is_stable_once_it_knows_others_and_nobody_came_or_went_for_a_while() {
         assert!(waited(&mut world, 3, Until::Peers { count: 5 }, 60).is_ok(), "{kind:?}");
         let reason = waited(&mut world, 3, Until::Peers { count: 6 }, 2).expect_err("there are five");
         assert!(reason.contains("5 of 6 peers"), "{kind:?}: {reason}");
+    }
+}
+
+/// Peers that join at about the same time are let in with lists that lack one another; on the ring the last of a list
+/// hears of such a one within some rounds.
+#[test]
+fn who_is_told_that_it_is_stable_knows_all_its_neighbours() {
+    for kind in BOTH {
+        for gap in [0, 30, 200, 1000, 2500].map(Duration::from_millis) {
+            let mut world = World::new(Rules::of(9, kind, RingOptions::default()));
+            for slot in 0..9 {
+                let id = Id::random(world.rng());
+                world.add(id);
+                world.start(slot, if slot == 0 { &[] } else { &[0] });
+                world.run_for(gap).expect("nothing breaks");
+            }
+            let waits = [1, 2, 3, 4, 5, 6, 7, 8].map(|slot| (slot, world.command(slot, wait(Until::Stable, 60))));
+            let mut told = 0;
+            while told < waits.len() {
+                world.run_for(Duration::from_millis(20)).expect("nothing breaks");
+                for (slot, command) in waits {
+                    let Some(answer) = world.take_answer(slot, command) else { continue };
+                    let knows = world.node(slot).map_or(0, |node| node.overlay().peers().len());
+                    assert!(matches!(answer, Answer::Waited { .. }), "{kind:?}, every {gap:?}: {answer:?}");
+                    println!("{kind:?}, every {gap:?}: peer {slot} knows {knows}, {answer:?}");
+                    assert_eq!(knows, 8, "{kind:?}, one every {gap:?}: peer {slot}, at {:?}", world.now());
+                    told += 1;
+                }
+            }
+        }
     }
 }
 

@@ -96,6 +96,10 @@ impl Overlay for Scripted {
 }
 
 impl Router for Scripted {
+    fn knows_its_successors(&self) -> bool {
+        true
+    }
+
     fn route(&mut self, _now: Time, lookup: LookupId, what: Routed, out: &mut Vec<Effect>) {
         let owner = self.set[0];
         if owner == self.me {

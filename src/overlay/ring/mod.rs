@@ -420,4 +420,8 @@ impl Router for Ring {
     fn route(&mut self, now: Time, lookup: LookupId, what: Routed, out: &mut Vec<Effect>) {
         self.send_routed(now, lookup, what, out);
     }
+
+    fn knows_its_successors(&self) -> bool {
+        self.table.is_complete()
+    }
 }

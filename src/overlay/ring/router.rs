@@ -15,6 +15,9 @@ use crate::wire::ring::{RingResponse, Routed};
 pub trait Router {
     /// Sends `what` on its way; [`RingEffect::Settled`] follows under the name `lookup`.
     fn route(&mut self, now: Time, lookup: LookupId, what: Routed, out: &mut Vec<Effect>);
+
+    /// Whether this peer has heard of all that are to stand in its list of successors.
+    fn knows_its_successors(&self) -> bool;
 }
 
 /// What only the ring wants done, or found out.

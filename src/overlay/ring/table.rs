@@ -84,6 +84,11 @@ impl RingTable {
         self.successors.iter().chain(behind).take(self.max_successors).copied().collect()
     }
 
+    /// Whether the successors are as many as there may be, or lead all around the circle.
+    pub(super) fn is_complete(&self) -> bool {
+        self.successors.len() == self.max_successors || self.successors.last() == self.predecessors.first()
+    }
+
     pub(super) fn neighbours(&self) -> RingNeighbours<'_> {
         RingNeighbours { predecessors: &self.predecessors, successors: &self.successors }
     }
@@ -382,6 +387,18 @@ mod tests {
             table.remove(&peer(30).id);
             assert_eq!((table.successors().len(), table.check()), (table.others().count(), Ok(())));
         }
+    }
+
+    #[test]
+    fn a_list_of_successors_is_complete_once_it_is_full_or_closes_the_circle() {
+        let peer = |n: u16| Peer::new(Id::from_u64(n.into()), ([127, 0, 0, 1], n).into());
+        let mut table = RingTable::new(peer(10), &RingOptions::default());
+        assert!(table.is_complete(), "this peer is alone");
+        assert!(table.add_successor(peer(20), true) && table.add_predecessor(peer(9)));
+        assert!(!table.is_complete(), "9 stands behind 20, or others between them");
+        assert!(table.add_successor(peer(9), true) && table.is_complete());
+        (21..28).for_each(|n| _ = table.add_successor(peer(n), true));
+        assert!(table.add_predecessor(peer(5)) && table.successors().len() == 8 && table.is_complete());
     }
 
     #[test]
