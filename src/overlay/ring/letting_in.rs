@@ -185,6 +185,7 @@ impl Ring {
         if peer.id == self.me.id {
             return;
         }
+        let peer = self.table.as_known(peer);
         let new = !self.table.is_neighbour(&peer.id);
         let ahead = self.table.add_successor(peer, !before);
         let behind = before && self.table.add_predecessor(peer);

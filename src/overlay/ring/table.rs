@@ -113,6 +113,12 @@ impl RingTable {
         Some(self.known[at]).filter(|peer| peer.id != self.me.id)
     }
 
+    /// The peer as it is known here, if it is: an id stands at one address, in whatever lists. Others may know it at
+    /// another one of its own.
+    pub(super) fn as_known(&self, peer: Peer) -> Peer {
+        self.get(&peer.id).unwrap_or(peer)
+    }
+
     /// The peer known at `addr`, this one excepted.
     pub(super) fn at(&self, addr: &SocketAddr) -> Option<Peer> {
         self.others().find(|peer| peer.addr == *addr)
@@ -137,7 +143,7 @@ impl RingTable {
 
     /// Puts a peer in its place in the successor list, if it [has one](Self::fits_successors) there.
     pub(super) fn add_successor(&mut self, peer: Peer, follows: bool) -> bool {
-        let me = self.me.id;
+        let (me, peer) = (self.me.id, self.as_known(peer));
         let fits = self.fits_successors(&peer.id, follows);
         if fits {
             let nearer = |other: &Peer| other.id.is_strictly_between(&me, &peer.id);
@@ -150,7 +156,7 @@ impl RingTable {
 
     /// Puts a peer in its place among the predecessors, if it has one there.
     pub(super) fn add_predecessor(&mut self, peer: Peer) -> bool {
-        let me = self.me.id;
+        let (me, peer) = (self.me.id, self.as_known(peer));
         let fits = self.fits_predecessors(&peer.id);
         if fits {
             let nearer = |other: &Peer| other.id.is_strictly_between(&peer.id, &me);
@@ -168,7 +174,7 @@ impl RingTable {
 
     pub(super) fn set_finger(&mut self, number: usize, peer: Peer) {
         if peer.id != self.me.id {
-            self.fingers.insert(number, peer);
+            self.fingers.insert(number, self.as_known(peer));
             self.index();
             self.follow_somebody();
         }
@@ -350,13 +356,14 @@ impl RingTable {
         before.chain(after).chain(fingers).collect()
     }
 
-    /// Whether both lists are in order and hold no peer twice, and the index agrees with them.
+    /// Whether both lists are in order and hold no peer twice, each stands at one address, and the index agrees with
+    /// them.
     pub(super) fn check(&self) -> Result<(), String> {
         let me = self.me.id;
         let ahead = self.successors.windows(2).all(|pair| pair[0].id.is_strictly_between(&me, &pair[1].id));
         let behind = self.predecessors.windows(2).all(|pair| pair[0].id.is_strictly_between(&pair[1].id, &me));
         let others = self.successors.iter().chain(&self.predecessors).chain(self.fingers.values());
-        let strangers = others.clone().all(|peer| peer.id != me && self.get(&peer.id).is_some());
+        let strangers = others.clone().all(|peer| peer.id != me && self.get(&peer.id) == Some(*peer));
         let sizes = self.successors.len() <= self.max_successors && self.predecessors.len() <= self.max_predecessors;
         let indexed = self.known.windows(2).all(|pair| pair[0].id < pair[1].id);
         let alone = self.guest || !self.successors.is_empty() || self.others().next().is_none();
@@ -399,6 +406,23 @@ mod tests {
         assert!(table.add_successor(peer(9), true) && table.is_complete());
         (21..28).for_each(|n| _ = table.add_successor(peer(n), true));
         assert!(table.add_predecessor(peer(5)) && table.successors().len() == 8 && table.is_complete());
+    }
+
+    #[test]
+    fn who_is_known_at_one_address_stands_at_that_one_in_all_lists_wherever_others_know_it() {
+        let at = |port: u16| Peer::new(Id::from_u64(30), ([127, 0, 0, 1], port).into());
+        let learn: [fn(&mut RingTable, Peer); 3] = [
+            |table, it| table.set_finger(9, it),
+            |table, it| _ = table.add_predecessor(it),
+            |table, it| _ = table.add_successor(it, true),
+        ];
+        for (first, second) in (0..9).map(|pair| (learn[pair / 3], learn[pair % 3])) {
+            let mut table = RingTable::new(Peer::new(Id::from_u64(10), at(10).addr), &RingOptions::default());
+            first(&mut table, at(1));
+            second(&mut table, at(2));
+            assert_eq!((table.others().collect::<Vec<_>>(), table.check()), (vec![at(1)], Ok(())));
+            assert!(table.rows().iter().all(|row| row.peers == [at(1)]), "{:?}", table.rows());
+        }
     }
 
     #[test]
