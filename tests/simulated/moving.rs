@@ -8,7 +8,7 @@ use kadring::config::WIDTH;
 use kadring::id::Id;
 use kadring::overlay::kademlia::Kademlia;
 use kadring::overlay::ring::{Ring, RingOptions};
-use kadring::overlay::{Cause, Entrances, Overlay, OverlayKind};
+use kadring::overlay::{Cause, Effect, Entrances, Goal, Overlay, OverlayKind};
 use kadring::peer::Peer;
 use kadring::wire::{Request, Sender, Via};
 
@@ -116,6 +116,58 @@ fn a_peer_that_moves_while_it_runs_is_known_where_it_is_and_looks_up_at_once() {
             assert_eq!(net.find(addr(33), key).0, right, "{overlay:?}");
         }
     }
+}
+
+/// What a peer asks between the time that its machine moves and the time that it notices, is answered where it was.
+#[test]
+fn on_the_ring_who_moves_is_known_where_it_is_within_seconds_and_what_it_asks_meanwhile_is_answered_as_soon() {
+    for mover in 0..8 {
+        let mut net = network(OverlayKind::Ring, 8);
+        net.renumber(addr(mover), addr(33));
+        let lookups: Vec<_> = (0..20_u8).map(|key| net.lookup(addr(33), Id::of(&[key]), Goal::Peers)).collect();
+        net.run(NOTICED);
+        net.with(addr(33), |overlay, now, out| overlay.on(now, Cause::Moved { addr: addr(33) }, out));
+        let noticed = net.now;
+        while lookups.iter().any(|lookup| net.found(*lookup).is_none()) {
+            net.run(Duration::from_millis(100));
+            assert!(net.now.since(noticed) < Duration::from_secs(1), "peer {mover} moves: a lookup has no end");
+        }
+        until_all_meet(&mut net, Duration::from_secs(3), &format!("peer {mover} moves, and has noticed it"));
+    }
+}
+
+#[test]
+fn on_the_ring_who_is_started_again_at_another_address_is_known_there_within_seconds() {
+    for (door, gone) in [0, 1, 5].into_iter().flat_map(|door| [(door, false), (door, true)]) {
+        let mut net = network(OverlayKind::Ring, 8);
+        if gone {
+            net.vanish(addr(3));
+        } else {
+            net.kill(addr(3));
+        }
+        net.run(NOTICED);
+        net.start(build(OverlayKind::Ring, peer_at(3, addr(33))), false, &[addr(door)]);
+        let (begun, limit) = (net.now, Duration::from_secs(5));
+        while !(0..8).filter(|number| *number != 3).all(|number| net.knows(addr(number), &peer_at(3, addr(33)))) {
+            net.run(Duration::from_millis(100));
+            assert!(net.now.since(begun) < limit, "through peer {door}; its machine is gone: {gone}");
+        }
+        println!("through peer {door}; its machine is gone: {gone}; after {:?}", net.now.since(begun));
+    }
+}
+
+/// Two machines may run with one id, for a data folder was copied.
+#[test]
+fn on_the_ring_a_peer_that_is_there_keeps_its_place_from_another_one_that_comes_with_its_id() {
+    let mut net = network(OverlayKind::Ring, 8);
+    let before = net.told.len();
+    net.start(build(OverlayKind::Ring, peer_at(3, addr(33))), false, &[addr(5)]);
+    net.run(Duration::from_secs(120));
+    for number in (0..8).filter(|number| *number != 3) {
+        assert!(net.knows(addr(number), &peer_at(3, addr(3))), "peer {number}");
+    }
+    let gone = |effect: &Effect| matches!(effect, Effect::PeerDown(_));
+    assert!(!net.told[before..].iter().any(|(_, at, effect)| *at != addr(33) && gone(effect)), "nobody is missed");
 }
 
 #[test]

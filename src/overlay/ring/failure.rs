@@ -68,7 +68,9 @@ impl Ring {
     /// after one ping, and that may take a while to be missed: so it is asked over a connection too.
     pub(super) fn on_abrupt(&mut self, from: &Incoming, peer: &Peer, out: &mut Vec<Effect>) {
         let Some(known) = self.table.get(&peer.id) else { return };
-        let Some(teller) = self.neighbour(from) else { return self.check_on(known, out) };
+        let Some(teller) = self.neighbour(from).filter(|_| known.addr == peer.addr) else {
+            return self.check_on(known, out);
+        };
         if self.vitals.was_heard_within(self.now, &known.id, HEARD_LATELY) {
             return;
         }
@@ -82,17 +84,18 @@ impl Ring {
         self.connect(known, out);
     }
 
-    /// A peer left a ping without an answer: the one before it tries to connect to it, the first time that it did. (In
-    /// the classroom its pings alone are counted.)
+    /// A peer left a ping without an answer: the one before it tries to connect to it, the first time that it did, and
+    /// so does each other one that knows of it elsewhere. (In the classroom its pings alone are counted.)
     fn connect_once(&mut self, peer: Peer, out: &mut Vec<Effect>) {
         let is_next = self.table.successors().first() == Some(&peer);
-        if is_next && self.options.variant == RingVariant::Chord && self.vitals.missed_once(&peer.id) {
+        let looks = is_next || self.vitals.elsewhere(&peer.id).is_some();
+        if looks && self.options.variant == RingVariant::Chord && self.vitals.missed_once(&peer.id) {
             self.connect(peer, out);
         }
     }
 
     /// Asks a peer something over a connection: if it is gone from a machine that is up, that refuses it at once.
-    fn connect(&mut self, peer: Peer, out: &mut Vec<Effect>) {
+    pub(super) fn connect(&mut self, peer: Peer, out: &mut Vec<Effect>) {
         self.ask_plain(peer.into(), Request::FindNode { id: self.me.id }, QuestionFor::Tell, patience::ONCE, out);
     }
 
@@ -118,9 +121,12 @@ impl Ring {
         }
         let ahead = self.table.successors().iter().position(|other| other.id == peer.id);
         let behind = self.table.predecessors().iter().position(|other| other.id == peer.id);
-        let told = self.vitals.told(&peer.id);
+        let (told, elsewhere) = (self.vitals.told(&peer.id), self.vitals.elsewhere(&peer.id));
         self.table.remove(&peer.id);
-        self.vitals.died(now, peer);
+        match elsewhere {
+            Some(_) => self.vitals.gone(now, peer),
+            None => self.vitals.died(now, peer),
+        }
         if ahead.is_some() {
             let watched = ahead.is_some_and(|at| at < NEIGHBOURS_WATCHED);
             let why = if watched { SuccessorChange::Died { peer } } else { SuccessorChange::Stabilized };
@@ -138,6 +144,7 @@ impl Ring {
         if ahead.is_some_and(|at| at < NEIGHBOURS_WATCHED) {
             self.greet_successors(out);
         }
+        self.meet_elsewhere(peer, (ahead, behind), elsewhere, out);
         self.send_around(now, peer.addr, out);
     }
 

@@ -12,7 +12,8 @@
 //! tried. One ping adds at most [`PING_SILENCE`]: this peer may have been stopped itself, and a minute that it did not
 //! run is no minute's silence of the other (Dadgar, Phillips and Currey, "Lifeguard", 2018: it is slow observers who
 //! take the living for dead). Who is told of a death by a peer that looked after the dead one believes it after one
-//! ping.
+//! ping. And one under whose id a peer answers at [another address](super::elsewhere) is dead sooner where it was
+//! known.
 //!
 //! In the classroom the same silence makes a peer dead, which are three pings at least, those included that its user
 //! does not see; nobody's word shortens it. Users count their own pings: it is dead too when the fourth of these is due
@@ -22,6 +23,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::elsewhere::Elsewhere;
 use super::table::RingTable;
 use super::{RingVariant, SUCCESSOR_PING_EVERY};
 use crate::id::Id;
@@ -38,6 +40,9 @@ const SILENCE: Duration = Duration::from_secs(5);
 
 /// The silence that one ping without an answer counts for, at most.
 const PING_SILENCE: Duration = Duration::from_secs(2);
+
+/// The same where a peer answers under its id at another address: four datagrams at least.
+const SILENCE_ELSEWHERE: Duration = Duration::from_secs(1);
 
 /// A death is news for so long.
 const NEWS: Duration = Duration::from_secs(20);
@@ -89,6 +94,8 @@ struct PeerHistory {
     silent_until: Option<Time>,
     /// Another one said since then that it is dead.
     told: Option<DeathNews>,
+    /// A peer answered since then under its id, at another address.
+    elsewhere: Option<Elsewhere>,
     /// Pings of the user's interval that went out since then.
     unanswered: u32,
     /// A lookup was sent through it and no sign of life came in time: lookups go around it while it is checked.
@@ -164,7 +171,8 @@ impl Vitals {
         let since = health.silent_until.map_or(sent, |until| until.max(sent));
         health.silent += now.since(since).min(PING_SILENCE);
         health.silent_until = Some(now);
-        health.silent >= SILENCE || variant == RingVariant::Chord && health.told.is_some()
+        let enough = if health.elsewhere.is_some() { SILENCE_ELSEWHERE } else { SILENCE };
+        health.silent >= enough || variant == RingVariant::Chord && health.told.is_some()
     }
 
     /// Whether one ping since the last sign of life failed, and no more.
@@ -186,6 +194,16 @@ impl Vitals {
     /// Whether this peer was [told](Self::tell) that the peer is dead, and by which other one.
     pub(super) fn told(&self, id: &Id) -> Option<DeathNews> {
         self.health.get(id).and_then(|health| health.told)
+    }
+
+    /// A peer answers under this id, at another address than the one that is known for it.
+    pub(super) fn found_elsewhere(&mut self, id: &Id, at: Elsewhere) {
+        self.of(id).elsewhere = Some(at);
+    }
+
+    /// What was [found elsewhere](Self::found_elsewhere) since the peer gave its last sign of life.
+    pub(super) fn elsewhere(&self, id: &Id) -> Option<Elsewhere> {
+        self.health.get(id).and_then(|health| health.elsewhere)
     }
 
     /// The peer did not answer in time, and is being checked: its next sign of life ends the doubt, or its death does.

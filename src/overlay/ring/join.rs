@@ -119,6 +119,8 @@ impl Ring {
             self.ask_to_join(door, false, out);
         } else if self.is_alone() {
             self.try_joining_again(now, out);
+        } else if matches!(self.membership, Membership::Member) {
+            self.tell_of_move(now, out);
         }
     }
 

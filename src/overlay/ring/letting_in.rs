@@ -35,7 +35,8 @@ impl Ring {
         let (origin, quiet) = (relay.route.origin, relay.route.quiet);
         let hop = self.hop_of_join(&origin, avoid);
         if let Hop::Via(to) = hop
-            && self.objection(origin, out).is_none()
+            && self.objection(&origin).is_none()
+            && self.holder(&origin).is_none()
         {
             self.forward(relay.clone(), hop, first_time && !quiet, out);
             // The classroom's users see each step that a join takes: there the peer's death decides, not a doubt.
@@ -66,8 +67,10 @@ impl Ring {
     /// it and this peer may have changed meanwhile.
     pub(super) fn on_proven(&mut self, now: Time, relay: Relay, first_time: bool, out: &mut Vec<Effect>) {
         let origin = relay.route.origin;
-        if let Some(reason) = self.objection(origin, out) {
+        if let Some(reason) = self.objection(&origin) {
             relay.refuse(reason, out);
+        } else if let Some(holder) = self.holder(&origin) {
+            self.on_join_from_elsewhere(now, relay, holder, out);
         } else if let Hop::Via(_) = self.hop_of_join(&origin, &[]) {
             self.on_join_request(now, relay, &[], first_time, out);
         } else {
@@ -97,16 +100,16 @@ impl Ring {
     }
 
     /// Why `origin` cannot enter, if it cannot.
-    fn objection(&mut self, origin: Peer, out: &mut Vec<Effect>) -> Option<String> {
+    fn objection(&self, origin: &Peer) -> Option<String> {
         if origin.id.modulo_power_of_two(self.options.bits) != origin.id {
             return Some(format!("ids of this ring have {} bits", self.options.bits));
         }
-        if origin.id == self.me.id {
-            return Some("the id is taken by another peer".to_owned());
-        }
-        let holder = self.table.get(&origin.id).filter(|holder| holder.addr != origin.addr)?;
-        self.check_on(holder, out);
-        Some(format!("the id is taken by the peer at {}", holder.addr))
+        (origin.id == self.me.id).then(|| "the id is taken by another peer".to_owned())
+    }
+
+    /// Who is known under the id of `origin`, at another address.
+    fn holder(&self, origin: &Peer) -> Option<Peer> {
+        self.table.get(&origin.id).filter(|holder| holder.addr != origin.addr)
     }
 
     /// What a peer that was let in here is told: who stands before it, and after it.

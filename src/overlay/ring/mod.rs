@@ -17,6 +17,7 @@
 //!   [`probes`]: how many strangers are pinged at a time, and whose.
 //! - [`told`]: what the user of a classroom hears of the successors.
 //! - [`rounds`]: what is done again and again. - [`health`]: who is alive. - [`failure`]: what follows of a death.
+//!   [`elsewhere`]: who is at another address by now.
 //! - [`waiting`]: requests for which the next peer is not up yet.
 //! - [`fingers`]: the shortcuts. - [`questions`]: what is asked, and who gets the answer.
 //!
@@ -31,6 +32,7 @@
 
 mod admission;
 mod claims;
+mod elsewhere;
 mod failure;
 mod fingers;
 mod health;

@@ -243,7 +243,10 @@ impl Ring {
     pub(super) fn on_pong(&mut self, now: Time, ping: Ping, told: RingNeighbours<'_>, out: &mut Vec<Effect>) {
         let Ping { peer, role, loud, .. } = ping;
         self.vitals.back(&peer);
-        self.vitals.alive(now, &peer.id);
+        // Not where another address is known for its id, which may be silent.
+        if self.table.get(&peer.id).is_none_or(|known| known == peer) {
+            self.vitals.alive(now, &peer.id);
+        }
         if loud {
             Self::notice(RouteNotice::PingAnswered { by: peer }, out);
         }
@@ -285,7 +288,13 @@ impl Ring {
             Some(known) if known == peer => {
                 self.enter(peer, place, out);
             }
-            Some(known) => self.check_on(known, out),
+            Some(known) => {
+                self.check_on(known, out);
+                let chord = self.options.variant == RingVariant::Chord;
+                if chord && stranger && self.has_room_to_probe(&peer) && !self.is_met(&peer.id) {
+                    self.ping(peer, PingReason::Meet(place), false, out);
+                }
+            }
             None => {
                 let room = self.has_room_to_probe(&peer);
                 let place_out = self.asked.values_mut().find_map(|why| why.place_of(&peer.id));
@@ -316,7 +325,7 @@ impl Ring {
     /// in none of them and is in one now.
     fn enter(&mut self, peer: Peer, place: RingPosition, out: &mut Vec<Effect>) -> bool {
         if let Some(known) = self.table.get(&peer.id).filter(|known| known.addr != peer.addr) {
-            self.check_on(known, out);
+            self.on_elsewhere(known, peer.addr, out);
             return false;
         }
         let last = self.table.fits_successors(&peer.id, true) && !self.table.fits_successors(&peer.id, false);
