@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use super::pull::{IncomingOffer, Pull, why_not};
 use super::queue::PullQueue;
-use crate::config::{MAX_BLOCK_SIZE, MAX_PULLS, REPUBLISH_INTERVAL};
+use crate::config::{HEDGE_MIN, MAX_BLOCK_SIZE, MAX_PULLS, REPUBLISH_INTERVAL};
 use crate::id::Key;
 use crate::lease::{Lease, LeaseId, LeaseNews, Secret};
 use crate::node::desk::Desk;
@@ -61,6 +61,10 @@ const HELD_BACK: Duration = Duration::from_secs(24 * 3600);
 /// is looked who waits.
 const GIVES_WAY: Duration = patience::OFFER;
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Who says so soon that it does not have the block after all has kept nobody waiting, and may not have offered it: a
+/// datagram can be sent in another's name.
+const DENIED_AT_ONCE: Duration = HEDGE_MIN;
 
 /// What a stranger is told whose block is not pulled, because it did not answer a ping.
 const UNPROVEN: &str = "you did not answer a ping, so nothing is pulled from you";
@@ -275,7 +279,7 @@ impl Pulls {
 
     /// A pull is over, or a look at what is here already.
     fn on_pulled(&mut self, desk: &mut Desk, key: Key, outcome: &Outcome) {
-        let Some(Pull { from, since, looking, given_up, waiting, .. }) = self.wanted.remove(&key) else { return };
+        let Some(Pull { from, since, looking, job, given_up, waiting, .. }) = self.wanted.remove(&key) else { return };
         if looking && !matches!(outcome, Outcome::Sound { .. }) && !desk.is_leaving() {
             self.queue.end(from, &key, None);
             self.pull_anew(desk, key, since, waiting);
@@ -296,7 +300,9 @@ impl Pulls {
             Outcome::Failed(error) => (Err(why_not(error)), !error.kind.is_our_own()),
             _ => (Err(Refusal::NotPulled), true),
         };
-        let tells = !looking && (result.is_ok() || to_blame);
+        let denied = matches!(outcome, Outcome::Failed(error) if error.kind == JobErrorKind::NotFound)
+            && job.is_some_and(|(_, begun)| desk.now().since(begun) < DENIED_AT_ONCE);
+        let tells = !looking && (result.is_ok() || to_blame && !denied);
         self.queue.end(from, &key, tells.then_some(result.is_ok()));
         let (told, others): (Vec<_>, Vec<_>) =
             waiting.into_iter().partition(|offer| !to_blame || offer.from.addr == from);

@@ -9,6 +9,7 @@ mod ending;
 mod files;
 mod folder_gone;
 mod folders;
+mod forged;
 mod health;
 mod hesitating;
 mod holders;

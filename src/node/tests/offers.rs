@@ -344,55 +344,6 @@ fn a_block_that_a_peer_asked_for_and_did_not_get_is_looked_at_if_it_should_be_he
 }
 
 #[test]
-fn four_hundred_offers_a_second_that_are_never_delivered_cost_no_honest_newcomer_a_store() {
-    let mut bench = Bench::new(Config::default(), 0, 0).start(&[]);
-    let (attackers, honest) = ([10, 0, 0, 66], [10, 0, 0, 7]);
-    let peer_at = |ip, port| Peer::new(Id::from_u64(u64::from(port)), SocketAddr::from((ip, port)));
-    // When each job ends, and how. A silent peer holds its place for five seconds.
-    let mut ends: std::collections::BTreeMap<(Time, JobId), Outcome> = std::collections::BTreeMap::new();
-    let (mut saved, mut refused) = (0, Vec::new());
-    for n in 0..400 * 30 {
-        let now = Time::from_micros(2_500 * n);
-        let (offers, stores) = (if n == 0 { 1100 } else { 1 }, n % 400 == 399);
-        let mut actions = Vec::new();
-        while let Some(first) = ends.first_entry().filter(|first| first.key().0 <= now) {
-            let ((at, job), outcome) = first.remove_entry();
-            bench.now = at;
-            actions.extend(bench.ends(job, outcome));
-        }
-        bench.now = now;
-        for offer in 0..offers {
-            let from = peer_at(attackers, 2000 + (n + offer) as u16 % 8);
-            bench.does(Event::Validated { addr: from.addr });
-            actions.extend(bench.hears_request(from, n + offer, store(10_000 + n + offer)));
-        }
-        if stores {
-            // A guest of one command: never seen before.
-            let from = peer_at(honest, 3000 + (n / 400) as u16);
-            bench.does(Event::Validated { addr: from.addr });
-            actions.extend(bench.hears_request(from, n, store(1_000_000 + n)));
-        }
-        for (job, work) in jobs(&actions) {
-            let Job::Pull { from, .. } = work else { panic!("{work:?}") };
-            let (after, outcome) = if from.ip() == peer_at(honest, 1).addr.ip() {
-                (10, Outcome::Stored { size: 1000 })
-            } else {
-                (5000, failed(JobErrorKind::TimedOut))
-            };
-            ends.insert((bench.now + Duration::from_millis(after), job), outcome);
-        }
-        let to_honest = responses(&actions).into_iter().filter(|(to, ..)| to.port() >= 3000);
-        for (to, _, answer) in to_honest {
-            match answer {
-                Ok(_) => saved += 1,
-                Err(reason) => refused.push((now, to, reason)),
-            }
-        }
-    }
-    assert!(refused.is_empty() && saved == 29, "{saved} saved, refused: {refused:?}");
-}
-
-#[test]
 fn a_block_that_is_being_deleted_is_no_sign_of_a_full_store() {
     let mut bench = Bench::new(Config::default(), 2, 0).start(&[(key(3), 1000)]);
     bench.does(Event::Validated { addr: peer(1).addr });

@@ -1,0 +1,98 @@
+//! Floods of offers: of blocks that never come, and in the name of a member that did not make them.
+
+use super::offers::store;
+use super::*;
+
+/// When each job ends, and how.
+type JobEnds = BTreeMap<(Time, JobId), Outcome>;
+
+/// Ends the jobs that are done by then; returns what the node does in turn.
+fn end_until(bench: &mut Bench, ends: &mut JobEnds, now: Time) -> Vec<Action> {
+    let mut actions = Vec::new();
+    while let Some(first) = ends.first_entry().filter(|first| first.key().0 <= now) {
+        let ((at, job), outcome) = first.remove_entry();
+        bench.now = at;
+        actions.extend(bench.ends(job, outcome));
+    }
+    bench.now = now;
+    actions
+}
+
+/// How many of 29 stores of a member, one a second, are saved while so many offers a second come in its name, of blocks
+/// that it does not have; and how many of another member's. To connect and ask takes 20 ms.
+fn saved_beside_forged(rate: u64) -> [usize; 2] {
+    let mut bench = Bench::new(Config::default(), 0, 0).start(&[]);
+    let members = [7, 8].map(|n| Peer::new(Id::from_u64(n.into()), SocketAddr::from(([10, 0, 0, n], 7000))));
+    members.iter().for_each(|member| drop(bench.does(Event::Validated { addr: member.addr })));
+    let (mut ends, mut saved) = (JobEnds::new(), [0; 2]);
+    for n in 0..rate * 30 {
+        let now = Time::from_micros(1_000_000 / rate * n);
+        let mut actions = end_until(&mut bench, &mut ends, now);
+        actions.extend(bench.hears_request(members[0], n, store(1_000_000 + n)));
+        if n % rate == rate - 1 {
+            for (member, own) in members.iter().zip([0, 1000]) {
+                actions.extend(bench.hears_request(*member, u64::MAX - n, store(own + n / rate)));
+            }
+        }
+        for (job, work) in jobs(&actions) {
+            let Job::Pull { key: block, .. } = work else { panic!("{work:?}") };
+            let is_had = (0..2000).any(|n| key(n) == block);
+            let outcome = if is_had { Outcome::Stored { size: 1000 } } else { failed(JobErrorKind::NotFound) };
+            ends.insert((bench.now + Duration::from_millis(20), job), outcome);
+        }
+        for (to, _, answer) in responses(&actions) {
+            let at = members.iter().position(|member| member.addr == to).expect("a member");
+            saved[at] += usize::from(answer.is_ok());
+        }
+    }
+    saved
+}
+
+#[test]
+fn offers_forged_in_a_members_name_cost_it_no_store_at_a_hundred_a_second_and_others_none_at_any_rate() {
+    assert_eq!(saved_beside_forged(100), [29, 29]);
+    assert_eq!(saved_beside_forged(1000)[1], 29);
+}
+
+#[test]
+fn four_hundred_offers_a_second_that_are_never_delivered_cost_no_honest_newcomer_a_store() {
+    let mut bench = Bench::new(Config::default(), 0, 0).start(&[]);
+    let (attackers, honest) = ([10, 0, 0, 66], [10, 0, 0, 7]);
+    let peer_at = |ip, port| Peer::new(Id::from_u64(u64::from(port)), SocketAddr::from((ip, port)));
+    // A silent peer holds its place for five seconds.
+    let mut ends = JobEnds::new();
+    let (mut saved, mut refused) = (0, Vec::new());
+    for n in 0..400 * 30 {
+        let now = Time::from_micros(2_500 * n);
+        let (offers, stores) = (if n == 0 { 1100 } else { 1 }, n % 400 == 399);
+        let mut actions = end_until(&mut bench, &mut ends, now);
+        for offer in 0..offers {
+            let from = peer_at(attackers, 2000 + (n + offer) as u16 % 8);
+            bench.does(Event::Validated { addr: from.addr });
+            actions.extend(bench.hears_request(from, n + offer, store(10_000 + n + offer)));
+        }
+        if stores {
+            // A guest of one command: never seen before.
+            let from = peer_at(honest, 3000 + (n / 400) as u16);
+            bench.does(Event::Validated { addr: from.addr });
+            actions.extend(bench.hears_request(from, n, store(1_000_000 + n)));
+        }
+        for (job, work) in jobs(&actions) {
+            let Job::Pull { from, .. } = work else { panic!("{work:?}") };
+            let (after, outcome) = if from.ip() == peer_at(honest, 1).addr.ip() {
+                (10, Outcome::Stored { size: 1000 })
+            } else {
+                (5000, failed(JobErrorKind::TimedOut))
+            };
+            ends.insert((bench.now + Duration::from_millis(after), job), outcome);
+        }
+        let to_honest = responses(&actions).into_iter().filter(|(to, ..)| to.port() >= 3000);
+        for (to, _, answer) in to_honest {
+            match answer {
+                Ok(_) => saved += 1,
+                Err(reason) => refused.push((now, to, reason)),
+            }
+        }
+    }
+    assert!(refused.is_empty() && saved == 29, "{saved} saved, refused: {refused:?}");
+}
