@@ -87,12 +87,12 @@ pub(crate) const EXITS: [(Exit, &str, &str); 11] = [
     (Exit::NotFound, "not found: a key nobody holds, a file that is not there", "once a holder is back"),
     (
         Exit::TimedOut,
-        "timed out, nobody answered, fewer copies than `--quorum`, or a block with but one copy though others are known",
+        "timed out, nobody answered who can know, fewer copies than `--quorum`, or a block with but one copy though others are known",
         "yes, later, or once what the answer names is mended",
     ),
     (
         Exit::Integrity,
-        "integrity: bytes that do not hash to their name, and nobody has better ones; or a file that changed while it was stored",
+        "integrity: bytes that do not hash to their name, also where the holders moved them aside before, and nobody has better ones; or a file that changed while it was stored",
         "once a better holder is back; once the file is at rest",
     ),
     (Exit::NotStarted, "could not start: port in use, data folder in use or read-only", "once that is mended"),
@@ -103,7 +103,7 @@ pub(crate) const EXITS: [(Exit, &str, &str); 11] = [
     ),
     (
         Exit::Unknown,
-        "unknown: a peer that may hold a block did not answer, so `check` cannot tell, and `renew` or `delete` has not reached it",
+        "unknown: a peer that may hold a block did not answer, or no way led to those that should, so `check` cannot tell, and `renew` or `delete` has not reached it",
         "once that peer is back",
     ),
     (Exit::Interrupted, "interrupted (SIGINT; 143 for SIGTERM)", "yes; a retrieve goes on where it stopped"),

@@ -15,7 +15,8 @@
 //!   [`leases`]: for whom what is held is kept.
 //! - [`user`]: what is asked and answered at once. [`waits`]: what is waited for. [`health`]: how safe files are.
 //!   [`memory`]: the peers known, on disk. [`bootstrap`]: names of peers to join through, which a peer that is alone
-//!   looks up anew. [`reach`]: to whom of the peers known a connection comes about.
+//!   looks up anew. [`reach`]: to whom of the peers known a connection comes about. [`around`]: holders of a block that
+//!   others hide.
 //! - A place for one more part: files by their names are the [classroom](crate::classroom)'s.
 //!
 //! # Architecture invariants
@@ -35,6 +36,7 @@ pub mod notice;
 pub mod purpose;
 pub mod trouble;
 
+mod around;
 mod bootstrap;
 mod budget;
 pub(crate) mod claims;
@@ -393,8 +395,8 @@ impl Node {
                     self.reply(ticket, Reply::Holder(peer));
                 }
             }
-            Effect::Found { lookup, peers, hops, unreached } => {
-                self.on_end_of(lookup, Reply::Found(Found { peers, hops, unreached }));
+            Effect::Found { lookup, peers, hops, unreached, conclusive } => {
+                self.on_end_of(lookup, Reply::Found(Found { peers, hops, unreached, conclusive }));
             }
             Effect::Joined { peers, shut_out } => {
                 self.desk.notify(Notice::Joined { peers, shut_out });

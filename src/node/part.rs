@@ -85,6 +85,8 @@ pub(crate) enum About {
     Item(u64),
     /// The peers around the key of one of its items.
     Around(u64),
+    /// The peers around the key of one of its blocks.
+    AroundBlock(Key),
 }
 
 /// What each part is called, for people, and what it asks other peers for; in the order of [`Owner`].
@@ -215,6 +217,8 @@ pub(crate) struct Found {
     pub(crate) hops: u32,
     /// Peers that were named, would be among those found, and did not answer.
     pub(crate) unreached: Vec<Peer>,
+    /// Whether these are those that the key leads to, and not only who is known here.
+    pub(crate) conclusive: bool,
 }
 
 /// What several parts have to know.

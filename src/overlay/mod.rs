@@ -274,6 +274,9 @@ pub enum Effect {
         hops: u32,
         /// Peers that were named, would be among those found, and did not answer.
         unreached: Vec<Peer>,
+        /// Whether it came to those that the key leads to: on the ring its owner answered, on Kademlia nobody nearer is
+        /// left to be asked. If not, those found are who is known here, and what they lack others may have.
+        conclusive: bool,
     },
     /// The overlay joined the network (or knows that there is none to join).
     Joined {

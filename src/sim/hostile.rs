@@ -42,6 +42,10 @@ pub enum HostileRole {
     Refuser,
     /// It answers all but offers, and takes none of these.
     Idler,
+    /// On the ring: it takes the lookups that it is to pass on or to answer, and does neither.
+    Swallower,
+    /// It says that it holds every block, and breaks off when it is to give one.
+    Breaker,
 }
 
 /// How long a flapping peer is there, and not there.
@@ -70,6 +74,7 @@ impl HostileRole {
     const fn pace(self) -> Option<Duration> {
         match self {
             Self::Liar | Self::Boaster | Self::Hider | Self::Hoarder | Self::Refuser | Self::Idler => None,
+            Self::Swallower | Self::Breaker => None,
             Self::Forger => Some(Duration::from_millis(25)),
             Self::Flooder => Some(Duration::from_millis(10)),
             Self::Flapper => Some(FLAP),
@@ -97,6 +102,11 @@ impl World {
         )
     }
 
+    /// Whether whoever wants a block from this peer is soon cut off.
+    pub(super) fn breaks_off(&self, slot: usize) -> bool {
+        self.peers[slot].role == Some(HostileRole::Breaker)
+    }
+
     fn plan_mischief(&mut self, slot: usize) {
         if let Some(pace) = self.peers[slot].role.and_then(HostileRole::pace) {
             self.plan(self.now + pace, PlannedEvent { slot: slot as u32, life: None, what: SimEvent::Mischief });
@@ -112,13 +122,16 @@ impl World {
             }
             Some(HostileRole::Flapper) => self.is_away(to),
             Some(HostileRole::Idler | HostileRole::Hider) if matches!(request, Request::Store { .. }) => true,
+            Some(HostileRole::Swallower) => {
+                matches!(request, Request::Ring(RingRequest::Routed { what: Routed::Lookup { .. }, .. }))
+            }
             Some(HostileRole::Refuser) if matches!(request, Request::Store { .. }) => {
                 let Peer { id, addr } = self.peers[to].me;
                 let refusal = Message::error(message.magic, Refusal::Full.to_string());
                 self.slip(to, from, Message { sender: Some(Sender::member(id, addr)), ..refusal });
                 true
             }
-            Some(role @ (HostileRole::Liar | HostileRole::Boaster | HostileRole::Hider)) => {
+            Some(role @ (HostileRole::Liar | HostileRole::Boaster | HostileRole::Hider | HostileRole::Breaker)) => {
                 let lie = self.lie(to, request);
                 if let (HostileRole::Boaster, Request::Store { key, .. }, Some(_)) = (role, request, &lie) {
                     let host = self.peers[to].me.addr.ip();
@@ -188,6 +201,7 @@ impl World {
     fn lie(&mut self, slot: usize, request: &Request) -> Option<Response> {
         let hides = self.peers[slot].role == Some(HostileRole::Hider);
         match request {
+            request if self.breaks_off(slot) && !matches!(request, Request::FindValue { .. }) => None,
             Request::Ring(RingRequest::Routed { what: Routed::Lookup { key }, .. }) if hides => {
                 let (peers, trail) = (self.false_names(slot, key), Vec::new());
                 Some(Response::Ring(RingResponse::Owner { peers, hops: 0, trail }))

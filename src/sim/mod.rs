@@ -35,6 +35,8 @@ mod hostile;
 mod keeping;
 mod kept;
 pub mod kind;
+#[cfg(test)]
+mod liars;
 pub mod lifetimes;
 pub mod load;
 pub mod memory;

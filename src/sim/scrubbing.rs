@@ -6,7 +6,7 @@ use super::world::{Rules, World};
 use crate::config::Config;
 use crate::id::{Id, Key};
 use crate::node::health::Scrubbing;
-use crate::node::{Answer, Command};
+use crate::node::{Answer, Command, FailureKind, Source};
 use crate::overlay::OverlayKind;
 
 const BOTH: [OverlayKind; 2] = [OverlayKind::Kademlia, OverlayKind::Ring];
@@ -93,4 +93,22 @@ fn a_peer_whose_scrub_is_off_reads_nothing_by_itself() {
     let Answer::Status(status) = answer(&mut world, 1, Command::Status) else { panic!("it is told") };
     assert_eq!(status.scrub, None);
     assert!(matches!(answer(&mut world, 1, Command::Scrub), Answer::Scrubbed(done) if done.damaged == 1));
+}
+
+#[test]
+fn of_a_file_whose_copies_were_all_damaged_a_retrieve_says_so_each_time_and_not_that_nobody_has_it() {
+    for kind in BOTH {
+        let mut world = world(kind);
+        let rotten = [0, 1, 2].map(|slot| world.disk_mut(slot).rot(17).expect("it has blocks"));
+        let id = Id::random(world.rng());
+        let guest = world.add(id);
+        world.start_guest(guest, &[0]);
+        world.run_for(Duration::from_secs(1)).expect("nothing breaks");
+        for time in 1..=2 {
+            let source = Source::Key(rotten[0]);
+            let end = answer(&mut world, guest, Command::Retrieve { source, dest: "/back".into(), replace: true });
+            let Answer::Failed(failure) = end else { panic!("{end:?}") };
+            assert_eq!(failure.kind, FailureKind::Integrity, "{kind:?}, time {time}: {failure}");
+        }
+    }
 }

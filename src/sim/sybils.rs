@@ -1,5 +1,6 @@
 //! What Sybils and liars can do to those who store, look up and retrieve.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,8 +8,10 @@ use rand::RngExt;
 
 use super::hostile::HostileRole;
 use super::world::{Rules, World};
+use crate::config::REPLICAS;
 use crate::id::{Id, Key};
-use crate::node::{Answer, Command, Source};
+use crate::lease::{Lease, Secret};
+use crate::node::{Answer, Command, LeaseChange, Source};
 use crate::overlay::{OverlayKind, RingOptions};
 
 /// Bytes of a block.
@@ -16,9 +19,9 @@ const BLOCK: u32 = 4096;
 /// Nobody waits longer for a command.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// A Kademlia of honest peers, in the first slots, and others.
-struct SybilNet {
-    world: World,
+/// A network of honest peers, in the first slots, and others.
+pub(super) struct SybilNet {
+    pub(super) world: World,
     honest: usize,
 }
 
@@ -28,7 +31,13 @@ impl SybilNet {
     }
 
     fn on(kind: OverlayKind, seed: u64, honest: usize) -> Self {
+        Self::of(kind, seed, honest, REPLICAS)
+    }
+
+    /// One that keeps so many copies.
+    pub(super) fn of(kind: OverlayKind, seed: u64, honest: usize, copies: usize) -> Self {
         let mut rules = Rules::of(seed, kind, RingOptions::default());
+        rules.config.replicas = copies;
         (rules.block_size, rules.checked) = (BLOCK, false);
         let mut world = World::new(rules);
         for slot in 0..honest {
@@ -41,7 +50,7 @@ impl SybilNet {
     }
 
     /// More peers of this role come in.
-    fn join(&mut self, ids: impl IntoIterator<Item = Id>, role: HostileRole) {
+    pub(super) fn join(&mut self, ids: impl IntoIterator<Item = Id>, role: HostileRole) {
         for id in ids {
             let slot = self.world.add(id);
             self.world.turn_hostile(slot, role);
@@ -51,8 +60,25 @@ impl SybilNet {
         self.world.run_for(Duration::from_secs(20)).expect("nothing breaks");
     }
 
+    /// A guest that knows one honest peer; its slot.
+    pub(super) fn newcomer(&mut self) -> usize {
+        let id = Id::random(self.world.rng());
+        let (guest, through) = (self.world.add(id), self.world.rng().random_range(0..self.honest));
+        self.world.start_guest(guest, &[through]);
+        self.world.run_for(Duration::from_secs(1)).expect("nothing breaks");
+        guest
+    }
+
+    /// So many ids that hide whoever stands behind the key.
+    fn before_all(&mut self, kind: OverlayKind, key: &Key, count: usize) -> Vec<Id> {
+        match kind {
+            OverlayKind::Kademlia => self.around(key, count),
+            OverlayKind::Ring => (0..count).map(|n| key.plus_power_of_two(100 + n, 256)).collect(),
+        }
+    }
+
     /// As many ids as near to the key as anybody could make.
-    fn around(&mut self, key: &Key, count: usize) -> Vec<Id> {
+    pub(super) fn around(&mut self, key: &Key, count: usize) -> Vec<Id> {
         let mut near = || {
             let mut bytes = *key.as_bytes();
             self.world.rng().fill(&mut bytes[8..]);
@@ -61,7 +87,7 @@ impl SybilNet {
         (0..count).map(|_| near()).collect()
     }
 
-    fn answer(&mut self, slot: usize, command: Command) -> (Answer, Duration) {
+    pub(super) fn answer(&mut self, slot: usize, command: Command) -> (Answer, Duration) {
         let began = self.world.now();
         let id = self.world.command(slot, command);
         assert!(self.world.run_until_answered(slot, id, LIMIT).expect("nothing breaks"), "it is answered");
@@ -69,7 +95,7 @@ impl SybilNet {
     }
 
     /// Puts a file of so many bytes where the peer in `slot` can store it.
-    fn file(&mut self, slot: usize, bytes: usize) -> (PathBuf, Vec<u8>) {
+    pub(super) fn file(&mut self, slot: usize, bytes: usize) -> (PathBuf, Vec<u8>) {
         let mut content = vec![0; bytes];
         self.world.rng().fill(&mut content[..]);
         let path = PathBuf::from(format!("/own/{}", Id::of(&content)));
@@ -77,18 +103,18 @@ impl SybilNet {
         (path, content)
     }
 
-    fn store(&mut self, slot: usize, bytes: usize) -> Answer {
+    pub(super) fn store(&mut self, slot: usize, bytes: usize) -> Answer {
         let (path, _) = self.file(slot, bytes);
         self.answer(slot, Command::Store { path, manifest: None, keep: false }).0
     }
 
     /// Honest peers that hold this block.
-    fn copies(&self, key: &Key) -> usize {
+    pub(super) fn copies(&self, key: &Key) -> usize {
         self.world.holders().get(key).map_or(0, Vec::len)
     }
 
     /// How long the file takes to come, if it does.
-    fn retrieve(&mut self, slot: usize, key: Key) -> Option<Duration> {
+    pub(super) fn retrieve(&mut self, slot: usize, key: Key) -> Option<Duration> {
         let dest = PathBuf::from(format!("/back/{key}"));
         let (answer, took) = self.answer(slot, Command::Retrieve { source: Source::Key(key), dest, replace: true });
         matches!(answer, Answer::Retrieved { .. }).then_some(took)
@@ -153,22 +179,48 @@ fn behind_sybils_that_hold_nothing_and_name_one_another_members_and_newcomers_fi
     for (kind, seed, sybils) in both {
         let mut net = SybilNet::on(kind, seed, 20);
         let Answer::Stored { key, .. } = net.store(0, 1000) else { panic!("it is stored") };
-        let ids = match kind {
-            OverlayKind::Kademlia => net.around(&key, sybils),
-            OverlayKind::Ring => (0..sybils).map(|n| key.plus_power_of_two(100 + n, 256)).collect(),
-        };
+        let ids = net.before_all(kind, &key, sybils);
         net.join(ids, HostileRole::Hider);
         let mut took: Vec<_> = [3, 11, 19].map(|member| net.retrieve(member, key)).into();
         for _ in 0..5 {
-            let id = Id::random(net.world.rng());
-            let (guest, through) = (net.world.add(id), net.world.rng().random_range(0..net.honest));
-            net.world.start_guest(guest, &[through]);
-            net.world.run_for(Duration::from_secs(1)).expect("nothing breaks");
+            let guest = net.newcomer();
             took.push(net.retrieve(guest, key));
         }
         println!("{kind:?}, seed {seed}: {took:?}");
         let is_soon = |took: &Option<Duration>| took.is_some_and(|took| took <= Duration::from_secs(5));
         assert!(took.iter().all(is_soon), "{kind:?}, seed {seed}: {took:?}");
+    }
+}
+
+#[test]
+fn behind_such_sybils_newcomers_check_a_file_and_tell_its_holders_of_leases() {
+    for (kind, seed) in [OverlayKind::Kademlia, OverlayKind::Ring].into_iter().flat_map(|kind| [(kind, 50), (kind, 51)])
+    {
+        let mut net = SybilNet::on(kind, seed, 20);
+        let (path, content) = net.file(0, 1000);
+        let secret = Secret::from_bytes([7; 32]);
+        let lease = Lease { id: secret.id(), until: None, copies: 0 };
+        // One block, without a list: its key is the file's.
+        let store = Command::StoreBlock { path, keep: false }.on(Some(lease));
+        let (key, answer) = (Id::of(&content), net.answer(0, store).0);
+        assert!(matches!(answer, Answer::Stored { .. }), "{answer:?}");
+        let ids = net.before_all(kind, &key, 16);
+        net.join(ids, HostileRole::Hider);
+        let guest = net.newcomer();
+        let sources = vec![Source::Key(key)];
+        let (answer, took) = net.answer(guest, Command::Check { sources, verify: false, repair: false, lease: None });
+        let Answer::Checked(checked) = answer else { panic!("{answer:?}") };
+        println!("{kind:?}, seed {seed}: {:?} copies, after {took:?}", checked.copies);
+        assert!(checked.copies.len() > 1, "{kind:?}, seed {seed}: it is called lost");
+        let other = Lease { id: Secret::from_bytes([8; 32]).id(), ..lease };
+        let changes = vec![(key, LeaseChange::Ended(secret))];
+        let ended = Command::Lease { changes, listed: BTreeSet::from([key]), copies: 0 };
+        for (command, least) in [(Command::Lay { keys: vec![key], lease: other }, 1), (ended, 1)] {
+            let guest = net.newcomer();
+            let (answer, took) = net.answer(guest, command.clone());
+            let Answer::Leased { copies, missing: 0, .. } = answer else { panic!("{kind:?}, {seed}: {answer:?}") };
+            assert!(copies >= least, "{kind:?}, seed {seed}: {copies} copies, after {took:?}: {command:?}");
+        }
     }
 }
 

@@ -164,6 +164,9 @@ impl World {
                     takes = work::BYTES_LIMIT;
                     doomed = true;
                 }
+                Some(holder) if self.is_up(holder) && self.breaks_off(holder) && !matches!(work, Job::Dial { .. }) => {
+                    doomed = true;
+                }
                 Some(holder) if self.is_up(holder) && self.connects(slot, holder) => {
                     takes += self.peers[holder].lag;
                     if let Job::Pull { key, .. } = work {

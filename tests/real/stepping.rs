@@ -51,26 +51,26 @@ fn assert_in_order(text: &str, parts: &[&str]) {
 
 #[test]
 fn a_record_is_stepped_through_by_every_word() {
-    let lines = "next\nnext 2\nback\nuntil 2.1228\nshow holdings\nshow threads\nbreak saved\nrun\nwhy\nbreak\nbreak none\nrun\n";
+    let lines = "next\nnext 2\nback\nuntil 2.0845\nshow holdings\nshow threads\nbreak saved\nrun\nwhy\nbreak\nbreak none\nrun\n";
     let text = printed(&replay(&recording("kad.jsonl")), lines);
     let parts = [
-        "107 moments of 1 peer",
+        "103 moments of 1 peer",
         "       1      0.000000  peer kad starts",
         "⇒ →127.0.0.1:9101 #1 ping",
         "pending   +#1",
         "       3  ",
         "table     +bucket 0: 127.0.0.1:9101",
         "       2  ",
-        "the next moment is at 2.122889 s",
+        "the next moment is at 2.084806 s",
         "peer kad, holdings",
-        "2cc1319c     2400 bytes",
+        "ed86fea4     2400 bytes",
         "a record says what happened",
         "a break at saved: ",
         "a break; next comes: peer kad  127.0.0.1:9101→ #",
         "first came ",
         "a break at saved\n",
         "no break any more",
-        "     107     11.223657  peer kad",
+        "     103     11.235926  peer kad",
         "the record ends here",
     ];
     assert_in_order(&text, &parts);
@@ -136,7 +136,7 @@ fn of_a_record_that_is_cut_damaged_or_of_another_version_it_is_said_where_and_wh
     let cut = shown(&whole[..whole.len() - 9]);
     assert_in_order(
         &cut,
-        &["106 moments", "peer 3 ", "middle of a line, its line 108; the 106 moments before it are whole"],
+        &["102 moments", "peer 3 ", "middle of a line, its line 104; the 102 moments before it are whole"],
     );
     let lines: Vec<&str> = whole.lines().collect();
     let damaged = shown(&[&lines[..100], &["{\"at\":}"], &lines[100..]].concat().join("\n"));
@@ -155,21 +155,21 @@ fn it_begins_where_it_is_told_to() {
     let path = recording("kad.jsonl");
     let words = [&replay(&path)[..], &["--at", "100"]].concat();
     assert_in_order(&printed(&words, "next\n"), &["\n     101  "]);
-    let refused = run(&[&replay(&path)[..], &["--at", "108"]].concat(), "");
+    let refused = run(&[&replay(&path)[..], &["--at", "104"]].concat(), "");
     let said = String::from_utf8(refused.stderr).expect("it is text");
-    assert!(refused.status.code() == Some(2) && said.contains("--at goes from 0 to 107"), "{said}");
+    assert!(refused.status.code() == Some(2) && said.contains("--at goes from 0 to 103"), "{said}");
 }
 
 #[test]
 fn at_a_terminal_there_is_a_prompt_that_says_where_one_stands_completion_history_and_colour() {
     let mut terminal = AtTerminal::run(&replay(&recording("kad.jsonl")));
-    terminal.expect("step 0 of 107> ");
+    terminal.expect("step 0 of 103> ");
     terminal.press("ne\t2\r");
     terminal.expect("\u{1b}[36m       1      0.000000  peer kad starts");
-    terminal.expect("step 2 of 107> ");
+    terminal.expect("step 2 of 103> ");
     // The line before.
     terminal.press("\u{1b}[A\r");
-    terminal.expect("step 4 of 107> ");
+    terminal.expect("step 4 of 103> ");
     terminal.press("quit\r");
     assert_eq!(terminal.code(), Some(0));
 }

@@ -8,9 +8,9 @@
 //! Whether a block is sound is known when it was read and hashed (`verify`). Anybody may ask, so that is bounded: so
 //! many bytes a second for all others, of which nobody gets all ([`budget`](crate::node::budget)), few blocks at a
 //! time, and few questions that wait. Who asks beyond that hears that this peer is busy. What is found damaged is
-//! [healed](super::heal) as always.
+//! [healed](super::heal) as always; as long as it is not back, who asks whether it is sound hears that it was damaged.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::id::Key;
 use crate::node::budget::Favours;
@@ -19,6 +19,7 @@ use crate::node::job::{Job, JobErrorKind, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::part::{About, News, Owner, Part, Reply, Ticket};
 use crate::overlay::Asker;
+use crate::recent::Recent;
 use crate::wire::{Request, RequestKind, Response, Vouch};
 
 /// KiB that are hashed for other peers a second: about a tenth of what a core can.
@@ -31,6 +32,9 @@ const MAX_HASHES: usize = 2;
 const MAX_QUEUE: usize = 64;
 const MAX_OF_ONE: usize = 32;
 
+/// Blocks that are remembered to have been damaged.
+const MAX_DAMAGED: usize = 4096;
+
 /// Peers that may wait for the same block.
 const MAX_ASKERS: usize = 16;
 
@@ -41,15 +45,15 @@ pub(in crate::node) struct Answering {
     wanted: BTreeMap<Key, Vec<Asker>>,
     /// Those of them that have not begun.
     queue: VecDeque<Key>,
-    /// Those of them that were found damaged.
-    damaged: BTreeSet<Key>,
+    /// Blocks that were found damaged here since this peer began, and are not back.
+    damaged: Recent<Key, (), MAX_DAMAGED>,
     favours: Favours<HASHED_KIB>,
 }
 
 impl Part for Answering {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
         if let (About::Block(key), Reply::Done { outcome, .. }) = (ticket.about, reply) {
-            let damaged = self.damaged.remove(&key);
+            let damaged = self.damaged.contains(&key);
             let vouch = match outcome {
                 Outcome::Sound { .. } => Vouch::Verified,
                 _ if damaged => Vouch::Damaged,
@@ -88,10 +92,10 @@ impl Part for Answering {
     }
 
     fn on_news(&mut self, _desk: &mut Desk, news: News<'_>) {
-        if let News::Damaged { key, .. } = news
-            && self.wanted.contains_key(key)
-        {
-            self.damaged.insert(*key);
+        match news {
+            News::Damaged { key, .. } => self.damaged.insert(*key, ()),
+            News::Held(key) | News::Dropped(key) => self.damaged.remove(key),
+            _ => {}
         }
     }
 
@@ -102,9 +106,7 @@ impl Part for Answering {
     /// Whether all that wait have begun, or wait for their turn.
     fn check(&self, _desk: &Desk) -> Result<(), String> {
         let begun = self.wanted.len().checked_sub(self.queue.len());
-        let right = begun.is_some_and(|begun| begun <= MAX_HASHES)
-            && self.queue.len() <= MAX_QUEUE
-            && self.damaged.iter().all(|key| self.wanted.contains_key(key));
+        let right = begun.is_some_and(|begun| begun <= MAX_HASHES) && self.queue.len() <= MAX_QUEUE;
         right.then_some(()).ok_or_else(|| "blocks to hash for others are lost, or too many".to_owned())
     }
 }
@@ -113,7 +115,10 @@ impl Answering {
     /// A peer wants to know whether a block is sound: the answer follows when it was hashed.
     fn verify(&mut self, desk: &mut Desk, key: Key, asker: Asker) {
         let size = desk.wanted_size(&key).filter(|_| !desk.is_leaving());
-        let Some(size) = size else { return respond(desk, &asker, Vouch::Absent) };
+        let Some(size) = size else {
+            let was_damaged = self.damaged.contains(&key);
+            return respond(desk, &asker, if was_damaged { Vouch::Damaged } else { Vouch::Absent });
+        };
         if let Some(askers) = self.wanted.get_mut(&key) {
             // The same question again is its sender's retry: the one answer will do.
             if askers.iter().any(|known| known.is_same(&asker)) {

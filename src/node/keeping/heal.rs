@@ -18,6 +18,7 @@ use crate::agenda::Agenda;
 use crate::config::{MAX_REPAIRS, REPAIR_RETRY};
 use crate::id::Key;
 use crate::lease::Lease;
+use crate::node::around::Around;
 use crate::node::desk::Desk;
 use crate::node::job::{Holder, Job, Outcome};
 use crate::node::jobs::Urgency;
@@ -62,6 +63,10 @@ struct Attempt {
     lost: LostBlock,
     /// Holders that were not tried yet.
     holders: VecDeque<Peer>,
+    /// Others may hide them: the second attempt asks around the block's key too.
+    around: Around,
+    /// Peers that the lookup found.
+    found: usize,
 }
 
 impl Part for Heal {
@@ -72,11 +77,20 @@ impl Part for Heal {
                     attempt.holders.push_back(peer);
                 }
             }
-            (About::Block(key), Reply::Found(_)) => {
+            (About::Block(key), Reply::Found(found)) => {
                 if let Some(attempt) = self.running.get_mut(&key) {
+                    attempt.found = found.peers.len();
                     attempt.holders.retain(|holder| !desk.is_me(holder));
                 }
                 self.pull(desk, key);
+            }
+            (About::AroundBlock(key), reply) => {
+                let Some(attempt) = self.running.get_mut(&key) else { return };
+                let holder = attempt.around.on(desk, ticket, key, reply);
+                attempt.holders.extend(holder);
+                if !attempt.around.is_under_way() {
+                    self.pull(desk, key);
+                }
             }
             (About::Block(key), Reply::Done { outcome, .. }) => self.on_pulled(desk, key, &outcome),
             // A block was looked at; what is damaged was told already.
@@ -111,7 +125,8 @@ impl Part for Heal {
         while self.running.len() < MAX_REPAIRS && !desk.is_leaving() {
             let Some((key, lost)) = self.waiting.pop_due(desk.now()) else { break };
             let lost = LostBlock { attempts: lost.attempts + 1, ..lost };
-            self.running.insert(key, Attempt { lost, holders: VecDeque::new() });
+            let (holders, around) = (VecDeque::new(), Around::default());
+            self.running.insert(key, Attempt { lost, holders, around, found: 0 });
             desk.look_up(Ticket::block(Owner::Heal, key), key, Goal::Holders);
         }
     }
@@ -177,6 +192,11 @@ impl Heal {
             if pull(None).or_else(|_| pull(Some(size))).is_ok() {
                 return;
             }
+        }
+        let around = Ticket { about: About::AroundBlock(key), ..Ticket::block(Owner::Heal, key) };
+        let looks_around = attempt.lost.attempts == 2 && !desk.holds(&key) && !desk.is_leaving();
+        if looks_around && attempt.around.begin(desk, around, key, attempt.found) {
+            return;
         }
         let lost = attempt.lost.clone();
         self.running.remove(&key);

@@ -4,6 +4,7 @@ use super::*;
 use crate::file::{Manifest, ManifestEntry};
 use crate::node::job::{Holder, Slot};
 use crate::node::{Command, FailureKind, Source};
+use crate::wire::Vouch;
 
 pub(super) fn entry(n: u64, size: u64) -> ManifestEntry {
     ManifestEntry { key: key(n), size }
@@ -235,7 +236,8 @@ fn a_block_that_was_damaged_with_one_holder_and_that_the_others_lack_is_called_d
         // Who is silent may have it as it was.
         (Corrupt, TimedOut, FailureKind::TimedOut),
         (NotFound, Corrupt, FailureKind::Integrity),
-        (TimedOut, NotFound, FailureKind::NotFound),
+        // That another one has it no more tells nothing of who broke off.
+        (TimedOut, NotFound, FailureKind::TimedOut),
     ] {
         let mut bench = Bench::new(Config::default(), 3, 9).start(&[]);
         let (job, _) = opened(&mut bench, false)[0];
@@ -250,9 +252,12 @@ fn a_block_that_was_damaged_with_one_holder_and_that_the_others_lack_is_called_d
 
 #[test]
 fn a_block_that_nobody_gives_ends_the_retrieve_with_the_fitting_kind() {
-    for (kind, expected) in
-        [(JobErrorKind::Corrupt, FailureKind::Integrity), (JobErrorKind::NotFound, FailureKind::NotFound)]
-    {
+    use JobErrorKind::{Corrupt, NotFound};
+    for (kind, vouch, expected) in [
+        (Corrupt, None, FailureKind::Integrity),
+        (NotFound, Some(Vouch::Absent), FailureKind::NotFound),
+        (NotFound, Some(Vouch::Damaged), FailureKind::Integrity),
+    ] {
         let mut bench = Bench::new(Config::default(), 2, 9).start(&[]);
         let (job, _) = opened(&mut bench, false)[0];
         let mut actions = bench.ends(job, failed(kind));
@@ -262,9 +267,16 @@ fn a_block_that_nobody_gives_ends_the_retrieve_with_the_fitting_kind() {
             assert!(tries < 50, "it ends");
             actions = bench.ends(job, failed(kind));
         }
-        let Some(Answer::Failed(failure)) = answer(&actions) else { panic!("{actions:?}") };
+        let end = vouch.map_or(actions.clone(), |vouch| vouch_for_all(&mut bench, &actions, vouch));
+        let Some(Answer::Failed(failure)) = answer(&end) else { panic!("{actions:?}") };
         assert_eq!(failure.kind, expected);
     }
+}
+
+/// All that are asked whether a block was damaged say this.
+fn vouch_for_all(bench: &mut Bench, actions: &[Action], vouch: Vouch) -> Vec<Action> {
+    let asked = requests(actions).into_iter().filter(|(.., request)| matches!(request, Request::Verify { .. }));
+    asked.flat_map(|(to, magic, _)| bench.hears_answer(to, magic, Response::Vouch(vouch))).collect()
 }
 
 #[test]
@@ -375,7 +387,9 @@ fn a_key_is_not_blamed_where_more_peers_are_known_that_did_not_answer_than_did()
     for (set, kind) in sets.map(|(answer, kind)| ((6..6 + answer).map(peer).collect(), kind)) {
         let unreached = (2..6).map(peer).collect();
         let overlay = super::scripted::Scripted { me: peer(0), set, holds: false, unreached };
-        let end = retrieve(&mut Bench::on(Config::default(), overlay).start(&[]), 1);
+        let mut bench = Bench::on(Config::default(), overlay).start(&[]);
+        let mut end = retrieve(&mut bench, 1);
+        end.extend(vouch_for_all(&mut bench, &end, Vouch::Absent));
         let Some(Answer::Failed(failure)) = answer(&end) else { panic!("{end:?}") };
         assert_eq!(failure.kind, kind, "{failure}");
         let named = format!("4 peers are known that did not answer: {}, {}, {}, 1 more", peer(2), peer(3), peer(4));

@@ -35,7 +35,8 @@ impl Overlay for Scripted {
         if self.holds && goal != Goal::Peers {
             out.extend(self.set.iter().filter(|peer| **peer != self.me).map(|&peer| Effect::Holder { lookup, peer }));
         }
-        out.push(Effect::Found { lookup, peers: self.set.clone(), hops: 1, unreached: self.unreached.clone() });
+        let (peers, unreached) = (self.set.clone(), self.unreached.clone());
+        out.push(Effect::Found { lookup, peers, hops: 1, unreached, conclusive: true });
     }
     fn cancel(&mut self, _lookup: LookupId) {}
     fn on(&mut self, _now: Time, cause: Cause<'_>, out: &mut Vec<Effect>) {

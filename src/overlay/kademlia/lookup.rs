@@ -320,11 +320,16 @@ impl Lookup {
         self.insert(entry);
     }
 
-    /// Whether the WIDTH nearest that are left have all answered, or need not be waited for.
+    /// Whether it is settled, or may ask nobody else.
     pub(super) fn is_over(&self) -> bool {
         if self.asked >= MAX_QUESTIONS {
             return !self.shortlist.iter().any(|entry| entry.standing.is_awaited());
         }
+        self.is_settled()
+    }
+
+    /// Whether the WIDTH nearest that are left have all answered, or need not be waited for.
+    pub(super) fn is_settled(&self) -> bool {
         let standings = || self.shortlist.iter().map(|entry| entry.standing);
         let live = standings().filter(|standing| standing.lives()).take(WIDTH).count();
         // Without a holder a search for holders is in vain: one of the silent may be one.

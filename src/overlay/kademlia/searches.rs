@@ -119,7 +119,8 @@ impl Kademlia {
                     self.lost.vanished(now).take(if self.table.len() == 0 { WIDTH } else { 0 }).copied().collect();
                 let unreached = lookup.unreached();
                 let unreached = if vanished.len() > unreached.len() { vanished } else { unreached };
-                out.push(Effect::Found { lookup: lookup_id, peers, hops, unreached });
+                let conclusive = lookup.is_settled();
+                out.push(Effect::Found { lookup: lookup_id, peers, hops, unreached, conclusive });
             }
             Name::Own(_) => self.on_own_found(&lookup.key),
         }

@@ -79,7 +79,7 @@ impl Ring {
         (peers, hops): (&[Peer], u32),
         out: &mut Vec<Effect>,
     ) {
-        let Some(search) = self.searches.get(&lookup).filter(|search| search.found.is_none()) else { return };
+        let Some(search) = self.searches.get(&lookup).filter(|search| !search.conclusive) else { return };
         let Some(&told) = peers.first() else { return self.search_on(now, lookup, out) };
         // One that is at several addresses of its machine may listen at one alone.
         let owner = if self.is_proven(&told.addr) { told } else { Peer::new(told.id, from) };
@@ -168,7 +168,7 @@ impl Ring {
     pub(super) fn ask_instead(&mut self, now: Time, peer: Peer, claim: Unverified, out: &mut Vec<Effect>) {
         match claim {
             Unverified::Owner { lookup, .. } => {
-                let Some(search) = self.searches.get_mut(&lookup).filter(|search| search.found.is_none()) else {
+                let Some(search) = self.searches.get_mut(&lookup).filter(|search| !search.conclusive) else {
                     return;
                 };
                 search.goes(peer, self.next_tag);

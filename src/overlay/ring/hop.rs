@@ -41,10 +41,7 @@ const MOST_MINDED: usize = 64;
 
 /// An answer may be late so often before its lookup goes another way though the next hop lives: a peer further on may
 /// be silent, and the one before it takes that long to find out.
-const LATE: u32 = 2;
-
-/// The same of a guest's, which is here for one command: somebody waits.
-const LATE_GUEST: u32 = 1;
+const LATE: u32 = 1;
 
 /// A lookup that was sent to its next hop.
 #[derive(Clone, Debug)]
@@ -128,11 +125,9 @@ impl Ring {
         // Of one that was found dead meanwhile no verdict will come.
         let Some(to) = last.and_then(|addr| self.table.at(&addr)) else { return self.search_on(now, lookup, out) };
         let is_minded = |why: &QuestionFor| matches!(why, QuestionFor::Hop { to: other, .. } if *other == to.addr);
-        let patience = if self.options.guest { LATE_GUEST } else { LATE };
         match late {
             _ if self.asked.values().any(is_minded) => {}
-            1 => self.mind_hop(now, to, SentLookup::Own(lookup), true, out),
-            late if late <= patience => {}
+            ..=LATE => self.mind_hop(now, to, SentLookup::Own(lookup), true, out),
             _ if self.is_in_vain(lookup) => self.ask_known(lookup, out),
             _ => self.search_on(now, lookup, out),
         }
@@ -171,7 +166,7 @@ impl Ring {
 mod tests {
     use super::super::RingOptions;
     use super::*;
-    use crate::overlay::{Asker, Cause, Goal, Incoming, Late, Overlay};
+    use crate::overlay::{Asker, Cause, Goal, Incoming, Late, Overlay, Target};
     use crate::wire::ring::{RingKind, RingRequest, RingResponse, Route};
     use crate::wire::{Response, Sender};
 
@@ -223,6 +218,14 @@ mod tests {
         })
     }
 
+    fn asked_for_the_block(out: &[Effect]) -> Vec<(Target, Tag)> {
+        let asked = out.iter().filter_map(|effect| match effect {
+            Effect::Ask { to, request: Request::FindValue { .. }, tag, .. } => Some((*to, *tag)),
+            _ => None,
+        });
+        asked.collect()
+    }
+
     fn found(out: &[Effect]) -> Option<Vec<Peer>> {
         out.iter().find_map(|effect| match effect {
             Effect::Found { peers, .. } => Some(peers.clone()),
@@ -254,6 +257,11 @@ mod tests {
             out = answer(&mut ring, way, RingResponse::Refused { of: RingKind::Lookup, reason });
         }
         assert!(tried.len() >= 3, "{tried:?}");
+        out = asked_for_the_block(&out).into_iter().fold(Vec::new(), |mut out, (to, tag)| {
+            let response = Response::Nodes(Vec::new());
+            ring.on(NOW, Cause::Answer { tag, from: to.addr, by: None, response: &response }, &mut out);
+            out
+        });
         let expected: Vec<Peer> = (2..=8).map(peer).collect();
         assert_eq!(found(&out), Some(expected), "who stands there, as far as it is known here");
     }

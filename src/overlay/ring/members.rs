@@ -63,6 +63,14 @@ impl Members {
         Self { wide: self.wide || is_wide, ..self }
     }
 
+    /// The same, of which those among the members `before` were asked, and may have answered.
+    pub(super) fn after(mut self, before: Option<Self>) -> Self {
+        for (peer, standing) in before.into_iter().flat_map(|before| before.all) {
+            self.set(&peer, standing);
+        }
+        self
+    }
+
     /// One who does not hold the block at `key` names these.
     fn hear_of(&mut self, key: &Id, named: &[Peer]) {
         if !self.wide {
@@ -186,10 +194,10 @@ impl Ring {
             if self.options.guest && search.wide && self.hears.is_none() {
                 self.hears = Some(false);
             }
-            let mut unreached = search.unreached;
+            let (mut unreached, conclusive) = (search.unreached, search.conclusive);
             let (peers, silent) = members.found(|peer| self.vitals.is_dead(peer));
             unreached.extend(silent);
-            out.push(Effect::Found { lookup, peers, hops, unreached });
+            out.push(Effect::Found { lookup, peers, hops, unreached, conclusive });
         }
     }
 

@@ -20,7 +20,7 @@ use crate::wire::ring::{RingRequest, Route, Routed};
 /// Ways tried for one search before what is known here must do.
 const MAX_WAYS: usize = 6;
 
-/// Ways that a guest's search goes, if there are so many peers, before those that are known must do.
+/// Ways that a search goes, if there are so many, before those that are known are asked as well.
 const WAYS_OF_SILENCE: usize = 3;
 
 /// A lookup of this peer's own.
@@ -36,7 +36,9 @@ pub(super) struct Search {
     pub(super) found: Option<(Members, u32)>,
     /// Peers that the owner named, and that are known here to be silent.
     pub(super) unreached: Vec<Peer>,
-    /// No owner was found: those that are known name others.
+    /// The owner has answered, or is this peer.
+    pub(super) conclusive: bool,
+    /// No owner was found yet: those that are known name others.
     pub(super) wide: bool,
 }
 
@@ -71,6 +73,7 @@ impl Ring {
             late: 0,
             found: None,
             unreached: Vec::new(),
+            conclusive: false,
             wide: false,
         };
         self.searches.insert(lookup, search);
@@ -105,6 +108,7 @@ impl Ring {
         match hop {
             Hop::Mine => {
                 let set = self.owned_set();
+                self.searches.entry(lookup).and_modify(|search| search.conclusive = true);
                 self.settle(lookup, set, 0, out);
             }
             hop @ (Hop::Last(to) | Hop::Via(to)) => {
@@ -132,23 +136,25 @@ impl Ring {
         self.search_on(now, lookup, out);
     }
 
-    /// Whether a guest got no answer, whichever way it asked: a peer on all ways may pass nothing on, or no answer
-    /// reaches the guest at all.
+    /// Whether a search has no answer, whichever way it went: a peer on all ways may pass nothing on, or no answer
+    /// reaches a guest at all.
     pub(super) fn is_in_vain(&self, lookup: LookupId) -> bool {
-        let ways = WAYS_OF_SILENCE.min(self.table.others().count());
-        let tried = self.searches.get(&lookup).map_or(0, |search| search.tried.len());
-        self.options.guest && tried >= ways
+        self.searches.get(&lookup).is_some_and(|search| {
+            let ways = WAYS_OF_SILENCE.min(self.table.others().count());
+            let what = Routed::Lookup { key: search.key };
+            search.tried.len() >= ways || self.hop_past(what, &search.tried) == Hop::Nowhere
+        })
     }
 
-    /// No way of a search leads to an owner: those that are known here must do. A guest knows few, which name others to
-    /// it; if none of them answers either, it is out of reach: answers come over connections that others make to it,
-    /// and a firewall or a translated address keeps those out.
+    /// No way of a search has led to an owner: those that are known here must do, which name others, unless the owner
+    /// answers before they have. If none of them answers a guest, it is out of reach: answers come over connections
+    /// that others make to it, and a firewall or a translated address keeps those out.
     pub(super) fn ask_known(&mut self, lookup: LookupId, out: &mut Vec<Effect>) {
         let Some(search) = self.searches.get_mut(&lookup).filter(|search| search.found.is_none()) else { return };
-        search.wide = self.options.guest || search.goal != Goal::Peers;
+        search.wide = true;
         let key = search.key;
         let known: Vec<Peer> = self.table.clockwise(&key).take(WIDTH).copied().collect();
-        self.on_owner(lookup, &known, 0, out);
+        self.stand_in(lookup, &known, 0, out);
     }
 
     /// Where something leads past the peers at `tried`, which led nowhere. That they are passed over makes this peer
@@ -171,11 +177,18 @@ impl Ring {
         RingRequest::Routed { route, what }
     }
 
-    /// The owner of a search's key has answered, or nobody does and what is known here must do. Anybody can name
-    /// himself alone, or peers that do not live: so peers that are known here stand in for those that were named.
+    /// The owner of a search's key has answered.
     pub(super) fn on_owner(&mut self, lookup: LookupId, peers: &[Peer], hops: u32, out: &mut Vec<Effect>) {
+        let Some(search) = self.searches.get_mut(&lookup).filter(|search| !search.conclusive) else { return };
+        (search.conclusive, search.wide) = (true, false);
+        self.stand_in(lookup, peers, hops, out);
+    }
+
+    /// A search leads to these peers. Anybody can name himself alone, or peers that do not live: so peers that are
+    /// known here stand in for those that were named.
+    fn stand_in(&mut self, lookup: LookupId, peers: &[Peer], hops: u32, out: &mut Vec<Effect>) {
         let vitals = &self.vitals;
-        let Some(search) = self.searches.get_mut(&lookup).filter(|search| search.found.is_none()) else { return };
+        let Some(search) = self.searches.get_mut(&lookup) else { return };
         let key = search.key;
         search.unreached = peers.iter().take(WIDTH).filter(|peer| vitals.is_missed(peer)).copied().collect();
         let mut named = peers.to_vec();
@@ -201,14 +214,15 @@ impl Ring {
             search.unreached = vanished;
         }
         if search.goal == Goal::Peers && !search.wide {
-            let unreached = std::mem::take(&mut search.unreached);
+            let (unreached, conclusive) = (std::mem::take(&mut search.unreached), search.conclusive);
             self.searches.remove(&lookup);
             peers.truncate(WIDTH);
-            return out.push(Effect::Found { lookup, peers, hops, unreached });
+            return out.push(Effect::Found { lookup, peers, hops, unreached, conclusive });
         }
         let asked = u32::from(peers.iter().any(|peer| peer.id != self.me.id));
         let members = Members::new(peers, &self.me, search.goal).with_strangers(is_stranger).widened(search.wide);
-        search.found = Some((members, hops + asked));
+        let before = search.found.take();
+        search.found = Some((members.after(before.map(|(before, _)| before)), hops + asked));
         self.ask_members(lookup, out);
     }
 

@@ -1,7 +1,8 @@
 //! One block's copies: which peers should hold it, which do, and what is sound of that.
 //!
 //! The replica set is looked up, and each of its members asked. Only where that brings fewer copies than are wanted,
-//! holders are looked for elsewhere too: they may stand in for a member that is full, or has not got its copy yet.
+//! holders are looked for elsewhere too: they may stand in for a member that is full, or has not got its copy yet. And
+//! where that brings none, others may hide them: then peers [around](Around) the key are asked.
 
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
@@ -12,7 +13,7 @@ use super::InquiryContext;
 use super::refill::Refill;
 use crate::config::WIDTH;
 use crate::file::Manifest;
-use crate::id::Key;
+use crate::node::around::Around;
 use crate::node::desk::Desk;
 use crate::node::health::{CopyState, Health};
 use crate::node::job::{Holder, Job, JobErrorKind, JobId, Outcome};
@@ -56,6 +57,9 @@ pub(super) struct Inquiry {
     /// The lookup under way is one for holders.
     searches: bool,
     has_searched: bool,
+    around: Around,
+    /// Some lookup came to those that the key leads to.
+    pub(super) conclusive: bool,
     /// A peer said that it holds the block, and did not give it back.
     pub(super) unshown: bool,
     /// The own copy is being hashed.
@@ -112,6 +116,7 @@ impl Inquiry {
     /// Looks up the replica set.
     pub(super) fn begin(&mut self, context: &mut InquiryContext<'_>) {
         self.copies.clear();
+        self.around = Around::default();
         (self.again, self.told, self.has_searched, self.searches) = (None, None, false, false);
         self.lookup = Some(context.desk.look_up(context.ticket, context.key, Goal::Peers));
     }
@@ -119,13 +124,27 @@ impl Inquiry {
     /// Nothing more of it is wanted.
     pub(super) fn cancel(&mut self, desk: &mut Desk) {
         desk.cancel_lookup(self.lookup.take());
+        self.around.cancel(desk);
+    }
+
+    /// A look around the key has found something.
+    pub(super) fn on_around(&mut self, context: &mut InquiryContext<'_>, reply: Reply) -> InquiryTurn {
+        let ticket = context.ticket_around();
+        if let Some(holder) = self.around.on(context.desk, ticket, context.key, reply) {
+            // Whether it does it is asked.
+            self.ask(context, holder, false);
+        }
+        self.go_on(context)
     }
 
     pub(super) fn on(&mut self, context: &mut InquiryContext<'_>, reply: Reply) -> InquiryTurn {
         match reply {
             // Whether it does it is asked.
             Reply::Holder(peer) if self.searches => self.ask(context, peer, false),
-            Reply::Found(_) if self.searches => (self.lookup, self.searches) = (None, false),
+            Reply::Found(found) if self.searches => {
+                self.conclusive |= found.conclusive;
+                (self.lookup, self.searches) = (None, false);
+            }
             Reply::Found(found) => self.on_set(context, found),
             Reply::Answer(Answered { to, answer, .. }) => self.on_answer(context, to.addr, answer),
             Reply::Silence { to, .. } if self.on_terms(context, &to.addr, None) => context.desk.suspect(to.addr),
@@ -161,8 +180,10 @@ impl Inquiry {
     }
 
     /// The replica set is known: its members are asked, and who holds the block besides.
-    fn on_set(&mut self, context: &mut InquiryContext<'_>, Found { peers, unreached, .. }: Found) {
+    fn on_set(&mut self, context: &mut InquiryContext<'_>, found: Found) {
+        let Found { peers, unreached, conclusive, .. } = found;
         self.lookup = None;
+        self.conclusive |= conclusive;
         // Who is known and silent is no reason to want fewer copies.
         self.known = peers.len() + unreached.len();
         self.near = peers;
@@ -348,37 +369,13 @@ impl Inquiry {
         self.copies.values().filter_map(|copy| copy.again).chain(self.again).min()
     }
 
-    // What is known.
-
-    /// Copies that count, as far as their holders say.
-    pub(super) fn sound(&self) -> impl Iterator<Item = &Copy> {
-        let sound = |copy: &&Copy| matches!(copy.state, Some(CopyState::Verified | CopyState::Claimed));
-        self.copies.values().filter(sound)
-    }
-
-    /// Copies that may be there, of peers that do not answer.
-    fn silent(&self) -> impl Iterator<Item = &Copy> {
-        self.copies.values().filter(|copy| copy.state == Some(CopyState::Silent))
-    }
-
-    pub(super) fn health(&self) -> Health {
-        Health::of(self.wanted, self.sound().count(), self.silent().count())
-    }
-
-    /// What it lacks, for people.
-    pub(super) fn shortage(&self, key: &Key, wanted: usize) -> String {
-        let copies = self.sound().count();
-        let silent: Vec<String> = self.silent().map(|copy| copy.peer.to_string()).collect();
-        let silent = if silent.is_empty() { String::new() } else { format!("; no answer from {}", silent.join(", ")) };
-        format!("block {} has {copies} of {wanted} copies{silent}", key.short())
-    }
-
     // What is next.
 
     /// Goes on once all that were asked have answered: looks further, makes copies, reads the list, or ends.
     pub(super) fn go_on(&mut self, context: &mut InquiryContext<'_>) -> InquiryTurn {
         let waits =
             self.lookup.is_some() || self.again.is_some() || self.reading.is_some() || self.repair.is_under_way();
+        let waits = waits || self.around.is_under_way();
         if waits || self.copies.values().any(|copy| copy.state.is_none()) {
             return InquiryTurn::Goes;
         }
@@ -389,6 +386,10 @@ impl Inquiry {
             // Those that do not show what they claim stand nearest, and end a search for any holder.
             let search = if self.unshown { Goal::MoreHolders } else { Goal::Holders };
             self.lookup = Some(context.desk.look_up(context.ticket, context.key, search));
+            return InquiryTurn::Goes;
+        }
+        let ticket = context.ticket_around();
+        if copies == 0 && self.around.begin(context.desk, ticket, context.key, self.near.len()) {
             return InquiryTurn::Goes;
         }
         if self.unshown && copies < self.wanted {

@@ -97,6 +97,9 @@ impl Task for Check {
     fn on(&mut self, desk: &mut Desk, about: About, reply: Reply) -> Flow {
         match (about, reply) {
             (About::Block(key), reply) => self.turn(desk, key, |inquiry, context| inquiry.on(context, reply)),
+            (About::AroundBlock(key), reply) => {
+                self.turn(desk, key, |inquiry, context| inquiry.on_around(context, reply))
+            }
             (About::Whole, Reply::Done { outcome: Outcome::Manifest { entries, .. }, .. }) => {
                 self.opening = false;
                 self.tally.bytes += entries.iter().map(|entry| entry.size).sum::<u64>();
@@ -291,4 +294,11 @@ struct InquiryContext<'a> {
     silent: &'a mut BTreeSet<SocketAddr>,
     busy: &'a mut BTreeMap<SocketAddr, Time>,
     honest: &'a mut BTreeSet<SocketAddr>,
+}
+
+impl InquiryContext<'_> {
+    /// What comes back of a look around the block's key.
+    fn ticket_around(&self) -> Ticket {
+        Ticket { about: About::AroundBlock(self.key), ..self.ticket }
+    }
 }

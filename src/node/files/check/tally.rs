@@ -1,9 +1,9 @@
-//! What was found out about the blocks of a file, and the answer that is made of it.
+//! What was found out about a block, and about all blocks of a file, and the answer that is made of it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::inquiry::Inquiry;
+use super::inquiry::{Copy, Inquiry};
 use crate::id::{Id, Key};
 use crate::node::health::{BlockHealth, Checked, CopyAt, CopyState, Health, PeerCopies};
 use crate::peer::Peer;
@@ -90,5 +90,34 @@ impl CheckTally {
             each: self.blocks.into_values().collect(),
             took,
         }
+    }
+}
+
+impl Inquiry {
+    /// Copies that count, as far as their holders say.
+    pub(super) fn sound(&self) -> impl Iterator<Item = &Copy> {
+        let sound = |copy: &&Copy| matches!(copy.state, Some(CopyState::Verified | CopyState::Claimed));
+        self.copies.values().filter(sound)
+    }
+
+    /// Copies that may be there, of peers that do not answer.
+    fn silent(&self) -> impl Iterator<Item = &Copy> {
+        self.copies.values().filter(|copy| copy.state == Some(CopyState::Silent))
+    }
+
+    pub(super) fn health(&self) -> Health {
+        match Health::of(self.wanted, self.sound().count(), self.silent().count()) {
+            // Nobody was asked who should know.
+            Health::Lost if !self.conclusive => Health::Unknown,
+            health => health,
+        }
+    }
+
+    /// What it lacks, for people.
+    pub(super) fn shortage(&self, key: &Key, wanted: usize) -> String {
+        let copies = self.sound().count();
+        let silent: Vec<String> = self.silent().map(|copy| copy.peer.to_string()).collect();
+        let silent = if silent.is_empty() { String::new() } else { format!("; no answer from {}", silent.join(", ")) };
+        format!("block {} has {copies} of {wanted} copies{silent}", key.short())
     }
 }

@@ -5,16 +5,19 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::around::Around;
 use crate::config::MAX_BLOCK_SIZE;
 use crate::id::Key;
+use crate::node::around::Around;
+use crate::node::desk::Desk;
 use crate::node::job::{Holder, JobError, JobErrorKind, JobId, Slot};
 use crate::node::jobs::{ByteFlow, Jobs};
 use crate::node::notice::FailureKind;
 use crate::node::pace::weight;
+use crate::node::part::{Answered, Reply, Ticket};
 use crate::overlay::LookupId;
 use crate::peer::{Peer, named_silent};
 use crate::time::Time;
+use crate::wire::{Request, Response, Vouch};
 
 /// The patience with a block doubles this often at most.
 const MAX_DOUBLINGS: u32 = 8;
@@ -57,15 +60,39 @@ pub(super) struct WantedBlock {
     /// Lookups for its holders so far.
     pub(super) rounds: u8,
     pub(super) trouble: Option<JobError>,
-    /// Peers that are known and did not answer the last lookup, and how many did.
+    /// Peers that are known and did not answer the last lookup, and those that did.
     pub(super) silent: Vec<Peer>,
-    pub(super) answered: usize,
+    pub(super) answered: Vec<Peer>,
+    /// Some lookup came to those that the key leads to.
+    pub(super) conclusive: bool,
     /// It waits until fewer others are under way.
     pub(super) parked: bool,
     /// Those who said that they hold it kept silent, and others behind them were looked for.
     pub(super) wider: bool,
     /// The last look for holders, at peers around its key.
     pub(super) around: Around,
+    /// Nobody has it: whether those that should have found their copies damaged.
+    pub(super) inquest: Option<Inquest>,
+}
+
+/// A question to the peers nearest to a block's key, none of which has it: was it damaged there?
+pub(super) struct Inquest {
+    /// Those that have not answered.
+    out: usize,
+    damaged: usize,
+}
+
+impl Inquest {
+    pub(super) const fn is_over(&self) -> bool {
+        self.out == 0
+    }
+
+    /// One of them has answered, or has not.
+    pub(super) fn on(&mut self, reply: &Reply) {
+        let damaged = |answer: &Answered| matches!(answer.answer, Ok(Response::Vouch(Vouch::Damaged)));
+        self.out -= usize::from(matches!(reply, Reply::Answer(_) | Reply::Silence { .. }));
+        self.damaged += usize::from(matches!(reply, Reply::Answer(answer) if damaged(answer)));
+    }
 }
 
 /// What a block is in its file.
@@ -127,11 +154,24 @@ impl WantedBlock {
             rounds: 0,
             trouble: None,
             silent: Vec::new(),
-            answered: 0,
+            answered: Vec::new(),
+            conclusive: false,
             parked: false,
             wider: false,
             around: Around::default(),
+            inquest: None,
         }
+    }
+
+    /// Asks those that should have it whether it was damaged there, once, if the user would hear that nobody has it.
+    pub(super) fn ask_why(&mut self, desk: &mut Desk, ticket: Ticket) -> bool {
+        let asks = self.inquest.is_none() && !self.answered.is_empty() && self.despair().0 == FailureKind::NotFound;
+        if asks {
+            let key = self.what.key();
+            self.answered.iter().for_each(|peer| desk.ask(ticket, *peer, Request::Verify { key }));
+            self.inquest = Some(Inquest { out: self.answered.len(), damaged: 0 });
+        }
+        asks
     }
 
     /// What it counts of what may be under way, in bytes.
@@ -278,10 +318,10 @@ impl WantedBlock {
         self.running.iter().min_by_key(|(job, (_, since))| (*since, **job)).map(|(job, _)| *job)
     }
 
-    /// A fetch failed. Who finds a block damaged moves it aside and lacks it from then on: that tells less.
+    /// A fetch failed. That its holder does not have the block after all tells nothing: others may, and one that finds
+    /// it damaged moves it aside and lacks it from then on.
     pub(super) fn note_trouble(&mut self, error: JobError) {
-        let was_damaged = self.trouble.as_ref().is_some_and(|known| known.kind == JobErrorKind::Corrupt);
-        if !was_damaged || error.kind != JobErrorKind::NotFound {
+        if error.kind != JobErrorKind::NotFound {
             self.trouble = Some(error);
         }
     }
@@ -289,12 +329,22 @@ impl WantedBlock {
     /// What to say when nobody gave the block.
     pub(super) fn despair(&self) -> (FailureKind, String) {
         let key = self.what.key();
+        let damaged = self.inquest.as_ref().map_or(0, |inquest| inquest.damaged);
         match &self.trouble {
             // Of the key that tells nothing: this peer may be cut off, alone or with a few others.
-            None if self.silent.len() > self.answered => {
-                let asked = if self.answered == 0 { "no peer" } else { "too few peers" };
-                let reason = format!("{asked} could be asked for {key}{}; try again", named_silent(&self.silent));
+            None if self.silent.len() > self.answered.len() || !self.conclusive => {
+                let asked = match self.answered.len() {
+                    0 => "no peer could be asked",
+                    answered if answered < self.silent.len() => "too few peers could be asked",
+                    _ => "no way led to the peers that should be asked",
+                };
+                let reason = format!("{asked} for {key}{}; try again", named_silent(&self.silent));
                 (FailureKind::TimedOut, reason)
+            }
+            None if damaged > 0 => {
+                let holders = if damaged == 1 { "1 holder has".to_owned() } else { format!("{damaged} holders have") };
+                let reason = format!("{holders} found the copy of {key} damaged, and nobody has a better one");
+                (FailureKind::Integrity, reason)
             }
             None => {
                 let silent = named_silent(&self.silent);

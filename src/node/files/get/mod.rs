@@ -9,10 +9,8 @@
 //! Blocks go straight to their place in a temporary file that becomes the destination only when all are there; what an
 //! interrupted run left in it is checked and kept.
 //!
-//! What stands at the destination already is a matter of `place.rs`, how much is fetched at a time one of `speed.rs`,
-//! holders that others hide one of `around.rs`.
+//! What stands at the destination already is a matter of `place.rs`, how much is fetched at a time one of `speed.rs`.
 
-mod around;
 mod block;
 mod ending;
 mod place;
@@ -245,7 +243,25 @@ impl Get {
         block.rounds += 1;
         let goal = if block.rounds == 1 { Goal::Holders } else { Goal::MoreHolders };
         block.lookup = Some(desk.look_up(ticket, key, goal));
-        self.look_around(desk, id);
+        if block.rounds > 1 {
+            // Others may hide those that hold it.
+            block.around.begin(desk, Ticket { about: About::Around(id), ..ticket }, key, block.answered.len());
+        }
+    }
+
+    /// Peers around a block's key are known, or one of them has answered.
+    fn on_around(&mut self, desk: &mut Desk, id: u64, reply: Reply) -> Flow {
+        let ticket = Ticket { about: About::Around(id), ..self.ticket(id) };
+        let Some(block) = self.blocks.get_mut(&id) else { return GOES_ON };
+        let key = block.what.key();
+        if let Some(inquest) = &mut block.inquest {
+            inquest.on(&reply);
+            return if inquest.is_over() { self.seek_on(desk, id) } else { GOES_ON };
+        }
+        if let Some(holder) = block.around.on(desk, ticket, key, reply) {
+            self.on_holder(desk, id, holder);
+        }
+        self.seek_on(desk, id)
     }
 
     fn fetch(&mut self, desk: &mut Desk, id: u64, from: Holder) {
@@ -286,8 +302,9 @@ impl Get {
     fn on_found(&mut self, desk: &mut Desk, id: u64, found: &Found) -> Flow {
         if let Some(block) = self.blocks.get_mut(&id) {
             block.lookup = None;
+            block.conclusive |= found.conclusive;
             block.silent.clone_from(&found.unreached);
-            block.answered = found.peers.iter().filter(|peer| !desk.is_me(peer)).count();
+            block.answered = found.peers.iter().filter(|peer| !desk.is_me(peer)).copied().collect();
         }
         self.seek_on(desk, id)
     }
@@ -361,8 +378,9 @@ impl Get {
     }
 
     fn drop_block(&mut self, desk: &mut Desk, id: u64) {
-        let Some(block) = self.blocks.remove(&id) else { return };
-        block.lookup.into_iter().chain(block.around.lookups).for_each(|lookup| desk.cancel_lookup(lookup));
+        let Some(mut block) = self.blocks.remove(&id) else { return };
+        desk.cancel_lookup(block.lookup);
+        block.around.cancel(desk);
         block.running.into_keys().for_each(|job| desk.cancel_job(job));
     }
 
@@ -373,7 +391,7 @@ impl Get {
 
     /// Goes on with a block that nobody sends: the next holder, another look, or the end.
     fn seek_on(&mut self, desk: &mut Desk, id: u64) -> Flow {
-        let under_way = self.under_way();
+        let (under_way, ticket) = (self.under_way(), Ticket { about: About::Around(id), ..self.ticket(id) });
         let Some(block) = self.blocks.get_mut(&id) else { return GOES_ON };
         if block.running.is_empty() && !self.pace.admits(under_way - block.weight(), block.weight()) {
             // More is under way than the way here carries.
@@ -390,6 +408,9 @@ impl Get {
             // others hide them.
             block.begin_round();
             self.seek(desk, id);
+            return GOES_ON;
+        }
+        if block.ask_why(desk, ticket) {
             return GOES_ON;
         }
         let (kind, reason) = block.despair();

@@ -1,4 +1,5 @@
-//! `copies`: another lease is laid on the blocks of files. Each is offered with it to those nearest that have it.
+//! `copies`: another lease is laid on the blocks of files. Each is offered with it to those nearest that have it. Where
+//! none of them has it, somebody who has it is looked for: who holds it besides hears of the lease from there.
 
 use std::collections::btree_map::Entry as BTreeEntry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -29,6 +30,8 @@ pub(in crate::node) struct Laying {
     lease: Lease,
     walk: Walk,
     blocks: BTreeMap<Key, Block>,
+    /// Those that none of the nearest has: others are looked for.
+    doubtful: BTreeMap<Key, Block>,
     /// Peers that keep the lease.
     heard: BTreeSet<SocketAddr>,
     copies: u64,
@@ -43,6 +46,8 @@ struct Block {
     /// Those that were asked and have not answered.
     open: usize,
     laid: usize,
+    /// None of the nearest has it, and another one does.
+    was_doubtful: bool,
 }
 
 impl Task for Laying {
@@ -59,13 +64,15 @@ impl Task for Laying {
     fn on(&mut self, desk: &mut Desk, about: About, reply: Reply) -> Flow {
         match about {
             About::Item(number) => {
-                if let Walked::At { key, size, found, .. } = self.walk.on(desk, number, reply) {
-                    self.on_found(desk, (key, size), found);
-                    self.walk.read(desk, number);
-                }
+                let walked = self.walk.on(desk, number, reply);
+                self.on_walked(desk, number, walked);
+            }
+            About::Around(number) => {
+                let walked = self.walk.on_around(desk, number, reply);
+                self.on_walked(desk, number, walked);
             }
             About::Block(key) => self.on_asked(desk, key, &reply),
-            About::Whole | About::Around(_) => {}
+            About::Whole | About::AroundBlock(_) => {}
         }
         self.go_on(desk)
     }
@@ -82,15 +89,31 @@ impl Laying {
     fn new(since: Time, command: CommandId, keys: &[Key], lease: Lease) -> Self {
         let queue = keys.iter().map(|key| WalkItem::new(0, (*key, 0), true)).collect();
         let walk = Walk::new(Owner::Lays, command, queue);
-        let (blocks, heard) = (BTreeMap::new(), BTreeSet::new());
-        Self { command, since, lease, walk, blocks, heard, copies: 0, missing: 0 }
+        let (blocks, doubtful, heard) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { command, since, lease, walk, blocks, doubtful, heard, copies: 0, missing: 0 }
+    }
+
+    fn on_walked(&mut self, desk: &mut Desk, number: u64, walked: Walked) {
+        match walked {
+            Walked::At { key, size, found, .. } => {
+                self.on_found(desk, (key, size), found);
+                self.walk.read(desk, number);
+            }
+            Walked::Held { key, by, .. } => {
+                let block = self.doubtful.remove(&key).map(|block| Block { left: [by].into(), ..block });
+                self.blocks.extend(block.map(|block| (key, block)));
+                self.lay_on(desk, key);
+            }
+            Walked::Missing { key } => self.missing += u64::from(self.doubtful.remove(&key).is_some()),
+            Walked::Nothing => {}
+        }
     }
 
     /// The peers that should hold a block are known.
     fn on_found(&mut self, desk: &mut Desk, (key, size): (Key, u32), found: Found) {
         if let BTreeEntry::Vacant(place) = self.blocks.entry(key) {
             let size = desk.wanted_size(&key).unwrap_or(size);
-            place.insert(Block { size, left: found.peers.into(), open: 0, laid: 0 });
+            place.insert(Block { size, left: found.peers.into(), open: 0, laid: 0, was_doubtful: false });
             self.lay_on(desk, key);
         }
     }
@@ -130,11 +153,16 @@ impl Laying {
             }
             block.open += 1;
         }
-        if block.open == 0 {
-            self.copies += block.laid as u64;
-            self.missing += u64::from(block.laid == 0);
-            self.blocks.remove(&key);
+        if block.open > 0 {
+            return;
         }
+        let Some(block) = self.blocks.remove(&key) else { return };
+        self.copies += block.laid as u64;
+        if block.laid == 0 && !block.was_doubtful {
+            self.doubtful.insert(key, Block { was_doubtful: true, ..block });
+            return self.walk.doubt(std::iter::once((key, 0)));
+        }
+        self.missing += u64::from(block.laid == 0);
     }
 
     /// Goes on with the walk; answers when nothing is left.

@@ -85,7 +85,11 @@ impl Task for Telling {
                 self.on_walked(desk, number, walked);
             }
             About::Item(number) => self.on_told(desk, number, reply),
-            About::Whole | About::Block(_) | About::Around(_) => {}
+            About::Around(number) => {
+                let walked = self.walk.on_around(desk, number, reply);
+                self.on_walked(desk, number, walked);
+            }
+            About::Whole | About::Block(_) | About::AroundBlock(_) => {}
         }
         self.go_on(desk)
     }
@@ -170,10 +174,10 @@ impl Telling {
                 self.walk.read(desk, number);
             }
             // Others may stand between it and the block's key.
-            Walked::Held { concern, by } => {
+            Walked::Held { concern, by, .. } => {
                 self.concerns[concern].changes.clone().into_iter().for_each(|change| self.note(by, change));
             }
-            Walked::Missing => self.missing += 1,
+            Walked::Missing { .. } => self.missing += 1,
             Walked::Nothing => {}
         }
     }
@@ -207,8 +211,8 @@ impl Telling {
     fn doubt(&mut self, desk: &Desk) {
         let concerns = &self.concerns;
         let doubtful = self.coverage.take_doubtful(|concern| concerns[concern].changes[0]);
-        // It is told to try again already.
-        if self.walk.unread > 0 || self.heard.values().any(|listener| listener.silent) {
+        // It is told to try again already. (That somebody is silent is no reason: liars name peers that nobody runs.)
+        if self.walk.unread > 0 {
             return;
         }
         self.walk.doubt(doubtful.into_iter().filter(|(key, _)| !desk.holds(key)));

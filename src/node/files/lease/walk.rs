@@ -1,9 +1,13 @@
 //! A walk over the trees of files: who should hold each block is looked up, and each list is read for what it names.
+//!
+//! Others may hide those that hold a block. So peers [around](Around) its key are asked before it is told that a list
+//! cannot be had, or that nobody has a block.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::window::LookupWindow;
 use crate::id::Key;
+use crate::node::around::Around;
 use crate::node::command::CommandId;
 use crate::node::desk::Desk;
 use crate::node::job::{Holder, Job, Outcome};
@@ -42,6 +46,9 @@ pub(super) struct WalkItem {
     holders: VecDeque<Peer>,
     /// All was told, and it is not known who has it.
     is_doubtful: bool,
+    around: Around,
+    /// Peers that the last lookup found.
+    found: usize,
 }
 
 /// What a reply has found out.
@@ -49,9 +56,9 @@ pub(super) enum Walked {
     /// These peers should hold a block. What is to be done there is done before its list is [read](Walk::read).
     At { concern: usize, key: Key, size: u32, found: Found },
     /// This peer holds a block of which that was in doubt.
-    Held { concern: usize, by: Peer },
+    Held { concern: usize, key: Key, by: Peer },
     /// No peer holds a block of which that was in doubt.
-    Missing,
+    Missing { key: Key },
     /// Nothing, or what the walk alone has to know.
     Nothing,
 }
@@ -70,6 +77,11 @@ impl Walk {
 
     fn ticket(&self, number: u64) -> Ticket {
         Ticket { owner: self.owner, number: self.command, about: About::Item(number) }
+    }
+
+    /// What comes back of a look around the key of what has this number.
+    fn ticket_around(&self, number: u64) -> Ticket {
+        Ticket { about: About::Around(number), ..self.ticket(number) }
     }
 
     /// Whether what has this number is looked up or read.
@@ -119,17 +131,44 @@ impl Walk {
     }
 
     fn on_holder(&mut self, desk: &mut Desk, number: u64, by: Peer) -> Walked {
-        let Some(WalkItem { concern, lookup, .. }) = self.running.remove(&number) else { return Walked::Nothing };
-        desk.cancel_lookup(lookup.map(|(lookup, _)| lookup));
-        Walked::Held { concern, by }
+        let Some(mut item) = self.running.remove(&number) else { return Walked::Nothing };
+        item.end(desk);
+        Walked::Held { concern: item.concern, key: item.key, by }
+    }
+
+    /// A look around the key of what has this number has found something.
+    pub(super) fn on_around(&mut self, desk: &mut Desk, number: u64, reply: Reply) -> Walked {
+        let ticket = self.ticket_around(number);
+        let Some(item) = self.running.get_mut(&number) else { return Walked::Nothing };
+        let holder = item.around.on(desk, ticket, item.key, reply);
+        match holder {
+            Some(by) if item.is_doubtful => return self.on_holder(desk, number, by),
+            holder => item.holders.extend(holder),
+        }
+        if item.around.is_under_way() {
+            return Walked::Nothing;
+        }
+        if item.is_doubtful {
+            return self.miss(number);
+        }
+        self.read(desk, number);
+        Walked::Nothing
+    }
+
+    /// Nobody has the block of this number.
+    fn miss(&mut self, number: u64) -> Walked {
+        self.running.remove(&number).map_or(Walked::Nothing, |item| Walked::Missing { key: item.key })
     }
 
     /// The peers that should hold a block are known.
-    fn on_found(&mut self, desk: &Desk, number: u64, found: Found) -> Walked {
+    fn on_found(&mut self, desk: &mut Desk, number: u64, found: Found) -> Walked {
+        let ticket = self.ticket_around(number);
         let Some(item) = self.running.get_mut(&number) else { return Walked::Nothing };
+        item.found = found.peers.len();
         if item.is_doubtful {
-            self.running.remove(&number);
-            return Walked::Missing;
+            item.lookup = None;
+            let looks = item.around.begin(desk, ticket, item.key, item.found);
+            return if looks { Walked::Nothing } else { self.miss(number) };
         }
         if let Some((_, began)) = item.lookup.take() {
             self.window.on_over(desk.now().since(began));
@@ -145,13 +184,14 @@ impl Walk {
 
     /// Reads the list from the next peer that may hold it.
     pub(super) fn read(&mut self, desk: &mut Desk, number: u64) {
-        let ticket = self.ticket(number);
+        let (ticket, around) = (self.ticket(number), self.ticket_around(number));
         let Some(item) = self.running.get_mut(&number) else { return };
         match item.holders.pop_front() {
             Some(peer) => {
                 let from = if desk.is_me(&peer) { Holder::Own } else { Holder::Peer(peer.addr) };
                 desk.order(ticket, Job::Unpack { key: item.key, from }, Urgency::Own);
             }
+            None if item.is_list && item.around.begin(desk, around, item.key, item.found) => {}
             None => {
                 self.unread += u64::from(item.is_list);
                 self.running.remove(&number);
@@ -175,14 +215,30 @@ impl Walk {
     }
 
     /// Ends it early: nothing is looked up or read any more.
-    pub(super) fn end(&self, desk: &mut Desk) {
-        self.running.values().filter_map(|item| item.lookup).for_each(|(lookup, _)| desk.cancel_lookup(lookup));
+    pub(super) fn end(&mut self, desk: &mut Desk) {
+        self.running.values_mut().for_each(|item| item.end(desk));
         desk.drop_jobs(|ticket| self.running.keys().any(|number| *ticket == self.ticket(*number)));
     }
 }
 
 impl WalkItem {
     pub(super) fn new(concern: usize, (key, size): (Key, u32), is_list: bool) -> Self {
-        Self { concern, key, size, is_list, lookup: None, holders: VecDeque::new(), is_doubtful: false }
+        Self {
+            concern,
+            key,
+            size,
+            is_list,
+            lookup: None,
+            holders: VecDeque::new(),
+            is_doubtful: false,
+            around: Around::default(),
+            found: 0,
+        }
+    }
+
+    /// Nothing more of it is wanted.
+    fn end(&mut self, desk: &mut Desk) {
+        desk.cancel_lookup(self.lookup.take().map(|(lookup, _)| lookup));
+        self.around.cancel(desk);
     }
 }
