@@ -46,6 +46,10 @@ impl Around {
         begins
     }
 
+    pub(in crate::node) const fn has_begun(&self) -> bool {
+        !self.lookups.is_empty()
+    }
+
     pub(in crate::node) fn is_under_way(&self) -> bool {
         self.found < self.lookups.len() || self.heard < self.asked.len()
     }

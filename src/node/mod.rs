@@ -396,6 +396,7 @@ impl Node {
                 }
             }
             Effect::Found { lookup, peers, hops, unreached, conclusive } => {
+                let conclusive = conclusive && !self.is_cut_off();
                 self.on_end_of(lookup, Reply::Found(Found { peers, hops, unreached, conclusive }));
             }
             Effect::Joined { peers, shut_out } => {
@@ -406,7 +407,7 @@ impl Node {
             Effect::PeerUp(peer) => {
                 self.desk.forgive(peer.addr);
                 self.desk.notify(Notice::PeerUp { peer });
-                self.waits.on_change(self.desk.now());
+                self.waits.on_met(self.desk.now());
                 self.tell(News::Up);
             }
             Effect::Twin { addr } => self.desk.trouble(Trouble::Twin { addr }),

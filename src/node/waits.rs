@@ -10,6 +10,7 @@ use super::Node;
 use super::command::{CommandId, Until, is_meant};
 use super::desk::Desk;
 use super::notice::{Answer, FailureKind};
+use crate::overlay::MISSED;
 use crate::time::Time;
 
 /// A network in which no peer came or went for so long is settled.
@@ -96,6 +97,8 @@ pub(super) struct UserWaits {
     joined: bool,
     /// Whether it knew of anybody to join through.
     has_entrance: bool,
+    /// Whether it has met anybody.
+    met: bool,
 }
 
 impl UserWaits {
@@ -107,7 +110,12 @@ impl UserWaits {
         (self.changed, self.joined) = (now, true);
     }
 
-    /// A peer came or went.
+    /// A peer came.
+    pub(super) fn on_met(&mut self, now: Time) {
+        (self.changed, self.met) = (now, true);
+    }
+
+    /// A peer went.
     pub(super) fn on_change(&mut self, now: Time) {
         self.changed = now;
     }
@@ -121,6 +129,14 @@ impl UserWaits {
 }
 
 impl Node {
+    /// Whether this peer knew whom to join through, and has met nobody: then what it finds by itself tells little. After
+    /// a while it is taken for the first of its network.
+    pub(super) fn is_cut_off(&self) -> bool {
+        let UserWaits { has_entrance, met, .. } = self.waits;
+        let lately = self.desk.now().since(self.started) < MISSED;
+        has_entrance && !met && lately && self.desk.overlay.peers().is_empty()
+    }
+
     /// The user waits for something.
     pub(super) fn wait(&mut self, id: CommandId, until: Until, limit: Option<Duration>) {
         self.waits.waiting.add(&self.desk, id, until, limit);

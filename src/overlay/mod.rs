@@ -94,7 +94,7 @@ impl OverlayKind {
 }
 
 /// A peer that went silent longer ago is no longer missed, even by one that is left alone.
-const MISSED: Duration = Duration::from_secs(600);
+pub(crate) const MISSED: Duration = Duration::from_secs(600);
 
 /// Names a lookup; the node chooses it.
 pub type LookupId = u64;

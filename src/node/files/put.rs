@@ -23,9 +23,8 @@ use crate::node::desk::Desk;
 use crate::node::job::{Holder, Job, Outcome, PutId};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{FailureKind, Progress};
-use crate::node::part::{About, News, Owner, Reply, Ticket};
+use crate::node::part::{About, Found, News, Owner, Reply, Ticket};
 use crate::overlay::Goal;
-use crate::peer::Peer;
 use crate::time::Time;
 
 /// Files on their way into the network.
@@ -101,7 +100,7 @@ impl Task for Put {
 
     fn on(&mut self, desk: &mut Desk, about: About, reply: Reply) -> Flow {
         match (about, reply) {
-            (About::Block(key), Reply::Found(found)) => self.on_found(desk, key, found.peers, found.unreached.len()),
+            (About::Block(key), Reply::Found(found)) => self.on_found(desk, key, found),
             (About::Block(key), Reply::Offered { to, result }) => self.on_offered(desk, key, to, result),
             (About::Block(key), Reply::Doubted(by)) => {
                 self.go_further(desk, key);
@@ -237,7 +236,10 @@ impl Put {
     }
 
     /// A block's replica set is known.
-    fn on_found(&mut self, desk: &mut Desk, key: Key, mut peers: Vec<Peer>, unreached: usize) -> Flow {
+    fn on_found(&mut self, desk: &mut Desk, key: Key, found: Found) -> Flow {
+        let Found { mut peers, unreached, conclusive, .. } = found;
+        // Where the way to those that should have it was not found, one more than is known is out of reach.
+        let unreached = unreached.len().max(usize::from(!conclusive));
         let Some(placing) = self.placing.get_mut(&key) else { return GOES_ON };
         placing.lookup = None;
         placing.found = peers.len();

@@ -280,6 +280,30 @@ fn the_readme_tells_every_exit_code_as_help_does() {
     }
 }
 
+/// Nothing is where a script believes it to be then, and no key is unknown.
+#[test]
+fn of_a_peer_that_has_met_nobody_a_piped_store_and_a_piped_retrieve_have_failed() {
+    let folder = folder();
+    let (path, _) = file(&folder, "original", 8, 1000);
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let bootstrap = silent.local_addr().expect("it is bound").to_string();
+    for overlay in ["kad", "ring"] {
+        for line in [format!("store {}", text(&path)), format!("retrieve {KEY} {}", text(&folder.path().join("back")))]
+        {
+            let mut peer = program()
+                .args(["peer", "--port", "0", "--exit-on-eof", "--overlay", overlay, "--bootstrap", &bootstrap])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("it starts");
+            peer.stdin.take().expect("a pipe").write_all(line.as_bytes()).expect("it reads");
+            let output = peer.wait_with_output().expect("it ends");
+            assert_eq!(code(&output), Some(5), "{overlay}, {line}: {}{}", printed(&output), said(&output));
+        }
+    }
+}
+
 /// A script that keeps the key of what it stored must learn that it did not get it.
 #[test]
 fn an_answer_that_cannot_be_written_is_a_failure() {

@@ -57,8 +57,9 @@ pub(super) struct WantedBlock {
     pub(super) in_vain: Time,
     /// The fetch beside which another one comes, and how it came until that did.
     beside: Option<(JobId, ByteFlow)>,
-    /// Lookups for its holders so far.
+    /// Lookups for its holders so far, and when the first began.
     pub(super) rounds: u8,
+    pub(super) sought: Option<Time>,
     pub(super) trouble: Option<JobError>,
     /// Peers that are known and did not answer the last lookup, and those that did.
     pub(super) silent: Vec<Peer>,
@@ -152,6 +153,7 @@ impl WantedBlock {
             in_vain: Time::ZERO,
             beside: None,
             rounds: 0,
+            sought: None,
             trouble: None,
             silent: Vec::new(),
             answered: Vec::new(),

@@ -241,6 +241,7 @@ impl Get {
             return self.fetch(desk, id, Holder::Own);
         }
         block.rounds += 1;
+        block.sought.get_or_insert(desk.now());
         let goal = if block.rounds == 1 { Goal::Holders } else { Goal::MoreHolders };
         block.lookup = Some(desk.look_up(ticket, key, goal));
         if block.rounds > 1 {
@@ -260,6 +261,7 @@ impl Get {
         }
         if let Some(holder) = block.around.on(desk, ticket, key, reply) {
             self.on_holder(desk, id, holder);
+            self.ask_beside_the_silent(desk, id, holder);
         }
         self.seek_on(desk, id)
     }

@@ -17,13 +17,14 @@
 use std::time::Duration;
 
 use super::{Get, RetrieveStage};
-use crate::config::{HEDGE_FACTOR, HEDGE_MIN, MAX_BLOCK_SIZE};
+use crate::config::{HEDGE_FACTOR, HEDGE_MIN, MAX_BLOCK_SIZE, WIDTH};
 use crate::node::desk::Desk;
 use crate::node::files::get::block::{BlockKind, Slow, SlowerFetch, WantedBlock};
 use crate::node::job::{Holder, JobId};
 use crate::node::pace::{is_telling, weight};
-use crate::node::part::Ticket;
+use crate::node::part::{About, Owner, Ticket};
 use crate::overlay::Goal;
+use crate::peer::Peer;
 use crate::time::Time;
 
 /// Fetches of one and the same block at a time.
@@ -47,6 +48,9 @@ const MOST_TRIALS: u32 = 4;
 /// of a second long, and who shares it may get nothing for so much longer than elsewhere.
 const SLOW_WAY: u64 = 256 * 1024;
 const PAUSE: Duration = Duration::from_secs(3);
+
+/// Where nobody has sent anything for so long, holders are looked for around a block's key.
+const LATE: Duration = Duration::from_secs(2);
 
 /// While bytes come and take long, it is looked so often at how fast.
 const LOOKS_EVERY: Duration = Duration::from_millis(250);
@@ -96,6 +100,13 @@ impl Get {
         let slow: Vec<u64> = self.blocks.iter().filter(|(_, block)| is_slow(block)).map(|(&id, _)| id).collect();
         for id in slow {
             self.hedge(desk, id);
+        }
+        if let Some((at, id)) = self.next_late(desk)
+            && at <= now
+            && let Some(block) = self.blocks.get_mut(&id)
+        {
+            let ticket = Ticket { about: About::Around(id), ..Ticket::of(Owner::Gets, self.id) };
+            block.around.begin(desk, ticket, block.what.key(), WIDTH);
         }
         if let Some(id) = self.on_trial(desk) {
             self.hedge(desk, id);
@@ -191,12 +202,41 @@ impl Get {
         }
     }
 
-    /// When the next fetch will have taken too long, or is to be compared with another.
+    /// The block that has been wanted for longest, while nobody sends anything, and when it is late. Nearer to its key
+    /// there may be many who hide its holders, and it takes long to hear that of all of them.
+    fn next_late(&self, desk: &Desk) -> Option<(Time, u64)> {
+        let (jobs, now) = (desk.jobs(), desk.now());
+        if self.blocks.values().any(|block| block.flows(jobs, now)) {
+            return None;
+        }
+        let others_may_be_left = |block: &WantedBlock| block.lookup.is_some() || block.answered.len() >= WIDTH;
+        let late = |(&id, block): (&u64, &WantedBlock)| {
+            let waits = !block.parked && !block.around.has_begun() && others_may_be_left(block);
+            block.sought.filter(|_| waits).map(|sought| (sought + LATE, id))
+        };
+        self.blocks.iter().filter_map(late).min()
+    }
+
+    /// A look around a block's key has met one that holds it, while those who were asked for it send nothing.
+    pub(super) fn ask_beside_the_silent(&mut self, desk: &mut Desk, id: u64, holder: Peer) {
+        let Some(block) = self.blocks.get_mut(&id) else { return };
+        let asks = !block.running.is_empty()
+            && block.running.len() < SIDE_BY_SIDE
+            && !block.flows(desk.jobs(), desk.now())
+            && desk.jobs().has_place_for_own();
+        if let Some(at) = block.known.iter().position(|known| asks && *known == holder) {
+            block.known.remove(at);
+            block.tried.insert(holder.addr, holder);
+            self.fetch(desk, id, Holder::Peer(holder.addr));
+        }
+    }
+
+    /// When the next fetch will have taken too long, or is to be compared with another, or a block is late.
     pub(super) fn next_look(&self, desk: &Desk) -> Option<Time> {
         let slow = self.blocks.values().filter_map(|block| self.slow_at(desk, block));
         let flows = |block: &WantedBlock| block.running.len() > 1 && block.flows(desk.jobs(), desk.now());
         let looks = self.blocks.values().any(flows).then_some(self.trials.looked + LOOKS_EVERY);
-        slow.chain(looks).min()
+        slow.chain(looks).chain(self.next_late(desk).map(|(at, _)| at)).min()
     }
 
     /// When another holder gets its chance for a block, or it is considered again. Where bytes come, that is if others
