@@ -85,11 +85,15 @@ impl Ring {
     }
 
     /// A peer left a ping without an answer: the one before it tries to connect to it, the first time that it did, and
-    /// so does each other one that knows of it elsewhere. (In the classroom its pings alone are counted.)
+    /// so does each other one that knows of it elsewhere. In the classroom both before it do, whose users are told of its
+    /// death, if it was ever heard: there peers may be named before they are up.
     fn connect_once(&mut self, peer: Peer, out: &mut Vec<Effect>) {
-        let is_next = self.table.successors().first() == Some(&peer);
-        let looks = is_next || self.vitals.elsewhere(&peer.id).is_some();
-        if looks && self.options.variant == RingVariant::Chord && self.vitals.missed_once(&peer.id) {
+        let is_among = |nearest: usize| self.table.successors().iter().take(nearest).any(|next| *next == peer);
+        let looks = match self.options.variant {
+            RingVariant::Chord => is_among(1) || self.vitals.elsewhere(&peer.id).is_some(),
+            RingVariant::Classroom => is_among(2) && self.vitals.heard(&peer.id).is_some(),
+        };
+        if looks && self.vitals.missed_once(&peer.id) {
             self.connect(peer, out);
         }
     }

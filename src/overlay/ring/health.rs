@@ -287,7 +287,8 @@ impl Vitals {
         self.heard(id).map_or(Duration::MAX, |heard| now.since(heard))
     }
 
-    fn heard(&self, id: &Id) -> Option<Time> {
+    /// When the peer last gave a sign of life, if it ever did.
+    pub(super) fn heard(&self, id: &Id) -> Option<Time> {
         self.health.get(id).and_then(|health| health.heard)
     }
 
