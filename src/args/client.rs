@@ -35,7 +35,7 @@ pub(crate) struct JoinArgs {
 /// The arguments of `import`.
 #[derive(Args, Debug)]
 pub(crate) struct ImportArgs {
-    /// The folder, such as the dht_store of the seed's program
+    /// The folder, such as the dht_store of DHTFileStore
     #[arg(value_hint = ValueHint::DirPath)]
     pub(crate) dir: PathBuf,
     /// Keep the blocks for so long; without it, for ever
@@ -111,7 +111,7 @@ pub(crate) struct CtlArgs {
 /// The arguments of `store`.
 #[derive(Args, Debug)]
 pub(crate) struct StoreArgs {
-    /// The files and folders; - is standard input. Of two, the second is a manifest to write in the seed's text, unless
+    /// The files and folders; - is standard input. Of two, the second is a manifest to write in DHTFileStore's text, unless
     /// another file stands there already
     #[arg(required = true, value_name = "FILE",
           value_parser = PathBufValueParser::new().try_map(input), value_hint = ValueHint::FilePath)]

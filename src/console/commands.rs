@@ -30,7 +30,7 @@ pub static COMMANDS: &[Spec] = &[
         summary: "keep each FILE or folder in the network and print the key that brings it back",
         details: "A file is cut into blocks of at most 1 MiB; each goes to the peers nearest to its SHA-256.\n\
                   --manifest also writes a local manifest, which retrieves the file too and shows if it was cut short.\n\
-                  store FILE MANIFEST, with nothing or an older manifest at MANIFEST, writes one in the seed's text,\n\
+                  store FILE MANIFEST, with nothing or an older manifest at MANIFEST, writes one in DHTFileStore's text,\n\
                   \"key$size|\" a block, which does not show that. A manifest never takes the place of another file.\n\
                   The catalogue remembers the file by the last part of its path, or by --name.\n\
                   A folder is kept with all that is in it: names, links, which files can be executed, and empty folders.\n\
@@ -246,7 +246,7 @@ pub static COMMANDS: &[Spec] = &[
         kinds: &[ArgKind::File],
         options: &[OptionSpec { name: "--for", value: Some("TIME") }],
         summary: "keep the blocks in DIR, files named by their SHA-256, in the network",
-        details: "DIR is the store of another program, such as the seed's dht_store. Each file of at most 1 MiB whose bytes\n\
+        details: "DIR is the store of another program, such as DHTFileStore's dht_store. Each file of at most 1 MiB whose bytes\n\
                   hash to its name becomes a block; what is left out is named, and why. Nothing in DIR is changed.\n\
                   The catalogue has all of them as one file, by the name of DIR: check, renew and delete go by that. They are\n\
                   kept for ever, or with --for 30d for so long.",

@@ -173,6 +173,26 @@ fn in_the_classroom_a_death_is_known_to_both_before_the_dead_within_eleven_secon
 }
 
 #[test]
+fn in_the_classroom_a_death_is_known_to_both_before_the_dead_within_four_seconds_where_its_machine_refuses_connections()
+{
+    for interval in [1, 5, 30] {
+        for killed in 0..7 {
+            let mut world = classroom(Duration::from_secs(interval));
+            world.refuse_at_once();
+            world.run_for(Duration::from_millis(711 * killed as u64)).expect("nothing breaks");
+            let declared = declared(&mut world);
+            let peer = world.peer(killed);
+            world.crash(killed);
+            world.run_for(Duration::from_secs(4)).expect("nothing breaks");
+            for before in [1, 2].map(|steps| (killed + 7 - steps) % 7) {
+                let is_told = declared.borrow().iter().any(|(_, by, dead)| *by == before && *dead == peer);
+                assert!(is_told, "pings every {interval} s: slot {before} misses slot {killed} too late");
+            }
+        }
+    }
+}
+
+#[test]
 fn who_stands_still_is_called_dead_when_a_pause_says_that_it_will_be() {
     for kind in [KIND, OverlayKind::Ring] {
         let [least, most] = kind.silence();
