@@ -305,8 +305,12 @@ impl Get {
         if let Some(block) = self.blocks.get_mut(&id) {
             block.lookup = None;
             block.conclusive |= found.conclusive;
-            block.silent.clone_from(&found.unreached);
             block.answered = found.peers.iter().filter(|peer| !desk.is_me(peer)).copied().collect();
+            // Who was silent before may be named no more, and is no less out of reach.
+            block.silent.retain(|peer| !block.answered.contains(peer));
+            if found.unreached.len() > block.silent.len() {
+                block.silent.clone_from(&found.unreached);
+            }
         }
         self.seek_on(desk, id)
     }
