@@ -98,7 +98,8 @@ fn read_command_line() -> Cli {
     })
 }
 
-/// Of a word that a peer understands at its console, and this program does not, says how to give it to a peer that runs.
+/// Of a word that a peer understands at its console, and this program does not, says how to give it to a peer that
+/// runs.
 fn say_whom_to_ask(error: &mut clap::Error, first: Option<&OsStr>) {
     if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
         && first.is_some_and(|first| first == word.as_str())

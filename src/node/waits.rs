@@ -129,8 +129,8 @@ impl UserWaits {
 }
 
 impl Node {
-    /// Whether this peer knew whom to join through, and has met nobody: then what it finds by itself tells little. After
-    /// a while it is taken for the first of its network.
+    /// Whether this peer knew whom to join through, and has met nobody: then what it finds by itself tells little.
+    /// After a while it is taken for the first of its network.
     pub(super) fn is_cut_off(&self) -> bool {
         let UserWaits { has_entrance, met, .. } = self.waits;
         let lately = self.desk.now().since(self.started) < MISSED;

@@ -85,8 +85,8 @@ impl Ring {
     }
 
     /// A peer left a ping without an answer: the one before it tries to connect to it, the first time that it did, and
-    /// so does each other one that knows of it elsewhere. In the classroom both before it do, whose users are told of its
-    /// death, if it was ever heard: there peers may be named before they are up.
+    /// so does each other one that knows of it elsewhere. In the classroom both before it do, whose users are told of
+    /// its death, if it was ever heard: there peers may be named before they are up.
     fn connect_once(&mut self, peer: Peer, out: &mut Vec<Effect>) {
         let is_among = |nearest: usize| self.table.successors().iter().take(nearest).any(|next| *next == peer);
         let looks = match self.options.variant {
