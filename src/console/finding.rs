@@ -237,7 +237,27 @@ fn no_key(word: &str) -> String {
 
 fn unknown(word: &str, is_there: bool) -> String {
     let there = if is_there { "what is there is no manifest file" } else { "no manifest file is there" };
-    let nearly = (4..6).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let nearly = if nearly { "; of a key six digits or more will do" } else { "" };
+    let is_hex = word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let nearly = match word.len() {
+        4..6 if is_hex => "; of a key six digits or more will do",
+        6..64 if is_hex => {
+            "; of a key that the catalogue here does not have all 64 digits are needed (where it does: files --json)"
+        }
+        _ => "",
+    };
     format!("{} is no key, no name in the catalogue, and {there}{nearly}", quoted(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_gives_a_part_of_a_key_that_is_unknown_here_is_told_what_it_takes() {
+        for (word, takes) in [("62867", "six digits"), ("628679a3ad0a", "all 64 digits"), ("628679a3ad0x", "is there")]
+        {
+            assert!(unknown(word, false).contains(takes), "{}", unknown(word, false));
+        }
+        assert!(unknown("report.pdf", false).ends_with("is there"));
+    }
 }
