@@ -7,7 +7,7 @@
 //! Censorship in the InterPlanetary File System", NDSS 2024); here a few peers at each distance do.
 //!
 //! Who is about to say that nobody holds a block looks around before that, once: a retrieve, a check, who tells holders
-//! of leases, and a peer whose own copy is damaged.
+//! of leases, and a peer whose own copy is damaged. A retrieve does so too while nobody has sent anything for a while.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

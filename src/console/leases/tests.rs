@@ -327,3 +327,28 @@ fn what_is_to_be_kept_for_a_while_is_not_stored_for_ever_where_no_line_can_remem
     fs::remove_dir(folder.path().join("owner.new")).unwrap();
     assert_eq!(begin(&performer, day), Ok(true));
 }
+
+#[test]
+fn it_is_told_until_when_a_file_is_kept_and_that_nothing_had_to_be_renewed() {
+    let listed = |until| {
+        let files = vec![entry("a", &drawn(until))];
+        crate::console::text::render(&LineReply::Console(ConsoleAnswer::Files { files }))
+    };
+    assert!(
+        listed(Some(9_999_999_999)).ends_with("  a  kept until 2286-11-20T17:46:39Z"),
+        "{}",
+        listed(Some(9_999_999_999))
+    );
+    assert!(listed(Some(1)).ends_with("no longer kept") && listed(None).ends_with("  a"), "{}", listed(None));
+    let nothing = |peers, silent| Answer::Leased {
+        copies: 0,
+        free: 0,
+        peers,
+        silent,
+        unread: 0,
+        missing: 0,
+        took: Duration::ZERO,
+    };
+    assert!(told(&nothing(0, Vec::new()), None).starts_with("nobody had to be told"));
+    assert!(told(&nothing(1, Vec::new()), None).contains("none is left"), "somebody heard of it");
+}

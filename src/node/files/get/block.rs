@@ -61,7 +61,7 @@ pub(super) struct WantedBlock {
     pub(super) rounds: u8,
     pub(super) sought: Option<Time>,
     pub(super) trouble: Option<JobError>,
-    /// Peers that are known and did not answer the last lookup, and those that did.
+    /// Peers that are known and did not answer the lookup that met most such; and those that answered the last one.
     pub(super) silent: Vec<Peer>,
     pub(super) answered: Vec<Peer>,
     /// Some lookup came to those that the key leads to.

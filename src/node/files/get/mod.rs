@@ -156,6 +156,11 @@ impl Get {
         Ticket { about: About::Item(block), ..Ticket::of(Owner::Gets, self.id) }
     }
 
+    /// What comes back of the peers around its key.
+    fn ticket_around(&self, block: u64) -> Ticket {
+        Ticket { about: About::Around(block), ..self.ticket(block) }
+    }
+
     /// A step of the whole file is done: its local manifest is read, its temporary file open, its name given.
     fn on_step(&mut self, desk: &mut Desk, outcome: Outcome) -> Flow {
         match (std::mem::replace(&mut self.stage, RetrieveStage::Root), outcome) {
@@ -233,7 +238,7 @@ impl Get {
     }
 
     fn seek(&mut self, desk: &mut Desk, id: u64) {
-        let ticket = self.ticket(id);
+        let (ticket, around) = (self.ticket(id), self.ticket_around(id));
         let Some(block) = self.blocks.get_mut(&id) else { return };
         let key = block.what.key();
         if desk.holds(&key) && !block.tried_own {
@@ -246,13 +251,13 @@ impl Get {
         block.lookup = Some(desk.look_up(ticket, key, goal));
         if block.rounds > 1 {
             // Others may hide those that hold it.
-            block.around.begin(desk, Ticket { about: About::Around(id), ..ticket }, key, block.answered.len());
+            block.around.begin(desk, around, key, block.answered.len());
         }
     }
 
     /// Peers around a block's key are known, or one of them has answered.
     fn on_around(&mut self, desk: &mut Desk, id: u64, reply: Reply) -> Flow {
-        let ticket = Ticket { about: About::Around(id), ..self.ticket(id) };
+        let ticket = self.ticket_around(id);
         let Some(block) = self.blocks.get_mut(&id) else { return GOES_ON };
         let key = block.what.key();
         if let Some(inquest) = &mut block.inquest {
@@ -397,7 +402,7 @@ impl Get {
 
     /// Goes on with a block that nobody sends: the next holder, another look, or the end.
     fn seek_on(&mut self, desk: &mut Desk, id: u64) -> Flow {
-        let (under_way, ticket) = (self.under_way(), Ticket { about: About::Around(id), ..self.ticket(id) });
+        let (under_way, around) = (self.under_way(), self.ticket_around(id));
         let Some(block) = self.blocks.get_mut(&id) else { return GOES_ON };
         if block.running.is_empty() && !self.pace.admits(under_way - block.weight(), block.weight()) {
             // More is under way than the way here carries.
@@ -416,7 +421,7 @@ impl Get {
             self.seek(desk, id);
             return GOES_ON;
         }
-        if block.ask_why(desk, ticket) {
+        if block.ask_why(desk, around) {
             return GOES_ON;
         }
         let (kind, reason) = block.despair();

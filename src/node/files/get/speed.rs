@@ -22,7 +22,7 @@ use crate::node::desk::Desk;
 use crate::node::files::get::block::{BlockKind, Slow, SlowerFetch, WantedBlock};
 use crate::node::job::{Holder, JobId};
 use crate::node::pace::{is_telling, weight};
-use crate::node::part::{About, Owner, Ticket};
+use crate::node::part::Ticket;
 use crate::overlay::Goal;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -101,13 +101,7 @@ impl Get {
         for id in slow {
             self.hedge(desk, id);
         }
-        if let Some((at, id)) = self.next_late(desk)
-            && at <= now
-            && let Some(block) = self.blocks.get_mut(&id)
-        {
-            let ticket = Ticket { about: About::Around(id), ..Ticket::of(Owner::Gets, self.id) };
-            block.around.begin(desk, ticket, block.what.key(), WIDTH);
-        }
+        self.look_around_for_the_late(desk);
         if let Some(id) = self.on_trial(desk) {
             self.hedge(desk, id);
             let goes = self.blocks.get(&id).is_some_and(|block| block.running.len() > 1);
@@ -215,6 +209,15 @@ impl Get {
             block.sought.filter(|_| waits).map(|sought| (sought + LATE, id))
         };
         self.blocks.iter().filter_map(late).min()
+    }
+
+    /// Looks around for that block, once. Its lookup may be under way still: how many it finds is not waited for.
+    fn look_around_for_the_late(&mut self, desk: &mut Desk) {
+        let Some((_, id)) = self.next_late(desk).filter(|(at, _)| *at <= desk.now()) else { return };
+        let ticket = self.ticket_around(id);
+        if let Some(block) = self.blocks.get_mut(&id) {
+            block.around.begin(desk, ticket, block.what.key(), WIDTH);
+        }
     }
 
     /// A look around a block's key has met one that holds it, while those who were asked for it send nothing.

@@ -43,9 +43,9 @@ impl Put {
         GOES_ON
     }
 
-    /// A peer lives and does not begin to take what it is offered. Where the others have made up the quorum, it is not
-    /// waited for. Where they have not, and none of them begins either, it may still take it, and the next nearest are
-    /// offered it too.
+    /// A peer lives and does not begin to take what it is offered. It may still take it; where none of those that have
+    /// it to take begins, the next nearest are offered it too. It is not waited for where others have made up the
+    /// quorum.
     pub(super) fn on_stalls(&mut self, desk: &mut Desk, addr: SocketAddr) -> Flow {
         let is_there = |block: &Placing| block.out.contains(&addr) || block.overdue.contains(&addr);
         for key in self.keys_where(is_there) {
