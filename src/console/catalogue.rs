@@ -85,9 +85,9 @@ impl Catalogue {
         state.or_else(home).map(|state| Self::of(state.join("kadring")))
     }
 
-    /// Whether a catalogue is kept in a folder.
+    /// Whether a catalogue is kept in a folder: its lock is there before anything else is, such as its owner's secret.
     pub(super) fn is_at(folder: &Path) -> bool {
-        [LOCK, NAME].iter().all(|name| folder.join(name).is_file())
+        folder.join(LOCK).is_file()
     }
 
     /// Whether the folder of this catalogue, which is a peer's data folder or the user's own, is or lies in what stands
