@@ -40,7 +40,7 @@ use crate::node::desk::Desk;
 use crate::node::job::{Job, JobId, NamedJob, NamedOutcome, Outcome, Version};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{FileNews, Notice};
-use crate::node::part::{Answered, News, Owner, Part, Reply, Ticket};
+use crate::node::part::{Answered, News, Part, PartId, Reply, Ticket};
 use crate::node::trouble::Trouble;
 use crate::node::{Command, FailureKind, Node};
 use crate::overlay::{Asker, RingEffect, RouteNotice, RouteOutcome};
@@ -132,7 +132,7 @@ fn tell(desk: &mut Desk, file: FileName, news: FileNews) {
 
 /// Adds to a node what keeps files by their names. On a peer that is no member of a classroom ring it refuses them.
 pub fn join(mut node: Node) -> Node {
-    node.add(Owner::NamedFiles, Box::<Classroom>::default());
+    node.add(PartId::NamedFiles, Box::<Classroom>::default());
     node
 }
 
@@ -249,7 +249,7 @@ impl Classroom {
     fn ticket(&mut self, asked: Awaited) -> Ticket {
         self.next += 1;
         self.asked.insert(self.next, asked);
-        Ticket::of(Owner::NamedFiles, self.next)
+        Ticket::of(PartId::NamedFiles, self.next)
     }
 
     fn order(&mut self, desk: &mut Desk, job: NamedJob, step: JobFor) -> JobId {

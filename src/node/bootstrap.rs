@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::desk::Desk;
 use super::job::{Job, Outcome};
 use super::jobs::Urgency;
-use super::part::{News, Owner, Part, Reply, Ticket};
+use super::part::{News, Part, PartId, Reply, Ticket};
 use crate::time::Time;
 
 /// The first look-up comes so long after this peer is alone; each further one after twice the time.
@@ -62,7 +62,7 @@ impl Part for BootstrapNames {
     fn on_tick(&mut self, desk: &mut Desk) {
         if self.due.is_some_and(|due| due <= desk.now()) {
             self.due = None;
-            desk.order(Ticket::of(Owner::Bootstrap, 0), Job::Resolve, Urgency::Own);
+            desk.order(Ticket::of(PartId::Bootstrap, 0), Job::Resolve, Urgency::Own);
         }
     }
 

@@ -140,7 +140,7 @@ impl Desk {
     }
 
     /// A job is done: what it tells of claims, if it was about one.
-    fn settle_claim(&mut self, job: JobId, outcome: &Outcome) -> Option<Vec<ClaimEnd>> {
+    fn take_verdicts(&mut self, job: JobId, outcome: &Outcome) -> Option<Vec<ClaimEnd>> {
         let Some(Claim { offer, sample, .. }) = self.claims.by_job.remove(&job)? else { return Some(Vec::new()) };
         let result = match outcome {
             Outcome::Sampled { sample: own } if let Some((_, shows)) = sample.filter(|(shown, _)| shown == own) => {
@@ -242,7 +242,7 @@ impl Node {
 
     /// A job is done. Whether it was about a claim: then its offerer is told, if it still wants to know.
     pub(super) fn settle_claim(&mut self, job: JobId, outcome: &Outcome) -> bool {
-        let verdicts = self.desk.settle_claim(job, outcome);
+        let verdicts = self.desk.take_verdicts(job, outcome);
         let was_claim = verdicts.is_some();
         for (offer, result) in verdicts.into_iter().flatten() {
             if matches!(outcome, Outcome::Sound { .. }) && result.is_ok() {

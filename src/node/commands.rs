@@ -2,7 +2,7 @@
 
 use super::life::LifeEvent;
 use super::notice::{Answer, FailureKind, Status};
-use super::part::{News, Owner};
+use super::part::{News, PartId};
 use super::{Command, CommandId, Node, Until};
 use crate::config::INTERRUPT_WINDOW;
 
@@ -19,25 +19,25 @@ impl Node {
             Command::Store { .. }
             | Command::StoreBlock { .. }
             | Command::StoreListing { .. }
-            | Command::OnLease { .. } => Owner::Puts,
+            | Command::OnLease { .. } => PartId::Puts,
             Command::Retrieve { .. }
             | Command::RetrieveListing { .. }
             | Command::RetrieveBlock { .. }
-            | Command::RetrieveManifest { .. } => Owner::Gets,
-            Command::Clear { .. } => Owner::Clears,
-            Command::Check { .. } | Command::Wait { until: Until::Copies { .. }, .. } => Owner::Checks,
-            Command::Lease { .. } | Command::Disown { .. } => Owner::LeaseChanges,
-            Command::Lay { .. } => Owner::Lays,
-            Command::StoreFile { .. } | Command::RequestFile { .. } => Owner::NamedFiles,
+            | Command::RetrieveManifest { .. } => PartId::Gets,
+            Command::Clear { .. } => PartId::Clears,
+            Command::Check { .. } | Command::Wait { until: Until::Copies { .. }, .. } => PartId::Checks,
+            Command::Lease { .. } | Command::Disown { .. } => PartId::LeaseChanges,
+            Command::Lay { .. } => PartId::Lays,
+            Command::StoreFile { .. } | Command::RequestFile { .. } => PartId::NamedFiles,
             Command::List
             | Command::Lookup { .. }
             | Command::Explain { .. }
             | Command::Peers
             | Command::Table
             | Command::Ping { .. }
-            | Command::Span => Owner::User,
-            Command::Scrub => Owner::Scrub,
-            Command::Wait { until: Until::Safe, .. } => Owner::Safety,
+            | Command::Span => PartId::User,
+            Command::Scrub => PartId::Scrub,
+            Command::Wait { until: Until::Safe, .. } => PartId::Safety,
             Command::Wait { until, limit } => return self.wait(id, until, limit),
             Command::Status => {
                 let status = self.status();
@@ -92,7 +92,7 @@ impl Node {
             return false;
         }
         self.quit = None;
-        if let Some((departure, desk)) = self.part(Owner::Departure) {
+        if let Some((departure, desk)) = self.part(PartId::Departure) {
             departure.on_command(desk, command, Command::Quit { handover });
         }
         true
@@ -107,7 +107,7 @@ impl Node {
 
     fn status(&self) -> Status {
         let desk = &self.desk;
-        let under_way = |owners: &[Owner]| {
+        let under_way = |owners: &[PartId]| {
             let those = self.parts.iter().filter(|(owner, _)| owners.contains(owner));
             those.map(|(_, part)| part.under_way()).sum()
         };
@@ -125,8 +125,8 @@ impl Node {
             moved: (0, 0),
             pending: desk.exchange.waiting(),
             lookups: desk.lookups.len(),
-            transfers: under_way(&[Owner::Puts, Owner::Gets]),
-            repairs: under_way(&[Owner::Repair, Owner::Heal]),
+            transfers: under_way(&[PartId::Puts, PartId::Gets]),
+            repairs: under_way(&[PartId::Repair, PartId::Heal]),
             messages: (traffic.received, traffic.sent),
             dropped: traffic.dropped,
             upkeep: desk.repair_budget.total(),

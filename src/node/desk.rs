@@ -23,7 +23,7 @@ use super::job::{GetId, Holder, Job, JobError, JobErrorKind, JobId, PutId};
 use super::jobs::{Jobs, Urgency};
 use super::life::{Life, LifeEvent};
 use super::notice::{Answer, Failure, FailureKind, Notice, PeerInfo, Progress};
-use super::part::{Owner, Ticket};
+use super::part::{PartId, Ticket};
 use super::reach::Reach;
 use super::refusal::Refusal;
 use super::trouble::Trouble;
@@ -382,7 +382,7 @@ impl Desk {
         }
         self.holdings.check_room(&key, most)?;
         let by = match from {
-            Holder::Peer(from) if ticket.owner == Owner::Pulls => self.other_source(from),
+            Holder::Peer(from) if ticket.owner == PartId::Pulls => self.other_source(from),
             // What this peer wants itself counts for nobody.
             Holder::Own | Holder::Peer(_) => None,
         };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::exchange::Delivery;
+use super::exchange::RequestOutcome;
 use crate::id::{ID_BITS, Id, Key};
 use crate::overlay::{AskReason, Late, LookupId, LookupStep, OverlayKind, Tag, Target};
 use crate::peer::Peer;
@@ -186,13 +186,13 @@ impl Explanations {
     }
 
     /// Something came of a question.
-    pub(super) fn on(&mut self, now: Time, delivery: &Delivery) {
+    pub(super) fn on(&mut self, now: Time, delivery: &RequestOutcome) {
         if self.open.is_empty() {
             return;
         }
-        let (Delivery::Answer { tag, sent, .. }
-        | Delivery::Late { tag, sent, .. }
-        | Delivery::NoAnswer { tag, sent, .. }) = delivery
+        let (RequestOutcome::Answer { tag, sent, .. }
+        | RequestOutcome::Late { tag, sent, .. }
+        | RequestOutcome::NoAnswer { tag, sent, .. }) = delivery
         else {
             return;
         };
@@ -203,10 +203,10 @@ impl Explanations {
         let span = now.since(of.since).saturating_sub(question.begun);
         question.sent = *sent;
         question.outcome = match delivery {
-            Delivery::Late { late: Late::Doubtful, .. } => return question.doubted = Some(span),
+            RequestOutcome::Late { late: Late::Doubtful, .. } => return question.doubted = Some(span),
             // Of a question that goes from peer to peer it is told each time.
-            Delivery::Late { .. } => return question.late = question.late.or(Some(span)),
-            Delivery::Answer { response, .. } => {
+            RequestOutcome::Late { .. } => return question.late = question.late.or(Some(span)),
+            RequestOutcome::Answer { response, .. } => {
                 question.trail = response.trail().to_vec();
                 let before = of.named.len();
                 for peer in response.named() {
@@ -215,7 +215,9 @@ impl Explanations {
                 let new = of.named.len() - before;
                 outcome(question.request, response, new)
             }
-            Delivery::NoAnswer { refused: Some(reason), .. } => QuestionOutcome::Refused { reason: reason.clone() },
+            RequestOutcome::NoAnswer { refused: Some(reason), .. } => {
+                QuestionOutcome::Refused { reason: reason.clone() }
+            }
             _ => QuestionOutcome::Silent,
         };
         question.took = Some(span);
@@ -251,7 +253,7 @@ mod tests {
         for (tag, refused) in [(1, Some("busy".to_owned())), (2, None)] {
             let step = LookupStep { lookup: 1, reason: AskReason::Nearest };
             explained.on_ask(Time::ZERO, step, tag, &to, &mut Request::FindNode { id: key });
-            explained.on(Time::ZERO, &Delivery::NoAnswer { tag, sent: 1, to, refused });
+            explained.on(Time::ZERO, &RequestOutcome::NoAnswer { tag, sent: 1, to, refused });
         }
         let became: Vec<QuestionOutcome> = explained.end(Time::ZERO, 1).into_iter().map(|one| one.outcome).collect();
         assert_eq!(became, [QuestionOutcome::Refused { reason: "busy".to_owned() }, QuestionOutcome::Silent]);

@@ -161,10 +161,10 @@ impl Jobs {
 mod tests {
     use super::*;
     use crate::id::Id;
-    use crate::node::part::Owner;
+    use crate::node::part::PartId;
 
     fn ticket(n: u64) -> Ticket {
-        Ticket::of(Owner::User, n)
+        Ticket::of(PartId::User, n)
     }
 
     fn work() -> Job {

@@ -3,7 +3,7 @@
 use super::desk::Desk;
 use super::job::{Job, Outcome};
 use super::jobs::Urgency;
-use super::part::{News, Owner, Part, Reply, Ticket};
+use super::part::{News, Part, PartId, Reply, Ticket};
 use super::trouble::Trouble;
 use crate::config::SAVE_PEERS_DELAY;
 use crate::time::Time;
@@ -25,7 +25,7 @@ impl Memory {
             return;
         }
         self.saved = peers.len();
-        desk.order(Ticket::of(Owner::Memory, 0), Job::SavePeers { peers }, Urgency::Own);
+        desk.order(Ticket::of(PartId::Memory, 0), Job::SavePeers { peers }, Urgency::Own);
     }
 }
 

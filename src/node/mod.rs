@@ -70,9 +70,9 @@ pub use notice::{Answer, Failure, FailureKind, NamedBy, Notice, Phase, Progress}
 pub use purpose::Purpose;
 
 use self::desk::Desk;
-use self::exchange::{Delivery, Patience, SentFor};
+use self::exchange::{Patience, RequestOutcome, SentFor};
 use self::life::Life;
-use self::part::{Found, News, Owner, Part, Reply, Ticket};
+use self::part::{Found, News, Part, PartId, Reply, Ticket};
 use self::trouble::Trouble;
 use self::waits::UserWaits;
 use crate::config::Config;
@@ -86,7 +86,7 @@ use crate::wire::{Body, Message, Request, Via};
 pub struct Node {
     desk: Desk,
     /// In the order of their owners.
-    parts: Vec<(Owner, Box<dyn Part>)>,
+    parts: Vec<(PartId, Box<dyn Part>)>,
     /// The command that asked this peer to leave, until its departure begins; whether its blocks are handed over.
     quit: Option<(CommandId, bool)>,
     /// When the user pressed Ctrl-C last.
@@ -110,29 +110,29 @@ impl Node {
             waits: UserWaits::default(),
             spare_effects: Vec::new(),
         };
-        node.add(Owner::Puts, Box::<files::Puts>::default());
-        node.add(Owner::Repair, Box::<keeping::Repair>::default());
-        node.add(Owner::Heal, Box::<keeping::Heal>::default());
-        node.add(Owner::Gets, Box::<files::Gets>::default());
-        node.add(Owner::Memory, Box::<memory::Memory>::default());
-        node.add(Owner::Bootstrap, Box::<bootstrap::BootstrapNames>::default());
-        node.add(Owner::Departure, Box::<keeping::Departure>::default());
-        node.add(Owner::Pulls, Box::<keeping::Pulls>::default());
+        node.add(PartId::Puts, Box::<files::Puts>::default());
+        node.add(PartId::Repair, Box::<keeping::Repair>::default());
+        node.add(PartId::Heal, Box::<keeping::Heal>::default());
+        node.add(PartId::Gets, Box::<files::Gets>::default());
+        node.add(PartId::Memory, Box::<memory::Memory>::default());
+        node.add(PartId::Bootstrap, Box::<bootstrap::BootstrapNames>::default());
+        node.add(PartId::Departure, Box::<keeping::Departure>::default());
+        node.add(PartId::Pulls, Box::<keeping::Pulls>::default());
         // Chance says where it begins.
-        node.add(Owner::Scrub, Box::new(keeping::Scrub::new(Id::from_bytes(seed))));
-        node.add(Owner::Safety, Box::<keeping::Safety>::default());
-        node.add(Owner::Answering, Box::<keeping::Answering>::default());
-        node.add(Owner::Leases, Box::<keeping::LeaseKeeping>::default());
-        node.add(Owner::Clears, Box::<files::Clears>::default());
-        node.add(Owner::Checks, Box::<files::Checks>::default());
-        node.add(Owner::LeaseChanges, Box::<files::LeaseChanges>::default());
-        node.add(Owner::Lays, Box::<files::Lays>::default());
-        node.add(Owner::User, Box::<user::User>::default());
+        node.add(PartId::Scrub, Box::new(keeping::Scrub::new(Id::from_bytes(seed))));
+        node.add(PartId::Safety, Box::<keeping::Safety>::default());
+        node.add(PartId::Answering, Box::<keeping::Answering>::default());
+        node.add(PartId::Leases, Box::<keeping::LeaseKeeping>::default());
+        node.add(PartId::Clears, Box::<files::Clears>::default());
+        node.add(PartId::Checks, Box::<files::Checks>::default());
+        node.add(PartId::LeaseChanges, Box::<files::LeaseChanges>::default());
+        node.add(PartId::Lays, Box::<files::Lays>::default());
+        node.add(PartId::User, Box::<user::User>::default());
         node
     }
 
     /// Adds a part.
-    pub(crate) fn add(&mut self, owner: Owner, part: Box<dyn Part>) {
+    pub(crate) fn add(&mut self, owner: PartId, part: Box<dyn Part>) {
         let at = self.parts.partition_point(|(other, _)| *other < owner);
         self.parts.insert(at, (owner, part));
     }
@@ -255,7 +255,7 @@ impl Node {
 
     // Who gets what.
 
-    fn part(&mut self, owner: Owner) -> Option<(&mut dyn Part, &mut Desk)> {
+    fn part(&mut self, owner: PartId) -> Option<(&mut dyn Part, &mut Desk)> {
         let at = self.parts.binary_search_by_key(&owner, |(owner, _)| *owner).ok()?;
         Some((&mut *self.parts[at].1, &mut self.desk))
     }
@@ -298,12 +298,12 @@ impl Node {
 
     fn on_request(&mut self, from: Incoming, request: Request) {
         let owner = match &request {
-            Request::Store { .. } => Some(Owner::Pulls),
-            Request::Verify { .. } | Request::Terms { .. } => Some(Owner::Answering),
-            Request::Lease(_) => Some(Owner::Leases),
-            Request::FindValue { key } if self.desk.holds(key) && !self.desk.is_leaving() => Some(Owner::Answering),
-            Request::Compare { .. } => Some(Owner::Repair),
-            request => request.offers_file().then_some(Owner::NamedFiles),
+            Request::Store { .. } => Some(PartId::Pulls),
+            Request::Verify { .. } | Request::Terms { .. } => Some(PartId::Answering),
+            Request::Lease(_) => Some(PartId::Leases),
+            Request::FindValue { key } if self.desk.holds(key) && !self.desk.is_leaving() => Some(PartId::Answering),
+            Request::Compare { .. } => Some(PartId::Repair),
+            request => request.offers_file().then_some(PartId::NamedFiles),
         };
         if let Some((part, desk)) = owner.and_then(|owner| self.part(owner)) {
             let wanted = if let Request::FindValue { key } = request { Some(key) } else { None };
@@ -315,25 +315,25 @@ impl Node {
         self.desk.tell_overlay(Cause::Request { from: &from, request: &request });
     }
 
-    fn deliver(&mut self, delivery: Delivery) {
+    fn deliver(&mut self, delivery: RequestOutcome) {
         self.desk.explained.on(self.desk.exchange.now(), &delivery);
         match delivery {
-            Delivery::Answer { tag, from, by, response, .. } => {
+            RequestOutcome::Answer { tag, from, by, response, .. } => {
                 self.desk.tell_overlay(Cause::Answer { tag, from, by, response: &response });
             }
-            Delivery::Late { tag, late, .. } => self.desk.tell_overlay(Cause::Late { tag, late }),
-            Delivery::NoAnswer { tag, to, .. } => self.desk.tell_overlay(Cause::NoAnswer { tag, to }),
-            Delivery::Part(ticket, reply) => self.reply(ticket, reply),
-            Delivery::Offered { offer, result } => self.on_offered(offer, result),
-            Delivery::Revived(addr) => self.desk.tell_overlay(Cause::Revived { addr }),
-            Delivery::Pulse => {}
-            Delivery::FaintPulse(addr) => {
+            RequestOutcome::Late { tag, late, .. } => self.desk.tell_overlay(Cause::Late { tag, late }),
+            RequestOutcome::NoAnswer { tag, to, .. } => self.desk.tell_overlay(Cause::NoAnswer { tag, to }),
+            RequestOutcome::Part(ticket, reply) => self.reply(ticket, reply),
+            RequestOutcome::Offered { offer, result } => self.on_offered(offer, result),
+            RequestOutcome::Revived(addr) => self.desk.tell_overlay(Cause::Revived { addr }),
+            RequestOutcome::Pulse => {}
+            RequestOutcome::FaintPulse(addr) => {
                 self.desk.suspect(addr);
                 self.tell(News::Overdue(addr));
             }
-            Delivery::Hesitates(addr) => self.tell(News::Hesitates(addr)),
-            Delivery::Stalls(addr) => self.tell(News::Stalls(addr)),
-            Delivery::NoPulse(addr) => {
+            RequestOutcome::Hesitates(addr) => self.tell(News::Hesitates(addr)),
+            RequestOutcome::Stalls(addr) => self.tell(News::Stalls(addr)),
+            RequestOutcome::NoPulse(addr) => {
                 self.desk.suspect(addr);
                 self.on_dead(addr);
             }

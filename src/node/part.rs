@@ -24,7 +24,7 @@ use crate::wire::{Request, Response};
 
 /// The parts, in the order in which they hear of what concerns several.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum Owner {
+pub(crate) enum PartId {
     /// Files on their way into the network.
     Puts,
     /// Blocks whose replica sets are kept full.
@@ -67,7 +67,7 @@ pub(crate) enum Owner {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Ticket {
     /// The part that gets the reply.
-    pub(crate) owner: Owner,
+    pub(crate) owner: PartId,
     /// The thing that it is about, in the part's own numbers: a file, a command; 0 where the part has but one.
     pub(crate) number: u64,
     /// The step of that thing.
@@ -89,48 +89,48 @@ pub(crate) enum About {
     AroundBlock(Key),
 }
 
-/// What each part is called, for people, and what it asks other peers for; in the order of [`Owner`].
-const OWNERS: [(Owner, &str, Purpose); 18] = [
-    (Owner::Puts, "puts", Purpose::Transfer),
-    (Owner::Repair, "repair", Purpose::Repair),
-    (Owner::Heal, "heal", Purpose::Repair),
-    (Owner::Memory, "memory", Purpose::Upkeep),
-    (Owner::Bootstrap, "bootstrap", Purpose::Upkeep),
-    (Owner::NamedFiles, "named files", Purpose::Transfer),
-    (Owner::Gets, "gets", Purpose::Transfer),
-    (Owner::Departure, "departure", Purpose::Repair),
-    (Owner::Pulls, "pulls", Purpose::Transfer),
-    (Owner::Scrub, "scrub", Purpose::Repair),
-    (Owner::Safety, "safety", Purpose::Repair),
-    (Owner::Answering, "answering", Purpose::Repair),
-    (Owner::Leases, "leases", Purpose::Repair),
-    (Owner::Clears, "clears", Purpose::Transfer),
-    (Owner::Checks, "checks", Purpose::Repair),
-    (Owner::LeaseChanges, "lease changes", Purpose::Transfer),
-    (Owner::Lays, "lays", Purpose::Transfer),
-    (Owner::User, "user", Purpose::Lookup),
+/// What each part is called, for people, and what it asks other peers for; in the order of [`PartId`].
+const PARTS: [(PartId, &str, Purpose); 18] = [
+    (PartId::Puts, "puts", Purpose::Transfer),
+    (PartId::Repair, "repair", Purpose::Repair),
+    (PartId::Heal, "heal", Purpose::Repair),
+    (PartId::Memory, "memory", Purpose::Upkeep),
+    (PartId::Bootstrap, "bootstrap", Purpose::Upkeep),
+    (PartId::NamedFiles, "named files", Purpose::Transfer),
+    (PartId::Gets, "gets", Purpose::Transfer),
+    (PartId::Departure, "departure", Purpose::Repair),
+    (PartId::Pulls, "pulls", Purpose::Transfer),
+    (PartId::Scrub, "scrub", Purpose::Repair),
+    (PartId::Safety, "safety", Purpose::Repair),
+    (PartId::Answering, "answering", Purpose::Repair),
+    (PartId::Leases, "leases", Purpose::Repair),
+    (PartId::Clears, "clears", Purpose::Transfer),
+    (PartId::Checks, "checks", Purpose::Repair),
+    (PartId::LeaseChanges, "lease changes", Purpose::Transfer),
+    (PartId::Lays, "lays", Purpose::Transfer),
+    (PartId::User, "user", Purpose::Lookup),
 ];
 
-impl Owner {
+impl PartId {
     /// What it is called, for people.
     pub(crate) const fn name(self) -> &'static str {
-        OWNERS[self as usize].1
+        PARTS[self as usize].1
     }
 
     /// What the part asks other peers for.
     pub(super) const fn purpose(self) -> Purpose {
-        OWNERS[self as usize].2
+        PARTS[self as usize].2
     }
 }
 
 impl Ticket {
     /// About thing number `number` as a whole.
-    pub(crate) const fn of(owner: Owner, number: u64) -> Self {
+    pub(crate) const fn of(owner: PartId, number: u64) -> Self {
         Self { owner, number, about: About::Whole }
     }
 
     /// About a block, where the part knows its things by that alone.
-    pub(crate) const fn block(owner: Owner, block: Key) -> Self {
+    pub(crate) const fn block(owner: PartId, block: Key) -> Self {
         Self { owner, number: 0, about: About::Block(block) }
     }
 }
@@ -265,7 +265,7 @@ pub(crate) enum News<'a> {
 
 /// A part of the node. Being in its list of parts is all that it takes to be woken, ticked and checked.
 ///
-/// Besides its own file, a new part touches: [`Owner`] and its row in [`OWNERS`], and `Node::new`.
+/// Besides its own file, a new part touches: [`PartId`] and its row in [`PARTS`], and `Node::new`.
 /// One that the user commands has an arm in `commands.rs`, one that other peers ask in `Node::on_request`.
 pub(crate) trait Part: Send {
     /// Something came of what this part asked for under `ticket`.
@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn the_rows_stand_in_the_order_of_the_parts() {
-        assert!(OWNERS.iter().zip(0..).all(|((owner, ..), at)| *owner as usize == at));
-        assert_eq!(OWNERS.len(), Owner::User as usize + 1);
+        assert!(PARTS.iter().zip(0..).all(|((owner, ..), at)| *owner as usize == at));
+        assert_eq!(PARTS.len(), PartId::User as usize + 1);
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::part::Owner;
+use super::part::PartId;
 
 /// What a message is sent for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ impl Purpose {
     }
 }
 
-impl Owner {
+impl PartId {
     /// What the part has peers looked up for: lookups for a file count as such, those that keep blocks as repair.
     pub(super) const fn purpose_of_lookups(self) -> Purpose {
         match self.purpose() {

@@ -16,7 +16,7 @@ use super::Node;
 use super::desk::Desk;
 use super::job::{Job, JobId, Outcome};
 use super::jobs::Urgency;
-use super::part::{News, Owner, Ticket};
+use super::part::{News, PartId, Ticket};
 use super::refusal::Refusal;
 use super::trouble::Trouble;
 use crate::recent::Recent;
@@ -129,7 +129,7 @@ impl Desk {
         while self.reach.dials.len() < DIALS
             && let Some((to, urgency)) = self.reach.queue.pop_front()
         {
-            let job = self.order(Ticket::of(Owner::User, 0), Job::Dial { to }, urgency);
+            let job = self.order(Ticket::of(PartId::User, 0), Job::Dial { to }, urgency);
             self.reach.dials.insert(job, to);
         }
     }

@@ -7,7 +7,7 @@ use super::command::{Command, CommandId, is_meant};
 use super::desk::Desk;
 use super::exchange::NO_WAY;
 use super::notice::{Answer, FailureKind, Progress};
-use super::part::{Answered, Found, Owner, Part, Reply, Ticket};
+use super::part::{Answered, Found, Part, PartId, Reply, Ticket};
 use crate::id::Key;
 use crate::overlay::{Goal, LookupId, Target};
 use crate::peer::{Peer, on_which_bind};
@@ -86,10 +86,10 @@ impl Part for User {
                 desk.answer(id, Answer::Table { rows });
             }
             Command::Ping { addr } => {
-                desk.ask(Ticket::of(Owner::User, id), Target { id: None, addr }, Request::Ping);
+                desk.ask(Ticket::of(PartId::User, id), Target { id: None, addr }, Request::Ping);
             }
             Command::Lookup { key } | Command::Explain { key } => {
-                let ticket = Ticket::of(Owner::User, id);
+                let ticket = Ticket::of(PartId::User, id);
                 let name = match command {
                     Command::Explain { .. } => desk.look_up_explained(ticket, key, Goal::Survey),
                     _ => desk.look_up(ticket, key, Goal::Survey),
@@ -121,7 +121,7 @@ impl Part for User {
         if kind != FailureKind::Cancelled {
             return spans.len();
         }
-        let pings = desk.abandon(|ticket| ticket.owner == Owner::User && is_meant(whose, ticket.number));
+        let pings = desk.abandon(|ticket| ticket.owner == PartId::User && is_meant(whose, ticket.number));
         let mut ended: Vec<CommandId> = pings.iter().map(|ticket| ticket.number).collect();
         self.lookups.retain(|&command, lookup| {
             if is_meant(whose, command) {

@@ -8,7 +8,7 @@ use crate::id::Key;
 use crate::lease::Lease;
 use crate::node::exchange::Offer;
 use crate::node::jobs::Urgency;
-use crate::node::part::{Owner, Ticket};
+use crate::node::part::{PartId, Ticket};
 use crate::peer::Peer;
 use crate::source::Subnet;
 
@@ -66,7 +66,7 @@ impl Desk {
 
     /// Ends early what a part has ordered and offered for its thing number `number`. Of jobs that have begun the
     /// outcomes still come.
-    pub(crate) fn drop_work(&mut self, owner: Owner, number: u64) {
+    pub(crate) fn drop_work(&mut self, owner: PartId, number: u64) {
         let is_its = |ticket: &Ticket| (ticket.owner, ticket.number) == (owner, number);
         self.drop_offers(is_its);
         self.drop_jobs(is_its);

@@ -3,8 +3,8 @@
 //!
 //! Every message that the node sends passes through here. [`pending`] keeps the requests that wait for an answer, each
 //! with its [`schedule`]; [`round_trips`] and [`conditions`] what answers show of each address and of all; [`uplink`]
-//! the offers that wait for their turn. What comes of either is a [`Delivery`]: for the overlay, or for the part whose
-//! ticket the request went out under.
+//! the offers that wait for their turn. What comes of either is a [`RequestOutcome`]: for the overlay, or for the part
+//! whose ticket the request went out under.
 
 mod conditions;
 mod deliveries;
@@ -26,7 +26,7 @@ pub(crate) use self::pending::Patience;
 use self::pending::{Overdue, Pending, PendingRequest};
 use self::pulling::Pulling;
 use self::uplink::{OfferNumber, Offering, Uplink};
-pub(crate) use self::why::{Delivery, SentFor};
+pub(crate) use self::why::{RequestOutcome, SentFor};
 use super::action::{Action, Outbox};
 use super::jobs::Urgency;
 use super::part::{Answered, Proof, Reply, Ticket};
@@ -248,9 +248,9 @@ impl Exchange {
         magic: u64,
         sender: Option<Sender>,
         answer: Result<Response, Refusal>,
-    ) -> Option<(bool, Delivery)> {
+    ) -> Option<(bool, RequestOutcome)> {
         let Some(settled) = self.pending.settle(self.now, magic, from) else {
-            return self.pending.is_too_late(self.now, magic, from).then_some((false, Delivery::Revived(from)));
+            return self.pending.is_too_late(self.now, magic, from).then_some((false, RequestOutcome::Revived(from)));
         };
         let (took, waiting) = (settled.took(self.now), settled.waiting);
         let sent = waiting.sent();
@@ -261,15 +261,15 @@ impl Exchange {
         }
         let by = sender.map(|sender| Peer::new(sender.peer.id, from));
         let delivery = match (waiting.why, answer) {
-            (SentFor::Overlay(tag, _), Ok(response)) => Delivery::Answer { tag, sent, from, by, response },
+            (SentFor::Overlay(tag, _), Ok(response)) => RequestOutcome::Answer { tag, sent, from, by, response },
             (SentFor::Overlay(tag, _), Err(reason)) => {
-                Delivery::NoAnswer { tag, sent, to: waiting.to, refused: Some(reason.to_string()) }
+                RequestOutcome::NoAnswer { tag, sent, to: waiting.to, refused: Some(reason.to_string()) }
             }
             (SentFor::Part(ticket), answer) => {
                 let named = answer.as_ref().ok().and_then(Response::node);
                 let by = named.map(|peer| Peer::new(peer.id, from)).or(by);
                 let rtt = measured.unwrap_or(took);
-                Delivery::Part(ticket, Reply::Answer(Answered { to: waiting.to, by, answer, rtt }))
+                RequestOutcome::Part(ticket, Reply::Answer(Answered { to: waiting.to, by, answer, rtt }))
             }
             (SentFor::Offer { number, offer }, answer) => {
                 if answer.as_ref().is_err_and(|why| *why == Refusal::Unreached) {
@@ -279,18 +279,18 @@ impl Exchange {
                 let result = answer.and_then(|response| self.proof(magic, (number.0, &offer), &response));
                 self.end_offer(number, offer, result)
             }
-            (SentFor::Pulse, _) => Delivery::Pulse,
+            (SentFor::Pulse, _) => RequestOutcome::Pulse,
         };
         Some((asked, delivery))
     }
 
-    fn end_offer(&mut self, number: OfferNumber, offer: Offer, result: Result<Proof, Refusal>) -> Delivery {
+    fn end_offer(&mut self, number: OfferNumber, offer: Offer, result: Result<Proof, Refusal>) -> RequestOutcome {
         self.uplink.end(self.now, number, offer.to.addr, result.is_ok());
-        Delivery::Offered { offer, result }
+        RequestOutcome::Offered { offer, result }
     }
 
     /// Sends again what is overdue, and takes the next request that is late or has failed; call it until there is none.
-    pub(crate) fn next_overdue(&mut self) -> Option<Delivery> {
+    pub(crate) fn next_overdue(&mut self) -> Option<RequestOutcome> {
         loop {
             match self.pending.next_overdue(self.now)? {
                 Overdue::Resend { magic, to, request, patient, late } => {
@@ -302,10 +302,10 @@ impl Exchange {
                     let delivery = match (late, waiting) {
                         // The one that goes out now has yet to be left without an answer.
                         (Some(late), Some((&SentFor::Overlay(tag, _), sent))) => {
-                            Some(Delivery::Late { tag, sent: sent.saturating_sub(1), late })
+                            Some(RequestOutcome::Late { tag, sent: sent.saturating_sub(1), late })
                         }
                         (Some(Late::Doubtful), Some((SentFor::Pulse, _))) if !self.is_sent_slowly(&to) => {
-                            Some(Delivery::FaintPulse(to))
+                            Some(RequestOutcome::FaintPulse(to))
                         }
                         (None, Some((&SentFor::Offer { number, .. }, _))) => self.late_beginning(number.0, to),
                         _ => None,
@@ -335,30 +335,31 @@ impl Exchange {
         }
     }
 
-    fn fail(&mut self, waiting: PendingRequest, reason: &'static str) -> Delivery {
+    fn fail(&mut self, waiting: PendingRequest, reason: &'static str) -> RequestOutcome {
         let sent = waiting.sent();
         let PendingRequest { to, why, .. } = waiting;
         match why {
-            SentFor::Overlay(tag, _) => Delivery::NoAnswer { tag, sent, to, refused: None },
-            SentFor::Part(ticket) => Delivery::Part(ticket, Reply::Silence { to, reason }),
+            SentFor::Overlay(tag, _) => RequestOutcome::NoAnswer { tag, sent, to, refused: None },
+            SentFor::Part(ticket) => RequestOutcome::Part(ticket, Reply::Silence { to, reason }),
             SentFor::Offer { number, offer } => self.end_offer(number, offer, Err(reason.into())),
-            SentFor::Pulse if self.is_sent_slowly(&to.addr) => Delivery::Pulse,
-            SentFor::Pulse => Delivery::NoPulse(to.addr),
+            SentFor::Pulse if self.is_sent_slowly(&to.addr) => RequestOutcome::Pulse,
+            SentFor::Pulse => RequestOutcome::NoPulse(to.addr),
         }
     }
 
     /// The peer at `addr` is dead: what waits there until bytes have moved, such as an offer, has failed.
-    pub(crate) fn on_dead(&mut self, addr: SocketAddr) -> Vec<Delivery> {
+    pub(crate) fn on_dead(&mut self, addr: SocketAddr) -> Vec<RequestOutcome> {
         let patient = self.pending.take_where(|waiting| waiting.to.addr == addr && waiting.is_patient());
-        let mut failed: Vec<Delivery> = patient.into_iter().map(|waiting| self.fail(waiting, SILENT)).collect();
+        let mut failed: Vec<RequestOutcome> = patient.into_iter().map(|waiting| self.fail(waiting, SILENT)).collect();
         let queued = self.uplink.take_where(|offering| offering.offer.to.addr == addr).into_iter();
-        failed.extend(queued.map(|Offering { offer, .. }| Delivery::Offered { offer, result: Err(SILENT.into()) }));
+        failed
+            .extend(queued.map(|Offering { offer, .. }| RequestOutcome::Offered { offer, result: Err(SILENT.into()) }));
         failed
     }
 
     /// A message could not be delivered. What came of it, if it was a request of ours; else the request, if it was one
     /// that this peer only passed on.
-    pub(crate) fn on_undeliverable(&mut self, message: Message) -> (Option<Delivery>, Option<(u64, Request)>) {
+    pub(crate) fn on_undeliverable(&mut self, message: Message) -> (Option<RequestOutcome>, Option<(u64, Request)>) {
         match self.pending.remove(message.magic) {
             Some(waiting) => (Some(self.fail(waiting, "it cannot be reached")), None),
             None => match message.body {
@@ -370,7 +371,7 @@ impl Exchange {
 
     /// A datagram with the request `magic` did not leave. What comes of it, if a user waits for it. The others have
     /// their usual time: a way that is gone for a moment is nothing to hold against a peer.
-    pub(crate) fn on_no_way(&mut self, to: &SocketAddr, magic: u64) -> Option<Delivery> {
+    pub(crate) fn on_no_way(&mut self, to: &SocketAddr, magic: u64) -> Option<RequestOutcome> {
         let waiting = self.pending.get(magic).filter(|waiting| waiting.to.addr == *to)?;
         let waiting = if waiting.why.is_users() { self.pending.remove(magic) } else { None };
         waiting.map(|waiting| self.fail(waiting, NO_WAY))

@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::pending::PendingRequest;
-use super::{Delivery, Exchange, SentFor};
+use super::{Exchange, RequestOutcome, SentFor};
 use crate::config::{DELIVERED_MEMORY, LATE_CONNECTION};
 use crate::id::Key;
 use crate::node::action::Action;
@@ -84,13 +84,13 @@ impl Exchange {
     }
 
     /// The connection over which the request `magic` is to go is late. What comes of it, if anybody need not wait.
-    pub(crate) fn on_delay(&mut self, to: SocketAddr, magic: u64) -> Option<Delivery> {
+    pub(crate) fn on_delay(&mut self, to: SocketAddr, magic: u64) -> Option<RequestOutcome> {
         let waiting = self.pending.get(magic).filter(|waiting| waiting.to.addr == to)?;
         match waiting.why {
-            SentFor::Overlay(tag, _) => Some(Delivery::Late { tag, sent: waiting.sent(), late: Late::Doubtful }),
+            SentFor::Overlay(tag, _) => Some(RequestOutcome::Late { tag, sent: waiting.sent(), late: Late::Doubtful }),
             SentFor::Offer { .. } if !self.uplink.stalls(self.now, &to) => {
                 self.on_idle(to);
-                Some(Delivery::Stalls(to))
+                Some(RequestOutcome::Stalls(to))
             }
             _ => None,
         }
@@ -98,7 +98,7 @@ impl Exchange {
 
     /// No connection to the peer at `to` came about in time, over which messages were to go. What comes of the offers
     /// that have waited for one for long: the first time it may be chance.
-    pub(crate) fn on_no_connection(&mut self, to: SocketAddr) -> Vec<Delivery> {
+    pub(crate) fn on_no_connection(&mut self, to: SocketAddr) -> Vec<RequestOutcome> {
         let now = self.now;
         let failed = self.pending.take_where(|waiting| {
             matches!(waiting.why, SentFor::Offer { number: (since, _), .. } if now.since(since) >= NO_CONNECTION)
@@ -121,12 +121,12 @@ impl Exchange {
     }
 
     /// What is to be said of a peer that something was offered to `since` then, and that has yet to begin.
-    pub(super) fn late_beginning(&mut self, since: Time, to: SocketAddr) -> Option<Delivery> {
+    pub(super) fn late_beginning(&mut self, since: Time, to: SocketAddr) -> Option<RequestOutcome> {
         if self.is_idle(since, &to) {
             self.on_idle(to);
-            return Some(Delivery::Stalls(to));
+            return Some(RequestOutcome::Stalls(to));
         }
-        self.hesitates(since, &to).then_some(Delivery::Hesitates(to))
+        self.hesitates(since, &to).then_some(RequestOutcome::Hesitates(to))
     }
 
     /// Whether a peer that something was offered to `since` then has not begun with any of all that it is offered.

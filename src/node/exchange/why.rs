@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::Offer;
 use super::uplink::OfferNumber;
-use crate::node::part::{Owner, Proof, Reply, Ticket};
+use crate::node::part::{PartId, Proof, Reply, Ticket};
 use crate::node::purpose::Purpose;
 use crate::node::refusal::Refusal;
 use crate::overlay::{Late, Tag, Target};
@@ -34,7 +34,7 @@ impl SentFor {
     pub(super) fn is_users(&self) -> bool {
         match self {
             Self::Overlay(_, purpose) => *purpose == Purpose::Lookup,
-            Self::Part(ticket) => matches!(ticket.owner, Owner::User | Owner::Checks),
+            Self::Part(ticket) => matches!(ticket.owner, PartId::User | PartId::Checks),
             Self::Offer { .. } | Self::Pulse => false,
         }
     }
@@ -50,7 +50,7 @@ impl SentFor {
 }
 
 /// What came of a request, and whom it concerns.
-pub(crate) enum Delivery {
+pub(crate) enum RequestOutcome {
     /// A question of the overlay's has its answer, from this peer, after so many messages.
     Answer { tag: Tag, sent: u8, from: SocketAddr, by: Option<Peer>, response: Response },
     /// A question of the overlay's has none yet, with so many messages sent.

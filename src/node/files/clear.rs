@@ -11,7 +11,7 @@ use crate::node::desk::Desk;
 use crate::node::job::{Holder, Job, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, FailureKind};
-use crate::node::part::{About, Owner, Reply, Ticket};
+use crate::node::part::{About, PartId, Reply, Ticket};
 
 /// The `clear`s under way.
 pub(in crate::node) type Clears = Tasks<Clear>;
@@ -68,7 +68,7 @@ impl Clear {
             return OVER;
         }
         while let Some(step) = self.queue.pop_front() {
-            let ticket = Ticket::of(Owner::Clears, self.command);
+            let ticket = Ticket::of(PartId::Clears, self.command);
             let work = match &step {
                 ClearStep::List(Source::Manifest(path)) => Job::ReadManifest { path: path.clone() },
                 ClearStep::List(Source::Key(key)) => {

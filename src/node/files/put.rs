@@ -23,7 +23,7 @@ use crate::node::desk::Desk;
 use crate::node::job::{Holder, Job, Outcome, PutId};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{FailureKind, Progress};
-use crate::node::part::{About, Found, News, Owner, Reply, Ticket};
+use crate::node::part::{About, Found, News, PartId, Reply, Ticket};
 use crate::overlay::Goal;
 use crate::time::Time;
 
@@ -216,12 +216,12 @@ impl Put {
     }
 
     fn order(&self, desk: &mut Desk, work: Job) {
-        desk.order(Ticket::of(Owner::Puts, self.id), work, Urgency::Own);
+        desk.order(Ticket::of(PartId::Puts, self.id), work, Urgency::Own);
     }
 
     /// What comes back about one of its blocks.
     fn ticket(&self, key: Key) -> Ticket {
-        Ticket { about: About::Block(key), ..Ticket::of(Owner::Puts, self.id) }
+        Ticket { about: About::Block(key), ..Ticket::of(PartId::Puts, self.id) }
     }
 
     /// Sends a block on its way.
@@ -392,7 +392,7 @@ impl Put {
 
     fn give_up(&mut self, desk: &mut Desk, (kind, reason): StoreFailure) -> Flow {
         self.placing.values().for_each(|placing| desk.cancel_lookup(placing.lookup));
-        desk.drop_work(Owner::Puts, self.id);
+        desk.drop_work(PartId::Puts, self.id);
         desk.forget_put(self.id);
         desk.fail(self.command, kind, reason);
         OVER

@@ -17,7 +17,7 @@ use crate::node::budget::Favours;
 use crate::node::desk::Desk;
 use crate::node::job::{Job, JobErrorKind, Outcome};
 use crate::node::jobs::Urgency;
-use crate::node::part::{About, News, Owner, Part, Reply, Ticket};
+use crate::node::part::{About, News, Part, PartId, Reply, Ticket};
 use crate::overlay::Asker;
 use crate::recent::Recent;
 use crate::wire::{Request, RequestKind, Response, Vouch};
@@ -145,7 +145,7 @@ impl Answering {
             && let Some(key) = self.queue.pop_front()
         {
             desk.see(&key);
-            desk.order(Ticket::block(Owner::Answering, key), Job::Rehash { key }, Urgency::Others);
+            desk.order(Ticket::block(PartId::Answering, key), Job::Rehash { key }, Urgency::Others);
         }
     }
 }

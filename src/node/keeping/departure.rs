@@ -16,7 +16,7 @@ use crate::node::command::{Command, CommandId};
 use crate::node::desk::Desk;
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, Progress};
-use crate::node::part::{About, Answered, News, Owner, Part, Reply, Taken, Ticket};
+use crate::node::part::{About, Answered, News, Part, PartId, Reply, Taken, Ticket};
 use crate::node::refusal::Refusal;
 use crate::overlay::Target;
 use crate::peer::Peer;
@@ -265,7 +265,7 @@ impl Handover {
             return;
         }
         match heir.comparison.next(desk.holdings()) {
-            Some(request) => desk.ask(Ticket::of(Owner::Departure, 0), heir.peer, request),
+            Some(request) => desk.ask(Ticket::of(PartId::Departure, 0), heir.peer, request),
             None if heir.offers == 0 => drop(self.heirs.remove(id)),
             None => {}
         }
@@ -322,7 +322,7 @@ impl Heir {
     fn offer(&mut self, desk: &mut Desk, key: Key) -> bool {
         let Some(size) = desk.wanted_size(&key) else { return false };
         self.offers += 1;
-        desk.offer_held(Ticket::block(Owner::Departure, key), Urgency::Others, (key, size), self.peer);
+        desk.offer_held(Ticket::block(PartId::Departure, key), Urgency::Others, (key, size), self.peer);
         true
     }
 

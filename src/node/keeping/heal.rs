@@ -22,7 +22,7 @@ use crate::node::around::Around;
 use crate::node::desk::Desk;
 use crate::node::job::{Holder, Job, Outcome};
 use crate::node::jobs::Urgency;
-use crate::node::part::{About, News, Owner, Part, Reply, Ticket};
+use crate::node::part::{About, News, Part, PartId, Reply, Ticket};
 use crate::node::trouble::Trouble;
 use crate::overlay::Goal;
 use crate::patience;
@@ -127,7 +127,7 @@ impl Part for Heal {
             let lost = LostBlock { attempts: lost.attempts + 1, ..lost };
             let (holders, around) = (VecDeque::new(), Around::default());
             self.running.insert(key, Attempt { lost, holders, around, found: 0 });
-            desk.look_up(Ticket::block(Owner::Heal, key), key, Goal::Holders);
+            desk.look_up(Ticket::block(PartId::Heal, key), key, Goal::Holders);
         }
     }
 
@@ -154,7 +154,7 @@ impl Heal {
         if self.looks < MAX_LOOKS {
             self.looks += 1;
             desk.see(&key);
-            desk.order(Ticket::of(Owner::Heal, 0), Job::Verify { key, leases: Vec::new() }, Urgency::Others);
+            desk.order(Ticket::of(PartId::Heal, 0), Job::Verify { key, leases: Vec::new() }, Urgency::Others);
         }
     }
 
@@ -184,7 +184,7 @@ impl Heal {
         let Some(attempt) = self.running.get_mut(&key) else { return };
         if let Some(peer) = attempt.holders.pop_front().filter(|_| !desk.holds(&key)) {
             let mut pull = |size| {
-                let ticket = Ticket::block(Owner::Heal, key);
+                let ticket = Ticket::block(PartId::Heal, key);
                 desk.take_in(ticket, Urgency::Others, (key, size), &attempt.lost.leases, Holder::Peer(peer.addr))
             };
             // What was damaged may have been cut. Only where there is no room for more, it must be what it was.
@@ -193,7 +193,7 @@ impl Heal {
                 return;
             }
         }
-        let around = Ticket { about: About::AroundBlock(key), ..Ticket::block(Owner::Heal, key) };
+        let around = Ticket { about: About::AroundBlock(key), ..Ticket::block(PartId::Heal, key) };
         let looks_around = attempt.lost.attempts == 2 && !desk.holds(&key) && !desk.is_leaving();
         if looks_around && attempt.around.begin(desk, around, key, attempt.found) {
             return;

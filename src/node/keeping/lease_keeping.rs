@@ -21,7 +21,7 @@ use crate::node::desk::Desk;
 use crate::node::job::Outcome;
 use crate::node::jobs::Urgency;
 use crate::node::notice::Notice;
-use crate::node::part::{About, News, Owner, Part, Reply, Ticket};
+use crate::node::part::{About, News, Part, PartId, Reply, Ticket};
 use crate::node::refusal::Refusal;
 use crate::overlay::Asker;
 use crate::time::Time;
@@ -93,7 +93,7 @@ impl Part for LeaseKeeping {
         }
         self.next += 1;
         self.noting.insert(self.next, (asker, about));
-        let ticket = Ticket { owner: Owner::Leases, number: 0, about: About::Item(self.next) };
+        let ticket = Ticket { owner: PartId::Leases, number: 0, about: About::Item(self.next) };
         desk.note(ticket, Urgency::Others, notes);
     }
 
@@ -114,7 +114,7 @@ impl Part for LeaseKeeping {
                     // An offer may be about to keep it on.
                     self.look_again(desk);
                 } else if desk.holds(&key) {
-                    desk.delete(Ticket::block(Owner::Leases, key), Urgency::Others, key);
+                    desk.delete(Ticket::block(PartId::Leases, key), Urgency::Others, key);
                 }
             }
             self.sweep = next;

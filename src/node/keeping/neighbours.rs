@@ -9,7 +9,7 @@ use crate::config::REPUBLISH_INTERVAL;
 use crate::id::{Id, Key};
 use crate::node::desk::Desk;
 use crate::node::holdings::{Class, Holdings};
-use crate::node::part::{About, Owner, Ticket};
+use crate::node::part::{About, PartId, Ticket};
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::summary::MAX_RANGES;
@@ -91,7 +91,7 @@ impl ComparisonPass {
     /// Offers the peer a block of so many bytes.
     pub(super) fn offer(&mut self, desk: &mut Desk, (key, size): (Key, u32), to: Peer) {
         self.offered += 1;
-        let ticket = Ticket { owner: Owner::Repair, number: self.number, about: About::Block(key) };
+        let ticket = Ticket { owner: PartId::Repair, number: self.number, about: About::Block(key) };
         desk.offer_for_repair(ticket, (key, size), to);
     }
 

@@ -7,7 +7,7 @@ use crate::lease::Lease;
 use crate::node::desk::Desk;
 use crate::node::job::{Holder, JobError, JobErrorKind, JobId};
 use crate::node::jobs::Urgency;
-use crate::node::part::{Owner, Ticket};
+use crate::node::part::{PartId, Ticket};
 use crate::node::refusal::Refusal;
 use crate::overlay::Asker;
 use crate::patience;
@@ -54,7 +54,7 @@ impl Pull {
         if desk.is_leaving() {
             return Err(Refusal::Leaving);
         }
-        let ticket = Ticket::block(Owner::Pulls, key);
+        let ticket = Ticket::block(PartId::Pulls, key);
         let leases = self.leases();
         self.looking = desk.holds(&key) && !self.unsound;
         if self.looking {

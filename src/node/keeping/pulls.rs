@@ -23,7 +23,7 @@ use crate::lease::{Lease, LeaseId, LeaseNews, Secret};
 use crate::node::desk::Desk;
 use crate::node::job::{Job, JobErrorKind, JobId, Outcome};
 use crate::node::jobs::Urgency;
-use crate::node::part::{About, Owner, Part, Reply, Ticket};
+use crate::node::part::{About, Part, PartId, Reply, Ticket};
 use crate::node::refusal::Refusal;
 use crate::node::trouble::Trouble;
 use crate::overlay::Asker;
@@ -252,7 +252,7 @@ impl Pulls {
         self.unproven_count += 1;
         if offers.len() == 1 {
             // One datagram and no more: an address that has shown nothing gets little for what it sent.
-            desk.ask_once(Ticket::of(Owner::Pulls, 0), from, Request::Ping);
+            desk.ask_once(Ticket::of(PartId::Pulls, 0), from, Request::Ping);
         }
     }
 
@@ -339,7 +339,7 @@ impl Pulls {
     /// The block was not pulled from who offers it: that it is here shows a hash of the bytes that the offer names.
     fn show(&mut self, desk: &mut Desk, key: Key, offer: IncomingOffer) {
         let (magic, by) = (offer.from.magic, desk.me().id);
-        let job = desk.order(Ticket::block(Owner::Pulls, key), Job::Sample { key, magic, by }, Urgency::Others);
+        let job = desk.order(Ticket::block(PartId::Pulls, key), Job::Sample { key, magic, by }, Urgency::Others);
         self.shows.insert(job, offer);
     }
 
@@ -382,7 +382,7 @@ fn check_leases(desk: &mut Desk, offer: &IncomingOffer) -> Result<(), Refusal> {
         // As many as fit a datagram; the rest follows with the next offer.
         let ended = ended.into_iter().take(10).collect();
         let news = LeaseNews { ended, ..LeaseNews::default() };
-        desk.ask_once(Ticket::of(Owner::Leases, 0), offer.from.addr, Request::Lease(news));
+        desk.ask_once(Ticket::of(PartId::Leases, 0), offer.from.addr, Request::Lease(news));
     }
     if wanted { Ok(()) } else { Err(Refusal::Ended) }
 }

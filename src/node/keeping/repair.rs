@@ -26,7 +26,7 @@ use crate::node::budget::Favours;
 use crate::node::desk::Desk;
 use crate::node::jobs::Urgency;
 use crate::node::notice::Notice;
-use crate::node::part::{About, Answered, News, Owner, Part, Reply, Taken, Ticket};
+use crate::node::part::{About, Answered, News, Part, PartId, Reply, Taken, Ticket};
 use crate::node::refusal::Refusal;
 use crate::node::trouble::Trouble;
 use crate::overlay::Asker;
@@ -260,7 +260,7 @@ impl Repair {
             } else if pass.comparison.is_asking() {
                 return;
             } else if let Some(request) = pass.next(desk.holdings()) {
-                return desk.ask_for_repair(Ticket::of(Owner::Repair, pass.number), neighbour.peer, request);
+                return desk.ask_for_repair(Ticket::of(PartId::Repair, pass.number), neighbour.peer, request);
             } else {
                 if pass.offered == 0 {
                     self.conducts.note(id, |conduct| neighbour.end(now, conduct, |wait| desk.jittered(wait)));

@@ -20,7 +20,7 @@ use crate::node::desk::Desk;
 use crate::node::holdings::LookEnd;
 use crate::node::jobs::Urgency;
 use crate::node::notice::FailureKind;
-use crate::node::part::{Answered, News, Owner, Part, Reply, Ticket};
+use crate::node::part::{Answered, News, Part, PartId, Reply, Ticket};
 use crate::node::waits::Waiters;
 use crate::overlay::Target;
 use crate::peer::Peer;
@@ -211,7 +211,7 @@ impl Safety {
     }
 
     fn stop(&mut self, desk: &mut Desk) {
-        desk.abandon(|ticket| ticket.owner == Owner::Safety);
+        desk.abandon(|ticket| ticket.owner == PartId::Safety);
         if self.round.take().is_some() {
             desk.end_round();
         }
@@ -229,7 +229,7 @@ impl Safety {
             None | Some(false) => None,
         };
         match next {
-            Some(request) => desk.ask(Ticket::of(Owner::Safety, self.rounds), *peer, request),
+            Some(request) => desk.ask(Ticket::of(PartId::Safety, self.rounds), *peer, request),
             None => drop(round.open.remove(id)),
         }
     }

@@ -19,7 +19,7 @@ use crate::node::health::{Scrubbed, Scrubbing};
 use crate::node::job::{Job, JobErrorKind, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, FailureKind, Progress};
-use crate::node::part::{About, News, Owner, Part, Reply, Ticket};
+use crate::node::part::{About, News, Part, PartId, Reply, Ticket};
 use crate::time::Time;
 
 /// After a block was read, this many times as long nothing is.
@@ -190,7 +190,7 @@ impl Scrub {
         self.reading.insert(key, (desk.now(), false));
         desk.see(&key);
         let urgency = if self.is_for_user() { Urgency::Own } else { Urgency::Others };
-        desk.order(Ticket::block(Owner::Scrub, key), Job::Rehash { key }, urgency);
+        desk.order(Ticket::block(PartId::Scrub, key), Job::Rehash { key }, urgency);
     }
 
     fn on_read(&mut self, desk: &mut Desk, key: Key, outcome: &Outcome, damaged: bool) {

@@ -10,7 +10,7 @@ use crate::config::{MAX_REPAIRS, REPAIR_RETRY, REPUBLISH_INTERVAL};
 use crate::id::{Id, Key};
 use crate::node::desk::Desk;
 use crate::node::notice::Notice;
-use crate::node::part::{About, Answered, Owner, Reply, Ticket};
+use crate::node::part::{About, Answered, PartId, Reply, Ticket};
 use crate::node::trouble::Trouble;
 use crate::overlay::Goal;
 use crate::peer::Peer;
@@ -173,7 +173,7 @@ impl StrayBlocks {
 }
 
 fn ticket(key: Key) -> Ticket {
-    Ticket { owner: Owner::Repair, number: STRAY, about: About::Block(key) }
+    Ticket { owner: PartId::Repair, number: STRAY, about: About::Block(key) }
 }
 
 /// Offers a block to a peer that lacks it. How many offers that makes.

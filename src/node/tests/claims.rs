@@ -6,7 +6,7 @@ use super::upkeep::{blocks, compared, comparisons};
 use super::*;
 use crate::config::{MAX_JOBS, REPUBLISH_INTERVAL};
 use crate::node::Command;
-use crate::node::part::{Owner, Ticket};
+use crate::node::part::{PartId, Ticket};
 use crate::node::refusal::Refusal;
 
 /// A peer says that it holds the same forty blocks, and that it has what it is offered, in these words. What comes of
@@ -59,7 +59,7 @@ fn no_peer_is_called_a_liar_because_this_one_cannot_look_into_what_it_says() {
 fn a_claim_that_there_is_no_place_to_look_into_makes_no_liar() {
     let mut bench = Bench::new(Config::default(), 1, 0).start(&[]);
     let refused = (1..1000).find_map(|n| {
-        let ticket = Ticket::block(Owner::Checks, key(n));
+        let ticket = Ticket::block(PartId::Checks, key(n));
         bench.node.desk.challenge(ticket, key(n), peer(n as u16)).err()
     });
     assert!(matches!(refused, Some(Refusal::Unjudged(_))), "{refused:?}");
@@ -68,7 +68,7 @@ fn a_claim_that_there_is_no_place_to_look_into_makes_no_liar() {
 #[test]
 fn what_comes_of_a_claim_that_matters_no_longer_is_taken_for_nothing_else() {
     let mut bench = Bench::new(Config::default(), 1, 0).start(&[]);
-    bench.node.desk.challenge(Ticket::block(Owner::Puts, key(1)), key(1), peer(1)).expect("there is a place");
+    bench.node.desk.challenge(Ticket::block(PartId::Puts, key(1)), key(1), peer(1)).expect("there is a place");
     let job = bench.node.desk.jobs.ordered_under(|_| true)[0];
     bench.node.desk.drop_offers(|_| true);
     assert!(bench.node.settle_claim(job, &Outcome::Sound { size: 10 }), "it is no look at the own copy");

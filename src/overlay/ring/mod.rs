@@ -8,9 +8,9 @@
 //! # Inside
 //! - [`table`]: successors, predecessors, fingers, and where a key leads from here.
 //! - [`router`]: what only the ring does. - [`route`]: this peer's lookups and routed requests. - [`relay`]: those of
-//!   other peers, which pass through this one. - [`claims`]: whether an answer comes from the right peer. - [`hop`]:
-//!   the next peer on the way, and a way around a silent one. - [`members`]: the replica set that a lookup leads to,
-//!   asked.
+//!   other peers, which pass through this one.
+//! - [`unverified`]: whether an answer comes from the right peer. - [`hop`]: the next peer on the way, and a way around
+//!   a silent one. - [`members`]: the replica set that a lookup leads to, asked.
 //! - [`join`]: entering. - [`letting_in`]: letting others in. - [`admission`]: an origin shows that it is there.
 //!   [`leave`]: the goodbye. - [`options`]: what a user may choose.
 //! - [`neighbours`]: what peers tell of theirs. - [`stabilize`]: the pings that keep the lists right.
@@ -31,7 +31,6 @@
 //!   again.
 
 mod admission;
-mod claims;
 mod elsewhere;
 mod failure;
 mod fingers;
@@ -52,6 +51,7 @@ mod router;
 mod stabilize;
 mod table;
 mod told;
+mod unverified;
 mod waiting;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 
 use super::admission::HeldRequest;
-use super::claims::{OwnFileRequest, Unverified};
 use super::hop::SentLookup;
 use super::members::MemberState;
 use super::neighbours::{RingNeighbours, RingPosition};
 use super::router::RouteOutcome;
 use super::stabilize::{Ping, PingReason};
+use super::unverified::{OwnFileRequest, Unverified};
 use super::{Ring, RingVariant};
 use crate::id::Id;
 use crate::overlay::twin::Suspect;

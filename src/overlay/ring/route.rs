@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use super::claims::OwnFileRequest;
 use super::hop::SentLookup;
 use super::members::Members;
 use super::router::{RingEffect, RouteNotice, RouteOutcome};
 use super::table::{Hop, clockwise_from};
+use super::unverified::OwnFileRequest;
 use super::{MAX_ROUND, QuestionFor, Ring};
 use crate::config::{MAX_TIMEOUT, WIDER, WIDTH};
 use crate::id::{ID_BITS, Id, Key};

@@ -24,7 +24,7 @@ use crate::node::desk::Desk;
 use crate::node::job::{Job, Outcome, PutId};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, FailureKind, Progress};
-use crate::node::part::{About, Owner, Reply, Ticket};
+use crate::node::part::{About, PartId, Reply, Ticket};
 use crate::time::Time;
 
 /// The checks under way.
@@ -151,7 +151,7 @@ impl Check {
         act: impl FnOnce(&mut Inquiry, &mut InquiryContext<'_>) -> InquiryTurn,
     ) -> Flow {
         let Some(inquiry) = self.inquiries.get_mut(&key) else { return GOES_ON };
-        let ticket = Ticket { owner: Owner::Checks, number: self.put, about: About::Block(key) };
+        let ticket = Ticket { owner: PartId::Checks, number: self.put, about: About::Block(key) };
         let mut context = InquiryContext {
             desk,
             ticket,
@@ -240,7 +240,7 @@ impl Check {
         match source {
             Source::Key(key) => self.inquire(desk, key, Inquiry::of_list()),
             Source::Manifest(path) => {
-                desk.order(Ticket::of(Owner::Checks, self.put), Job::ReadManifest { path }, Urgency::Own);
+                desk.order(Ticket::of(PartId::Checks, self.put), Job::ReadManifest { path }, Urgency::Own);
                 GOES_ON
             }
         }
@@ -269,8 +269,8 @@ impl Check {
 
     fn give_up(&mut self, desk: &mut Desk, kind: FailureKind, reason: String) -> Flow {
         self.inquiries.values_mut().for_each(|inquiry| inquiry.cancel(desk));
-        desk.abandon(|ticket| (ticket.owner, ticket.number) == (Owner::Checks, self.put));
-        desk.drop_work(Owner::Checks, self.put);
+        desk.abandon(|ticket| (ticket.owner, ticket.number) == (PartId::Checks, self.put));
+        desk.drop_work(PartId::Checks, self.put);
         self.drop_lent(desk);
         desk.fail(self.command, kind, reason);
         OVER

@@ -7,7 +7,7 @@ use crate::id::Id;
 use crate::node::desk::Desk;
 use crate::node::files::{Flow, OVER};
 use crate::node::notice::{Answer, FailureKind, Progress};
-use crate::node::part::Owner;
+use crate::node::part::PartId;
 
 /// What the answer will tell.
 #[derive(Default)]
@@ -52,7 +52,7 @@ impl Get {
         if self.total.moved > 0 && !self.is_comparing() {
             desk.progress(self.command, Progress::Kept { bytes: self.total.moved, of: self.total.size });
         }
-        desk.drop_work(Owner::Gets, self.id);
+        desk.drop_work(PartId::Gets, self.id);
         desk.forget_get(self.id);
         desk.fail(self.command, kind, reason);
         OVER

@@ -36,7 +36,7 @@ use crate::node::job::{GetId, Holder, Job, JobErrorKind, JobId, Outcome, Slot};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{FailureKind, Progress};
 use crate::node::pace::Pace;
-use crate::node::part::{About, Found, Owner, Reply, Ticket};
+use crate::node::part::{About, Found, PartId, Reply, Ticket};
 use crate::node::smoothed::Smoothed;
 use crate::overlay::Goal;
 use crate::patience;
@@ -148,12 +148,12 @@ impl Task for Get {
 
 impl Get {
     fn order(&self, desk: &mut Desk, work: Job) {
-        desk.order(Ticket::of(Owner::Gets, self.id), work, Urgency::Own);
+        desk.order(Ticket::of(PartId::Gets, self.id), work, Urgency::Own);
     }
 
     /// What comes back about one of its blocks.
     fn ticket(&self, block: u64) -> Ticket {
-        Ticket { about: About::Item(block), ..Ticket::of(Owner::Gets, self.id) }
+        Ticket { about: About::Item(block), ..Ticket::of(PartId::Gets, self.id) }
     }
 
     /// What comes back of the peers around its key.

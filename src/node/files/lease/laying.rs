@@ -15,7 +15,7 @@ use crate::node::files::{Flow, GOES_ON, OVER};
 use crate::node::job::Outcome;
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, FailureKind};
-use crate::node::part::{About, Found, Owner, Reply, Ticket};
+use crate::node::part::{About, Found, PartId, Reply, Ticket};
 use crate::node::refusal::Refusal;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -79,7 +79,7 @@ impl Task for Laying {
 
     fn end(&mut self, desk: &mut Desk, kind: FailureKind, reason: &str) -> Flow {
         self.walk.end(desk);
-        desk.drop_work(Owner::Lays, self.command);
+        desk.drop_work(PartId::Lays, self.command);
         desk.fail(self.command, kind, format!("{reason} before all holders had heard of it; give it again"));
         OVER
     }
@@ -88,7 +88,7 @@ impl Task for Laying {
 impl Laying {
     fn new(since: Time, command: CommandId, keys: &[Key], lease: Lease) -> Self {
         let queue = keys.iter().map(|key| WalkItem::new(0, (*key, 0), true)).collect();
-        let walk = Walk::new(Owner::Lays, command, queue);
+        let walk = Walk::new(PartId::Lays, command, queue);
         let (blocks, doubtful, heard) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         Self { command, since, lease, walk, blocks, doubtful, heard, copies: 0, missing: 0 }
     }
@@ -139,7 +139,7 @@ impl Laying {
     /// Asks as many peers as are wanted to keep a block on behalf of the lease.
     fn lay_on(&mut self, desk: &mut Desk, key: Key) {
         let (lease, Some(block)) = (self.lease, self.blocks.get_mut(&key)) else { return };
-        let ticket = Ticket { owner: Owner::Lays, number: self.command, about: About::Block(key) };
+        let ticket = Ticket { owner: PartId::Lays, number: self.command, about: About::Block(key) };
         while block.laid + block.open < desk.copies_for(&lease)
             && let Some(peer) = block.left.pop_front()
         {

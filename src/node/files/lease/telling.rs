@@ -19,7 +19,7 @@ use crate::node::files::{Flow, GOES_ON, OVER};
 use crate::node::job::Outcome;
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, FailureKind};
-use crate::node::part::{About, Answered, Found, Owner, Reply};
+use crate::node::part::{About, Answered, Found, PartId, Reply};
 use crate::node::refusal::Refusal;
 use crate::node::trouble::Trouble;
 use crate::peer::Peer;
@@ -115,7 +115,7 @@ impl Telling {
             since: desk.now(),
             changes,
             concerns,
-            walk: Walk::new(Owner::LeaseChanges, command, queue),
+            walk: Walk::new(PartId::LeaseChanges, command, queue),
             coverage: Coverage::default(),
             heard: BTreeMap::new(),
             asked: BTreeMap::new(),

@@ -12,14 +12,14 @@ use crate::node::command::CommandId;
 use crate::node::desk::Desk;
 use crate::node::job::{Holder, Job, Outcome};
 use crate::node::jobs::Urgency;
-use crate::node::part::{About, Found, Owner, Reply, Ticket};
+use crate::node::part::{About, Found, PartId, Reply, Ticket};
 use crate::overlay::{Goal, LookupId};
 use crate::peer::Peer;
 use crate::time::Time;
 
 /// A walk, of one command of this part.
 pub(super) struct Walk {
-    owner: Owner,
+    owner: PartId,
     command: CommandId,
     /// What is left to look up, the next one first.
     queue: VecDeque<WalkItem>,
@@ -64,7 +64,7 @@ pub(super) enum Walked {
 }
 
 impl Walk {
-    pub(super) fn new(owner: Owner, command: CommandId, queue: VecDeque<WalkItem>) -> Self {
+    pub(super) fn new(owner: PartId, command: CommandId, queue: VecDeque<WalkItem>) -> Self {
         let (running, window) = (BTreeMap::new(), LookupWindow::default());
         Self { owner, command, queue, running, window, last: 0, unread: 0 }
     }
