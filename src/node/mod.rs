@@ -395,9 +395,9 @@ impl Node {
                     self.reply(ticket, Reply::Holder(peer));
                 }
             }
-            Effect::Found { lookup, peers, hops, unreached, conclusive } => {
+            Effect::Found { lookup, peers, hops, unreached, conclusive, crowded } => {
                 let conclusive = conclusive && !self.is_cut_off();
-                self.on_end_of(lookup, Reply::Found(Found { peers, hops, unreached, conclusive }));
+                self.on_end_of(lookup, Reply::Found(Found { peers, hops, unreached, conclusive, crowded }));
             }
             Effect::Joined { peers, shut_out } => {
                 self.desk.notify(Notice::Joined { peers, shut_out });

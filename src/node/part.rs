@@ -219,6 +219,8 @@ pub(crate) struct Found {
     pub(crate) unreached: Vec<Peer>,
     /// Whether these are those that the key leads to, and not only who is known here.
     pub(crate) conclusive: bool,
+    /// Whether they stand closer together than chance puts peers: somebody may hide others behind them.
+    pub(crate) crowded: bool,
 }
 
 /// What several parts have to know.

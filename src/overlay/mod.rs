@@ -22,6 +22,7 @@ use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{Dialect, Request, RequestKind, Response, Sender, Via};
 
+mod density;
 mod fair_queue;
 pub mod kademlia;
 pub mod ring;
@@ -277,6 +278,8 @@ pub enum Effect {
         /// Whether it came to those that the key leads to: on the ring its owner answered, on Kademlia nobody nearer is
         /// left to be asked. If not, those found are who is known here, and what they lack others may have.
         conclusive: bool,
+        /// Whether those found stand closer together than chance puts peers: somebody may hide others behind them.
+        crowded: bool,
     },
     /// The overlay joined the network (or knows that there is none to join).
     Joined {

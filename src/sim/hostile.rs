@@ -215,6 +215,8 @@ impl World {
                 Some(Response::Shown { sample: Id::random(&mut self.rng) })
             }
             Request::Store { .. } => Some(Response::Saved),
+            // It has heard of all, and has a block of each file.
+            Request::Lease(news) => Some(Response::Leased { blocks: news.ids().len() as u32, free: 0 }),
             _ => None,
         }
     }

@@ -14,6 +14,7 @@ use crate::lease::{Lease, Secret};
 use crate::node::{Answer, Command, LeaseChange, Source};
 use crate::overlay::{OverlayKind, RingOptions};
 
+const BOTH: [OverlayKind; 2] = [OverlayKind::Kademlia, OverlayKind::Ring];
 /// Bytes of a block.
 const BLOCK: u32 = 4096;
 /// Nobody waits longer for a command.
@@ -178,8 +179,7 @@ fn beside_sixteen_sybils_around_its_key_a_file_comes_within_five_seconds_and_bes
 #[test]
 fn behind_sybils_that_hold_nothing_and_name_one_another_members_and_newcomers_find_a_file() {
     let nets = (30..35).zip([16, 16, 16, 16, 40]);
-    let both =
-        nets.flat_map(|(seed, sybils)| [OverlayKind::Kademlia, OverlayKind::Ring].map(|kind| (kind, seed, sybils)));
+    let both = nets.flat_map(|(seed, sybils)| BOTH.map(|kind| (kind, seed, sybils)));
     for (kind, seed, sybils) in both {
         let mut net = SybilNet::on(kind, seed, 20);
         let Answer::Stored { key, .. } = net.store(0, 1000) else { panic!("it is stored") };
@@ -196,34 +196,64 @@ fn behind_sybils_that_hold_nothing_and_name_one_another_members_and_newcomers_fi
     }
 }
 
+/// A block with a lease, without a list, so that its key is the file's, in a network where these Sybils stand before
+/// all that hold it.
+fn leased_behind(kind: OverlayKind, seed: u64, sybils: (usize, HostileRole), until: Option<u64>) -> (SybilNet, Key) {
+    let mut net = SybilNet::on(kind, seed, 20);
+    let (path, content) = net.file(0, 1000);
+    let lease = Lease { id: SECRET.id(), until, copies: 0 };
+    let (key, answer) = (Id::of(&content), net.answer(0, Command::StoreBlock { path, keep: false }.on(Some(lease))).0);
+    assert!(matches!(answer, Answer::Stored { .. }), "{answer:?}");
+    let ids = net.before_all(kind, &key, sybils.0);
+    net.join(ids, sybils.1);
+    (net, key)
+}
+
+const SECRET: Secret = Secret::from_bytes([7; 32]);
+
 #[test]
 fn behind_such_sybils_newcomers_check_a_file_and_tell_its_holders_of_leases() {
-    for (kind, seed) in [OverlayKind::Kademlia, OverlayKind::Ring].into_iter().flat_map(|kind| [(kind, 50), (kind, 51)])
-    {
-        let mut net = SybilNet::on(kind, seed, 20);
-        let (path, content) = net.file(0, 1000);
-        let secret = Secret::from_bytes([7; 32]);
-        let lease = Lease { id: secret.id(), until: None, copies: 0 };
-        // One block, without a list: its key is the file's.
-        let store = Command::StoreBlock { path, keep: false }.on(Some(lease));
-        let (key, answer) = (Id::of(&content), net.answer(0, store).0);
-        assert!(matches!(answer, Answer::Stored { .. }), "{answer:?}");
-        let ids = net.before_all(kind, &key, 16);
-        net.join(ids, HostileRole::Hider);
+    for (kind, seed) in BOTH.into_iter().flat_map(|kind| [(kind, 50), (kind, 51)]) {
+        let (mut net, key) = leased_behind(kind, seed, (16, HostileRole::Hider), None);
         let guest = net.newcomer();
         let sources = vec![Source::Key(key)];
         let (answer, took) = net.answer(guest, Command::Check { sources, verify: false, repair: false, lease: None });
         let Answer::Checked(checked) = answer else { panic!("{answer:?}") };
         println!("{kind:?}, seed {seed}: {:?} copies, after {took:?}", checked.copies);
         assert!(checked.copies.len() > 1, "{kind:?}, seed {seed}: it is called lost");
-        let other = Lease { id: Secret::from_bytes([8; 32]).id(), ..lease };
-        let changes = vec![(key, LeaseChange::Ended(secret))];
+        let other = Lease { id: Secret::from_bytes([8; 32]).id(), until: None, copies: 0 };
+        let changes = vec![(key, LeaseChange::Ended(SECRET))];
         let ended = Command::Lease { changes, listed: BTreeSet::from([key]), copies: 0 };
         for (command, least) in [(Command::Lay { keys: vec![key], lease: other }, 1), (ended, 1)] {
             let guest = net.newcomer();
             let (answer, took) = net.answer(guest, command.clone());
             let Answer::Leased { copies, missing: 0, .. } = answer else { panic!("{kind:?}, {seed}: {answer:?}") };
             assert!(copies >= least, "{kind:?}, seed {seed}: {copies} copies, after {took:?}: {command:?}");
+        }
+    }
+}
+
+#[test]
+fn behind_sybils_that_say_they_have_heard_each_honest_copy_hears_that_a_lease_lasts_longer_or_has_ended() {
+    for (kind, seed) in BOTH.into_iter().flat_map(|kind| [(kind, 60), (kind, 61)]) {
+        let minutes = |minutes: u64| Some(super::peers::UNIX_TIME + minutes * 60);
+        let (mut net, key) = leased_behind(kind, seed, (8, HostileRole::Liar), minutes(10));
+        let held = net.copies(&key);
+        let longer = Lease { id: SECRET.id(), until: minutes(500), copies: 0 };
+        for change in [LeaseChange::Renewed(longer), LeaseChange::Ended(SECRET)] {
+            let newcomer = net.newcomer();
+            let command = Command::Lease { changes: vec![(key, change)], listed: BTreeSet::from([key]), copies: 0 };
+            let (answer, took) = net.answer(newcomer, command);
+            println!("{kind:?}, seed {seed}: {held} copies; {answer:?}");
+            assert!(took < Duration::from_secs(5), "{kind:?}, seed {seed}: {took:?}");
+            let Answer::Leased { free, .. } = answer else { panic!("{answer:?}") };
+            if let LeaseChange::Ended(_) = change {
+                assert_eq!(free as usize, held, "{kind:?}, seed {seed}: copies that nobody wants any more");
+            } else {
+                // The first lease ends meanwhile.
+                net.world.run_for(Duration::from_secs(20 * 60)).expect("nothing breaks");
+                assert!(net.copies(&key) >= held, "{kind:?}, seed {seed}: {} of {held} are left", net.copies(&key));
+            }
         }
     }
 }

@@ -36,7 +36,7 @@ impl Overlay for Scripted {
             out.extend(self.set.iter().filter(|peer| **peer != self.me).map(|&peer| Effect::Holder { lookup, peer }));
         }
         let (peers, unreached) = (self.set.clone(), self.unreached.clone());
-        out.push(Effect::Found { lookup, peers, hops: 1, unreached, conclusive: true });
+        out.push(Effect::Found { lookup, peers, hops: 1, unreached, conclusive: true, crowded: false });
     }
     fn cancel(&mut self, _lookup: LookupId) {}
     fn on(&mut self, _now: Time, cause: Cause<'_>, out: &mut Vec<Effect>) {

@@ -42,6 +42,7 @@ use self::table::RoutingTable;
 use self::upkeep::TableUpkeep;
 pub(super) use self::watch::silence;
 use self::watch::{DeathWatch, TOLD};
+use super::density::{NEIGHBOURS, is_crowded, spacing_by_nearest};
 use super::twin::{Suspect, Twins};
 use super::{AskReason, Cause, Effect, Entrances, Goal, Incoming, LookupId, LookupStep, Overlay, OverlayKind, Region};
 use super::{TableRow, Tag, Target};
@@ -207,6 +208,13 @@ impl Kademlia {
         }
         nearest.truncate(count);
         nearest
+    }
+
+    /// Whether these peers stand closer together around a key than others do here.
+    fn is_crowded(&self, key: &Key, peers: &[Peer]) -> bool {
+        let neighbours = self.table.nearest(&self.me.id, NEIGHBOURS, |_| true);
+        let spacing = spacing_by_nearest(neighbours.iter().map(|peer| peer.id.distance(&self.me.id)));
+        is_crowded(spacing, peers.iter().map(|peer| peer.id.distance(key)))
     }
 }
 

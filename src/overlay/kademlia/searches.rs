@@ -120,7 +120,8 @@ impl Kademlia {
                 let unreached = lookup.unreached();
                 let unreached = if vanished.len() > unreached.len() { vanished } else { unreached };
                 let conclusive = lookup.is_settled();
-                out.push(Effect::Found { lookup: lookup_id, peers, hops, unreached, conclusive });
+                let crowded = self.is_crowded(&lookup.key, &peers);
+                out.push(Effect::Found { lookup: lookup_id, peers, hops, unreached, conclusive, crowded });
             }
             Name::Own(_) => self.on_own_found(&lookup.key),
         }

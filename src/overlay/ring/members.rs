@@ -197,7 +197,8 @@ impl Ring {
             let (mut unreached, conclusive) = (search.unreached, search.conclusive);
             let (peers, silent) = members.found(|peer| self.vitals.is_dead(peer));
             unreached.extend(silent);
-            out.push(Effect::Found { lookup, peers, hops, unreached, conclusive });
+            let crowded = self.table.is_crowded(&key, &peers);
+            out.push(Effect::Found { lookup, peers, hops, unreached, conclusive, crowded });
         }
     }
 

@@ -215,9 +215,10 @@ impl Ring {
         }
         if search.goal == Goal::Peers && !search.wide {
             let (unreached, conclusive) = (std::mem::take(&mut search.unreached), search.conclusive);
-            self.searches.remove(&lookup);
             peers.truncate(WIDTH);
-            return out.push(Effect::Found { lookup, peers, hops, unreached, conclusive });
+            let crowded = self.table.is_crowded(&search.key, &peers);
+            self.searches.remove(&lookup);
+            return out.push(Effect::Found { lookup, peers, hops, unreached, conclusive, crowded });
         }
         let asked = u32::from(peers.iter().any(|peer| peer.id != self.me.id));
         let members = Members::new(peers, &self.me, search.goal).with_strangers(is_stranger).widened(search.wide);

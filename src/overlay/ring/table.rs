@@ -10,6 +10,7 @@ use super::neighbours::RingNeighbours;
 use super::{NEIGHBOURS_WATCHED, RingOptions};
 use crate::id::Id;
 use crate::overlay::TableRow;
+use crate::overlay::density::{is_crowded, spacing_by_gaps, spacing_by_nearest};
 use crate::peer::Peer;
 
 /// What a peer knows of the ring. No peer stands twice in a list, and this one in none.
@@ -246,6 +247,17 @@ impl RingTable {
     pub(super) fn clockwise(&self, key: &Id) -> impl Iterator<Item = &Peer> {
         let first = self.known.partition_point(|peer| peer.id < *key);
         self.known[first..].iter().chain(&self.known[..first])
+    }
+
+    /// Whether these peers stand closer together behind a key than others do elsewhere. A guest knows the neighbours of
+    /// its bootstrap peers.
+    pub(super) fn is_crowded(&self, key: &Id, peers: &[Peer]) -> bool {
+        let spacing = if self.guest {
+            spacing_by_gaps(self.known.windows(2).map(|two| two[1].id.minus(&two[0].id)))
+        } else {
+            spacing_by_nearest(self.successors.iter().map(|peer| peer.id.minus(&self.me.id)))
+        };
+        is_crowded(spacing, peers.iter().map(|peer| peer.id.minus(key)))
     }
 
     /// The nearest peers known before and after `id`; this one may be among them.

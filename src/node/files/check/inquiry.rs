@@ -181,7 +181,7 @@ impl Inquiry {
 
     /// The replica set is known: its members are asked, and who holds the block besides.
     fn on_set(&mut self, context: &mut InquiryContext<'_>, found: Found) {
-        let Found { peers, unreached, conclusive, .. } = found;
+        let Found { peers, unreached, conclusive, crowded, .. } = found;
         self.lookup = None;
         self.conclusive |= conclusive;
         // Who is known and silent is no reason to want fewer copies.
@@ -195,6 +195,10 @@ impl Inquiry {
         if context.desk.holds(&context.key) {
             let me = context.desk.me();
             self.ask(context, me, false);
+        }
+        if crowded {
+            let ticket = context.ticket_around();
+            self.around.begin(context.desk, ticket, context.key, self.near.len());
         }
     }
 

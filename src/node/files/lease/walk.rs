@@ -1,7 +1,8 @@
 //! A walk over the trees of files: who should hold each block is looked up, and each list is read for what it names.
 //!
-//! Others may hide those that hold a block. So peers [around](Around) its key are asked before it is told that a list
-//! cannot be had, or that nobody has a block.
+//! Others may hide those that hold a block. So peers [around](Around) its key are asked where those that should hold it
+//! stand closer together than chance puts peers, and before it is told that a list cannot be had, or that nobody has a
+//! block.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -49,6 +50,8 @@ pub(super) struct WalkItem {
     around: Around,
     /// Peers that the last lookup found.
     found: usize,
+    /// What it found, while those that may be hidden behind these peers are looked for.
+    crowd: Option<Found>,
 }
 
 /// What a reply has found out.
@@ -141,15 +144,20 @@ impl Walk {
         let ticket = self.ticket_around(number);
         let Some(item) = self.running.get_mut(&number) else { return Walked::Nothing };
         let holder = item.around.on(desk, ticket, item.key, reply);
-        match holder {
-            Some(by) if item.is_doubtful => return self.on_holder(desk, number, by),
-            holder => item.holders.extend(holder),
+        match (holder, &mut item.crowd) {
+            (Some(by), _) if item.is_doubtful => return self.on_holder(desk, number, by),
+            (Some(by), Some(found)) if !found.peers.contains(&by) => found.peers.push(by),
+            (Some(by), None) => item.holders.push_back(by),
+            _ => {}
         }
         if item.around.is_under_way() {
             return Walked::Nothing;
         }
         if item.is_doubtful {
             return self.miss(number);
+        }
+        if let Some(found) = item.crowd.take() {
+            return self.at(desk, number, found);
         }
         self.read(desk, number);
         Walked::Nothing
@@ -173,6 +181,16 @@ impl Walk {
         if let Some((_, began)) = item.lookup.take() {
             self.window.on_over(desk.now().since(began));
         }
+        if found.crowded && item.around.begin(desk, ticket, item.key, item.found) {
+            item.crowd = Some(found);
+            return Walked::Nothing;
+        }
+        self.at(desk, number, found)
+    }
+
+    /// These peers should hold the block of this number, or do.
+    fn at(&mut self, desk: &mut Desk, number: u64, found: Found) -> Walked {
+        let Some(item) = self.running.get_mut(&number) else { return Walked::Nothing };
         if item.is_list {
             item.holders.extend(found.peers.iter().filter(|peer| !desk.is_me(peer)));
             if desk.holds(&item.key) {
@@ -233,6 +251,7 @@ impl WalkItem {
             is_doubtful: false,
             around: Around::default(),
             found: 0,
+            crowd: None,
         }
     }
 
