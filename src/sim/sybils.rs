@@ -259,6 +259,32 @@ fn behind_sybils_that_say_they_have_heard_each_honest_copy_hears_that_a_lease_la
 }
 
 #[test]
+fn beside_sybils_that_claim_the_list_of_a_file_and_keep_it_back_checks_and_renewals_take_seconds() {
+    for (kind, seed) in BOTH.into_iter().flat_map(|kind| [(kind, 70), (kind, 71)]) {
+        let mut net = SybilNet::on(kind, seed, 20);
+        let Answer::Stored { key, .. } = net.store(0, 20_000) else { panic!("it is stored") };
+        let ids = net.before_all(kind, &key, 16);
+        net.join(ids, HostileRole::Liar);
+        for member in [None, Some(3), Some(12)] {
+            let slot = member.unwrap_or_else(|| net.newcomer());
+            let sources = vec![Source::Key(key)];
+            let (answer, took) =
+                net.answer(slot, Command::Check { sources, verify: false, repair: false, lease: None });
+            let Answer::Checked(checked) = answer else { panic!("{answer:?}") };
+            println!("{kind:?}, seed {seed}, {member:?}: {:?} copies, after {took:?}", checked.copies);
+            assert!(checked.unread == 0 && checked.bytes == 20_000, "{kind:?}, seed {seed}: {checked:?}");
+            assert!(took < Duration::from_secs(8), "{kind:?}, seed {seed}: the check took {took:?}");
+            let renewed = LeaseChange::Renewed(Lease { id: SECRET.id(), until: None, copies: 0 });
+            let changes = vec![(key, renewed)];
+            let (answer, took) = net.answer(slot, Command::Lease { changes, listed: BTreeSet::new(), copies: 0 });
+            println!("{kind:?}, seed {seed}, {member:?}: {answer:?}");
+            assert!(matches!(answer, Answer::Leased { unread: 0, .. }), "{kind:?}, seed {seed}: {answer:?}");
+            assert!(took < Duration::from_secs(8), "{kind:?}, seed {seed}: the renewal took {took:?}");
+        }
+    }
+}
+
+#[test]
 fn a_copy_that_a_sybil_claims_is_none() {
     let (mut told, mut held) = (0, 0);
     for seed in 0..10 {

@@ -5,6 +5,7 @@ mod check;
 mod clear;
 mod get;
 mod lease;
+mod list_reading;
 mod options;
 mod placing;
 pub(crate) mod put;

@@ -4,7 +4,6 @@
 //! holders are looked for elsewhere too: they may stand in for a member that is full, or has not got its copy yet. And
 //! where that brings none, others may hide them: then peers [around](Around) the key are asked.
 
-use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,8 +14,9 @@ use crate::config::WIDTH;
 use crate::file::Manifest;
 use crate::node::around::Around;
 use crate::node::desk::Desk;
+use crate::node::files::list_reading::{ListRead, ListReading};
 use crate::node::health::{CopyState, Health};
-use crate::node::job::{Holder, Job, JobErrorKind, JobId, Outcome};
+use crate::node::job::{Job, JobErrorKind, JobId, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::part::{Answered, Found, Reply};
 use crate::node::refusal::Refusal;
@@ -64,9 +64,7 @@ pub(super) struct Inquiry {
     pub(super) unshown: bool,
     /// The own copy is being hashed.
     hashing: Option<(JobId, SocketAddr)>,
-    /// The list is being read, from this holder.
-    reading: Option<(JobId, SocketAddr)>,
-    unreadable: BTreeSet<SocketAddr>,
+    reading: ListReading,
     pub(super) repair: Refill,
     /// When it is begun with anew, and how often it was.
     again: Option<Time>,
@@ -125,6 +123,7 @@ impl Inquiry {
     pub(super) fn cancel(&mut self, desk: &mut Desk) {
         desk.cancel_lookup(self.lookup.take());
         self.around.cancel(desk);
+        self.reading.cancel(desk);
     }
 
     /// A look around the key has found something.
@@ -164,9 +163,7 @@ impl Inquiry {
                 };
                 self.note(&me, state);
             }
-            Reply::Done { job, outcome } if self.reading.is_some_and(|(reading, _)| reading == job) => {
-                return self.on_read(context, outcome);
-            }
+            Reply::Done { job, outcome } if self.reading.is_under_way() => return self.on_read(context, job, outcome),
             Reply::Done { outcome, .. } => self.on_repair_job(context, &outcome),
             Reply::Offered { to, result } => {
                 let result = result.map(drop);
@@ -366,11 +363,11 @@ impl Inquiry {
         for peer in due {
             self.put_question(context, peer);
         }
-        self.go_on(context)
+        if is_due(self.reading.hedge()) { self.read(context) } else { self.go_on(context) }
     }
 
     pub(super) fn next_wake(&self) -> Option<Time> {
-        self.copies.values().filter_map(|copy| copy.again).chain(self.again).min()
+        self.copies.values().filter_map(|copy| copy.again).chain(self.again).chain(self.reading.hedge()).min()
     }
 
     // What is next.
@@ -378,7 +375,7 @@ impl Inquiry {
     /// Goes on once all that were asked have answered: looks further, makes copies, reads the list, or ends.
     pub(super) fn go_on(&mut self, context: &mut InquiryContext<'_>) -> InquiryTurn {
         let waits =
-            self.lookup.is_some() || self.again.is_some() || self.reading.is_some() || self.repair.is_under_way();
+            self.lookup.is_some() || self.again.is_some() || self.reading.is_under_way() || self.repair.is_under_way();
         let waits = waits || self.around.is_under_way();
         if waits || self.copies.values().any(|copy| copy.state.is_none()) {
             return InquiryTurn::Goes;
@@ -414,28 +411,30 @@ impl Inquiry {
         if self.is_list { self.read(context) } else { InquiryTurn::Done }
     }
 
-    /// Reads the list, from one of its holders after another.
+    /// Has the list read by another of its holders. Those that nobody has heard of yet are looked for before it is
+    /// called unreadable.
     fn read(&mut self, context: &mut InquiryContext<'_>) -> InquiryTurn {
-        let untried = self.sound().filter(|copy| !self.unreadable.contains(&copy.peer.addr));
-        let best = untried.min_by_key(|copy| (!context.desk.is_me(&copy.peer), copy.state)).map(|copy| copy.peer);
-        let Some(peer) = best else { return InquiryTurn::Unread };
-        let from = if context.desk.is_me(&peer) { Holder::Own } else { Holder::Peer(peer.addr) };
-        let job = context.desk.order(context.ticket, Job::Unpack { key: context.key, from }, Urgency::Own);
-        self.reading = Some((job, peer.addr));
-        InquiryTurn::Goes
+        let (key, ticket, around) = (context.key, context.ticket, context.ticket_around());
+        let mut holders: Vec<Peer> = self.sound().map(|copy| copy.peer).collect();
+        holders.sort_by_key(|peer| peer.id.distance(&key));
+        if self.reading.ask_next(context.desk, ticket, key, &holders)
+            || self.around.begin(context.desk, around, key, self.near.len())
+            || self.reading.is_under_way()
+        {
+            return InquiryTurn::Goes;
+        }
+        InquiryTurn::Unread
     }
 
-    fn on_read(&mut self, context: &mut InquiryContext<'_>, outcome: Outcome) -> InquiryTurn {
-        let Some((_, from)) = self.reading.take() else { return InquiryTurn::Goes };
-        match outcome {
-            Outcome::Unpacked { manifest } => InquiryTurn::List(manifest),
-            Outcome::NotManifest { size } => {
+    fn on_read(&mut self, context: &mut InquiryContext<'_>, job: JobId, outcome: Outcome) -> InquiryTurn {
+        match self.reading.on_done(context.desk, job, outcome) {
+            Some(ListRead::List(manifest)) => InquiryTurn::List(manifest),
+            Some(ListRead::Bare(size)) => {
                 self.bytes = Some(size);
                 InquiryTurn::Bare(size)
             }
-            Outcome::Failed(error) => {
-                self.unreadable.insert(from);
-                let state = match error.kind {
+            Some(ListRead::Failed(from, kind)) => {
+                let state = match kind {
                     JobErrorKind::Corrupt => CopyState::Damaged,
                     JobErrorKind::NotFound => CopyState::Absent,
                     _ => CopyState::Silent,
@@ -443,7 +442,8 @@ impl Inquiry {
                 self.note(&from, state);
                 self.read(context)
             }
-            _ => InquiryTurn::Unread,
+            Some(ListRead::Other) => self.read(context),
+            None => InquiryTurn::Goes,
         }
     }
 }

@@ -77,6 +77,15 @@ impl Task for Laying {
         self.go_on(desk)
     }
 
+    fn on_tick(&mut self, desk: &mut Desk) -> Flow {
+        self.walk.on_tick(desk);
+        self.go_on(desk)
+    }
+
+    fn next_wake(&self, _desk: &Desk) -> Option<Time> {
+        self.walk.next_wake()
+    }
+
     fn end(&mut self, desk: &mut Desk, kind: FailureKind, reason: &str) -> Flow {
         self.walk.end(desk);
         desk.drop_work(PartId::Lays, self.command);

@@ -94,6 +94,15 @@ impl Task for Telling {
         self.go_on(desk)
     }
 
+    fn on_tick(&mut self, desk: &mut Desk) -> Flow {
+        self.walk.on_tick(desk);
+        self.go_on(desk)
+    }
+
+    fn next_wake(&self, _desk: &Desk) -> Option<Time> {
+        self.walk.next_wake()
+    }
+
     /// What this peer itself has heard is still written down.
     fn end(&mut self, desk: &mut Desk, kind: FailureKind, reason: &str) -> Flow {
         self.walk.end(desk);

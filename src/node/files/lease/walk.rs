@@ -11,8 +11,8 @@ use crate::id::Key;
 use crate::node::around::Around;
 use crate::node::command::CommandId;
 use crate::node::desk::Desk;
-use crate::node::job::{Holder, Job, Outcome};
-use crate::node::jobs::Urgency;
+use crate::node::files::list_reading::{ListRead, ListReading};
+use crate::node::job::{JobId, Outcome};
 use crate::node::part::{About, Found, PartId, Reply, Ticket};
 use crate::overlay::{Goal, LookupId};
 use crate::peer::Peer;
@@ -43,8 +43,9 @@ pub(super) struct WalkItem {
     is_list: bool,
     /// The lookup under way, and when it began.
     lookup: Option<(LookupId, Time)>,
-    /// Peers that may give the list.
-    holders: VecDeque<Peer>,
+    /// Peers that may give the list, the nearest to its key first.
+    holders: Vec<Peer>,
+    reading: ListReading,
     /// All was told, and it is not known who has it.
     is_doubtful: bool,
     around: Around,
@@ -125,8 +126,8 @@ impl Walk {
         match reply {
             Reply::Holder(peer) => self.on_holder(desk, number, peer),
             Reply::Found(found) => self.on_found(desk, number, found),
-            Reply::Done { outcome, .. } => {
-                self.on_read(desk, number, outcome);
+            Reply::Done { job, outcome } => {
+                self.on_read(desk, number, job, outcome);
                 Walked::Nothing
             }
             _ => Walked::Nothing,
@@ -147,7 +148,7 @@ impl Walk {
         match (holder, &mut item.crowd) {
             (Some(by), _) if item.is_doubtful => return self.on_holder(desk, number, by),
             (Some(by), Some(found)) if !found.peers.contains(&by) => found.peers.push(by),
-            (Some(by), None) => item.holders.push_back(by),
+            (Some(by), None) => item.holders.push(by),
             _ => {}
         }
         if item.around.is_under_way() {
@@ -192,37 +193,33 @@ impl Walk {
     fn at(&mut self, desk: &mut Desk, number: u64, found: Found) -> Walked {
         let Some(item) = self.running.get_mut(&number) else { return Walked::Nothing };
         if item.is_list {
-            item.holders.extend(found.peers.iter().filter(|peer| !desk.is_me(peer)));
-            if desk.holds(&item.key) {
-                item.holders.push_front(desk.me());
-            }
+            item.holders.extend(found.peers.iter().filter(|peer| !desk.is_me(peer) || desk.holds(&item.key)));
         }
         Walked::At { concern: item.concern, key: item.key, size: item.size, found }
     }
 
-    /// Reads the list from the next peer that may hold it.
+    /// Has the list read by the next peer that may hold it.
     pub(super) fn read(&mut self, desk: &mut Desk, number: u64) {
         let (ticket, around) = (self.ticket(number), self.ticket_around(number));
         let Some(item) = self.running.get_mut(&number) else { return };
-        match item.holders.pop_front() {
-            Some(peer) => {
-                let from = if desk.is_me(&peer) { Holder::Own } else { Holder::Peer(peer.addr) };
-                desk.order(ticket, Job::Unpack { key: item.key, from }, Urgency::Own);
-            }
-            None if item.is_list && item.around.begin(desk, around, item.key, item.found) => {}
-            None => {
-                self.unread += u64::from(item.is_list);
-                self.running.remove(&number);
-            }
+        if item.reading.ask_next(desk, ticket, item.key, &item.holders)
+            || item.is_list && item.around.begin(desk, around, item.key, item.found)
+            || item.reading.is_under_way()
+            || item.around.is_under_way()
+        {
+            return;
         }
+        self.unread += u64::from(item.is_list);
+        self.running.remove(&number);
     }
 
-    fn on_read(&mut self, desk: &mut Desk, number: u64, outcome: Outcome) {
-        let Outcome::Unpacked { manifest } = outcome else {
-            if let Outcome::NotManifest { .. } = outcome {
-                self.running.remove(&number);
-            }
-            return self.read(desk, number);
+    fn on_read(&mut self, desk: &mut Desk, number: u64, job: JobId, outcome: Outcome) {
+        let Some(item) = self.running.get_mut(&number) else { return };
+        let manifest = match item.reading.on_done(desk, job, outcome) {
+            Some(ListRead::List(manifest)) => manifest,
+            Some(ListRead::Bare(_)) => return drop(self.running.remove(&number)),
+            Some(ListRead::Failed(..) | ListRead::Other) => return self.read(desk, number),
+            None => return,
         };
         let Some(WalkItem { concern, .. }) = self.running.remove(&number) else { return };
         for entry in manifest.entries.iter().rev() {
@@ -232,10 +229,21 @@ impl Walk {
         }
     }
 
+    /// Lists that take long are asked for elsewhere too.
+    pub(super) fn on_tick(&mut self, desk: &mut Desk) {
+        let is_due = |item: &WalkItem| item.reading.hedge().is_some_and(|due| due <= desk.now());
+        let due: Vec<u64> = self.running.iter().filter(|(_, item)| is_due(item)).map(|(number, _)| *number).collect();
+        due.into_iter().for_each(|number| self.read(desk, number));
+    }
+
+    /// When that is due.
+    pub(super) fn next_wake(&self) -> Option<Time> {
+        self.running.values().filter_map(|item| item.reading.hedge()).min()
+    }
+
     /// Ends it early: nothing is looked up or read any more.
     pub(super) fn end(&mut self, desk: &mut Desk) {
         self.running.values_mut().for_each(|item| item.end(desk));
-        desk.drop_jobs(|ticket| self.running.keys().any(|number| *ticket == self.ticket(*number)));
     }
 }
 
@@ -247,7 +255,8 @@ impl WalkItem {
             size,
             is_list,
             lookup: None,
-            holders: VecDeque::new(),
+            holders: Vec::new(),
+            reading: ListReading::default(),
             is_doubtful: false,
             around: Around::default(),
             found: 0,
@@ -259,5 +268,6 @@ impl WalkItem {
     fn end(&mut self, desk: &mut Desk) {
         desk.cancel_lookup(self.lookup.take().map(|(lookup, _)| lookup));
         self.around.cancel(desk);
+        self.reading.cancel(desk);
     }
 }
