@@ -187,6 +187,12 @@ impl TreeWalk {
         Stop::Done
     }
 
+    /// Whether every block has been walked over that is wanted.
+    pub fn is_over(&self) -> bool {
+        let all_taken = self.stack.iter().all(|open| open.entries.len() == 0);
+        self.wanted.is_none() && (all_taken || self.offset >= self.within.end)
+    }
+
     /// Passes over the node that [`Stop::Need`] asked for, and all below it.
     pub fn pass_over(&mut self) {
         if let Some((_, size)) = self.wanted.take() {

@@ -47,10 +47,14 @@ impl ByteFlow {
         (took >= SHOWS_AFTER).then(|| came * 1000 / took.as_millis().max(1) as u64)
     }
 
+    /// How long so many bytes take at that rate.
+    pub(crate) fn takes(&self, bytes: u32) -> Option<Duration> {
+        self.rate().map(|rate| Duration::from_millis((u64::from(bytes) * 1000).checked_div(rate).unwrap_or(u64::MAX)))
+    }
+
     /// How long the rest of a block of so many bytes takes at that rate.
     pub(crate) fn left(&self, size: u32) -> Option<Duration> {
-        let rest = u64::from(size.saturating_sub(self.last.1));
-        self.rate().map(|rate| Duration::from_millis((rest * 1000).checked_div(rate).unwrap_or(u64::MAX)))
+        self.takes(size.saturating_sub(self.last.1))
     }
 }
 

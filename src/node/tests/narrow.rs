@@ -215,3 +215,20 @@ fn a_store_over_a_slow_way_out_makes_all_copies_in_the_time_of_the_way_and_blame
         }
     }
 }
+
+#[test]
+fn beside_slow_holders_a_file_takes_little_longer_than_of_the_fast_one_alone() {
+    for (blocks, slow) in [4, 16, 32, 128].into_iter().flat_map(|blocks| [0.2e6, 0.5e6, 2e6].map(|slow| (blocks, slow)))
+    {
+        for fast in 1..=3 {
+            let rate = |addr| if addr == peer(fast).addr { 20e6 } else { slow };
+            let (took, bytes) = retrieved(blocks, 3, 1e9, rate);
+            let size = blocks as f64 * f64::from(MAX_BLOCK_SIZE);
+            let (alone, times) = (size / 20e6, bytes / size);
+            let case =
+                format!("{blocks} blocks, {slow} bytes a second, fast {fast}: {took:?}, {times:.2} times the bytes");
+            assert!(took.as_secs_f64() <= alone * 1.5 + 0.6, "{case}; {alone:.1} s of the fast one");
+            assert!(bytes <= size * 1.2 + 2.0 * f64::from(MAX_BLOCK_SIZE), "{case}");
+        }
+    }
+}

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::prospects::Prospects;
 use crate::config::MAX_BLOCK_SIZE;
 use crate::id::Key;
 use crate::node::around::Around;
@@ -198,7 +199,7 @@ impl WantedBlock {
         if self.wider && !self.has_next() || !self.running.keys().all(|job| jobs.has_begun(*job)) {
             return None;
         }
-        let latest = self.running.values().map(|(_, since)| *since).max()?;
+        let latest = self.latest()?;
         let slow = latest.max(self.in_vain) + limit * 2_u32.pow(self.hedges.min(MAX_DOUBLINGS));
         let Some(until) = self.flows_until(jobs) else { return Some(Slow::At(slow)) };
         let silent = until.max(latest + silence) + pause;
@@ -280,11 +281,12 @@ impl WantedBlock {
 
     /// The next holder to try: not one that failed before in this file, as far as others are known. Liars gather around
     /// the key: where others were looked for behind them, the first known and the furthest from it take turns.
-    pub(super) fn take_holder(&mut self, doubts: &Doubts) -> Option<Peer> {
-        let key = self.what.key();
+    pub(super) fn take_holder(&mut self, doubts: &Doubts, prospects: &Prospects<'_>) -> Option<Peer> {
+        let (key, weight) = (self.what.key(), self.weight());
         let furthest = self.wider && !self.tried.len().is_multiple_of(2);
         let rank = |Peer { id, addr }: &Peer| {
-            (self.failed.contains(addr), doubts.of(addr), furthest.then(|| Reverse(id.distance(&key))))
+            let furthest = furthest.then(|| Reverse(id.distance(&key)));
+            (self.failed.contains(addr), doubts.of(addr), furthest, prospects.of(addr, weight))
         };
         let best = |among: &VecDeque<Peer>| (0..among.len()).min_by_key(|&at| rank(&among[at]));
         let (untried, again) = (best(&self.known), best(&self.given_up));
@@ -299,7 +301,12 @@ impl WantedBlock {
 
     /// Whether there is a holder to try next.
     pub(super) fn has_next(&self) -> bool {
-        !(self.known.is_empty() && self.given_up.is_empty())
+        self.next_holders().next().is_some()
+    }
+
+    /// The holders that may be tried next.
+    pub(super) fn next_holders(&self) -> impl Iterator<Item = &Peer> {
+        self.known.iter().chain(&self.given_up)
     }
 
     /// A fetch ends, for it took too long: its holder may be no slower than the next one.
@@ -313,6 +320,11 @@ impl WantedBlock {
         self.failed.extend(std::mem::take(&mut self.tried).into_keys());
         self.given_up.clear();
         (self.hedges, self.wider) = (0, false);
+    }
+
+    /// When the last fetch began.
+    pub(super) fn latest(&self) -> Option<Time> {
+        self.running.values().map(|(_, since)| *since).max()
     }
 
     /// The fetch that has been under way for longest.

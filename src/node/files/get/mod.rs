@@ -14,6 +14,7 @@
 mod block;
 mod ending;
 mod place;
+mod prospects;
 mod speed;
 mod wanted;
 
@@ -23,6 +24,7 @@ use std::path::PathBuf;
 
 use ending::RetrieveTotal;
 use place::Mode;
+use prospects::{HolderSpeeds, Prospects};
 use speed::Trials;
 use wanted::Retrieval;
 
@@ -64,6 +66,7 @@ pub(in crate::node) struct Get {
     usual: Smoothed,
     trials: Trials,
     doubts: Doubts,
+    speeds: HolderSpeeds,
     total: RetrieveTotal,
     holders: BTreeSet<SocketAddr>,
 }
@@ -97,6 +100,7 @@ impl Task for Get {
             usual: Smoothed::default(),
             trials: Trials::default(),
             doubts: Doubts::default(),
+            speeds: HolderSpeeds::default(),
             total: RetrieveTotal::default(),
             holders: BTreeSet::new(),
         };
@@ -290,16 +294,25 @@ impl Get {
             return;
         }
         block.known.push_back(peer);
-        // A doubted peer gets its chance when it is clear that nobody else has it.
-        if block.running.is_empty() && !block.parked && self.doubts.of(&peer.addr) == 0 {
+        // A doubted peer gets its chance when it is clear that nobody else has it, and so does one that is busy or
+        // slow.
+        let is_free = block.running.is_empty() && !block.parked && self.doubts.of(&peer.addr) == 0;
+        let weight = block.weight();
+        let prospects = self.prospects(desk);
+        if is_free && !prospects.is_poor(prospects.of(&peer.addr, weight), weight) {
             self.fetch_from_next(desk, id);
         }
     }
 
+    fn prospects(&self, desk: &Desk) -> Prospects<'_> {
+        Prospects::new(&self.speeds, self.blocks.values(), desk.jobs())
+    }
+
     /// Starts a fetch from the next known holder. Whether there was one.
     fn fetch_from_next(&mut self, desk: &mut Desk, id: u64) -> bool {
+        let prospects = Prospects::new(&self.speeds, self.blocks.values(), desk.jobs());
         let Some(block) = self.blocks.get_mut(&id) else { return false };
-        let Some(peer) = block.take_holder(&self.doubts) else { return false };
+        let Some(peer) = block.take_holder(&self.doubts, &prospects) else { return false };
         block.tried.insert(peer.addr, peer);
         self.fetch(desk, id, Holder::Peer(peer.addr));
         true

@@ -6,7 +6,8 @@
 //! | of a block | it is slow | what is done |
 //! |---|---|---|
 //! | nobody sends | once its holders are silent: [`silence`], and [`PAUSE`] more over a slow way | as many more are asked, side by side |
-//! | bytes come, and the usual time is known | after [`HEDGE_FACTOR`] times that, doubled with each holder tried | a second holder is asked too; of two, the older fetch ends |
+//! | bytes come, every other block is under way, and another holder would need less than half the time | after [`HEDGE_MIN`] | that one is asked too |
+//! | bytes come, and the usual time is known, unless the others are known to be no faster | after [`HEDGE_FACTOR`] times that, doubled with each holder tried | a second holder is asked too; of two, the older fetch ends |
 //! | bytes come, far slower than those of another block | after [`TRIAL`], doubled likewise | the same |
 //! | bytes come, and nothing compares | after [`TRIAL`], doubled likewise | a trial of a second holder, for the block that lasts longest: one at a time, ever more seldom |
 //!
@@ -87,6 +88,13 @@ impl Get {
             let took = desk.now().since(since);
             self.pace.on_moved(slot.size, took);
             self.usual.add(took);
+            if is_telling(slot.size) {
+                self.speeds.add(
+                    &holder,
+                    took.mul_f64(f64::from(MAX_BLOCK_SIZE) / f64::from(slot.size)),
+                    self.sent_by(&holder) + 1,
+                );
+            }
         }
     }
 
@@ -127,7 +135,10 @@ impl Get {
                 block.running.values().for_each(|(holder, _)| self.doubts.take_back(holder));
                 continue;
             }
-            ended.iter().for_each(|(holder, _)| self.doubts.add(holder));
+            ended
+                .iter()
+                .filter(|(holder, _)| !self.speeds.knows(holder))
+                .for_each(|(holder, _)| self.doubts.add(holder));
             block.hedges = block.hedges.saturating_sub(1);
             self.trials.count = self.trials.count.saturating_sub(1);
             self.trials.next = desk.now();
@@ -163,7 +174,8 @@ impl Get {
         if block.known.is_empty() {
             look_behind(desk, ticket, block);
         }
-        block.running.values().for_each(|(holder, _)| self.doubts.add(holder));
+        self.blame(desk, id);
+        let Some(block) = self.blocks.get_mut(&id) else { return };
         let mut ended = None;
         if block.running.len() >= AT_ONCE || !desk.jobs().has_place_for_own() {
             // As long as nothing has come from anybody, the way here may be slow, and not the holder.
@@ -174,6 +186,24 @@ impl Get {
         self.fetch_from_next(desk, id);
         if let (Some(block), Some(job)) = (self.blocks.get_mut(&id), ended) {
             block.give_up(job);
+        }
+    }
+
+    /// Fetches that a holder has under way.
+    fn sent_by(&self, holder: &Holder) -> usize {
+        self.blocks.values().flat_map(|block| block.running.values()).filter(|(other, _)| other == holder).count()
+    }
+
+    /// Those who send a block take too long: how fast they are shows, or that they are to be doubted.
+    fn blame(&mut self, desk: &Desk, id: u64) {
+        let Some(block) = self.blocks.get(&id) else { return };
+        let full = |job: &JobId| desk.jobs().flow(*job)?.takes(MAX_BLOCK_SIZE);
+        let all: Vec<_> = block.running.iter().map(|(job, (holder, _))| (*holder, full(job))).collect();
+        for (holder, full) in all {
+            match full {
+                Some(full) => self.speeds.add(&holder, full, self.sent_by(&holder)),
+                None => self.doubts.add(&holder),
+            }
         }
     }
 
@@ -242,16 +272,36 @@ impl Get {
         slow.chain(looks).chain(self.next_late(desk).map(|(at, _)| at)).min()
     }
 
-    /// When another holder gets its chance for a block, or it is considered again. Where bytes come, that is if others
-    /// come far faster, now or before: if nothing does, it is the way here that is slow.
+    /// When another holder gets its chance for a block, or it is considered again. Where bytes come, and nothing shows
+    /// what another would do, that is if others come far faster, now or before: if nothing does, it is the way here
+    /// that is slow.
     fn slow_at(&self, desk: &Desk, block: &WantedBlock) -> Option<Time> {
         let soon = self.trials.looked + LOOKS_EVERY;
-        Some(match self.slow(desk, block)? {
-            Slow::At(at) => at,
-            Slow::Flows { at, silent } if at > desk.now() => at.min(silent),
-            Slow::Flows { at, .. } if self.usual_of(block).is_some() || self.is_left_behind(desk, block) => at,
-            Slow::Flows { silent, .. } => silent.min(soon),
+        Some(match (self.slow(desk, block)?, self.would_gain(desk, block)) {
+            (Slow::At(at), _) => at,
+            (Slow::Flows { silent, .. }, Some(true)) if self.all_begun() => silent.min(block.latest()? + HEDGE_MIN),
+            (Slow::Flows { at, silent }, _) if at > desk.now() => at.min(silent),
+            (Slow::Flows { silent, .. }, Some(false)) => silent.min(soon),
+            (Slow::Flows { at, .. }, _) if self.usual_of(block).is_some() || self.is_left_behind(desk, block) => at,
+            (Slow::Flows { silent, .. }, _) => silent.min(soon),
         })
+    }
+
+    /// Whether every block of the file is under way: whoever is free can only help with those.
+    fn all_begun(&self) -> bool {
+        matches!(&self.stage, RetrieveStage::Walking { walk, .. } if walk.is_over())
+    }
+
+    /// Whether another holder would need less than half the time for a block that comes, where that shows.
+    fn would_gain(&self, desk: &Desk, block: &WantedBlock) -> Option<bool> {
+        let (prospects, weight) = (self.prospects(desk), block.weight());
+        let of = |(holder, _): &(Holder, Time)| match holder {
+            Holder::Peer(addr) => prospects.measured(addr, 0),
+            Holder::Own => None,
+        };
+        let left = block.left(desk.jobs()).or_else(|| block.running.values().filter_map(of).min())?;
+        let others = block.next_holders().filter_map(|peer| prospects.measured(&peer.addr, weight));
+        others.min().map(|long| left > long * 2)
     }
 
     fn slow(&self, desk: &Desk, block: &WantedBlock) -> Option<Slow> {
