@@ -21,7 +21,7 @@ use kadring::runtime::raise_descriptor_limit;
 
 use args::{Cli, Task, command_line, config_file};
 use commands::standard::{exit_once_said, say};
-use commands::{Exit, Failed, client, ctl, demo, files, keygen, leases, peer, report, ring, signals, sim, stderr};
+use commands::{Exit, client, ctl, demo, files, keygen, leases, peer, report, ring, say_error, signals, sim, stderr};
 
 fn main() -> ExitCode {
     #[cfg(target_env = "gnu")]
@@ -33,11 +33,7 @@ fn main() -> ExitCode {
     let _last_words = LastWords;
     // The panic's message has been written already.
     let ended = catch_unwind(|| run(read_command_line().task)).unwrap_or(Ok(Exit::Other));
-    let exit = ended.unwrap_or_else(|error| {
-        // Standard error may be closed; the exit code still tells.
-        stderr().say(&format!("kadring: {}\n", escape(&format!("{error:#}"))));
-        error.downcast_ref::<Failed>().map_or(Exit::Other, |failed| failed.exit)
-    });
+    let exit = ended.unwrap_or_else(|error| say_error(&error));
     if exit != Exit::Done {
         drop(LastWords);
         signals::end_by_signal();

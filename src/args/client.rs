@@ -103,8 +103,9 @@ pub(crate) struct CtlArgs {
     pub(crate) quiet: bool,
     #[command(flatten)]
     pub(crate) format: FormatArgs,
-    /// The command and its arguments, as at the peer's own console; "help" lists them
-    #[arg(value_name = "COMMAND", required = true, value_parser = word(), trailing_var_arg = true, allow_hyphen_values = true)]
+    /// The command and its arguments, as at the peer's own console; "help" lists them. Without one, commands come from
+    /// standard input, a line each, and the exit code is that of the first that failed
+    #[arg(value_name = "COMMAND", value_parser = word(), trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) words: Vec<String>,
 }
 

@@ -22,7 +22,7 @@ use kadring::raw_text;
 use kadring::runtime::{Handle, Keyring, LocalPeer, Options, Spooled, connect, ending_signals, every_address};
 use signal_hook::flag;
 
-use super::signals::{end_as_by_sigpipe, end_by, watch_signals};
+use super::signals::{NextSignal, end_as_by_sigpipe, end_by, watch_signals};
 use super::standard::{STANDARD, UntilTold, beside, exit_once_written, is_standard, spool};
 use super::unjoined::{answers_but, filtered, heard, no_way, ping_all, strange};
 use super::{Exit, Failed, JoinAddresses, bootstrap, ctl, log_to, stderr};
@@ -340,6 +340,7 @@ fn hand_on(
     };
     let screen = Screen::stderr();
     log_to(&screen, "warn");
+    NextSignal::asks()?;
     ctl::perform(&peer, data, words()?, form, &screen).map(Some)
 }
 

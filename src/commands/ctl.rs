@@ -14,11 +14,11 @@ use kadring::console::watching;
 use kadring::console::{Defaults, Format, Grammar, Output, Screen};
 use kadring::node::{Command, FailureKind, Progress};
 use kadring::raw_text::own_stream;
-use kadring::runtime::{Spooled, connect, ending_signals};
-use signal_hook::low_level::pipe;
+use kadring::runtime::{Spooled, connect};
 
 use super::client::{confirm, tell_trouble};
-use super::signals::{end_as_by_sigpipe, end_by_second_signal, end_by_signal};
+use super::piped;
+use super::signals::{NextSignal, SaysSignals, end_as_by_sigpipe, end_by_signal};
 use super::standard::{OutputPipe, STANDARD, beside, exit_once_written, say, spool, without_streams};
 use super::waiting::{Patience, is_unread};
 use super::{Exit, Failed, log_to, stderr};
@@ -36,8 +36,28 @@ pub(super) struct Form {
 pub(crate) fn run(args: CtlArgs) -> anyhow::Result<Exit> {
     let screen = Screen::stderr();
     log_to(&screen, "warn");
-    let mut form = Form { format: args.format.format(), quiet: args.quiet };
-    let words = take_form(args.words, &mut form);
+    let form = Form { format: args.format.format(), quiet: args.quiet };
+    let data = &args.data;
+    if args.words.is_empty() {
+        return piped::perform_lines(data, form, &screen)
+            .or_else(|error| tell_trouble(error, form.format, io::stdout()));
+    }
+    perform_words(args.words, form, |words, form| match &words[..] {
+        [threads, watch] if threads == "threads" && watch == "--watch" => watch_threads(data, form, &screen),
+        _ => {
+            NextSignal::asks()?;
+            perform(&reach(data)?, data, words, form, &screen)
+        }
+    })
+}
+
+/// Has the words of a command done by `perform`, which gets how its answer is written.
+pub(super) fn perform_words(
+    words: Vec<String>,
+    mut form: Form,
+    perform: impl FnOnce(Vec<String>, Form) -> anyhow::Result<Exit>,
+) -> anyhow::Result<Exit> {
+    let words = take_form(words, &mut form);
     if form.quiet && form.format == Format::Json {
         let reason = "the keys alone (--quiet) are no JSON (--json): give one of the two";
         return tell_trouble(Failed::usage(reason).into(), form.format, io::stdout());
@@ -45,30 +65,30 @@ pub(crate) fn run(args: CtlArgs) -> anyhow::Result<Exit> {
     // Only a store has keys that could stand alone.
     form.quiet &= name_of(&words) == Some("store");
     let brings_file = brings_here(&words);
-    let done = match &words[..] {
-        [threads, watch] if threads == "threads" && watch == "--watch" => watch_threads(&args.data, form, &screen),
-        _ => reach(&args.data).and_then(|peer| perform(&peer, &args.data, words, form, &screen)),
-    };
-    done.or_else(|error| tell_trouble(error, form.format, beside(brings_file)))
+    perform(words, form).or_else(|error| tell_trouble(error, form.format, beside(brings_file)))
 }
 
 /// Whether standard output is to have the bytes of a file.
 fn brings_here(words: &[String]) -> bool {
-    let is_standard = |word: &String| word == STANDARD || own_stream(word) == Some("1");
     match name_of(words) {
         Some("cat") => true,
-        Some("retrieve") => words.last().is_some_and(is_standard),
+        Some("retrieve") => words.last().is_some_and(|word| is_stream(word, "1")),
         _ => false,
     }
 }
 
+/// Whether a word is this process's standard input (0) or output (1).
+pub(super) fn is_stream(word: &str, number: &str) -> bool {
+    word == STANDARD || own_stream(word) == Some(number)
+}
+
 /// The command that the words begin with.
-fn name_of(words: &[String]) -> Option<&'static str> {
+pub(super) fn name_of(words: &[String]) -> Option<&'static str> {
     Grammar::new(Defaults::default()).find(words.first()?).ok().map(|spec| spec.name)
 }
 
 /// Connects to the peer that runs with this data folder.
-fn reach(data: &Path) -> anyhow::Result<UnixStream> {
+pub(super) fn reach(data: &Path) -> anyhow::Result<UnixStream> {
     connect(data).map_err(|error| nobody(data, &error).into())
 }
 
@@ -102,7 +122,7 @@ fn take_form(words: Vec<String>, form: &mut Form) -> Vec<String> {
 
 /// Has the command `words` done by the peer, and writes its answer. `-` is this process's standard input or output.
 /// Where a file stands at the destination and the person at the terminal agrees that it be replaced, the peer is told
-/// so by another connection.
+/// so by another connection. Who calls this has chosen what a signal does ([`NextSignal`]).
 pub(super) fn perform(
     peer: &UnixStream,
     data: &Path,
@@ -129,8 +149,7 @@ pub(super) fn perform(
     if let (Some(passage), Some(last)) = (&passage, sent.last_mut()) {
         *last = passage.path().display().to_string();
     }
-    end_by_second_signal()?;
-    watch(peer)?;
+    let _says = SaysSignals::at(peer)?;
     // A bar and the file would write over each other.
     let shows_file = passage.is_some() && io::stdout().is_terminal();
     let screen = if shows_file { Screen::plain() } else { Arc::clone(screen) };
@@ -150,7 +169,7 @@ pub(super) fn perform(
     if name == Some("retrieve") && may_replace(&rendered, form) {
         asked.words.insert(1, "--force".to_owned());
         let peer = reach(data)?;
-        watch(&peer)?;
+        let _says = SaysSignals::at(&peer)?;
         rendered = wait_for_answer(&peer, data, &asked, &screen)?;
     }
     if let Some(lent) = &lent {
@@ -167,14 +186,6 @@ pub(super) fn perform(
 /// Has the peer do it, and waits for its answer.
 fn wait_for_answer(peer: &UnixStream, data: &Path, asked: &ClientSays, screen: &Screen) -> Result<Rendered, Failed> {
     ask(peer, asked, &OnScreen(screen), &mut || Patience::with(data).wait_for(peer)).map_err(silent)
-}
-
-/// Has the peer told of signals.
-fn watch(peer: &UnixStream) -> anyhow::Result<()> {
-    for signal in ending_signals() {
-        pipe::register(signal, peer.try_clone()?).context("cannot watch for signals")?;
-    }
-    Ok(())
 }
 
 fn silent(error: io::Error) -> Failed {

@@ -16,6 +16,7 @@ pub(crate) mod leases;
 mod logging;
 pub(crate) mod peer;
 mod peers_seen;
+mod piped;
 mod ready;
 pub(crate) mod report;
 pub(crate) mod ring;
@@ -29,6 +30,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use kadring::console::escape;
 use kadring::node::{Failure, FailureKind};
 use kadring::runtime::Ended;
 use nix::unistd::alarm;
@@ -185,6 +187,13 @@ impl fmt::Display for Failed {
 }
 
 impl std::error::Error for Failed {}
+
+/// Says what went wrong. Returns the exit code.
+pub(crate) fn say_error(error: &anyhow::Error) -> Exit {
+    // Standard error may be closed; the exit code still tells.
+    stderr().say(&format!("kadring: {}\n", escape(&format!("{error:#}"))));
+    error.downcast_ref::<Failed>().map_or(Exit::Other, |failed| failed.exit)
+}
 
 /// Makes this process end in [`LAST_SECONDS`] with this exit code, whatever it then waits for: a terminal that takes no
 /// output, or a disk that does not answer. Each call puts the end off anew.

@@ -1,12 +1,14 @@
 //! The signals that tell a client to end: it dies of them, so that a shell's loop ends with it.
 
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use anyhow::Context;
 use kadring::runtime::ending_signals;
 use signal_hook::consts::SIGPIPE;
-use signal_hook::{flag, low_level};
+use signal_hook::low_level::{self, pipe};
+use signal_hook::{SigId, flag};
 
 use super::Exit;
 
@@ -46,14 +48,55 @@ pub(super) fn end_by(signal: usize) {
     }
 }
 
-/// A signal says a byte to the peer, which ends the command; the answer comes all the same. Should the peer be stuck, a
-/// second signal ends this process.
-pub(super) fn end_by_second_signal() -> anyhow::Result<()> {
-    watch_signals();
-    let told = Arc::new(AtomicBool::new(false));
-    for signal in ending_signals() {
-        flag::register_conditional_default(signal, Arc::clone(&told)).context("cannot watch for signals")?;
-        flag::register(signal, Arc::clone(&told)).context("cannot watch for signals")?;
+/// Whether the next signal ends this process at once.
+pub(super) struct NextSignal(Arc<AtomicBool>);
+
+impl NextSignal {
+    /// A signal says a byte to the peer, which ends the command; the answer comes all the same. Should the peer be
+    /// stuck, a second signal ends this process.
+    pub(super) fn asks() -> anyhow::Result<Self> {
+        watch_signals();
+        let told = Arc::new(AtomicBool::new(false));
+        for signal in ending_signals() {
+            flag::register_conditional_default(signal, Arc::clone(&told)).context("cannot watch for signals")?;
+            flag::register(signal, Arc::clone(&told)).context("cannot watch for signals")?;
+        }
+        Ok(Self(told))
     }
-    Ok(())
+
+    /// Waits for something that no peer has to be asked to end: a signal ends this process meanwhile, also one that
+    /// came just before.
+    pub(super) fn ends_while<T>(&self, wait: impl FnOnce() -> T) -> T {
+        // A signal that comes now finds this set, or was noted before that is read: one order for both (`SeqCst`).
+        self.0.store(true, Ordering::SeqCst);
+        end_by(TOLD.load(Ordering::SeqCst));
+        let waited = wait();
+        self.0.store(false, Ordering::SeqCst);
+        waited
+    }
+}
+
+/// Says a byte at each signal that tells this process to end, until it is dropped.
+pub(super) struct SaysSignals(Vec<SigId>);
+
+impl SaysSignals {
+    /// Says it at this end of a connection.
+    ///
+    /// # Errors
+    /// There are no more descriptors.
+    pub(super) fn at(end: &UnixStream) -> anyhow::Result<Self> {
+        let mut says = Self(Vec::new());
+        for signal in ending_signals() {
+            says.0.push(pipe::register(signal, end.try_clone()?).context("cannot watch for signals")?);
+        }
+        Ok(says)
+    }
+}
+
+impl Drop for SaysSignals {
+    fn drop(&mut self) {
+        for id in self.0.drain(..) {
+            low_level::unregister(id);
+        }
+    }
 }

@@ -11,12 +11,10 @@ use kadring::console::progress::TransferBar;
 use kadring::console::{Output, Screen};
 use kadring::node::Progress;
 use kadring::raw_text::{no_file, own_stream};
-use kadring::runtime::{Spooled, ending_signals};
+use kadring::runtime::Spooled;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use signal_hook::low_level::pipe;
-
-use super::signals::end_as_by_sigpipe;
+use super::signals::{SaysSignals, end_as_by_sigpipe};
 use super::waiting::{LOOK_EVERY, Patience, end_of_reader};
 use super::{Exit, Failed, stderr};
 
@@ -62,6 +60,7 @@ pub(super) fn spool(screen: &Screen) -> anyhow::Result<Spooled> {
 pub(super) struct UntilTold {
     out: File,
     told: UnixStream,
+    _tells: SaysSignals,
     /// Its reader has gone.
     broken: bool,
 }
@@ -73,10 +72,7 @@ impl UntilTold {
     pub(super) fn new() -> anyhow::Result<Self> {
         let out = File::from(io::stdout().as_fd().try_clone_to_owned().context("cannot write to standard output")?);
         let (told, tells) = UnixStream::pair().context("cannot watch for signals")?;
-        for signal in ending_signals() {
-            pipe::register(signal, tells.try_clone()?).context("cannot watch for signals")?;
-        }
-        Ok(Self { out, told, broken: false })
+        Ok(Self { out, told, _tells: SaysSignals::at(&tells)?, broken: false })
     }
 }
 

@@ -85,6 +85,15 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
     ("find", &["lookup"]),
 ];
 
+/// The words of a line, quoted as in a shell; none if the line is empty or a comment.
+pub fn split(line: &str) -> Result<Vec<String>, ParseError> {
+    match line.trim() {
+        "" => Ok(Vec::new()),
+        comment if comment.starts_with('#') => Ok(Vec::new()),
+        line => shlex::split(line).ok_or(ParseError::Unclosed),
+    }
+}
+
 /// A table of commands, and how to read lines by it.
 #[derive(Clone, Debug)]
 pub struct Grammar {
@@ -129,11 +138,7 @@ impl Grammar {
 
     /// Reads a line: the command and what it asks for; nothing if the line is empty or a comment.
     pub fn parse(&self, line: &str) -> Result<Option<(&'static Spec, LineTask)>, ParseError> {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            return Ok(None);
-        }
-        self.read(&shlex::split(line).ok_or(ParseError::Unclosed)?)
+        self.read(&split(line)?)
     }
 
     /// Reads the words of a line; nothing if there are none.

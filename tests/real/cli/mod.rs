@@ -14,5 +14,6 @@ mod leases;
 mod leaving;
 mod options;
 mod pausing;
+mod piped;
 mod running;
 mod starting;
