@@ -10,12 +10,11 @@ mod words;
 
 use std::collections::{BTreeSet, HashMap};
 use std::env;
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Seek, Write};
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Duration;
 
 use self::entry::is_unknown;
@@ -27,7 +26,7 @@ use super::begun::forget_finished;
 use super::leases::draw;
 use crate::id::Key;
 use crate::lease::{LeaseId, Secret};
-use crate::runtime::{Bell, stopwatch};
+use crate::runtime::{Bell, lock_within};
 use crate::sums::{self, checked, with_sum};
 use crate::whole_file;
 
@@ -45,7 +44,6 @@ const ENDED: &str = "ended";
 
 /// Whoever needs the lock waits for it so long at most, and tries again after so long.
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
-const AGAIN: Duration = Duration::from_millis(1);
 
 /// A catalogue in a folder.
 #[derive(Clone, Debug)]
@@ -375,7 +373,7 @@ impl Catalogue {
         self.make_folder()?;
         let options = &mut File::options();
         let file = options.write(true).create(true).truncate(false).mode(0o600).open(self.folder.join(LOCK))?;
-        lock_within(&file, LOCK_LIMIT)?;
+        lock(&file, LOCK_LIMIT)?;
         Ok(file)
     }
 
@@ -449,19 +447,12 @@ pub(super) fn note_renewed(entries: &mut [Entry], renewed: &[Entry]) {
 }
 
 /// Locks the file of the lock. Who has it holds it for a moment, unless it is no program of ours, or is stopped.
-fn lock_within(file: &File, limit: Duration) -> io::Result<()> {
-    let elapsed = stopwatch();
-    loop {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) if elapsed() < limit => thread::park_timeout(AGAIN),
-            Err(TryLockError::WouldBlock) => {
-                let reason = format!("another process holds {LOCK} beside it; end that one, which lsof names");
-                return Err(io::Error::new(io::ErrorKind::TimedOut, reason));
-            }
-            Err(TryLockError::Error(error)) => return Err(error),
-            Ok(()) => return Ok(()),
-        }
+fn lock(file: &File, limit: Duration) -> io::Result<()> {
+    if lock_within(file, limit)? {
+        return Ok(());
     }
+    let reason = format!("another process holds {LOCK} beside it; end that one, which lsof names");
+    Err(io::Error::new(io::ErrorKind::TimedOut, reason))
 }
 
 /// The lease that a line of ended ones names; none if it is damaged.

@@ -209,10 +209,10 @@ fn a_lock_that_another_process_holds_is_waited_for_so_long_and_no_longer() {
     let (_folder, catalogue) = catalogue();
     let held = catalogue.lock().unwrap();
     let again = File::open(catalogue.folder.join(LOCK)).unwrap();
-    let error = lock_within(&again, Duration::from_millis(5)).unwrap_err();
+    let error = lock(&again, Duration::from_millis(5)).unwrap_err();
     assert!(error.to_string().contains("another process holds catalogue.lock"), "{error}");
     drop(held);
-    lock_within(&again, Duration::ZERO).unwrap();
+    lock(&again, Duration::ZERO).unwrap();
 }
 
 #[test]

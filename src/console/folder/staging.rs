@@ -5,7 +5,7 @@
 //! never lost: it stays, or is moved aside under a name of its own.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, Metadata, TryLockError};
+use std::fs::{self, DirBuilder, File, Metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use super::{name, trouble};
 use crate::id::{Id, Key};
 use crate::node::{Failure, FailureKind};
-use crate::runtime::{is_ours_alone, temporary_names};
+use crate::runtime::{LETS_GO, is_ours_alone, lock_within, temporary_names};
 
 /// The place where a folder shall stand.
 pub(super) struct FolderPlace {
@@ -91,11 +91,21 @@ pub(super) struct Staging {
 }
 
 impl Staging {
-    /// Makes it, or takes up what an earlier run left.
+    /// Makes it, or takes up what an earlier run left. One that is cancelled or was killed just now leaves it soon.
     ///
     /// # Errors
     /// Another retrieve is in it, or the system refuses it.
     pub(super) fn open(place: &FolderPlace, key: &Key, inside: &Path) -> Result<Self, Failure> {
+        loop {
+            // Who was in it may have given it its name, or removed it, before it could be locked.
+            let staging = Self::enter(place, key, inside)?;
+            if staging.is_there() {
+                return Ok(staging);
+            }
+        }
+    }
+
+    fn enter(place: &FolderPlace, key: &Key, inside: &Path) -> Result<Self, Failure> {
         let cannot = |error: io::Error| trouble("write beside", &place.path, &error);
         for path in temporary_names(&place.path, &brought(key, inside)) {
             let keeps = match DirBuilder::new().mode(0o700).create(&path) {
@@ -109,17 +119,11 @@ impl Staging {
                 Err(error) => return Err(cannot(error)),
             };
             let lock = File::open(&path).map_err(cannot)?;
-            match lock.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    let reason =
-                        format!("{} is being retrieved already; wait for it, or name another", name(&place.path));
-                    return Err(Failure::new(FailureKind::Other, reason));
-                }
-                Err(TryLockError::Error(error)) => return Err(cannot(error)),
+            if !lock_within(&lock, LETS_GO).map_err(cannot)? {
+                let reason = format!("{} is being retrieved already; wait for it, or name another", name(&place.path));
+                return Err(Failure::new(FailureKind::Other, reason));
             }
-            let staging = Self { path, keeps, lock };
-            return Ok(staging);
+            return Ok(Self { path, keeps, lock });
         }
         let reason = format!("{} cannot be written: others took its temporary names", name(&place.path));
         Err(Failure::new(FailureKind::Other, reason))
@@ -259,5 +263,25 @@ mod tests {
         assert!(second.reason.contains("being retrieved already"), "{}", second.reason);
         drop(staging);
         assert!(Staging::open(&place, &KEY, Path::new("a")).is_ok());
+    }
+
+    #[test]
+    fn a_retrieve_that_waits_for_another_to_leave_is_in_a_folder_that_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let (place, mut first) = stage(&folder.path().join("dest"));
+        for keeps in [true, false] {
+            first.keeps = keeps;
+            let open = || Staging::open(&place, &KEY, Path::new(""));
+            let second = std::thread::scope(|scope| {
+                let second = scope.spawn(open);
+                // By then it waits, as a rule. What it gets is the same in any case.
+                std::thread::park_timeout(std::time::Duration::from_millis(50));
+                drop(first);
+                second.join().unwrap().unwrap()
+            });
+            assert!(second.is_there());
+            assert_eq!(second.tree().exists(), keeps);
+            first = second;
+        }
     }
 }

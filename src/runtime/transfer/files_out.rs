@@ -5,7 +5,7 @@
 //! the same file: see [`PartialFile::finish`].
 
 use std::collections::HashMap;
-use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -22,6 +22,7 @@ use super::{cannot_write, cuts, failed, folder_of, io_failed};
 use crate::id::{Id, Key};
 use crate::node::job::{GetId, JobError, JobErrorKind, Outcome, Slot};
 use crate::runtime::signals::status_field;
+use crate::runtime::{LETS_GO, lock_within};
 use crate::store::{free, hash_all};
 
 /// What to do about a file that stands at the destination.
@@ -70,19 +71,22 @@ impl Writing<'_> {
     }
 
     fn open(&self, get: GetId, dest: &Path, root: &Id, size: u64, standing: AtDest) -> Result<Outcome, JobError> {
-        let place = Destination::of(dest)?;
-        if standing.compare
-            && place.there.as_ref().is_some_and(|there| there.len() == size)
-            && let Ok(file) = File::open(&place.path)
-        {
-            let path = place.path.clone();
-            self.enter(get, PartialFile { file, path, place, replace: false });
-            return Ok(Outcome::Standing);
+        loop {
+            let place = Destination::of(dest)?;
+            if standing.compare
+                && place.there.as_ref().is_some_and(|there| there.len() == size)
+                && let Ok(file) = File::open(&place.path)
+            {
+                let path = place.path.clone();
+                self.enter(get, PartialFile { file, path, place, replace: false });
+                return Ok(Outcome::Standing);
+            }
+            place.check_free(standing.replace)?;
+            if let Some((part, resumed)) = PartialFile::open(place, root, size, standing.replace)? {
+                self.enter(get, part);
+                return Ok(Outcome::Opened { resumed });
+            }
         }
-        place.check_free(standing.replace)?;
-        let (part, resumed) = PartialFile::open(place, root, size, standing.replace)?;
-        self.enter(get, part);
-        Ok(Outcome::Opened { resumed })
     }
 
     /// Whether a block lies in its place already.
@@ -141,7 +145,9 @@ impl Writing<'_> {
 }
 
 impl PartialFile {
-    fn open(place: Destination, root: &Id, size: u64, replace: bool) -> Result<(Self, bool), JobError> {
+    /// Opens it, and whether an earlier run left it; none if another retrieve of the same file ended meanwhile, so that
+    /// something else stands at its place. One that is cancelled or was killed just now lets go of it soon.
+    fn open(place: Destination, root: &Id, size: u64, replace: bool) -> Result<Option<(Self, bool)>, JobError> {
         let cannot = |error: &io::Error| cannot_write(&place.path, error);
         let mut names = temporary_names(&place.path, root);
         let (file, path) = loop {
@@ -153,16 +159,21 @@ impl PartialFile {
                 break (file, path);
             }
         };
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let reason =
-                    format!("'{}' is being retrieved already; wait for it or name another file", place.path.display());
-                return Err(failed(JobErrorKind::Io, reason));
-            }
-            Err(TryLockError::Error(error)) => return Err(cannot(&error)),
+        if !lock_within(&file, LETS_GO).map_err(|error| cannot(&error))? {
+            let reason =
+                format!("'{}' is being retrieved already; wait for it or name another file", place.path.display());
+            return Err(failed(JobErrorKind::Io, reason));
         }
         let there = file.metadata().map_err(|error| cannot(&error))?;
+        if !has_name(&path, &there) {
+            return Ok(None);
+        }
+        if !place.is_as_seen() {
+            if there.len() == 0 {
+                let _ = fs::remove_file(&path);
+            }
+            return Ok(None);
+        }
         let resumed = there.len() == size && size > 0;
         // A list of a few blocks can promise terabytes.
         let more = size.saturating_sub(there.blocks() * 512);
@@ -178,7 +189,7 @@ impl PartialFile {
         if !resumed {
             file.set_len(size).map_err(|error| cannot(&error))?;
         }
-        Ok((Self { file, path, place, replace }, resumed))
+        Ok(Some((Self { file, path, place, replace }, resumed)))
     }
 
     /// Gives the file its name and the mode of the file that it replaces, or a new file's. A user who may write to the
@@ -188,15 +199,14 @@ impl PartialFile {
         let mode = self.place.there.as_ref().map_or_else(new_mode, |there| there.mode() & 0o777);
         self.file.set_permissions(Permissions::from_mode(mode)).map_err(cannot)?;
         let own = self.file.metadata().map_err(cannot)?;
-        let has_name = |path: &Path| fs::symlink_metadata(path).is_ok_and(|there| is_same(&there, &own));
-        if !has_name(&self.path) {
+        if !has_name(&self.path, &own) {
             return Err(self.lost(&self.path));
         }
         let mut temporary = TempPath::try_from_path(&self.path).map_err(cannot)?;
         // If it cannot have its name, all of it is here for the next run.
         temporary.disable_cleanup(true);
         self.place.take(temporary, self.replace)?;
-        if has_name(&self.place.path) { Ok(()) } else { Err(self.lost(&self.place.path)) }
+        if has_name(&self.place.path, &own) { Ok(()) } else { Err(self.lost(&self.place.path)) }
     }
 
     /// What became of the file that had this name.
@@ -228,6 +238,11 @@ fn open_ours(path: &Path) -> io::Result<Option<File>> {
     Ok(left.ok().filter(|file| file.metadata().is_ok_and(|metadata| is_ours(&metadata))))
 }
 
+/// Whether the file has this name.
+fn has_name(path: &Path, file: &Metadata) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|there| is_same(&there, file))
+}
+
 /// Whether nobody else made this file, or can change it now: it is a plain file of our own, under one name, and only
 /// its owner may write to it.
 fn is_ours(file: &Metadata) -> bool {
@@ -248,6 +263,7 @@ fn new_mode() -> u32 {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+    use std::time::Duration;
 
     use nix::sys::stat::Mode;
     use nix::unistd::mkfifo;
@@ -387,6 +403,39 @@ mod tests {
             assert!(error.reason.contains(told), "{error}");
             assert!(!dest.exists());
         }
+    }
+
+    #[test]
+    fn a_retrieve_of_a_file_that_another_is_about_to_leave_goes_on_with_what_that_left() {
+        let compare = AtDest { compare: true, replace: false };
+        for finishes in [true, false] {
+            let (folder, ledger, key) = (folder(), Arc::new(Ledger::default()), Id::of(b"bytes"));
+            let dest = folder.path().join("dest");
+            let open = |get| Writing(&ledger).open(get, &dest, &key, SIZE, compare);
+            open(1).unwrap();
+            let second = std::thread::scope(|scope| {
+                let second = scope.spawn(|| open(2));
+                // By then it waits, as a rule. What it gets is the same in any case.
+                std::thread::park_timeout(Duration::from_millis(50));
+                if finishes {
+                    Writing(&ledger).finish(1, None).unwrap();
+                }
+                ledger.forget_get(1);
+                second.join().unwrap()
+            });
+            let expected = if finishes { Outcome::Standing } else { Outcome::Opened { resumed: true } };
+            assert_eq!(second, Ok(expected));
+        }
+    }
+
+    #[test]
+    fn a_retrieve_to_a_place_that_was_taken_before_its_part_was_locked_looks_there_again() {
+        let (folder, key) = (folder(), Id::of(b"bytes"));
+        let dest = folder.path().join("dest");
+        let seen = Destination::of(&dest).unwrap();
+        bring(&dest, KEEP).unwrap();
+        assert!(PartialFile::open(seen, &key, SIZE, false).unwrap().is_none());
+        assert!(!first_name(&dest).exists(), "nothing stays behind");
     }
 
     #[test]

@@ -57,6 +57,14 @@ impl Destination {
         }
     }
 
+    /// Whether the same stands there now, or nothing as before.
+    pub(super) fn is_as_seen(&self) -> bool {
+        match (fs::symlink_metadata(&self.path), &self.there) {
+            (Ok(now), Some(seen)) => is_same(&now, seen) && is_unchanged(&now, seen),
+            (now, seen) => now.is_err() && seen.is_none(),
+        }
+    }
+
     /// Whether something to lose stands there. An empty file is none: a script may have made it for its name.
     pub(super) fn is_taken(&self) -> bool {
         self.there.as_ref().is_some_and(|there| there.len() > 0)
@@ -122,10 +130,9 @@ impl Destination {
             io::ErrorKind::AlreadyExists => exists(&self.path, "came to be there meanwhile; it was not replaced"),
             _ => cannot_write(&self.path, &error.error),
         };
-        let now = || fs::symlink_metadata(&self.path);
         match &self.there {
             None if !replace => temporary.persist_noclobber(&self.path).map_err(cannot),
-            Some(seen) if !replace && now().is_ok_and(|now| !is_same(&now, seen) || !is_unchanged(&now, seen)) => {
+            Some(_) if !replace && fs::symlink_metadata(&self.path).is_ok() && !self.is_as_seen() => {
                 Err(exists(&self.path, "was changed meanwhile; it was not replaced"))
             }
             _ => temporary.persist(&self.path).map_err(cannot),
