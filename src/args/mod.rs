@@ -15,6 +15,7 @@ use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueEnum, ValueHi
 use clap_complete::Shell;
 use kadring::config::{Config, REPLICAS, WIDTH};
 use kadring::console::Format;
+use kadring::console::help::MOST_COLUMNS;
 use kadring::console::json::PAGE;
 use kadring::console::words::{parse_host_port, parse_id};
 use kadring::id::Id;
@@ -44,7 +45,7 @@ fn exit_codes() -> String {
 
 /// A decentralised file store on a distributed hash table.
 #[derive(Parser, Debug)]
-#[command(version, about, max_term_width = 100, after_help = exit_codes(), propagate_version = true)]
+#[command(version, about, max_term_width = MOST_COLUMNS, after_help = exit_codes(), propagate_version = true)]
 pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]

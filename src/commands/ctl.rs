@@ -9,6 +9,7 @@ use std::thread;
 
 use anyhow::Context;
 use kadring::console::control::{ClientSays, EVENTS, Rendered, ask};
+use kadring::console::help::columns;
 use kadring::console::perform::Shows;
 use kadring::console::watching;
 use kadring::console::{Defaults, Format, Grammar, Output, Screen};
@@ -153,7 +154,8 @@ pub(super) fn perform(
     // A bar and the file would write over each other.
     let shows_file = passage.is_some() && io::stdout().is_terminal();
     let screen = if shows_file { Screen::plain() } else { Arc::clone(screen) };
-    let mut asked = ClientSays { words: sent, folder, to: passage.as_ref().map(OutputPipe::path) };
+    let mut asked =
+        ClientSays { words: sent, folder, to: passage.as_ref().map(OutputPipe::path), columns: Some(columns()) };
     // What comes of it is written as it comes, and is for nobody once its reader has gone.
     let streams = passage.is_some() || asked.words.first().is_some_and(|word| word == EVENTS);
     let mut pass_on = || match &mut passage {
@@ -207,7 +209,8 @@ fn may_replace(answer: &Rendered, form: Form) -> bool {
 fn watch_threads(data: &Path, form: Form, screen: &Screen) -> anyhow::Result<Exit> {
     let is_typed = io::stdin().is_terminal();
     loop {
-        let asked = ClientSays { words: vec!["threads".to_owned()], folder: env::current_dir()?, to: None };
+        let asked =
+            ClientSays { words: vec!["threads".to_owned()], folder: env::current_dir()?, to: None, columns: None };
         let seen = wait_for_answer(&reach(data)?, data, &asked, screen)?;
         watching::clear(|text| print!("{text}"));
         let exit = tell(&seen, form, io::stdout());

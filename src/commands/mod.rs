@@ -83,7 +83,7 @@ pub(crate) const EXITS: [(Exit, &str, &str); 11] = [
     ),
     (
         Exit::Partial,
-        "of several files some were done, others were not; of a folder something was left out unasked (a pipe, a link that leads out, a damaged block)",
+        "of several files some were done, others were not; of a folder something was left out unasked (a pipe, a link that leads out, a damaged block); `clear` kept what nobody else holds",
         "with those that failed, as their answers say",
     ),
     (Exit::NotFound, "not found: a key nobody holds, a file that is not there", "once a holder is back"),

@@ -137,7 +137,7 @@ impl Probes {
         let asked = |word: &str| {
             let peer = connect(data)?;
             let folder = env::current_dir().unwrap_or_default();
-            tell(&peer, &ClientSays { words: vec![word.to_owned()], folder, to: None }).map(|()| peer)
+            tell(&peer, &ClientSays { words: vec![word.to_owned()], folder, to: None, columns: None }).map(|()| peer)
         };
         Self { node: asked("status"), process: asked("help"), since: Box::new(stopwatch()), is_told: false }
     }

@@ -212,7 +212,7 @@ mod tests {
     }
 
     fn answer() -> Notice {
-        Notice::Answer { command: 1, answer: Answer::Cleared { blocks: 0 } }
+        Notice::Answer { command: 1, answer: Answer::Cleared { blocks: 0, kept: 0 } }
     }
 
     #[test]

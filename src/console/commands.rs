@@ -107,12 +107,12 @@ pub static COMMANDS: &[Spec] = &[
         arguments: "KEY|NAME|MANIFEST...",
         takes: (1, MANY),
         kinds: &[ArgKind::Source],
-        options: &[],
+        options: &[OptionSpec { name: "--force", value: None }],
         summary: "drop this peer's own copies of these files' blocks",
-        details: "Other peers keep theirs, and may give this peer new copies of blocks that belong here.",
-        parse: |words, _, _| {
-            let sources = words.iter().map(|word| parse_source(word)).collect::<Result<_, _>>()?;
-            Ok(LineTask::Ask(Command::Clear { sources }))
+        details: "Others keep theirs, and may give it new ones. What no other says it holds stays (code 3) but for --force.",
+        parse: |words, options, _| {
+            let (sources, force) = (words.iter().map(|word| parse_source(word)), options.has("--force"));
+            Ok(LineTask::Ask(Command::Clear { sources: sources.collect::<Result<_, _>>()?, force }))
         },
     },
     Spec {

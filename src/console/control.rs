@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::beside::CommandJobs;
 use super::catalogue::Catalogue;
+use super::help::MOST_COLUMNS;
 use super::json;
 use super::perform::{Performer, Shows};
 use super::reply::LineReply;
@@ -47,6 +48,9 @@ pub struct ClientSays {
     /// then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<PathBuf>,
+    /// How wide the client's terminal is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<usize>,
 }
 
 /// What a client is told.
@@ -172,11 +176,13 @@ fn watch(session: &Session, teller: &ClientWriter) -> LineReply {
 }
 
 fn obey(grammar: &Grammar, session: &Session, performer: Performer<Session>, asked: ClientSays) -> LineReply {
-    let ClientSays { words, folder, to } = asked;
+    let ClientSays { words, folder, to, columns } = asked;
     let usage = |reason: String| LineReply::failed(FailureKind::Usage, reason);
     match grammar.read(&words) {
         Ok(None) => usage("no command was given".to_owned()),
-        Ok(Some((_, LineTask::Help(word)))) => LineReply::help(grammar, word.as_deref()),
+        Ok(Some((_, LineTask::Help(word)))) => {
+            LineReply::help(grammar, word.as_deref(), columns.unwrap_or(MOST_COLUMNS))
+        }
         Ok(Some((_, request))) => {
             let performer = performer.within(folder.clone());
             let mut reply = match (request, to) {

@@ -25,8 +25,9 @@ pub fn resolve(catalogue: Option<&Catalogue>, folder: &Path, request: LineTask) 
         LineTask::Ask(Command::Retrieve { source, dest, replace }) => {
             LineTask::Ask(Command::Retrieve { source: resolve(source)?, dest, replace })
         }
-        LineTask::Ask(Command::Clear { sources }) => {
-            LineTask::Ask(Command::Clear { sources: sources.into_iter().map(resolve).collect::<Result<_, _>>()? })
+        LineTask::Ask(Command::Clear { sources, force }) => {
+            let sources = sources.into_iter().map(resolve).collect::<Result<_, _>>()?;
+            LineTask::Ask(Command::Clear { sources, force })
         }
         LineTask::Check(check) => LineTask::Check(check.resolved(resolve)?),
         LineTask::Ask(Command::Wait { until: Until::Copies { sources, copies }, limit }) => {

@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn several_sources_can_be_cleared_at_once() {
         let sources = vec![Source::Key(KEY.parse().unwrap()), Source::Manifest("m".into())];
-        assert_eq!(parse(&format!("clear {KEY} m")), Ok(Some(LineTask::Ask(Command::Clear { sources }))));
+        assert_eq!(parse(&format!("clear {KEY} m")), Ok(Some(LineTask::Ask(Command::Clear { sources, force: false }))));
     }
 
     #[test]

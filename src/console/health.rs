@@ -140,7 +140,7 @@ impl<B: Backend> Performer<B> {
     /// A folder's listing cannot be had, or the wait's time is over.
     pub(super) fn prepared(&self, command: Command) -> Result<Command, Failure> {
         Ok(match command {
-            Command::Clear { sources } => Command::Clear { sources: self.whole(sources)?.0 },
+            Command::Clear { sources, force } => Command::Clear { sources: self.whole(sources)?.0, force },
             Command::Wait { until: Until::Copies { sources, copies }, limit } => {
                 let took = stopwatch();
                 let sources = self.whole(sources)?.0;
@@ -270,12 +270,13 @@ fn block_line(block: &BlockHealth, key: &Key) -> String {
 }
 
 fn peer_line(of_peer: &PeerCopies) -> String {
-    let PeerCopies { peer, verified, claimed, damaged, absent, silent } = of_peer;
+    let PeerCopies { peer, verified, claimed, damaged, absent, silent, full } = of_peer;
     let counts: [(&str, &u64); 5] =
         [("verified", verified), ("claimed", claimed), ("damaged", damaged), ("missing", absent), ("silent", silent)];
     let told: Vec<String> =
         counts.iter().filter(|(_, number)| **number > 0).map(|(what, number)| told(what, number)).collect();
-    format!("  {}  {}", who(peer), told.join(", "))
+    let full = if *full { "; it said that it is full" } else { "" };
+    format!("  {}  {}{full}", who(peer), told.join(", "))
 }
 
 /// What came of reading all blocks, for people.

@@ -11,6 +11,7 @@
 //! - [`beside`]: commands that run beside others. [`answers`]: where the answers of all of them go.
 //! - [`catalogue`]: what was stored here, by name.
 //! - [`health`]: how safe files are, and waiting until something is true.
+//! - [`help`]: the commands, as wide as the terminal.
 //! - [`control`]: the same commands through the control socket of a running peer.
 //! - [`events`]: what happens at a peer, a line each.
 //! - [`json`]: the same answers for programs, and the page that documents them.
@@ -44,6 +45,7 @@ pub mod finding;
 pub mod folder;
 pub mod grammar;
 pub mod health;
+pub mod help;
 pub mod json;
 pub mod lines;
 pub mod options;
@@ -295,7 +297,7 @@ impl<B: Backend> Console<B> {
                 return false;
             }
             Ok(Some((_, LineTask::Threads { watch: true }))) => self.watch_threads(),
-            Ok(Some((_, LineTask::Help(word)))) => LineReply::help(&self.grammar, word.as_deref()),
+            Ok(Some((_, LineTask::Help(word)))) => LineReply::help(&self.grammar, word.as_deref(), help::columns()),
             Ok(Some((_, request))) => self.performer.perform_or_ask(request, confirm),
             Err(error) => LineReply::failed(FailureKind::Usage, error.to_string()),
         };

@@ -89,6 +89,9 @@ pub enum ConsoleAnswer {
     Help {
         /// The commands that help was asked on.
         commands: Vec<HelpEntry>,
+        /// How wide its lines may be.
+        #[serde(skip)]
+        columns: usize,
     },
     /// The answers to several commands.
     All {
@@ -256,14 +259,14 @@ impl LineReply {
         Self::File(Named { file, answer, manifest: None, kept_as: Vec::new(), deleted_as: Vec::new() })
     }
 
-    /// Help on the command that `word` names, or on all.
-    pub fn help(grammar: &Grammar, word: Option<&str>) -> Self {
+    /// Help on the command that `word` names, or on all, for a terminal of so many columns.
+    pub fn help(grammar: &Grammar, word: Option<&str>, columns: usize) -> Self {
         let commands = match word.map(|word| grammar.find(word)) {
             None => grammar.specs().map(HelpEntry::new).collect(),
             Some(Ok(spec)) => vec![HelpEntry::new(spec)],
             Some(Err(error)) => return Self::failed(FailureKind::Usage, error.to_string()),
         };
-        Self::Console(ConsoleAnswer::Help { commands })
+        Self::Console(ConsoleAnswer::Help { commands, columns })
     }
 
     /// The failure, if this is one.
@@ -330,7 +333,7 @@ impl LineReply {
         match self {
             Self::File(named) => named.too_few().into_iter().chain(named.second_name()).collect(),
             Self::Console(ConsoleAnswer::StoredFolder(folder)) => {
-                folder.too_few().into_iter().chain(folder::left_out(&folder.skipped)).collect()
+                folder.too_few().into_iter().chain(folder::left_out(folder)).collect()
             }
             Self::Console(ConsoleAnswer::All { answers }) => answers.iter().flat_map(Self::notes).collect(),
             _ => Vec::new(),
@@ -392,7 +395,7 @@ fn of_several(verdicts: impl Iterator<Item = Option<FailureKind>>) -> Option<Fai
 }
 
 impl HelpEntry {
-    fn new(spec: &'static Spec) -> Self {
+    pub(super) fn new(spec: &'static Spec) -> Self {
         let Spec { name, short, summary, details, .. } = spec;
         Self { name, short: *short, usage: spec.usage(), summary, details }
     }

@@ -199,8 +199,8 @@ impl LineTask {
             Self::Ask(Command::Retrieve { source: of, dest, replace }) => {
                 Self::Ask(Command::Retrieve { source: source(of), dest: lies(dest), replace })
             }
-            Self::Ask(Command::Clear { sources }) => {
-                Self::Ask(Command::Clear { sources: sources.into_iter().map(source).collect() })
+            Self::Ask(Command::Clear { sources, force }) => {
+                Self::Ask(Command::Clear { sources: sources.into_iter().map(source).collect(), force })
             }
             Self::Check(check) => Self::Check(check.with_sources(source)),
             Self::Ask(Command::Wait { until: Until::Copies { sources, copies }, limit }) => {

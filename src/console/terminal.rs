@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, raise};
 use nix::sys::termios::{self, SetArg, Termios};
@@ -138,7 +139,7 @@ impl Terminal {
             // At the first time there is none.
             let _ = editor.load_history(path);
         }
-        let printer = editor.create_external_printer().map_err(io::Error::other)?;
+        let printer = editor.create_external_printer().map_err(unfit)?;
         Ok((Self { editor, history, prompt: format!("{name} {PROMPT}") }, printer))
     }
 }
@@ -151,6 +152,17 @@ impl Terminal {
         if let Err(error) = added.and_then(|_| self.editor.append_history(path)) {
             log::debug!("the history is not kept: {error}");
         }
+    }
+}
+
+/// Why a terminal cannot do it. One that moves no cursor says so by an error that tells people nothing.
+fn unfit(error: ReadlineError) -> io::Error {
+    match error {
+        ReadlineError::Errno(code) if code as i32 == Errno::ENOTTY as i32 => {
+            let term = std::env::var("TERM").unwrap_or_default();
+            io::Error::new(io::ErrorKind::Unsupported, format!("by TERM={} it moves no cursor", escape(&term)))
+        }
+        other => io::Error::other(other),
     }
 }
 

@@ -12,8 +12,9 @@ use super::escape::{escape, shown};
 use super::explained;
 use super::folder;
 use super::health;
+use super::help;
 use super::leases;
-use super::reply::{ConsoleAnswer, HelpEntry, Imported, LeftOut, LineReply, Named, TestResult, Tested};
+use super::reply::{ConsoleAnswer, Imported, LeftOut, LineReply, Named, TestResult, Tested};
 use crate::config::{UPKEEP_KIB, UPKEEP_MESSAGES};
 use crate::lease::LAST;
 use crate::node::notice::{PeerInfo, Status, too_few_copies};
@@ -45,7 +46,7 @@ pub(super) fn render(reply: &LineReply) -> String {
         LineReply::Console(ConsoleAnswer::RetrievedFolder(folder)) => folder::retrieved(folder),
         LineReply::Console(ConsoleAnswer::Listed(listed)) => folder::listed(listed),
         LineReply::Console(ConsoleAnswer::Shown(shown)) => lines(shown.text.split('\n').map(escape_line)),
-        LineReply::Console(ConsoleAnswer::Help { commands }) => help(commands),
+        LineReply::Console(ConsoleAnswer::Help { commands, columns }) => help::help(commands, *columns),
         LineReply::Console(ConsoleAnswer::Begun { job, line }) => format!("[{job}] runs: {}", escape(line)),
         LineReply::Console(ConsoleAnswer::Jobs { jobs }) => beside::text(jobs, time),
         LineReply::Console(ConsoleAnswer::Cancelling { job }) => format!("[{job}] is cancelled"),
@@ -65,7 +66,7 @@ fn render_answer(answer: &Answer, named: Option<&str>) -> String {
         Answer::Checked(checked) => health::checked(checked, named),
         Answer::Scrubbed(scrubbed) => health::scrubbed(scrubbed),
         Answer::Waited { took } => format!("true after {}", time(*took)),
-        Answer::Cleared { blocks } => format!("cleared {}", count(*blocks, "block")),
+        Answer::Cleared { blocks, kept } => cleared(*blocks, *kept),
         Answer::Leased { .. } => leases::told(answer, named),
         Answer::List { blocks } => {
             let total = blocks.iter().map(|&(_, size)| u64::from(size)).sum();
@@ -158,6 +159,15 @@ fn of_file(of: &Named) -> String {
     let deleted = (!deleted_as.is_empty()).then(|| format!("all of it {is} deleted: {}", named(deleted_as)));
     let answer = render_answer(answer, Some(&name)).trim_end_matches('\n').to_owned();
     lines([answer].into_iter().chain(of.second_name()).chain(kept).chain(deleted))
+}
+
+/// What became of this peer's copies.
+fn cleared(blocks: u64, kept: u64) -> String {
+    let kept = match kept {
+        0 => String::new(),
+        _ => format!("; no copy of {} was found elsewhere, so here they stay (but for --force)", count(kept, "other")),
+    };
+    format!("cleared {}{kept}", count(blocks, "block"))
 }
 
 /// What happened to the blocks of a peer that has left.
@@ -260,7 +270,14 @@ fn row(row: &TableRow) -> String {
 fn status(status: &Status) -> String {
     let Status { me, overlay, uptime, peers, blocks, bytes, pending, lookups, transfers, repairs, .. } = status;
     let Status { network, sealed, capacity, moved, messages, dropped, upkeep: (spent, offered), scrub, .. } = status;
+    let Status { was_full, files, .. } = status;
     let room = capacity.map_or_else(String::new, |capacity| format!(" of {}", amount(capacity)));
+    let full =
+        was_full.map_or_else(String::new, |ago| format!("; full {} ago, and others had to take a block", time(ago)));
+    let kept = match files {
+        Some(files) => format!("files     {files}"),
+        None => format!("blocks    {blocks}, {}{room}{full}", amount(*bytes)),
+    };
     let uptime = humantime::format_duration(Duration::from_secs(uptime.as_secs()));
     let (received, sent) = messages;
     let dropped =
@@ -271,7 +288,7 @@ fn status(status: &Status) -> String {
         format!("overlay   {}, up for {uptime}", escape(overlay)),
         format!("network   {network}, {}", if *sealed { "sealed by a network key" } else { "open: no network key" }),
         format!("peers     {peers}"),
-        format!("blocks    {blocks}, {}{room}", amount(*bytes)),
+        kept,
         format!("moved     {} received, {} sent", amount(moved.0), amount(moved.1)),
         format!("doing     {}, {}", count(*transfers as u64, "transfer"), count(*lookups as u64, "lookup")),
         format!("waiting   {}, {}", count(*pending as u64, "request"), count(*repairs as u64, "repair")),
@@ -299,20 +316,6 @@ fn tested(tested: &Tested) -> String {
         }
         TestResult::Failed(failure) => format!("error: {file}: {}", escape(&failure.reason)),
     }
-}
-
-fn help(commands: &[HelpEntry]) -> String {
-    if let [only] = commands {
-        let short = only.short.map_or_else(String::new, |short| format!(" (or {short})"));
-        let details: String = only.details.lines().fold(String::new(), |text, line| text + "\n" + line.trim());
-        return format!("{}{short}: {}{details}", only.usage, only.summary);
-    }
-    let width = commands.iter().map(|command| command.usage.len()).max().unwrap_or(0);
-    let lines_of = commands.iter().map(|command| {
-        let short = command.short.unwrap_or(' ');
-        format!("{short} {:width$}  {}", command.usage, command.summary)
-    });
-    lines(lines_of.chain(["Any unique beginning of a command will do. help COMMAND says more.".to_owned()]))
 }
 
 /// How many blocks got how many copies, in words; all alike in the usual case. Fewer than wanted is told, and who did

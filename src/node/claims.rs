@@ -228,6 +228,9 @@ impl Node {
             }
             (result, _) => result,
         };
+        if result == Err(Refusal::Full) {
+            self.desk.note_full(offer.to.addr);
+        }
         self.reply(offer.ticket, Reply::Offered { to: offer.to, result });
     }
 

@@ -141,6 +141,9 @@ pub enum Command {
     Clear {
         /// The files, by key or by manifest.
         sources: Vec<Source>,
+        /// Those too of which no other copy is found.
+        #[serde(default)]
+        force: bool,
     },
     /// Find out how safe a file is: how many copies each of its blocks has, and where.
     Check {

@@ -122,6 +122,8 @@ impl Node {
             blocks: desk.holdings.len(),
             bytes: desk.holdings.bytes(),
             capacity: desk.holdings.capacity(),
+            was_full: desk.was_full(),
+            files: desk.config.named_files.then(|| self.named_files().len()),
             moved: (0, 0),
             pending: desk.exchange.waiting(),
             lookups: desk.lookups.len(),

@@ -5,6 +5,7 @@
 
 mod keeping;
 mod offers;
+mod room;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -19,15 +20,15 @@ use super::command::CommandId;
 use super::exchange::{Exchange, Patience, SentFor};
 use super::explain::{AskedQuestion, Explanations};
 use super::holdings::{Holdings, USUAL};
-use super::job::{GetId, Holder, Job, JobError, JobErrorKind, JobId, PutId};
+use super::job::{GetId, Job, JobId, PutId};
 use super::jobs::{Jobs, Urgency};
 use super::life::{Life, LifeEvent};
 use super::notice::{Answer, Failure, FailureKind, Notice, PeerInfo, Progress};
-use super::part::{PartId, Ticket};
+use super::part::Ticket;
 use super::reach::Reach;
 use super::refusal::Refusal;
 use super::trouble::Trouble;
-use crate::config::{Config, MAX_BLOCK_SIZE, WIDTH};
+use crate::config::{Config, WIDTH};
 use crate::id::Key;
 use crate::lease::{Lease, Note, UnixTime};
 use crate::overlay::{Asker, Cause, Effect, Entrances, Goal, LookupId, Overlay, Region, Router, TableRow, Target};
@@ -35,6 +36,7 @@ use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{Request, RequestKind, Response, Sender};
+use room::NoRoom;
 
 /// Where some say that they have saved a block and have not, so many of the nearest peers known may be offered it.
 const BEHIND_LIARS: usize = 5 * WIDTH;
@@ -55,6 +57,7 @@ pub(crate) struct Desk {
     pub(super) repair_budget: RepairBudget,
     pub(super) claims: Claims,
     pub(super) reach: Reach,
+    pub(super) no_room: NoRoom,
     pub(super) life: Life,
     /// The time at which [`Time`] begins, in seconds since 1970.
     pub(super) began: UnixTime,
@@ -80,6 +83,7 @@ impl Desk {
             repair_budget: RepairBudget::default(),
             claims: Claims::default(),
             reach: Reach::default(),
+            no_room: NoRoom::default(),
             life: Life::Running,
             began: 0,
             next_lookup: 0,
@@ -359,45 +363,6 @@ impl Desk {
     /// Orders work. Its outcome follows.
     pub(crate) fn order(&mut self, ticket: Ticket, work: Job, urgency: Urgency) -> JobId {
         self.jobs.order(work, ticket, urgency, self.exchange.out())
-    }
-
-    /// Orders that a block be written to the own store, on behalf of these leases: from what is offered here, or pulled
-    /// from another peer. Until its outcome follows, it has room there: as much as the largest block takes, if its size
-    /// is not known. Returns the job.
-    ///
-    /// # Errors
-    /// The store is full.
-    pub(crate) fn take_in(
-        &mut self,
-        ticket: Ticket,
-        urgency: Urgency,
-        (key, size): (Key, Option<u32>),
-        leases: &[Lease],
-        from: Holder,
-    ) -> Result<JobId, JobError> {
-        let most = size.unwrap_or(MAX_BLOCK_SIZE);
-        if self.holdings.is_going(&key) {
-            let reason = "the block is being deleted; try again".to_owned();
-            return Err(JobError { kind: JobErrorKind::Busy, reason });
-        }
-        self.holdings.check_room(&key, most)?;
-        let by = match from {
-            Holder::Peer(from) if ticket.owner == PartId::Pulls => self.other_source(from),
-            // What this peer wants itself counts for nobody.
-            Holder::Own | Holder::Peer(_) => None,
-        };
-        let mut leases = self.holdings.meant(&key, leases.to_vec());
-        if leases.is_empty() {
-            // Said, for the journal may still name leases on which the block was here before.
-            leases.push(Lease::NOBODYS);
-        }
-        let work = match from {
-            Holder::Own => Job::Keep { key, leases: leases.clone() },
-            Holder::Peer(from) => Job::Pull { key, size, from, leases: leases.clone() },
-        };
-        let job = self.order(ticket, work, urgency);
-        self.holdings.reserve(job, (key, most), leases, by);
-        Ok(job)
     }
 
     /// Orders that a block of the own store be looked at, which is offered with these leases. If it is sound, it is

@@ -80,6 +80,9 @@ pub struct PeerCopies {
     pub absent: u64,
     /// Blocks about which it did not answer.
     pub silent: u64,
+    /// Whether it said lately that it has no room.
+    #[serde(default)]
+    pub full: bool,
 }
 
 /// How safe a file is.

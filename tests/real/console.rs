@@ -422,10 +422,10 @@ fn clear_drops_the_lists_of_a_file_too_where_its_manifest_shows_them() {
     let mut peer = alone(&folder);
     let [whole, seed] = ["whole", "seed"].map(|name| folder.path().join(name).display().to_string());
     assert_eq!(peer.ask(&format!("store --manifest {whole} '{}'", path.display()))["answer"], "stored");
-    assert_eq!(peer.ask(&format!("clear {whole}"))["blocks"], 4);
+    assert_eq!(peer.ask(&format!("clear --force {whole}"))["blocks"], 4);
     assert_eq!(peer.blocks(), [""; 0]);
     assert_eq!(peer.ask(&format!("store '{}' {seed}", path.display()))["answer"], "stored");
-    assert_eq!(peer.ask(&format!("clear {seed}"))["blocks"], 3, "the seed's text does not show its list");
+    assert_eq!(peer.ask(&format!("clear --force {seed}"))["blocks"], 3, "the seed's text does not show its list");
 }
 
 #[test]

@@ -33,7 +33,8 @@ pub(in crate::console) fn find_among(entries: &[&Entry], word: &str) -> Result<O
         [one] => Ok(Some(one.key)),
         several => {
             let each = several.iter().map(|entry| format!("{} ({})", entry.key, raw_text::text_of(&entry.path)));
-            Err(format!("{} names several files: {}", quoted(word), each.collect::<Vec<_>>().join(", ")))
+            let each = each.collect::<Vec<_>>().join(", ");
+            Err(format!("{} names several files, so say which by its key: {each}", quoted(word)))
         }
     }
 }

@@ -43,7 +43,9 @@ pub struct StoredFolder {
     pub lacking: Option<String>,
     /// What was left out, and why.
     pub skipped: Vec<LeftOut>,
-    /// Whether that was not asked for.
+    /// Links that are stored and that no retrieve makes, and why.
+    pub unmade: Vec<LeftOut>,
+    /// Whether what was left out was not asked for.
     #[serde(skip)]
     pub is_partial: bool,
     /// How long the command took.
@@ -153,8 +155,7 @@ impl StoredFolder {
 
 /// The answer to a store, for people.
 pub(in crate::console) fn stored(folder: &StoredFolder) -> String {
-    let StoredFolder { file, key, bytes, blocks, lists, copies, wanted, unreached, lacking, skipped, took, .. } =
-        folder;
+    let StoredFolder { file, key, bytes, blocks, lists, copies, wanted, unreached, lacking, took, .. } = folder;
     let copies = copies_of(copies, *wanted, *unreached);
     let what = contents(folder.files, folder.folders, folder.links);
     let (size, pace, file) = (amount(*bytes), pace(*bytes, *took), shown(file));
@@ -163,7 +164,7 @@ pub(in crate::console) fn stored(folder: &StoredFolder) -> String {
         format!("key {key}"),
         format!("stored {file}: {what}, {size} as {blocks} ({copies}) in {pace}{}", why(lacking)),
     ];
-    lines(told.into_iter().chain(skipped.iter().map(skip)))
+    lines(told.into_iter().chain(left_out(folder)))
 }
 
 /// The answer to a retrieve, for people.
@@ -210,9 +211,12 @@ fn contents(files: u64, folders: u64, links: u64) -> String {
     told.join(", ")
 }
 
-/// A line for each that was left out.
-pub(in crate::console) fn left_out(skipped: &[LeftOut]) -> Vec<String> {
-    skipped.iter().map(skip).collect()
+/// A line for each that was left out of what is stored, or will be of what is retrieved.
+pub(in crate::console) fn left_out(StoredFolder { skipped, unmade, .. }: &StoredFolder) -> Vec<String> {
+    let unmade = unmade.iter().map(|LeftOut { file, reason }| {
+        format!("stored {}, which a retrieve will leave out: {}", shown(file), escape(reason))
+    });
+    skipped.iter().map(skip).chain(unmade).collect()
 }
 
 fn skip(LeftOut { file, reason }: &LeftOut) -> String {

@@ -139,6 +139,14 @@ impl Staging {
         self.path.join(name)
     }
 
+    /// The same failure, which calls what is in it as the user does who asked for `place`.
+    pub(super) fn named(&self, place: &FolderPlace, Failure { kind, reason }: Failure) -> Failure {
+        let own = [self.file("listing"), self.tree(), self.path.clone()];
+        let shown = place.path.display().to_string();
+        let reason = own.iter().fold(reason, |reason, own| reason.replace(&own.display().to_string(), &shown));
+        Failure::new(kind, reason)
+    }
+
     /// From now on what is in it is worth something.
     pub(super) fn keep(&mut self) {
         self.keeps = true;

@@ -3,15 +3,17 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
 use super::listing::Listing;
+use crate::console::reply::LeftOut;
 use crate::file::folder::{Content, ItemKind};
 use crate::id::Id;
 use crate::node::Failure;
+use crate::raw_text;
 
 /// Bytes that are read at a time.
 const CHUNK: usize = 64 * 1024;
@@ -64,6 +66,39 @@ pub(super) fn holds(path: &Path, content: &Content, check: GoOnCheck<'_>) -> Res
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(_) => return Ok(false),
         }
+    }
+}
+
+/// Links that are not made are named, so many at most: a listing may tell of millions.
+const NAMED: u64 = 1000;
+
+/// The links that are not made in a folder that is brought back, and why.
+#[derive(Default)]
+pub(super) struct UnmadeLinks {
+    named: Vec<LeftOut>,
+    count: u64,
+    last: PathBuf,
+}
+
+impl UnmadeLinks {
+    pub(super) fn look_at(&mut self, path: &Path, target: &Path) {
+        let Some(reason) = why_not(path, target) else { return };
+        self.count += 1;
+        if self.count <= NAMED {
+            let reason = format!("{reason}: {}", raw_text::text_of(target));
+            self.named.push(LeftOut { file: path.to_owned(), reason });
+        }
+        path.clone_into(&mut self.last);
+    }
+
+    /// The first ones, and how many there are.
+    pub(super) fn named(self) -> (Vec<LeftOut>, u64) {
+        let Self { mut named, count, last } = self;
+        if count > NAMED {
+            let reason = format!("the last of {} further links that lead out, or may", count - NAMED);
+            named.push(LeftOut { file: last, reason });
+        }
+        (named, count)
     }
 }
 

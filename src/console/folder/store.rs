@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::answer::StoredFolder;
 use super::flight::{CommandSpan, Flight};
 use super::packs::{PackFile, Packed, PlannedFile, Plans};
+use super::standing::UnmadeLinks;
 use super::walk::{EntryKind, FolderEntry, SeenFile, walk};
 use super::{Tree, name, no_temporary};
 use crate::console::perform::Performer;
@@ -176,6 +177,12 @@ impl StoreSum {
         skipped.extend(left.map(|(file, reason)| LeftOut { file, reason }));
         let count = |is: fn(&ItemKind) -> bool| self.kept().filter(|item| is(&item.kind)).count() as u64;
         let size = |item: &Item| if let ItemKind::File(content) = &item.kind { content.size } else { 0 };
+        let mut unmade = UnmadeLinks::default();
+        for item in self.kept() {
+            if let ItemKind::Link { target } = &item.kind {
+                unmade.look_at(&item.path, target);
+            }
+        }
         StoredFolder {
             file: folder.to_owned(),
             key,
@@ -190,6 +197,7 @@ impl StoreSum {
             unreached: self.unreached,
             lacking: self.lacking,
             skipped,
+            unmade: unmade.named().0,
             is_partial: false,
             took,
         }

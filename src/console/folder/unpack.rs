@@ -10,7 +10,7 @@ use super::flight::{CommandSpan, Flight};
 use super::listing::{ListedExtent, Listing};
 use super::single::{check, make_executable, slice};
 use super::staging::{FolderPlace as Dest, Staging};
-use super::standing::{holds, stands, why_not};
+use super::standing::{UnmadeLinks, holds, stands, why_not};
 use super::trouble;
 use crate::console::Backend;
 use crate::console::part::{NOTHING, kept};
@@ -19,7 +19,6 @@ use crate::console::reply::{ConsoleAnswer, LeftOut, LineReply};
 use crate::file::folder::{Content, FileBytes, Item, ItemKind};
 use crate::id::Key;
 use crate::node::{Answer, Command, Failure, FailureKind, Progress, Source};
-use crate::raw_text;
 use crate::runtime::stopwatch;
 
 impl<B: Backend> Performer<B> {
@@ -36,7 +35,8 @@ impl<B: Backend> Performer<B> {
         let mut show = self.shows.begin(&Command::RetrieveListing { key, dest: dest.to_owned() });
         let dest = Dest::of(dest)?;
         let mut staging = Staging::open(&dest, &key, inside)?;
-        let (listing, extent) = self.listing(key, inside, staging.file("listing"))?;
+        let (listing, extent) =
+            self.listing(key, inside, staging.file("listing")).map_err(|failure| staging.named(&dest, failure))?;
         let answered = |standing, resumed, aside, (skipped, unmade): (Vec<LeftOut>, u64)| {
             let ListedExtent { bytes, files, folders, links, .. } = extent;
             let links = links - unmade;
@@ -58,7 +58,7 @@ impl<B: Backend> Performer<B> {
         let mut flight = Flight::new(&span, &mut *show);
         let mut unpacking =
             Unpacking { span: &span, flight: &mut flight, tree: staging.tree(), staging: &staging, files: 0 };
-        let unpacked = unpacking.run(&listing);
+        let unpacked = unpacking.run(&listing).map_err(|failure| staging.named(&dest, failure));
         let (done, resumed) = (flight.reached(), flight.resumed());
         drop(flight);
         let skipped = match unpacked {
@@ -76,30 +76,16 @@ impl<B: Backend> Performer<B> {
     }
 }
 
-/// Links that are not made are named, so many at most: a listing may tell of millions.
-const NAMED: u64 = 1000;
-
 /// The links that are not made, and how many there are of them.
 fn skipped(listing: &Listing) -> Result<(Vec<LeftOut>, u64), Failure> {
-    let (mut skipped, mut count, mut last) = (Vec::new(), 0, PathBuf::new());
+    let mut unmade = UnmadeLinks::default();
     listing.each(&mut |path, item| {
-        if let ItemKind::Link { target } = &item.kind
-            && let Some(reason) = why_not(path, target)
-        {
-            count += 1;
-            if count <= NAMED {
-                let reason = format!("{reason}: {}", raw_text::text_of(target));
-                skipped.push(LeftOut { file: path.to_owned(), reason });
-            }
-            path.clone_into(&mut last);
+        if let ItemKind::Link { target } = &item.kind {
+            unmade.look_at(path, target);
         }
         Ok(())
     })?;
-    if count > NAMED {
-        let reason = format!("the last of {} further links that lead out, or may", count - NAMED);
-        skipped.push(LeftOut { file: last, reason });
-    }
-    Ok((skipped, count))
+    Ok(unmade.named())
 }
 
 /// Makes the links, last of all, so that nothing is ever written through one. Those that are not made.

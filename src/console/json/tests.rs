@@ -34,7 +34,7 @@ fn failure() -> Failure {
 
 fn checked() -> Answer {
     let (health, wanted) = (Health::Thin, 2);
-    let of_peer = PeerCopies { peer: peer(), verified: 1, claimed: 0, damaged: 0, absent: 0, silent: 0 };
+    let of_peer = PeerCopies { peer: peer(), verified: 1, claimed: 0, damaged: 0, absent: 0, silent: 0, full: true };
     let at = vec![CopyAt { peer: 0, state: CopyState::Verified }];
     Answer::Checked(Box::new(Checked {
         health,
@@ -79,7 +79,7 @@ fn of_files() -> Vec<Answer> {
         complete: true,
         took,
     };
-    vec![stored, retrieved, checked(), Answer::Cleared { blocks: 1 }, Answer::List { blocks: vec![(KEY, 7)] }]
+    vec![stored, retrieved, checked(), Answer::Cleared { blocks: 1, kept: 0 }, Answer::List { blocks: vec![(KEY, 7)] }]
 }
 
 fn of_node() -> Vec<Answer> {
@@ -100,6 +100,8 @@ fn of_node() -> Vec<Answer> {
         messages: (1, 1),
         dropped: 1,
         capacity: Some(1),
+        was_full: Some(TOOK),
+        files: Some(1),
         moved: (1, 1),
         upkeep: (0, 0),
         scrub: Some(Scrubbing { period: TOOK, done: 1, of: 1, last: Some(Scrubbed::default()), ago: Some(TOOK) }),
@@ -179,12 +181,12 @@ fn of_console() -> Vec<ConsoleAnswer> {
     };
     let equal = TestResult::Equal { key: KEY, sha256: KEY, bytes: 1, stored_in: TOOK, retrieved_in: TOOK };
     let results = [equal, TestResult::Failed(failure())];
-    let help = LineReply::help(&Grammar::new(Defaults::default()), Some("quit"));
+    let help = LineReply::help(&Grammar::new(Defaults::default()), Some("quit"), 80);
     let LineReply::Console(help) = help else { panic!("{help:?}") };
-    assert!(matches!(&help, ConsoleAnswer::Help { commands } if matches!(commands[..], [HelpEntry { .. }])));
+    assert!(matches!(&help, ConsoleAnswer::Help { commands, .. } if matches!(commands[..], [HelpEntry { .. }])));
     vec![
         ConsoleAnswer::Paused(Paused { took: TOOK, overlay: OverlayKind::Ring }),
-        ConsoleAnswer::All { answers: vec![LineReply::Node(Answer::Cleared { blocks: 1 })] },
+        ConsoleAnswer::All { answers: vec![LineReply::Node(Answer::Cleared { blocks: 1, kept: 0 })] },
         ConsoleAnswer::Tested {
             passed: 1,
             failed: 1,
@@ -219,6 +221,7 @@ fn of_folders() -> Vec<ConsoleAnswer> {
         unreached: 0,
         lacking: Some("full".to_owned()),
         skipped: skipped(),
+        unmade: skipped(),
         is_partial: true,
         took: TOOK,
     };
@@ -292,7 +295,7 @@ fn the_page_tells_every_event_and_its_fields() {
         Notice::Step { command: 1, session: 0, phase: Phase::HandingOver, done: 1, of: 2 },
         Notice::Ended { command: 1, session: 1, phase: Phase::Storing, failure: Some(FailureKind::Exists) },
         Notice::File { file: "0042".parse().unwrap(), news: FileNews::Sent { to: peer() } },
-        Notice::Answer { command: 1, answer: Answer::Cleared { blocks: 1 } },
+        Notice::Answer { command: 1, answer: Answer::Cleared { blocks: 1, kept: 0 } },
     ];
     let events = PAGE.split("EVENTS").nth(1).unwrap();
     for notice in notices {
@@ -367,6 +370,6 @@ fn times_are_milliseconds_and_a_list_names_what_it_has() {
     assert!(files.is_some_and(|files| files.contains(r#""lease":{"copies":3,"lasts":2000,"until":1000}"#)));
     let listed = LineReply::Node(Answer::List { blocks: vec![(KEY, 7)] }).to_json();
     assert_eq!(listed, format!(r#"{{"answer":"list","blocks":[{{"bytes":7,"key":"{KEY}"}}]}}"#));
-    let named = LineReply::of_file("a".into(), Answer::Cleared { blocks: 1 }).to_json();
-    assert_eq!(named, r#"{"answer":"cleared","blocks":1,"file":"a"}"#);
+    let named = LineReply::of_file("a".into(), Answer::Cleared { blocks: 1, kept: 0 }).to_json();
+    assert_eq!(named, r#"{"answer":"cleared","blocks":1,"file":"a","kept":0}"#);
 }

@@ -1,6 +1,10 @@
 //! `clear`: drop the local copies of a file's blocks, as far as they and the lists that name them are here.
+//!
+//! Unless that is forced, another holder of each block is found first, which says itself that it holds it: what may be
+//! the only copy stays.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
 
 use super::task::{Task, Tasks};
 use super::{Flow, GOES_ON, OVER};
@@ -11,7 +15,9 @@ use crate::node::desk::Desk;
 use crate::node::job::{Holder, Job, Outcome};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, FailureKind};
-use crate::node::part::{About, PartId, Reply, Ticket};
+use crate::node::part::{About, Answered, PartId, Reply, Ticket};
+use crate::overlay::{Goal, LookupId};
+use crate::wire::{Request, Response};
 
 /// The `clear`s under way.
 pub(in crate::node) type Clears = Tasks<Clear>;
@@ -20,10 +26,21 @@ pub(in crate::node) type Clears = Tasks<Clear>;
 #[derive(Default)]
 pub(in crate::node) struct Clear {
     command: CommandId,
+    force: bool,
     queue: VecDeque<ClearStep>,
+    seeking: Option<Seeking>,
     cleared: u64,
+    kept: u64,
     cancelled: bool,
     current: Option<ClearStep>,
+}
+
+/// Another holder of a block is looked for.
+struct Seeking {
+    key: Key,
+    lookup: Option<LookupId>,
+    /// Peers that were asked whether they hold it, and have not answered.
+    asked: BTreeSet<SocketAddr>,
 }
 
 #[derive(Clone, Debug)]
@@ -37,9 +54,9 @@ enum ClearStep {
 
 impl Task for Clear {
     fn begin(desk: &mut Desk, id: CommandId, command: Command) -> Option<Self> {
-        let Command::Clear { sources } = command else { return None };
+        let Command::Clear { sources, force } = command else { return None };
         let queue = sources.into_iter().map(ClearStep::List).collect();
-        let mut clear = Self { command: id, queue, ..Self::default() };
+        let mut clear = Self { command: id, force, queue, ..Self::default() };
         clear.go_on(desk).is_continue().then_some(clear)
     }
 
@@ -47,9 +64,12 @@ impl Task for Clear {
         self.command
     }
 
-    fn on(&mut self, desk: &mut Desk, _about: About, reply: Reply) -> Flow {
-        let Reply::Done { outcome, .. } = reply else { return GOES_ON };
-        self.on_step(desk, outcome)
+    fn on(&mut self, desk: &mut Desk, about: About, reply: Reply) -> Flow {
+        match (reply, &mut self.seeking) {
+            (Reply::Done { outcome, .. }, _) => self.on_step(desk, outcome),
+            (reply, Some(seeking)) if about == About::Block(seeking.key) => self.on_sought(desk, reply),
+            _ => GOES_ON,
+        }
     }
 
     /// What the user cancels ends after the step that is under way.
@@ -77,9 +97,11 @@ impl Clear {
                 }
                 ClearStep::Tree(key) | ClearStep::Delete(key) if !desk.holds(key) => continue,
                 ClearStep::Tree(key) => Job::Unpack { key: *key, from: Holder::Own },
+                ClearStep::Delete(key) if self.force => return self.delete(desk, *key),
                 ClearStep::Delete(key) => {
-                    desk.delete(Ticket { about: About::Block(*key), ..ticket }, Urgency::Own, *key);
-                    self.current = Some(step);
+                    let ticket = Ticket { about: About::Block(*key), ..ticket };
+                    let lookup = Some(desk.look_up(ticket, *key, Goal::Holders));
+                    self.seeking = Some(Seeking { key: *key, lookup, asked: BTreeSet::new() });
                     return GOES_ON;
                 }
             };
@@ -87,8 +109,41 @@ impl Clear {
             desk.order(ticket, work, Urgency::Own);
             return GOES_ON;
         }
-        desk.answer(self.command, Answer::Cleared { blocks: self.cleared });
+        desk.answer(self.command, Answer::Cleared { blocks: self.cleared, kept: self.kept });
         OVER
+    }
+
+    fn delete(&mut self, desk: &mut Desk, key: Key) -> Flow {
+        let ticket = Ticket { about: About::Block(key), ..Ticket::of(PartId::Clears, self.command) };
+        desk.delete(ticket, Urgency::Own, key);
+        self.current = Some(ClearStep::Delete(key));
+        GOES_ON
+    }
+
+    /// Something came of the search for another holder. One that is named is asked itself.
+    fn on_sought(&mut self, desk: &mut Desk, reply: Reply) -> Flow {
+        let Some(seeking) = &mut self.seeking else { return GOES_ON };
+        let key = seeking.key;
+        match reply {
+            Reply::Holder(peer) if !desk.is_me(&peer) && seeking.asked.insert(peer.addr) => {
+                let ticket = Ticket { about: About::Block(key), ..Ticket::of(PartId::Clears, self.command) };
+                desk.ask(ticket, peer, Request::FindValue { key });
+            }
+            Reply::Found(_) => seeking.lookup = None,
+            Reply::Answer(Answered { answer: Ok(Response::Node(_) | Response::Holder { .. }), .. }) => {
+                desk.cancel_lookup(seeking.lookup.take());
+                self.seeking = None;
+                return self.delete(desk, key);
+            }
+            Reply::Answer(Answered { to, .. }) | Reply::Silence { to, .. } => drop(seeking.asked.remove(&to.addr)),
+            _ => {}
+        }
+        if seeking.lookup.is_none() && seeking.asked.is_empty() {
+            self.seeking = None;
+            self.kept += 1;
+            return self.go_on(desk);
+        }
+        GOES_ON
     }
 
     /// A step is done.

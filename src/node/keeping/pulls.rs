@@ -204,7 +204,9 @@ impl Pulls {
         let begin = |wanted: &mut Pull| if has_share { wanted.begin(desk, key) } else { Err(Refusal::Full) };
         let begun = self.wanted.get_mut(&key).map_or(Err(Refusal::Busy), begin);
         if let Err(reason) = begun {
-            if reason == Refusal::Full && has_share {
+            if reason == Refusal::Full && !has_share {
+                desk.note_no_room();
+            } else if reason == Refusal::Full {
                 tell_full(&mut self.told_full, desk);
             }
             self.queue.end(from, &key, None);
@@ -389,6 +391,7 @@ fn check_leases(desk: &mut Desk, offer: &IncomingOffer) -> Result<(), Refusal> {
 
 /// Tells that there is no room; not for each block, since a peer that is full may be offered thousands.
 fn tell_full(told: &mut Option<Time>, desk: &mut Desk) {
+    desk.note_no_room();
     let now = desk.now();
     if told.is_none_or(|told| now.since(told) >= REPUBLISH_INTERVAL) {
         *told = Some(now);

@@ -92,6 +92,9 @@ pub enum Answer {
     Cleared {
         /// Blocks that this peer held and has deleted.
         blocks: u64,
+        /// Blocks that it keeps, since no other peer was found that holds them.
+        #[serde(default)]
+        kept: u64,
     },
     /// Holders heard what became of leases.
     Leased {
@@ -216,6 +219,7 @@ impl Answer {
                 Some(FailureKind::Unknown)
             }
             Self::Scrubbed(Scrubbed { unread: 1.., .. }) => Some(FailureKind::Other),
+            Self::Cleared { kept: 1.., .. } => Some(FailureKind::Partial),
             Self::Stored { copies, wanted, .. } => too_few_copies(copies, *wanted),
             answer => answer.failure().map(|failure| failure.kind),
         }
@@ -262,6 +266,12 @@ pub struct Status {
     /// Bytes that blocks may take here; none if the disk alone decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<u64>,
+    /// How long ago a block found no room here; none if each did since the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was_full: Option<Duration>,
+    /// Files that the classroom ring keeps here by their names; none elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<usize>,
     /// Bytes of blocks and files received and sent since the start. The threads that move them know, the core does not.
     #[serde(default)]
     pub moved: (u64, u64),

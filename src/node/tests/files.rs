@@ -346,7 +346,7 @@ fn a_key_that_nobody_holds_is_not_found() {
 #[test]
 fn clear_drops_what_is_here_of_a_file_and_answers() {
     let mut bench = Bench::new(Config::default(), 3, 9).start(&[(key(1), 10), (key(100), 99), (key(7), 1)]);
-    let command = Command::Clear { sources: vec![Source::Key(key(100))] };
+    let command = Command::Clear { sources: vec![Source::Key(key(100))], force: true };
     let actions = bench.does(Event::Command { id: 1, command });
     let [(unpack, Job::Unpack { from: Holder::Own, .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
     let manifest =
@@ -355,7 +355,7 @@ fn clear_drops_what_is_here_of_a_file_and_answers() {
     while let [(job, Job::Delete { .. })] = jobs(&actions)[..] {
         actions = bench.ends(job, Outcome::Done);
     }
-    assert_eq!(answer(&actions), Some(Answer::Cleared { blocks: 2 }));
+    assert_eq!(answer(&actions), Some(Answer::Cleared { blocks: 2, kept: 0 }));
     assert_eq!(bench.node.held().map(|(key, _)| key).collect::<Vec<_>>(), [key(7)]);
 }
 

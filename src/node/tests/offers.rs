@@ -301,7 +301,7 @@ fn a_block_that_has_no_room_is_refused_before_a_byte_moves_and_room_is_back_when
     bench.ends(1, Outcome::Stored { size: 1000 });
     assert_eq!(refusals(&offer(&mut bench, 1)), ["full"]);
     assert!(matches!(jobs(&offer(&mut bench, 9))[..], [(2, Job::Verify { .. })]), "what is here needs no more room");
-    let command = Command::Clear { sources: vec![Source::Key(key(2))] };
+    let command = Command::Clear { sources: vec![Source::Key(key(2))], force: true };
     let [(unpack, Job::Unpack { .. })] = jobs(&bench.does(Event::Command { id: 1, command }))[..] else { panic!() };
     let [(delete, Job::Delete { .. })] = jobs(&bench.ends(unpack, Outcome::NotManifest { size: 1000 }))[..] else {
         panic!()
@@ -348,7 +348,7 @@ fn a_block_that_is_being_deleted_is_no_sign_of_a_full_store() {
     let mut bench = Bench::new(Config::default(), 2, 0).start(&[(key(3), 1000)]);
     bench.does(Event::Validated { addr: peer(1).addr });
     let [(look, Job::Verify { .. })] = jobs(&bench.hears_request(peer(1), 5, store(3)))[..] else { panic!("a look") };
-    let clear = Command::Clear { sources: vec![Source::Key(key(3))] };
+    let clear = Command::Clear { sources: vec![Source::Key(key(3))], force: true };
     let [(unpack, Job::Unpack { .. })] = jobs(&bench.does(Event::Command { id: 1, command: clear }))[..] else {
         panic!()
     };

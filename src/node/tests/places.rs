@@ -181,7 +181,9 @@ fn an_interrupt_leaves_commands_of_others_alone_and_the_second_one_ends_them_too
 fn an_interrupted_clear_forgets_no_block_that_is_still_here() {
     let mut bench = Bench::new(Config::default(), 3, 9).start(&[(key(1), 10), (key(2), 10)]);
     let sources = vec![Source::Key(key(1)), Source::Key(key(2))];
-    let [(unpack, _)] = jobs(&bench.does(Event::Command { id: 1, command: Command::Clear { sources } }))[..] else {
+    let [(unpack, _)] =
+        jobs(&bench.does(Event::Command { id: 1, command: Command::Clear { sources, force: true } }))[..]
+    else {
         panic!()
     };
     let [(delete, Job::Delete { .. })] = jobs(&bench.ends(unpack, Outcome::NotManifest { size: 10 }))[..] else {

@@ -96,7 +96,7 @@ impl Writing<'_> {
         for cut in cuts(slot.size as usize) {
             let bytes = &mut piece[..cut.len()];
             let read = part.file.read_exact_at(bytes, slot.offset + cut.start as u64);
-            read.map_err(|error| io_failed(&format!("read '{}'", part.path.display()), &error))?;
+            read.map_err(|error| io_failed(&format!("read what there is of '{}'", part.place.path.display()), &error))?;
             hash.update(bytes);
         }
         Ok(Outcome::Checked { good: Key::from_bytes(hash.finalize().into()) == slot.key })
@@ -113,7 +113,7 @@ impl Writing<'_> {
         let mut at = slot.offset;
         for piece in pieces {
             let written = part.file.write_all_at(piece, at);
-            written.map_err(|error| io_failed(&format!("write '{}'", part.path.display()), &error))?;
+            written.map_err(|error| cannot_write(&part.place.path, &error))?;
             at += piece.len() as u64;
         }
         Ok(Outcome::Fetched)

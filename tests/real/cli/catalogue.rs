@@ -37,7 +37,7 @@ fn a_peer_finds_by_name_and_by_the_beginning_of_a_key_what_it_stored_before_it_w
     assert_eq!(peer.ask("forget report.pdf")["files"][0]["key"], json!(key));
     let unknown = peer.ask(&format!("retrieve report.pdf '{}'", folder.path().join("again").display()));
     assert_eq!((&unknown["answer"], &unknown["kind"]), (&json!("failed"), &json!("not_found")), "{unknown}");
-    assert_eq!(peer.ask("clear 'the best'")["answer"], "cleared", "it is known by its other name");
+    assert_eq!(peer.ask("clear --force 'the best'")["answer"], "cleared", "it is known by its other name");
     let listed = run(&["files", "--data", text(&peer.data), "--json"]);
     let listed: Value = serde_json::from_slice(&listed.stdout).expect("one line of JSON");
     assert_eq!(listed["files"][0]["name"], json!("the best"));

@@ -258,7 +258,7 @@ impl Scene {
         self.names.push(("silent", silent.local_addr().expect("bound").to_string()));
         // It would bring back what is cleared.
         self.other.signal(Signal::SIGSTOP);
-        for name in ["clear {key}", "clear {folder}"] {
+        for name in ["clear --force {key}", "clear --force {folder}"] {
             self.give(&mut way, name, DONE, "cleared");
         }
         for row in &ROWS {

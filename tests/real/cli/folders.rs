@@ -212,7 +212,7 @@ fn a_peer_that_never_stored_a_folder_checks_waits_for_and_clears_all_of_it_by_it
     assert_eq!((&cleared["answer"], &cleared["blocks"]), (&json!("cleared"), &json!(held)), "{cleared}");
     // Without its listing nobody knows what the folder is made of.
     for peer in &mut peers {
-        peer.ask(&format!("clear {key}"));
+        peer.ask(&format!("clear --force {key}"));
     }
     let lost = peers[0].ask(&format!("check {key}"));
     assert_eq!(lost["health"], "lost", "{lost}");
@@ -424,4 +424,28 @@ fn a_hostile_listing_writes_nothing_anywhere_and_says_what_is_wrong() {
     let told = answer(&output);
     assert_eq!((told["skipped"].as_array().map(Vec::len), &told["links"]), (Some(3), &json!(1)), "{told}");
     assert_names(&back, &["d"]);
+}
+
+#[test]
+fn links_that_no_retrieve_makes_are_told_when_their_folder_is_stored() {
+    let folder = folder();
+    let peer = cluster(&folder, 1, &[]).remove(0);
+    let source = folder.path().join("things");
+    fs::create_dir(&source).expect("writable");
+    fs::write(source.join("file"), "mine").expect("writable");
+    for (name, target) in [("in", "file"), ("out", "../outside"), ("root", "/etc/passwd")] {
+        symlink(target, source.join(name)).expect("writable");
+    }
+    let ctl = |words: &[&str]| run(&[&["ctl", "--data", text(&peer.data)], words].concat());
+    let stored = ctl(&["store", text(&source), "--json"]);
+    let told = answer(&stored);
+    assert_eq!((code(&stored), &told["links"]), (Some(0), &json!(3)), "they are stored: {told}");
+    let back = folder.path().join("back");
+    let retrieved = answer(&ctl(&["retrieve", told["key"].as_str().expect("a key"), text(&back), "--json"]));
+    assert_eq!(retrieved["skipped"].as_array().map(Vec::len), Some(2), "{retrieved}");
+    assert_eq!(told["unmade"], retrieved["skipped"], "the same, told before");
+    let line = "stored out, which a retrieve will leave out: a link that leads out of the folder: ../outside";
+    assert!(printed(&ctl(&["store", text(&source)])).contains(line));
+    let quiet = ctl(&["store", "-q", text(&source)]);
+    assert!(printed(&quiet).lines().count() == 1 && said(&quiet).contains(line), "{}", said(&quiet));
 }

@@ -128,3 +128,26 @@ fn a_scrub_on_request_tells_what_it_found_and_status_remembers_it() {
     let refused = client.stdin(Stdio::null()).output().expect("it runs");
     assert_eq!(code(&refused), Some(2), "{}", said(&refused));
 }
+
+#[test]
+fn a_peer_that_is_full_is_told_as_the_reason_where_copies_lack() {
+    let folder = folder();
+    let mut peers = cluster(&folder, 2, &[]);
+    let small = Launch::new(folder.path().join("small")).args(&["--capacity", "3MB"]).through(peers[0].port).start();
+    let status = |peer: &PeerProcess| answer(&ctl(peer, &["status"]));
+    assert_eq!(status(&small)["was_full"], Value::Null);
+    let (path, _) = file(&folder, "original", 6, 8 << 20);
+    let key = peers[0].store(&path);
+    let told = answer(&ctl(&peers[0], &["check", &key]));
+    assert_eq!(told["health"], "thin", "{told}");
+    for peer in told["peers"].as_array().expect("peers") {
+        assert_eq!(peer["full"], json!(peer["id"] == json!(small.id)), "{told}");
+    }
+    let text = printed(&run(&["ctl", "--data", text(&peers[0].data), "check", &key]));
+    assert!(text.contains(" missing; it said that it is full"), "{text}");
+    let late = answer(&ctl(&peers[0], &["wait", "copies", &key, "--deadline", "1s"]));
+    let port = format!("127.0.0.1:{}", small.port);
+    let reason = late["reason"].as_str().expect("a reason");
+    assert!(reason.contains("no room at ") && reason.ends_with(&port), "{late}");
+    assert!(status(&small)["was_full"].is_number() && status(&peers[0])["was_full"].is_null(), "{}", status(&small));
+}

@@ -266,7 +266,7 @@ fn the_number_of_copies_belongs_to_the_file_and_can_be_changed() {
     let checked = answer(&ctl(&peers[0], &["check", "original"]));
     assert_eq!((&checked["health"], &checked["wanted"]), (&json!("whole"), &json!(1)), "{checked}");
     let key = answer(&stored)["key"].as_str().expect("a key").to_owned();
-    peers.iter_mut().for_each(|peer| drop(peer.ask(&format!("clear {key}"))));
+    peers.iter_mut().for_each(|peer| drop(peer.ask(&format!("clear --force {key}"))));
     let refused = ctl(&peers[0], &["copies", "original", "3"]);
     assert_eq!((code(&refused), &answer(&refused)["kind"]), (Some(9), &json!("unknown")), "{}", printed(&refused));
     for wrong in [&["copies", "original", "8"][..], &["copies", "original"], &["store", text(&path), "--copies", "0"]] {

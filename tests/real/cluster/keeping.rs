@@ -94,13 +94,33 @@ fn what_is_cleared_is_here_no_more() {
     let stored = peer.ask(&format!("store '{}' '{}'", path.display(), manifest.display()));
     let key = stored["key"].as_str().expect("a key");
     assert_eq!(peer.blocks().len(), 3);
-    let cleared = peer.ask(&format!("clear '{}'", manifest.display()));
+    let cleared = peer.ask(&format!("clear --force '{}'", manifest.display()));
     assert_eq!((&cleared["answer"], &cleared["blocks"]), (&json!("cleared"), &json!(2)), "the list names no manifest");
     assert_eq!(peer.blocks(), [key]);
     let lost = peer.ask(&format!("retrieve {key} '{}'", back.display()));
     assert_eq!((&lost["kind"], back.exists()), (&json!("not_found"), false), "{lost}");
-    assert_eq!(peer.ask(&format!("clear {key}"))["blocks"], 1);
+    assert_eq!(peer.ask(&format!("clear --force {key}"))["blocks"], 1);
     assert_eq!((peer.blocks().len(), &peer.ask("list")["blocks"]), (0, &json!([])));
+}
+
+#[test]
+fn clear_keeps_what_nobody_else_holds_unless_it_is_forced() {
+    let folder = folder();
+    let mut cluster = cluster(&folder, 2, &[]);
+    let (path, _) = file(&folder, "original", 13, 2 * MIB);
+    let key = cluster[0].store(&path);
+    let answer = cluster[0].ask(&format!("clear {key}"));
+    assert_eq!((&answer["blocks"], &answer["kept"]), (&json!(3), &json!(0)), "the other peer has them");
+    let alone = cluster.pop().expect("two");
+    cluster.pop().expect("one").kill();
+    let ctl =
+        |words: &[&str]| program().args(["ctl", "--data"]).arg(&alone.data).args(words).output().expect("it runs");
+    let kept = ctl(&["clear", &key]);
+    let told = String::from_utf8_lossy(&kept.stdout).into_owned();
+    assert_eq!((kept.status.code(), alone.blocks().len()), (Some(3), 3), "{told}");
+    assert!(told.starts_with("cleared 0 blocks; no copy of 3 others was found elsewhere"), "{told}");
+    assert_eq!(ctl(&["clear", "--force", &key]).status.code(), Some(0));
+    assert_eq!(alone.blocks(), [""; 0]);
 }
 
 #[test]

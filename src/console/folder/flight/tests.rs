@@ -71,7 +71,7 @@ fn cancelled() -> Answer {
 }
 
 fn done() -> Answer {
-    Answer::Cleared { blocks: 0 }
+    Answer::Cleared { blocks: 0, kept: 0 }
 }
 
 /// Each command moves ten bytes.

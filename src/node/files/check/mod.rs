@@ -119,7 +119,8 @@ impl Task for Check {
         if self.options.deadline.is_some_and(|deadline| deadline <= desk.now()) {
             let worst = self.inquiries.iter().max_by_key(|(_, inquiry)| inquiry.health());
             let reason = worst.map_or_else(String::new, |(key, inquiry)| {
-                inquiry.shortage(key, self.options.until.flatten().unwrap_or(inquiry.wanted))
+                let wanted = self.options.until.flatten().unwrap_or(inquiry.wanted);
+                inquiry.shortage(key, wanted, |addr| desk.is_full(addr))
             });
             return self.give_up(desk, FailureKind::TimedOut, format!("not true in time: {reason}"));
         }
@@ -261,7 +262,7 @@ impl Check {
         let tally = std::mem::take(&mut self.tally);
         let answer = match self.options.until {
             Some(_) => Answer::Waited { took },
-            None => Answer::Checked(Box::new(tally.checked(took))),
+            None => Answer::Checked(Box::new(tally.checked(took, |addr| desk.is_full(addr)))),
         };
         desk.answer(self.command, answer);
         OVER

@@ -1,6 +1,7 @@
 //! What was found out about a block, and about all blocks of a file, and the answer that is made of it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::inquiry::{Copy, Inquiry};
@@ -21,7 +22,7 @@ pub(super) struct CheckTally {
     asked: usize,
     peers: Vec<PeerCopies>,
     /// The place of each peer in `peers`.
-    places: BTreeMap<(Id, std::net::SocketAddr), usize>,
+    places: BTreeMap<(Id, SocketAddr), usize>,
     blocks: BTreeMap<Key, BlockHealth>,
 }
 
@@ -48,13 +49,22 @@ impl CheckTally {
 
     fn place(&mut self, peer: Peer) -> usize {
         *self.places.entry((peer.id, peer.addr)).or_insert_with(|| {
-            self.peers.push(PeerCopies { peer, verified: 0, claimed: 0, damaged: 0, absent: 0, silent: 0 });
+            self.peers.push(PeerCopies {
+                peer,
+                verified: 0,
+                claimed: 0,
+                damaged: 0,
+                absent: 0,
+                silent: 0,
+                full: false,
+            });
             self.peers.len() - 1
         })
     }
 
-    /// The answer to a check that took so long.
-    pub(super) fn checked(mut self, took: Duration) -> Checked {
+    /// The answer to a check that took so long. Of some peers it is known that they are full.
+    pub(super) fn checked(mut self, took: Duration, is_full: impl Fn(&SocketAddr) -> bool) -> Checked {
+        self.peers.iter_mut().for_each(|of_peer| of_peer.full = is_full(&of_peer.peer.addr));
         let mut copies = Vec::new();
         for block in self.blocks.values() {
             if copies.len() <= block.copies {
@@ -113,11 +123,17 @@ impl Inquiry {
         }
     }
 
-    /// What it lacks, for people.
-    pub(super) fn shortage(&self, key: &Key, wanted: usize) -> String {
+    /// What it lacks, for people. Of some peers it is known that they are full.
+    pub(super) fn shortage(&self, key: &Key, wanted: usize, is_full: impl Fn(&SocketAddr) -> bool) -> String {
         let copies = self.sound().count();
-        let silent: Vec<String> = self.silent().map(|copy| copy.peer.to_string()).collect();
-        let silent = if silent.is_empty() { String::new() } else { format!("; no answer from {}", silent.join(", ")) };
-        format!("block {} has {copies} of {wanted} copies{silent}", key.short())
+        let named = |what: &str, peers: Vec<String>| match peers[..] {
+            [] => String::new(),
+            _ => format!("; {what} {}", peers.join(", ")),
+        };
+        let silent = self.silent().map(|copy| copy.peer.to_string()).collect();
+        let absent = self.copies.values().filter(|copy| copy.state == Some(CopyState::Absent));
+        let full = absent.filter(|copy| is_full(&copy.peer.addr)).map(|copy| copy.peer.to_string()).collect();
+        let (silent, full) = (named("no answer from", silent), named("no room at", full));
+        format!("block {} has {copies} of {wanted} copies{silent}{full}", key.short())
     }
 }
