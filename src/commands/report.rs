@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 
 use kadring::console::classroom::number;
+use kadring::console::help::filled;
 use kadring::console::perform::resolve;
 use kadring::console::{Format, Screen};
 use kadring::overlay::OverlayKind;
@@ -130,18 +131,7 @@ fn cut(line: &str, columns: usize) -> String {
 
 /// The words of a line, wrapped to so many columns.
 fn wrap(line: &str, columns: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in line.split(' ') {
-        let end = lines.len() - 1;
-        if lines[end].is_empty() {
-            lines[end] = cut(word, columns);
-        } else if lines[end].len() + 1 + word.len() <= columns {
-            lines[end] = format!("{} {word}", lines[end]);
-        } else {
-            lines.push(cut(word, columns));
-        }
-    }
-    lines
+    filled(line, columns, 0).lines().map(|line| cut(line, columns)).collect()
 }
 
 /// The report of one survey.

@@ -54,6 +54,16 @@ pub struct CheckRequest {
     pub repair: bool,
 }
 
+/// All that what was named is made of, a folder's parts too.
+#[derive(Default)]
+struct WholeSource {
+    sources: Vec<Source>,
+    /// The lease that was laid on it from here.
+    lease: Option<Lease>,
+    /// Of a folder, the bytes of the files in it.
+    bytes: Option<u64>,
+}
+
 impl Subject {
     /// The file that a word names.
     ///
@@ -140,10 +150,10 @@ impl<B: Backend> Performer<B> {
     /// A folder's listing cannot be had, or the wait's time is over.
     pub(super) fn prepared(&self, command: Command) -> Result<Command, Failure> {
         Ok(match command {
-            Command::Clear { sources, force } => Command::Clear { sources: self.whole(sources)?.0, force },
+            Command::Clear { sources, force } => Command::Clear { sources: self.whole(sources)?.sources, force },
             Command::Wait { until: Until::Copies { sources, copies }, limit } => {
                 let took = stopwatch();
-                let sources = self.whole(sources)?.0;
+                let sources = self.whole(sources)?.sources;
                 let limit = limit.map(|limit| limit.saturating_sub(took()));
                 Command::Wait { until: Until::Copies { sources, copies }, limit }
             }
@@ -172,21 +182,23 @@ impl<B: Backend> Performer<B> {
         Ok(left())
     }
 
-    /// All that what was named is made of, a folder's parts too, and the lease that was laid on it from here.
-    fn whole(&self, sources: Vec<Source>) -> Result<(Vec<Source>, Option<Lease>), Failure> {
+    /// All that what was named is made of.
+    fn whole(&self, sources: Vec<Source>) -> Result<WholeSource, Failure> {
         let entries = self.catalogue.as_ref().and_then(|catalogue| catalogue.entries().ok()).unwrap_or_default();
-        let (mut all, mut lease) = (Vec::new(), None);
+        let mut whole = WholeSource::default();
         for source in sources {
             let Source::Key(key) = source else {
-                all.push(source);
+                whole.sources.push(source);
                 continue;
             };
             let known = entries.iter().rfind(|entry| entry.key == key);
-            lease = known.and_then(|entry| entry.lease.as_ref()).and_then(Owned::lease).or(lease);
+            whole.lease = known.and_then(|entry| entry.lease.as_ref()).and_then(Owned::lease).or(whole.lease);
             let folder = known.map_or_else(|| self.is_folder(key), |entry| Ok(entry.folder))?;
-            all.extend(self.parts(key, folder)?.into_iter().map(Source::Key));
+            let (parts, bytes) = self.parts_and_bytes(key, folder)?;
+            whole.sources.extend(parts.into_iter().map(Source::Key));
+            whole.bytes = bytes;
         }
-        Ok((all, lease))
+        Ok(whole)
     }
 
     /// Whether a folder has this key, as far as that can be found out: whoever stored it knows without asking.
@@ -208,8 +220,10 @@ impl<B: Backend> Performer<B> {
             // What is made of parts is read first, which may take longer than to check them.
             let took = stopwatch();
             let check = |sources, lease| self.ask(Command::Check { sources, verify, repair, lease });
-            let mut answer = match self.whole(sources.clone()) {
-                Ok((sources, lease)) => check(sources, lease),
+            let whole = self.whole(sources.clone());
+            let bytes = whole.as_ref().ok().and_then(|whole| whole.bytes);
+            let mut answer = match whole {
+                Ok(WholeSource { sources, lease, .. }) => check(sources, lease),
                 Err(failure) if failure.kind == FailureKind::Cancelled => Answer::Failed(failure),
                 // What the listing lacks tells how safe the folder is; what cannot be read for another reason, nothing.
                 Err(failure) => match check(sources, None) {
@@ -219,6 +233,7 @@ impl<B: Backend> Performer<B> {
             };
             if let Answer::Checked(checked) = &mut answer {
                 checked.took = checked.took.max(took());
+                checked.bytes = bytes.unwrap_or(checked.bytes);
             }
             LineReply::of_file(name, answer)
         });

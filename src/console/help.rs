@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rustix::termios::tcgetwinsize;
+use terminal_size::{Width, terminal_size_of};
 
 use super::reply::HelpEntry;
 use super::text::lines;
@@ -18,7 +18,7 @@ const INDENT: usize = 10;
 
 /// Columns of text on the terminal that standard output is, if it is one.
 pub fn columns() -> usize {
-    let columns = tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
+    let columns = terminal_size_of(io::stdout()).map_or(0, |(Width(columns), _)| usize::from(columns));
     if columns < FEWEST_COLUMNS { MOST_COLUMNS } else { columns.min(MOST_COLUMNS) }
 }
 
@@ -48,7 +48,7 @@ pub(super) fn help(commands: &[HelpEntry], columns: usize) -> String {
 }
 
 /// The words of a text in lines of so many columns, all but the first of which stand in.
-fn filled(text: &str, columns: usize, indent: usize) -> String {
+pub fn filled(text: &str, columns: usize, indent: usize) -> String {
     let (mut filled, mut at) = (String::new(), 0);
     for word in text.split_whitespace() {
         let width = word.chars().count();

@@ -507,3 +507,15 @@ fn at_a_terminal_store_of_standard_input_shows_how_much_was_read_meanwhile() {
     client.expect("stored");
     assert_eq!(client.code(), Some(0));
 }
+
+#[test]
+fn on_a_terminal_that_moves_no_cursor_it_is_told_why_lines_cannot_be_edited_and_they_are_read() {
+    let folder = folder();
+    let data = folder.path().join("data").display().to_string();
+    let mut peer = AtTerminal::run_on("dumb", &["peer", "--port", "0", "--data", &data]);
+    peer.expect("lines cannot be edited on this terminal: by TERM=dumb it moves no cursor");
+    peer.press("quit\n");
+    peer.expect("left");
+    assert_eq!(peer.code(), Some(0));
+    assert!(!peer.text.contains("ENOTTY"), "{}", peer.text);
+}

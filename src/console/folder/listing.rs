@@ -46,12 +46,21 @@ impl<B: Backend> Performer<B> {
 impl<B: Backend> Performer<B> {
     /// The keys of all that a file or folder in the network is made of.
     pub(in crate::console) fn parts(&self, key: Key, folder: bool) -> Result<Vec<Key>, Failure> {
+        Ok(self.parts_and_bytes(key, folder)?.0)
+    }
+
+    /// The same, and of a folder the bytes of all files in it: its parts have those of the listing and packs too.
+    pub(in crate::console) fn parts_and_bytes(
+        &self,
+        key: Key,
+        folder: bool,
+    ) -> Result<(Vec<Key>, Option<u64>), Failure> {
         if !folder {
-            return Ok(vec![key]);
+            return Ok((vec![key], None));
         }
         let temporary =
             tempfile::tempdir().map_err(|error| trouble("make a folder in", &std::env::temp_dir(), &error))?;
-        let (listing, _) = self.listing(key, Path::new(""), temporary.path().join("listing"))?;
+        let (listing, extent) = self.listing(key, Path::new(""), temporary.path().join("listing"))?;
         let mut keys = BTreeSet::from([key]);
         listing.each(&mut |_, item| {
             if let ItemKind::File(content) = item.kind {
@@ -63,7 +72,7 @@ impl<B: Backend> Performer<B> {
             }
             Ok(())
         })?;
-        Ok(keys.into_iter().collect())
+        Ok((keys.into_iter().collect(), Some(extent.bytes)))
     }
 }
 

@@ -207,6 +207,7 @@ fn a_peer_that_never_stored_a_folder_checks_waits_for_and_clears_all_of_it_by_it
     assert!(held > 5, "files, a pack and the listing: {held}");
     let checked = peers[1].ask(&format!("check {key}"));
     assert_eq!((&checked["health"], &checked["blocks"]), (&json!("whole"), &json!(held)), "{checked}");
+    assert_eq!(checked["bytes"], stored["bytes"], "those of the files, and not of its listing and packs");
     assert_eq!(peers[1].ask(&format!("wait copies {key} 2 --deadline 20s"))["answer"], "waited");
     let cleared = peers[1].ask(&format!("clear {key}"));
     assert_eq!((&cleared["answer"], &cleared["blocks"]), (&json!("cleared"), &json!(held)), "{cleared}");

@@ -56,6 +56,7 @@ fn the_other_commands_know_peers_by_their_numbers() {
     let [four, twenty, two_hundred] = [4, 20, 200].map(at);
     let status = asked(&mut ring, 20, "status", |lines| lines.len() == 12);
     assert_eq!(status[..2], ["id        20".to_owned(), format!("address   {twenty}")]);
+    assert_eq!(status[5], "files     0", "it keeps files, not blocks");
     let (first, last) = (format!("  4 {four}"), format!("200 {two_hundred}"));
     let peers = asked(&mut ring, 20, "peers", |lines| lines.len() == 3);
     assert!(peers[0].starts_with(&first) && peers[1].starts_with(&last) && peers[2] == "2 peers", "{peers:?}");

@@ -37,11 +37,16 @@ impl AtTerminal {
     }
 
     pub(crate) fn run(arguments: &[&str]) -> Self {
+        Self::run_on("xterm", arguments)
+    }
+
+    /// On a terminal that is said to be of this kind.
+    pub(crate) fn run_on(term: &str, arguments: &[&str]) -> Self {
         let pty = openpty(None, None).expect("a terminal");
         let end = || Stdio::from(pty.slave.try_clone().expect("a descriptor"));
         let child = program()
             .args(arguments)
-            .env("TERM", "xterm")
+            .env("TERM", term)
             .stdin(end())
             .stdout(end())
             .stderr(end())
