@@ -48,8 +48,12 @@ use Role::{Client, Command, Console, Link, Node, Recorder, Renewer, Signals, Swe
 
 const NODE_TAKES: &str = "the sender waits: the node takes on, and waits for no other thread";
 
-pub(super) const DATAGRAMS: Channel =
-    Channel { name: "datagrams", to: &[Node], bound: Slots(64), full: GoesOn("the batch is lost, and counted") };
+pub(super) const DATAGRAMS: Channel = Channel {
+    name: "datagrams",
+    to: &[Node],
+    bound: Slots(64),
+    full: GoesOn("after 0.25 s, in which the socket keeps what comes, the batch is lost, and counted"),
+};
 
 pub(super) const SPENT: Channel =
     Channel { name: "spent", to: &[UdpRecv], bound: Slots(64), full: GoesOn("the empty batch is freed") };

@@ -6,24 +6,35 @@
 //! it paid for.
 //!
 //! Whether a block is sound is known when it was read and hashed (`verify`). Anybody may ask, so that is bounded: so
-//! many bytes a second for all others, of which nobody gets all ([`budget`](crate::node::budget)), few blocks at a
+//! much time in each second for all others, of which nobody gets all ([`budget`](crate::node::budget)), few blocks at a
 //! time, and few questions that wait. Who asks beyond that hears that this peer is busy. What is found damaged is
 //! [healed](super::heal) as always; as long as it is not back, who asks whether it is sound hears that it was damaged.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
+use crate::config::MAX_BLOCK_SIZE;
 use crate::id::Key;
 use crate::node::budget::Favours;
 use crate::node::desk::Desk;
 use crate::node::job::{Job, JobErrorKind, Outcome};
 use crate::node::jobs::Urgency;
+use crate::node::pace::is_telling;
 use crate::node::part::{About, News, Part, PartId, Reply, Ticket};
+use crate::node::smoothed::Smoothed;
 use crate::overlay::Asker;
 use crate::recent::Recent;
+use crate::time::Time;
 use crate::wire::{Request, RequestKind, Response, Vouch};
 
-/// KiB that are hashed for other peers a second: about a tenth of what a core can.
-const HASHED_KIB: u32 = 32 * 1024;
+/// Microseconds in each second that blocks are read and hashed for other peers: a quarter of what one core can.
+const HASHING: u32 = 250_000;
+
+/// What a full block takes before one was hashed: a core without instructions for SHA-256 needs so long.
+const FULL_BLOCK: Duration = Duration::from_millis(5);
+
+/// What any block takes at least.
+const LEAST: Duration = Duration::from_micros(100);
 
 /// Blocks that are hashed at a time.
 const MAX_HASHES: usize = 2;
@@ -47,13 +58,22 @@ pub(in crate::node) struct Answering {
     queue: VecDeque<Key>,
     /// Blocks that were found damaged here since this peer began, and are not back.
     damaged: Recent<Key, (), MAX_DAMAGED>,
-    favours: Favours<HASHED_KIB>,
+    favours: Favours<HASHING>,
+    /// When those that are hashed now were begun with.
+    begun: BTreeMap<Key, Time>,
+    /// How long a full block takes.
+    usual: Smoothed,
 }
 
 impl Part for Answering {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
         if let (About::Block(key), Reply::Done { outcome, .. }) = (ticket.about, reply) {
             let damaged = self.damaged.contains(&key);
+            if let (Some(since), Outcome::Sound { .. }) = (self.begun.remove(&key), &outcome)
+                && let Some(size) = desk.wanted_size(&key).filter(|size| is_telling(*size))
+            {
+                self.usual.add(desk.now().since(since).mul_f64(f64::from(MAX_BLOCK_SIZE) / f64::from(size)));
+            }
             let vouch = match outcome {
                 Outcome::Sound { .. } => Vouch::Verified,
                 _ if damaged => Vouch::Damaged,
@@ -131,7 +151,9 @@ impl Answering {
         }
         let of_one = self.wanted.values().filter(|askers| askers.iter().any(|known| known.addr == asker.addr)).count();
         let has_place = of_one < MAX_OF_ONE && self.queue.len() < MAX_QUEUE;
-        if !has_place || !desk.grants(&mut self.favours, &asker, size.div_ceil(1024).max(1)) {
+        let takes =
+            self.usual.get().unwrap_or(FULL_BLOCK).mul_f64(f64::from(size) / f64::from(MAX_BLOCK_SIZE)).max(LEAST);
+        if !has_place || !desk.grants(&mut self.favours, &asker, takes.as_micros() as u32) {
             return respond(desk, &asker, Vouch::Busy);
         }
         self.wanted.insert(key, vec![asker]);
@@ -145,6 +167,7 @@ impl Answering {
             && let Some(key) = self.queue.pop_front()
         {
             desk.see(&key);
+            self.begun.insert(key, desk.now());
             desk.order(Ticket::block(PartId::Answering, key), Job::Rehash { key }, Urgency::Others);
         }
     }

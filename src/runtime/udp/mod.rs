@@ -17,8 +17,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use crossbeam_channel::TrySendError;
+use crossbeam_channel::SendTimeoutError;
 use nix::errno::Errno;
 
 use self::asked_at::AskedAt;
@@ -125,6 +126,9 @@ pub(super) struct Batch {
     pub(super) put: Time,
 }
 
+/// While the node's inbox is full for no longer than this, the socket's own buffer takes what comes.
+const FULL_FOR: Duration = Duration::from_millis(250);
+
 /// Where `udp-recv` puts what it receives, and gets emptied batches back from.
 pub(super) struct Inbox {
     pub(super) batches: crossbeam_channel::Sender<Batch>,
@@ -158,12 +162,13 @@ pub(super) fn run(
         if count > 0 {
             fault::point(Role::UdpRecv);
         }
-        let given = inbox.batches.try_send(Batch { datagrams, dropped, put: clock.gauged(arrived_at) });
+        let batch = Batch { datagrams, dropped, put: clock.gauged(arrived_at) };
+        let given = inbox.batches.send_timeout(batch, FULL_FOR);
         Gauged::Datagrams.note(inbox.batches.len());
         match given {
             Ok(()) => {}
-            Err(TrySendError::Full(_)) => dropped += count,
-            Err(TrySendError::Disconnected(_)) => return,
+            Err(SendTimeoutError::Timeout(_)) => dropped += count,
+            Err(SendTimeoutError::Disconnected(_)) => return,
         }
     }
 }
@@ -319,8 +324,6 @@ impl Outgoing {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     /// Sends `texts` to two sockets in turns of a few each, and returns what each of them got.
@@ -420,16 +423,21 @@ mod tests {
         let mut text = Vec::new();
         Dialect::Kademlia.encode(&ping, &crate::peer::Peer::new(crate::id::Id::ZERO, to), to, &mut text);
         let send = || from.send_to(&text, to).expect("it is sent");
-        let (mut sent, mut taken) = (0, 0);
+        let (mut sent, mut taken, mut dropped) = (0, 0, 0);
         loop {
             send();
             sent += 1;
+            if dropped == 0 {
+                // For longer than it is waited for, nobody takes anything.
+                crossbeam_channel::after(2 * FULL_FOR).recv().expect("time passes");
+            }
             assert!(sent < 10_000, "none is ever dropped, or one is lost");
             let Ok(batch): Result<Batch, _> = arriving.recv_timeout(Duration::from_millis(10)) else { continue };
             taken += batch.datagrams.len() as u64;
-            assert!(taken + batch.dropped <= sent);
+            dropped = batch.dropped;
+            assert!(taken + dropped <= sent);
             // Each tells how many were dropped before it.
-            if batch.dropped > 0 && taken + batch.dropped == sent {
+            if dropped > 0 && taken + dropped == sent {
                 break;
             }
         }
