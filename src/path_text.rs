@@ -1,17 +1,31 @@
 //! Paths in JSON: text, or an array of the bytes where they are no UTF-8, so that every name comes back as it was.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Either form.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum PathForm {
-    Text(String),
-    Bytes(Vec<u8>),
+/// Takes either form.
+struct EitherForm;
+
+impl<'de> Visitor<'de> for EitherForm {
+    type Value = PathBuf;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a path, as text or as an array of its bytes")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<PathBuf, E> {
+        Ok(text.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, bytes: A) -> Result<PathBuf, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(bytes)).map(|bytes| OsString::from_vec(bytes).into())
+    }
 }
 
 /// For a field's `serde(with)`.
@@ -24,10 +38,7 @@ pub(crate) fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::E
 
 /// For a field's `serde(with)`.
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
-    Ok(match PathForm::deserialize(from)? {
-        PathForm::Text(text) => text.into(),
-        PathForm::Bytes(bytes) => OsString::from_vec(bytes).into(),
-    })
+    from.deserialize_any(EitherForm)
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
+use data_encoding::HEXLOWER;
+
 use crate::id::Id;
 
 /// Hexadecimal digits of a sum: of four thousand million damaged lines one passes.
@@ -16,7 +18,7 @@ const DIGITS: usize = 8;
 const DRESSES: [(&str, &str); 2] = [(",\"sum\":\"", "\"}"), (" sum=", "")];
 
 fn sum(text: &str) -> String {
-    Id::of(text.as_bytes()).to_string()[..DIGITS].to_owned()
+    HEXLOWER.encode(&Id::of(text.as_bytes()).as_bytes()[..DIGITS / 2])
 }
 
 /// The line with its sum.
@@ -32,16 +34,22 @@ pub(crate) fn file_of(lines: String) -> String {
 
 /// The line as it was before it got its sum, but that an object of JSON keeps it; none if it is not as it was written.
 pub(crate) fn checked(line: &str) -> Option<&str> {
-    for (before, behind) in DRESSES {
-        let summed = line.strip_suffix(behind).and_then(|line| line.split_at_checked(line.len().checked_sub(DIGITS)?));
-        if let Some((text, digits)) = summed
-            && let Some(text) = text.strip_suffix(before)
-        {
-            let is_whole = sum(text) == digits;
-            return is_whole.then_some(if behind.is_empty() { text } else { line });
-        }
-    }
-    Some(line)
+    let Some((text, digits, is_object)) = parted(line) else { return Some(line) };
+    (sum(text) == digits).then_some(if is_object { line } else { text })
+}
+
+/// Whether a line has the right sum: then it is whole, whatever it says.
+pub(crate) fn is_whole(line: &str) -> bool {
+    parted(line).is_some_and(|(text, digits, _)| sum(text) == digits)
+}
+
+/// What a line has before its sum, the digits of that, and whether it is an object; none if it has no sum.
+fn parted(line: &str) -> Option<(&str, &str, bool)> {
+    DRESSES.iter().find_map(|(before, behind)| {
+        let line = line.strip_suffix(behind)?;
+        let (text, digits) = line.split_at_checked(line.len().checked_sub(DIGITS)?)?;
+        Some((text.strip_suffix(before)?, digits, !behind.is_empty()))
+    })
 }
 
 /// Adds lines to a file that is open to read and to append. A line that its process could not end, because it died or
@@ -73,7 +81,7 @@ mod tests {
     fn a_line_reads_back_as_it_was_and_one_without_a_sum_counts_as_it_is() {
         for line in LINES {
             let summed = with_sum(line);
-            assert_eq!(checked(line), Some(line));
+            assert_eq!((checked(line), is_whole(line), is_whole(&summed)), (Some(line), false, true));
             let read = checked(&summed).unwrap();
             match serde_json::from_str::<serde_json::Value>(line) {
                 Ok(mut object) => {

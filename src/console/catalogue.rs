@@ -2,10 +2,12 @@
 //!
 //! It is a text file of JSON lines in the peer's data folder, or for commands that join for one file, in the user's
 //! state folder. A line is on the disk before the answer to its `store` is given. Several processes may use one
-//! catalogue: each change is made under a lock on a file beside it. Lines that cannot be read are set aside, and told.
+//! catalogue: each change is made under a lock on a file beside it. Who only [reads](reading) takes no lock. Lines that
+//! cannot be read are set aside, and told.
 
 mod damage;
 mod entry;
+mod reading;
 mod words;
 
 use std::collections::{BTreeSet, HashMap};
@@ -17,12 +19,10 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use self::entry::is_unknown;
 pub use self::entry::{Entry, Owned};
 use self::words::begins;
 pub(super) use self::words::find_among;
 pub use self::words::{DIGITS, fits, is_beginning, name_of};
-use super::begun::forget_finished;
 use super::leases::draw;
 use crate::id::Key;
 use crate::lease::{LeaseId, Secret};
@@ -33,7 +33,7 @@ use crate::whole_file;
 /// The catalogue's name in its folder.
 const NAME: &str = "catalogue";
 
-/// The name of the file that is locked while the catalogue is read or changed.
+/// The name of the file that is locked while the catalogue is changed.
 const LOCK: &str = "catalogue.lock";
 
 /// The name of the file that holds the secret of the catalogue's owner.
@@ -161,45 +161,6 @@ impl Catalogue {
         }
     }
 
-    /// What was stored, each name, path and key once, the latest last.
-    ///
-    /// # Errors
-    /// The catalogue cannot be read.
-    pub fn entries(&self) -> io::Result<Vec<Entry>> {
-        let mut entries = self.listed()?;
-        entries.retain(|entry| !entry.begun);
-        Ok(entries)
-    }
-
-    /// The same, and what was begun and not finished.
-    ///
-    /// # Errors
-    /// The catalogue cannot be read.
-    pub fn listed(&self) -> io::Result<Vec<Entry>> {
-        // One that may not be looked at is not empty.
-        if !self.path().try_exists()? {
-            return match self.bell {
-                None => Ok(Vec::new()),
-                Some(_) => self.make_folder().map(|()| Vec::new()),
-            };
-        }
-        let _lock = match self.lock() {
-            // Nobody changes what nobody may write.
-            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => None,
-            lock => Some(lock?),
-        };
-        self.read()
-    }
-
-    /// The key that `word` names: a name, or the beginning of a key. None if it names nothing here.
-    ///
-    /// # Errors
-    /// For people: it names several keys, or the catalogue cannot be read.
-    pub fn find(&self, word: &str) -> Result<Option<Key>, String> {
-        let listed = self.listed().map_err(|error| self.cannot("read", &error))?;
-        find_among(&listed.iter().collect::<Vec<_>>(), word)
-    }
-
     /// Calls the file `key` by another name too. Returns whether the key is known here.
     ///
     /// # Errors
@@ -267,8 +228,7 @@ impl Catalogue {
     /// # Errors
     /// For people: the owner's secret is damaged, or cannot be read.
     pub(super) fn check_owner(&self) -> io::Result<()> {
-        let is_there = self.folder.join(OWNER).try_exists()?;
-        if is_there { self.owner().map(drop) } else { Ok(()) }
+        self.drawn_owner().map(drop)
     }
 
     /// The secret of the catalogue's owner, from which those of leases come. The first time it is drawn.
@@ -276,18 +236,28 @@ impl Catalogue {
     /// # Errors
     /// It cannot be read or written.
     fn owner(&self) -> io::Result<Secret> {
+        if let Some(secret) = self.drawn_owner()? {
+            return Ok(secret);
+        }
         let _lock = self.lock()?;
+        // Another may have been the first meanwhile.
+        if let Some(secret) = self.drawn_owner()? {
+            return Ok(secret);
+        }
+        let secret = draw()?;
+        self.replace(OWNER, &(with_sum(&secret.to_string()) + "\n"))?;
+        Ok(secret)
+    }
+
+    /// The same, if it was drawn. Its file takes its place whole, so it is read without the lock.
+    fn drawn_owner(&self) -> io::Result<Option<Secret>> {
         let path = self.folder.join(OWNER);
         match whole_file::text(whole_file::read_own(&path, whole_file::MAX_SMALL_FILE)) {
             Ok(text) => {
                 let damaged = || io::Error::other(format!("{} holds no secret; move it away", path.display()));
-                checked(text.trim()).and_then(|text| text.parse().ok()).ok_or_else(damaged)
+                checked(text.trim()).and_then(|text| text.parse().ok()).ok_or_else(damaged).map(Some)
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let secret = draw()?;
-                self.replace(OWNER, &(with_sum(&secret.to_string()) + "\n"))?;
-                Ok(secret)
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -377,34 +347,6 @@ impl Catalogue {
         Ok(file)
     }
 
-    /// Reads the file. Where a line is damaged, all of it is copied aside and the sound lines stay.
-    pub(super) fn read(&self) -> io::Result<Vec<Entry>> {
-        let text = whole_file::read_own(&self.path(), whole_file::MAX_GROWING_FILE)?;
-        if text.is_empty() {
-            self.tell_emptied();
-        }
-        // The latest of each name, path and key stands where it came.
-        let mut entries: Vec<Option<Entry>> = Vec::new();
-        let mut places: HashMap<(String, PathBuf, Key), usize> = HashMap::new();
-        let mut damaged = 0;
-        for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            match read_line(line) {
-                Some(entry) => {
-                    let what = (entry.name.clone(), entry.path.clone(), entry.key);
-                    let before = places.insert(what, entries.len()).and_then(|at| entries[at].take());
-                    entries.push(Some(entry.with_leases_of(before)));
-                }
-                None => damaged += 1,
-            }
-        }
-        let mut entries: Vec<Entry> = entries.into_iter().flatten().collect();
-        forget_finished(&mut entries);
-        if damaged > 0 {
-            self.set_aside(NAME, damaged, || self.write(&entries))?;
-        }
-        Ok(entries)
-    }
-
     pub(super) fn write(&self, entries: &[Entry]) -> io::Result<()> {
         let lines = entries.iter().map(|entry| Ok(with_sum(&serde_json::to_string(entry)?) + "\n"));
         self.replace(NAME, &sums::file_of(lines.collect::<io::Result<String>>()?))
@@ -458,12 +400,6 @@ fn lock(file: &File, limit: Duration) -> io::Result<()> {
 /// The lease that a line of ended ones names; none if it is damaged.
 fn ended_by(line: &[u8]) -> Option<LeaseId> {
     checked(std::str::from_utf8(line).ok()?)?.parse().ok()
-}
-
-/// What a line says; none if it is damaged.
-fn read_line(line: &[u8]) -> Option<Entry> {
-    let line = checked(std::str::from_utf8(line).ok()?)?;
-    serde_json::from_str::<Entry>(line).ok().filter(|entry| entry.begun == is_unknown(&entry.key))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf, absolute};
 
 use super::begun::EntryLine;
-use super::catalogue::{Catalogue, Entry, Owned, fits, name_of};
+use super::catalogue::{Catalogue, Entry, Owned, name_of};
 use super::escape::quoted;
 use super::folder::StoredFolder;
 use super::perform::Shows;
@@ -85,10 +85,10 @@ pub fn answer(catalogue: Option<&Catalogue>, request: LineTask) -> LineReply {
         );
     };
     let answer = match request {
-        LineTask::Files { pattern } => catalogue.listed().map_err(|error| (error, "read")).map(|mut files| {
-            files.retain(|entry| fits(&entry.name, &pattern));
-            Some(ConsoleAnswer::Files { files: files.into_iter().map(Entry::shown).collect() })
-        }),
+        LineTask::Files { pattern } => catalogue
+            .fitting(&pattern)
+            .map_err(|error| (error, "read"))
+            .map(|files| Some(ConsoleAnswer::Files { files: files.into_iter().map(Entry::shown).collect() })),
         LineTask::Name { word, name } => match key_of(catalogue, &word) {
             Ok(Some(key)) => catalogue
                 .name(&key, &name)

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::*;
 use crate::id::Id;
 
-fn entry(name: &str, path: &str, content: &str) -> Entry {
+pub(super) fn entry(name: &str, path: &str, content: &str) -> Entry {
     let (key, bytes) = (Id::of(content.as_bytes()), content.len() as u64);
     Entry {
         name: name.to_owned(),
@@ -21,7 +21,7 @@ fn entry(name: &str, path: &str, content: &str) -> Entry {
     }
 }
 
-fn catalogue() -> (tempfile::TempDir, Catalogue) {
+pub(super) fn catalogue() -> (tempfile::TempDir, Catalogue) {
     let folder = tempfile::tempdir().unwrap();
     let catalogue = Catalogue::of(folder.path().join("new"));
     (folder, catalogue)
