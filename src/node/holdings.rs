@@ -256,4 +256,7 @@ impl Holdings {
 }
 
 #[cfg(test)]
+pub(super) use self::tests::bytes_in_tree;
+
+#[cfg(test)]
 mod tests;

@@ -2,8 +2,13 @@
 //!
 //! A file's blocks all carry the same lease, so there are far fewer sets of leases than blocks: a block's entry has but
 //! the number of its set, and a lease that is renewed or ends is one entry of one table, however many blocks carry it.
+//!
+//! Where each block is a file of its own there are as many leases as blocks, and all that is remembered of such a lease
+//! stands in two places: its terms, and its set. A test counts the bytes.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 use std::time::Duration;
 
 use super::holdings::{Class, USUAL};
@@ -24,10 +29,11 @@ pub(super) struct Leases {
     terms: BTreeMap<LeaseId, LeaseTerms>,
     /// The sets by number. The first is that of a block which nobody may end.
     sets: Vec<LeaseSet>,
+    /// Those of several leases: [`LeaseTerms`] know the one of a lease alone.
     numbers: BTreeMap<Vec<LeaseId>, SetId>,
     free: Vec<SetId>,
-    /// When each lease ends or ended, as far as any does.
-    ends: BTreeSet<(UnixTime, LeaseId)>,
+    /// How many leases end or ended when, as far as any does.
+    ends: BTreeMap<UnixTime, u32>,
     /// What ended each, and when: the first is forgotten first.
     ended: Agenda<LeaseId, Secret, UnixTime>,
     /// Leases that have ended by this peer's clock and not by others', and until when their blocks stay all the same.
@@ -38,16 +44,66 @@ pub(super) struct Leases {
 
 #[derive(Debug)]
 struct LeaseTerms {
-    until: Option<UnixTime>,
+    /// When it ends; [`NEVER`] stands for that.
+    end: UnixTime,
     copies: u8,
-    /// The sets that it is in.
-    sets: Vec<SetId>,
+    /// The set of it alone, if there is such.
+    alone: SetId,
+    /// The sets that it is in beside others.
+    shared: Vec<SetId>,
 }
+
+/// The end of a lease that has none.
+const NEVER: UnixTime = UnixTime::MAX;
 
 #[derive(Debug, Default)]
 struct LeaseSet {
-    ids: Vec<LeaseId>,
+    ids: LeaseIds,
     blocks: u32,
+}
+
+/// The leases of a set, in order: mostly one, which then costs no memory elsewhere.
+#[derive(Debug)]
+enum LeaseIds {
+    One([LeaseId; 1]),
+    Other(Box<[LeaseId]>),
+}
+
+impl Default for LeaseIds {
+    fn default() -> Self {
+        Self::Other(Box::default())
+    }
+}
+
+impl Deref for LeaseIds {
+    type Target = [LeaseId];
+
+    fn deref(&self) -> &[LeaseId] {
+        match self {
+            Self::One(id) => id,
+            Self::Other(ids) => ids,
+        }
+    }
+}
+
+impl LeaseTerms {
+    fn new(lease: &Lease) -> Self {
+        Self { end: lease.until.unwrap_or(NEVER), copies: lease.copies, alone: SetId::NONE, shared: Vec::new() }
+    }
+
+    fn until(&self) -> Option<UnixTime> {
+        (self.end != NEVER).then_some(self.end)
+    }
+
+    /// The lease of this name, which has these terms.
+    fn lease(&self, id: LeaseId) -> Lease {
+        Lease { id, until: self.until(), copies: self.copies }
+    }
+
+    /// The sets that it is in.
+    fn sets(&self) -> impl Iterator<Item = SetId> {
+        Some(self.alone).filter(|set| *set != SetId::NONE).into_iter().chain(self.shared.iter().copied())
+    }
 }
 
 impl SetId {
@@ -60,9 +116,9 @@ impl Default for Leases {
         Self {
             terms: BTreeMap::new(),
             sets: vec![LeaseSet::default()],
-            numbers: BTreeMap::from([(Vec::new(), SetId::NONE)]),
+            numbers: BTreeMap::new(),
             free: Vec::new(),
-            ends: BTreeSet::new(),
+            ends: BTreeMap::new(),
             ended: Agenda::default(),
             held_back: BTreeMap::new(),
             classes: 1 << USUAL,
@@ -73,7 +129,7 @@ impl Default for Leases {
 impl Leases {
     /// The leases of a set that hold.
     pub(super) fn of(&self, set: SetId, now: UnixTime) -> impl Iterator<Item = Lease> + '_ {
-        let lease = |&id| self.terms.get(&id).map(|terms| Lease { id, until: terms.until, copies: terms.copies });
+        let lease = |&id| self.terms.get(&id).map(|terms| terms.lease(id));
         self.sets[set.0 as usize].ids.iter().filter_map(lease).filter(move |lease| lease.holds(now))
     }
 
@@ -132,7 +188,7 @@ impl Leases {
             let is_nobodys = set == SetId::NONE && lease.id == LeaseId::NOBODY;
             is_nobodys
                 || terms.is_some_and(|terms| {
-                    let longer = terms.until.is_some_and(|until| lease.until.is_none_or(|other| until < other));
+                    let longer = terms.until().is_some_and(|until| lease.until.is_none_or(|other| until < other));
                     !longer && terms.copies >= lease.copies
                 })
         };
@@ -157,7 +213,7 @@ impl Leases {
         let mut ids = if live.iter().any(|lease| lease.holds(now)) {
             self.of(set, now).map(|lease| lease.id).collect()
         } else {
-            self.sets[set.0 as usize].ids.clone()
+            self.sets[set.0 as usize].ids.to_vec()
         };
         ids.extend(live.iter().map(|lease| lease.id));
         ids.sort_unstable();
@@ -172,8 +228,8 @@ impl Leases {
         for lease in &live {
             self.classes |= 1 << asked(lease.copies);
             if !self.renew(lease) && ids.contains(&lease.id) && !self.terms.contains_key(&lease.id) {
-                self.terms.insert(lease.id, LeaseTerms { until: lease.until, copies: lease.copies, sets: Vec::new() });
-                self.ends.extend(lease.until.map(|until| (until, lease.id)));
+                self.terms.insert(lease.id, LeaseTerms::new(lease));
+                self.move_end(None, lease.until);
             }
         }
         if ids == [LeaseId::NOBODY] {
@@ -194,16 +250,18 @@ impl Leases {
             return;
         }
         let ids = std::mem::take(&mut known.ids);
-        // Of two sets that became the same, one alone is found by what it has.
-        if self.numbers.get(&ids) == Some(&set) {
-            self.numbers.remove(&ids);
+        if ids.len() > 1 {
+            self.numbers.remove(&*ids);
         }
         self.free.push(set);
-        for id in ids {
-            if let Some(terms) = self.terms.get_mut(&id) {
-                terms.sets.retain(|other| *other != set);
+        for id in &*ids {
+            if let Some(terms) = self.terms.get_mut(id) {
+                match &*ids {
+                    [_] => terms.alone = SetId::NONE,
+                    _ => terms.shared.retain(|other| *other != set),
+                }
             }
-            self.forget_if_unused(&id);
+            self.forget_if_unused(id);
         }
     }
 
@@ -214,32 +272,53 @@ impl Leases {
 
     /// The number of the set of these leases, a new one where there is none yet.
     fn number(&mut self, ids: Vec<LeaseId>) -> SetId {
-        if let Some(number) = self.numbers.get(&ids) {
-            return *number;
+        let known = match &ids[..] {
+            [] => return SetId::NONE,
+            [id] => self.terms.get(id).map(|terms| terms.alone).filter(|set| *set != SetId::NONE),
+            ids => self.numbers.get(ids).copied(),
+        };
+        if let Some(number) = known {
+            return number;
         }
         let number = self.free.pop().unwrap_or(SetId(self.sets.len() as u32));
-        for id in &ids {
-            if let Some(terms) = self.terms.get_mut(id) {
-                terms.sets.push(number);
-            }
-        }
         if number.0 as usize == self.sets.len() {
             self.sets.push(LeaseSet::default());
         }
-        self.sets[number.0 as usize].ids.clone_from(&ids);
+        let set = &mut self.sets[number.0 as usize];
+        if let [id] = ids[..] {
+            set.ids = LeaseIds::One([id]);
+            self.terms.entry(id).and_modify(|terms| terms.alone = number);
+            return number;
+        }
+        set.ids = LeaseIds::Other(ids.clone().into());
+        for id in &ids {
+            self.terms.entry(*id).and_modify(|terms| terms.shared.push(number));
+        }
         self.numbers.insert(ids, number);
         number
     }
 
     fn forget_if_unused(&mut self, id: &LeaseId) {
         if let Some(terms) = self.terms.get(id)
-            && terms.sets.is_empty()
+            && terms.sets().next().is_none()
         {
-            if let Some(until) = terms.until {
-                self.ends.remove(&(until, *id));
-            }
+            let until = terms.until();
+            self.move_end(until, None);
             self.held_back.remove(id);
             self.terms.remove(id);
+        }
+    }
+
+    /// A lease that ended, or was to end, at the first of these moments does so at the second.
+    fn move_end(&mut self, before: Option<UnixTime>, after: Option<UnixTime>) {
+        if let Some(Entry::Occupied(mut leases)) = before.map(|before| self.ends.entry(before)) {
+            *leases.get_mut() -= 1;
+            if *leases.get() == 0 {
+                leases.remove();
+            }
+        }
+        if let Some(after) = after {
+            *self.ends.entry(after).or_default() += 1;
         }
     }
 
@@ -248,7 +327,7 @@ impl Leases {
     pub(super) fn betters(&self, lease: &Lease, now: UnixTime) -> bool {
         self.terms.get(&lease.id).is_some_and(|terms| {
             let much = |until: UnixTime| if until > now + 60 { until + 60 } else { until + 1 };
-            let longer = terms.until.is_some_and(|until| lease.until.is_none_or(|other| other >= much(until)));
+            let longer = terms.until().is_some_and(|until| lease.until.is_none_or(|other| other >= much(until)));
             longer || lease.copies > terms.copies
         })
     }
@@ -257,13 +336,10 @@ impl Leases {
     pub(super) fn renew(&mut self, lease: &Lease) -> bool {
         let ended = self.ended.contains(&lease.id);
         let Some(terms) = self.terms.get_mut(&lease.id).filter(|_| !ended) else { return false };
-        let mut known = Lease { id: lease.id, until: terms.until, copies: terms.copies };
+        let (before, mut known) = (terms.until(), terms.lease(lease.id));
         known.merge(lease);
-        if let Some(before) = terms.until.filter(|_| terms.until != known.until) {
-            self.ends.remove(&(before, lease.id));
-            self.ends.extend(known.until.map(|until| (until, lease.id)));
-        }
-        (terms.until, terms.copies) = (known.until, known.copies);
+        (terms.end, terms.copies) = (known.until.unwrap_or(NEVER), known.copies);
+        self.move_end(before, known.until);
         self.classes |= 1 << asked(known.copies);
         true
     }
@@ -280,24 +356,22 @@ impl Leases {
             self.ended.pop_due(UnixTime::MAX);
         }
         if let Some(terms) = self.terms.get_mut(&id) {
-            let until = terms.until.map_or(at, |until| until.min(at));
-            if let Some(before) = terms.until.replace(until) {
-                self.ends.remove(&(before, id));
-            }
-            self.ends.insert((until, id));
+            let before = terms.until();
+            terms.end = terms.end.min(at);
+            let after = terms.until();
+            self.move_end(before, after);
         }
         true
     }
 
     /// The first moment after `now` at which a lease ends.
     pub(super) fn next_end(&self, now: UnixTime) -> Option<UnixTime> {
-        self.ends.range((now + 1, LeaseId::NOBODY)..).next().map(|(end, _)| *end)
+        self.ends.range(now + 1..).next().map(|(end, _)| *end)
     }
 
     /// Blocks that have any of these leases, and those among them that nobody wants at `now`.
     pub(super) fn count(&self, ids: &[LeaseId], now: UnixTime) -> (u32, u32) {
-        let sets: BTreeSet<SetId> =
-            ids.iter().filter_map(|id| self.terms.get(id)).flat_map(|terms| &terms.sets).copied().collect();
+        let sets: BTreeSet<SetId> = ids.iter().filter_map(|id| self.terms.get(id)).flat_map(LeaseTerms::sets).collect();
         let blocks = |set: &SetId| self.sets[set.0 as usize].blocks;
         let free = sets.iter().filter(|set| !self.wants(**set, now)).map(blocks).sum();
         (sets.iter().map(blocks).sum(), free)
@@ -316,11 +390,20 @@ impl Leases {
             .enumerate()
             .skip(1)
             .all(|(number, set)| of_blocks.get(&SetId(number as u32)).copied().unwrap_or(0) == set.blocks);
+        let ids = |set: SetId| &*self.sets[set.0 as usize].ids;
         let terms_right = self.terms.iter().all(|(id, terms)| {
-            !terms.sets.is_empty() && terms.sets.iter().all(|set| self.sets[set.0 as usize].ids.contains(id))
+            let alone_right = terms.alone == SetId::NONE || ids(terms.alone) == [*id];
+            let shared_right = terms.shared.iter().all(|set| self.numbers.get(ids(*set)) == Some(set));
+            alone_right
+                && shared_right
+                && terms.sets().next().is_some()
+                && terms.sets().all(|set| ids(set).contains(id))
         });
-        let ends = self.terms.iter().filter_map(|(id, terms)| terms.until.map(|until| (until, *id)));
-        let right = blocks_right && terms_right && ends.collect::<BTreeSet<_>>() == self.ends;
+        let mut ends = BTreeMap::new();
+        for until in self.terms.values().filter_map(LeaseTerms::until) {
+            *ends.entry(until).or_default() += 1;
+        }
+        let right = blocks_right && terms_right && ends == self.ends;
         right.then_some(()).ok_or_else(|| "the account of leases contradicts itself".to_owned())
     }
 }

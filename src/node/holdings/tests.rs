@@ -13,13 +13,17 @@ fn key(n: u8) -> Key {
     Id::from_bytes(bytes)
 }
 
+/// Bytes that an entry of a tree takes. Keys are spread evenly, so its nodes are filled to 69 of 100 on average (Yao
+/// 1978), of eleven places each, and a node has 12 bytes of its own and 8 of the allocator's; one of eight is an inner
+/// one with 12 edges.
+pub(in crate::node) fn bytes_in_tree<K, V>() -> f64 {
+    let entry = size_of::<(K, V)>();
+    (entry * 11 + 20 + 12) as f64 / (11.0 * 0.69) + 12.0 * 8.0 / (11.0 * 0.69 * 8.0)
+}
+
 #[test]
 fn a_block_costs_at_most_80_bytes() {
-    // Keys are spread evenly, so the nodes of a tree are filled to 69 of 100 on average (Yao 1978), of eleven
-    // places each, and a node has 12 bytes of its own and 8 of the allocator's; one of eight is an inner one with
-    // 12 edges.
-    let tree = |entry: usize| (entry * 11 + 20 + 12) as f64 / (11.0 * 0.69) + 12.0 * 8.0 / (11.0 * 0.69 * 8.0);
-    let bytes = tree(size_of::<(Key, HeldBlock)>());
+    let bytes = bytes_in_tree::<Key, HeldBlock>();
     assert!(bytes <= 80.0, "{bytes} bytes");
 }
 

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::holdings::bytes_in_tree;
 use super::*;
 
 fn secret(n: u8) -> Secret {
@@ -102,6 +103,25 @@ fn a_block_has_as_many_copies_as_any_of_its_leases_asks_for() {
         assert_eq!(classes, expected, "{of:?}");
         assert!(classes.iter().flatten().all(|class| leases.classes() & 1 << class != 0), "{of:?}");
     }
+}
+
+#[test]
+fn a_block_with_a_lease_of_its_own_costs_at_most_192_bytes_more_than_one_without() {
+    // The sets are a list, which has room for as many again when it has just grown.
+    let set = 2 * size_of::<LeaseSet>();
+    let bytes = bytes_in_tree::<LeaseId, LeaseTerms>() + set as f64 + bytes_in_tree::<UnixTime, u32>();
+    assert!(bytes <= 192.0, "{bytes} bytes");
+    // And they are all: nothing of it is kept elsewhere.
+    let mut leases = Leases::default();
+    let own: Vec<Lease> = (0..100).map(|n| lease(n, Some(1000 + u64::from(n)))).collect();
+    let sets: Vec<SetId> = own.iter().map(|lease| leases.add(SetId::NONE, &[*lease], 0)).collect();
+    assert!(leases.numbers.is_empty() && leases.terms.values().all(|terms| terms.shared.capacity() == 0));
+    assert!(leases.sets[1..].iter().all(|set| matches!(set.ids, LeaseIds::One(_))));
+    // The same lease again is the same set; once it is on nothing, all is as it was.
+    assert_eq!(leases.add(sets[7], &[own[7]], 0), sets[7]);
+    assert_eq!(leases.add(SetId::NONE, &[own[7]], 0), sets[7]);
+    sets.iter().chain([&sets[7]]).for_each(|set| leases.release(*set));
+    assert!(leases.terms.is_empty() && leases.ends.is_empty() && leases.free.len() == sets.len());
 }
 
 proptest! {
