@@ -2,7 +2,8 @@
 //!
 //! One node without threads or sockets, in a network of twenty neighbours who answer at once: it is told what it holds,
 //! compares with all of them, loses one, gains one, and finds one that lacks everything. Then it is asked for the list
-//! of its blocks, whether it may be switched off, and to leave.
+//! of its blocks, whether it may be switched off, and to leave. And what blocks cost of which each has a lease of its
+//! own, as where each is a file.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use kadring::config::Config;
 use kadring::id::{Id, Key};
+use kadring::lease::{Lease, Note, Secret};
 use kadring::node::job::{Job, Outcome};
 use kadring::node::{Action, Answer, Command as Asked, Event, Node, Notice, Outbox, Until};
 use kadring::overlay::kademlia::Kademlia;
@@ -30,21 +32,52 @@ const LONGEST: Duration = Duration::from_millis(5);
 /// Names the number of blocks to a process of its own, so that none reuses the memory of another.
 const CHILD: &str = "KADRING_BENCH_HOLDING";
 
+/// Set where each of them has a lease.
+const LEASED: &str = "KADRING_BENCH_LEASED";
+
+/// Bytes that a block with a lease of its own may cost at rest.
+const MOST_LEASED: f64 = 256.0;
+
 fn main() -> Result<(), Box<dyn Error>> {
     if let Ok(blocks) = std::env::var(CHILD) {
-        return measure(blocks.parse()?);
+        let blocks = blocks.parse()?;
+        return if std::env::var_os(LEASED).is_some() { measure_leased(blocks) } else { measure(blocks) };
     }
     println!("The longest turns, by the time that a processor worked for them:");
     println!(
         "{:>9}  {:>9}  {:>9}  {:>9}  {:>9}  {:>9}  {:>13}  {:>11}",
         "blocks", "start", "upkeep", "list", "wait safe", "quit", "bytes a block", "in a repair"
     );
-    for blocks in [10_000, 100_000, 1_000_000] {
-        let status = Command::new(std::env::current_exe()?).env(CHILD, blocks.to_string()).status()?;
-        if !status.success() {
-            return Err(format!("{blocks} blocks: {status}").into());
+    for leased in [false, true] {
+        for blocks in [10_000_u64, 100_000, 1_000_000] {
+            let mut child = Command::new(std::env::current_exe()?);
+            child.env(CHILD, blocks.to_string()).envs(leased.then_some((LEASED, "1")));
+            let status = child.status()?;
+            if !status.success() {
+                return Err(format!("{blocks} blocks: {status}").into());
+            }
         }
     }
+    Ok(())
+}
+
+/// What blocks cost of which each has a lease of its own. They are found a few at a time, so that what tells of them is
+/// not counted.
+fn measure_leased(blocks: u64) -> Result<(), Box<dyn Error>> {
+    let mut run = Run::new();
+    let (bootstrap, hosts, remembered, held, notes) = (vec![], vec![], vec![], vec![], vec![]);
+    run.turn(Event::Start { bootstrap, hosts, remembered, held, notes, unix_time: 0, ran: 0 });
+    let before = resident()?;
+    for from in (0..blocks).step_by(100) {
+        let keys = (from..blocks.min(from + 100)).map(|n| Key::of(&n.to_be_bytes()));
+        let lease = |key: &Key| Secret::from_bytes(*key.as_bytes()).id();
+        let laid = |(key, until)| Note::Laid { key, leases: vec![Lease { id: lease(&key), until, copies: 0 }] };
+        let notes = keys.clone().zip((2_000_000_000 + from..).map(Some)).map(laid).collect();
+        run.turn(Event::FolderBack { held: keys.map(|key| (key, 512)).collect(), notes, off: 0 });
+    }
+    let each = resident()?.saturating_sub(before) as f64 / blocks as f64;
+    let verdict = if each <= MOST_LEASED { "" } else { "  MISSED: 256 bytes" };
+    println!("{blocks:>9}  {each:.0} bytes a block with a lease of its own{verdict}");
     Ok(())
 }
 
