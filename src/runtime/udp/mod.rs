@@ -430,6 +430,8 @@ mod tests {
             if dropped == 0 {
                 // For longer than it is waited for, nobody takes anything.
                 crossbeam_channel::after(2 * FULL_FOR).recv().expect("time passes");
+                send();
+                sent += 1;
             }
             assert!(sent < 10_000, "none is ever dropped, or one is lost");
             let Ok(batch): Result<Batch, _> = arriving.recv_timeout(Duration::from_millis(10)) else { continue };
