@@ -62,7 +62,10 @@ enum ReaderState {
 
 impl Task for Put {
     fn begin(desk: &mut Desk, id: CommandId, command: Command) -> Option<Self> {
-        let mut options = StoreOptions::of(command)?;
+        let Some(mut options) = StoreOptions::of(command) else {
+            desk.fail(id, FailureKind::Usage, "only a command that stores something can be on a lease");
+            return None;
+        };
         // A check goes by the number that it was stored with, whatever the checking peer's own.
         if let Some(lease) = options.lease.as_mut().filter(|lease| lease.copies == 0) {
             lease.copies = u8::try_from(desk.config().replicas).unwrap_or(u8::MAX);

@@ -11,7 +11,7 @@ use crate::time::Time;
 
 /// What one command has under way. It is over when it says so, and has answered its command by then.
 pub(in crate::node) trait Task: Sized + Send {
-    /// Begins what a command asks for; none if that is over at once, or nothing that these tasks do.
+    /// Begins what a command asks for; none if that is over at once, and answered.
     fn begin(desk: &mut Desk, id: CommandId, command: Command) -> Option<Self>;
 
     /// The command.

@@ -1,5 +1,6 @@
 //! The core, event by event: call `handle`, compare the list of actions.
 
+mod answers;
 mod bootstrap;
 mod claims;
 mod crowded;
