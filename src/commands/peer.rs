@@ -29,6 +29,7 @@ use super::client::tell_trouble;
 use super::console_thread::{Above, ConsoleThread, edit};
 use super::handover_progress::HandoverProgress;
 use super::peers_seen::PeersSeen;
+use super::signals::outliving_signals;
 use super::standard::is_standard;
 use super::unjoined::{answers_but, filtered, heard, ping_all, strange};
 use super::{Exit, Failed, JoinAddresses, bootstrap, end_in_a_while, events, log_to, ready, resolving};
@@ -56,7 +57,7 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
     args.ready_file.as_deref().map(ready::forget_gone).transpose()?;
     let (keys, name) = (options.keys.clone(), options.config.network);
     let (data, own, ways) = (options.data.clone(), is_own(&options), options.bootstrap.clone());
-    let mut peer = LocalPeer::start(options).map_err(Failed::start)?;
+    let mut peer = outliving_signals(|| LocalPeer::start(options)).map_err(Failed::start)?;
     args.ready_file.as_deref().map(ready::forget).transpose()?;
     // From the first on: why it was not let in is told before it is ready.
     let notices = peer.handle().notices_for(is_watched);

@@ -25,6 +25,7 @@ use self::output::{HandedReplies, RingOutput};
 use self::place::RingPlace;
 use super::client::tell_trouble;
 use super::console_thread::{ConsoleThread, edit};
+use super::signals::outliving_signals;
 use super::{Exit, Failed, end_in_a_while, events, log_to, ready};
 use crate::args::{RingArgs, RingTask, RingWays};
 
@@ -63,7 +64,7 @@ fn run_in(task: &RingTask, ways: &RingWays, format: Format) -> anyhow::Result<Ex
     let events = ways.events.as_deref().map(|path| events::to(path, network)).transpose()?;
     let on_end = Some(LastAct(Arc::new(end_soon)));
     let options = Options { keys: of.1.clone(), events, on_end, ..options };
-    let (peer, notices) = LocalPeer::start_watched(options).map_err(|error| match error {
+    let (peer, notices) = outliving_signals(|| LocalPeer::start_watched(options)).map_err(|error| match error {
         StartError::PortInUse { addr, protocol } => Failed::start(place.who_is_there(addr, protocol, of.clone())),
         error => Failed::start(error),
     })?;

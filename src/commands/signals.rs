@@ -22,6 +22,19 @@ pub(super) fn watch_signals() {
     }
 }
 
+/// Does what starts a peer. From then on a signal that comes once the peer has ended changes nothing: this process
+/// ends, with the exit code that is known by then.
+pub(super) fn outliving_signals<T>(start: impl FnOnce() -> T) -> T {
+    let starting = Arc::new(AtomicBool::new(true));
+    for signal in ending_signals() {
+        let _ = flag::register_conditional_default(signal, Arc::clone(&starting));
+    }
+    let started = start();
+    // The peer gets them by now; nothing else rests on it (`Relaxed`).
+    starting.store(false, Ordering::Relaxed);
+    started
+}
+
 /// Whether a signal came that tells this process to end.
 pub(super) fn is_told() -> bool {
     // Nothing else rests on it (`Relaxed`).

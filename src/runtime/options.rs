@@ -32,11 +32,15 @@ pub struct Options {
     pub ring: Option<RingOptions>,
     /// How the node behaves.
     pub config: Config,
-    /// What SIGINT, SIGTERM and SIGHUP ask of the peer; none leaves signals alone.
+    /// What SIGINT, SIGTERM and SIGHUP ask of the peer; none leaves signals alone. A second one of these ends the
+    /// process at once. SIGQUIT writes to standard error what each thread is at, and ends nothing. Once the peer is
+    /// dropped, and every other that has this, the signals do again what they did before; a handler of the program's
+    /// own shall be there before the first such peer starts.
     pub on_signal: Option<Command>,
-    /// What SIGINT asks instead.
+    /// What SIGINT asks instead. Without `on_signal`, nothing.
     pub on_interrupt: Option<Command>,
-    /// SIGINT ends the process at once, as any second signal does, by that signal. This is done before.
+    /// SIGINT ends the process at once, as any second signal does, by that signal. This is done before. Without
+    /// `on_signal`, nothing does.
     pub on_abrupt_end: Option<LastAct<i32>>,
     /// The last act of the node's thread once the peer has ended, whatever other threads are at then. A panic in it is
     /// one of the peer's.

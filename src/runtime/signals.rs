@@ -5,13 +5,18 @@
 //! ends commands, it counts as none; and an owner may choose that it ends the process at once, as the classroom ring
 //! does. SIGHUP, which the end of a terminal sends, is asked as SIGTERM is, unless the peer was started to outlive its
 //! terminal (`nohup`). SIGQUIT (Ctrl-\) ends nothing: it shows what each thread is at.
+//!
+//! Once no peer of this process waits for signals any more, they do what they did before the first one: what ended the
+//! process ends it again ([`Unwatched`]).
 
 use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
-use signal_hook::low_level;
+use signal_hook::{flag, low_level};
 
 use super::look;
 use super::threads::Roster;
@@ -44,8 +49,10 @@ pub(super) struct SignalWatch {
 impl SignalWatch {
     /// Asks the peer as `asks` says when a signal comes.
     pub(super) fn start(roster: &Roster, peer: PeerHandle, asks: Asks) -> io::Result<Self> {
-        let mut signals = Signals::new(ends().into_iter().chain([SIGQUIT]))?;
-        let handle = signals.handle();
+        let watched: Vec<i32> = ends().into_iter().chain([SIGQUIT]).collect();
+        UNWATCHED.leave_to_us(&watched)?;
+        let mut signals = Signals::new(watched)?;
+        let watch = Self { handle: signals.handle() };
         roster.spawn(Role::Signals, move || {
             let mut asked = false;
             let mut signals = signals.forever();
@@ -73,12 +80,69 @@ impl SignalWatch {
                 }
             }
         })?;
-        Ok(Self { handle })
+        Ok(watch)
     }
 
     /// Ends the thread, which waits for nothing else then.
     pub(super) fn close(self) {
         self.handle.close();
+    }
+}
+
+impl Drop for SignalWatch {
+    fn drop(&mut self) {
+        UNWATCHED.give_back();
+    }
+}
+
+/// What signals do while no peer of this process waits for them. A handler of ours stays once it is there: it does
+/// nothing more where the process ignored the signal or has a handler of its own, and ends the process where the signal
+/// did that before.
+struct Unwatched {
+    /// Peers that wait for signals.
+    watches: AtomicUsize,
+    /// Whether there is none: the handlers look here.
+    ends: Arc<AtomicBool>,
+    /// The signals that have such a handler, by their bits.
+    handled: AtomicUsize,
+}
+
+static UNWATCHED: LazyLock<Unwatched> =
+    LazyLock::new(|| Unwatched { watches: AtomicUsize::new(0), ends: Arc::default(), handled: AtomicUsize::new(0) });
+
+impl Unwatched {
+    /// A peer waits for these signals from now on.
+    fn leave_to_us(&self, signals: &[i32]) -> io::Result<()> {
+        for &signal in signals {
+            let bit = 1 << signal;
+            let before = self.handled.fetch_or(bit, Ordering::SeqCst);
+            if before & bit == 0
+                && !is_in(signal, "SigIgn").unwrap_or(false)
+                && !is_in(signal, "SigCgt").unwrap_or(false)
+            {
+                flag::register_conditional_default(signal, Arc::clone(&self.ends))?;
+            }
+        }
+        self.watches.fetch_add(1, Ordering::SeqCst);
+        self.tell();
+        Ok(())
+    }
+
+    /// It does no longer.
+    fn give_back(&self) {
+        self.watches.fetch_sub(1, Ordering::SeqCst);
+        self.tell();
+    }
+
+    /// Of several threads that change the number at once, the last to write looks once more, and sees the last number.
+    fn tell(&self) {
+        loop {
+            let none = self.watches.load(Ordering::SeqCst) == 0;
+            self.ends.store(none, Ordering::SeqCst);
+            if none == (self.watches.load(Ordering::SeqCst) == 0) {
+                return;
+            }
+        }
     }
 }
 
@@ -111,8 +175,13 @@ pub fn ends() -> Vec<i32> {
 
 /// Whether this process was started with a signal ignored. Where the system does not tell, it counts as ignored.
 fn is_ignored(signal: i32) -> bool {
-    let mask = status_field("SigIgn").and_then(|digits| u64::from_str_radix(&digits, 16).ok());
-    mask.unwrap_or(u64::MAX) >> (signal - 1) & 1 == 1
+    is_in(signal, "SigIgn").unwrap_or(true)
+}
+
+/// Whether a signal is in a set that the system keeps of this process; none where it does not tell.
+fn is_in(signal: i32, set: &str) -> Option<bool> {
+    let mask = u64::from_str_radix(&status_field(set)?, 16).ok()?;
+    Some(mask >> (signal - 1) & 1 == 1)
 }
 
 /// What the system says of this process under a name.

@@ -18,6 +18,7 @@ mod network_key;
 mod pages;
 mod resting;
 mod ring_classroom;
+mod signals;
 mod stalling;
 mod stepping;
 mod streams;
