@@ -29,7 +29,7 @@ impl Handle {
     /// ended before it answers, the end comes without one. Where hundreds of commands wait for the node, this waits for
     /// room. A caller that leaves hundreds of notices unread misses progress, never the answer.
     pub fn submit(&self, command: Command) -> Receiver<Notice> {
-        self.commands.submit(submit::NOBODYS, command)
+        self.commands.submit(submit::NOBODYS, command, None).0
     }
 
     /// Has the node stand still for `span`, [`MAX_PAUSE`](super::MAX_PAUSE) at most, as if its process was stopped: its
@@ -41,7 +41,8 @@ impl Handle {
 
     /// Commands that can be ended together.
     pub fn session(&self) -> Session {
-        Session { id: self.commands.new_session(), handle: self.clone(), cancelled: Arc::default() }
+        let (given, cancelled) = Default::default();
+        Session { id: self.commands.new_session(), handle: self.clone(), given, cancelled }
     }
 
     /// What the peer tells unasked: peers that come and go, blocks stored and repaired. A watcher that does not keep up
@@ -87,6 +88,9 @@ impl Handle {
 pub struct Session {
     id: submit::SessionId,
     handle: Handle,
+    /// Whether the node was given anything. Set after that was put into its queue, and read by who ends it once
+    /// `cancelled` is set: one of the two threads sees the other (`SeqCst`).
+    given: Arc<AtomicBool>,
     /// Set once, before the node is told to end the commands that it has. A command that comes to the node after that
     /// was given by a thread that sees it set and tells the node again (`SeqCst`, as the channel to the node).
     cancelled: Arc<AtomicBool>,
@@ -95,26 +99,39 @@ pub struct Session {
 impl Session {
     /// See [`Handle::submit`].
     pub fn submit(&self, command: Command) -> Receiver<Notice> {
-        let notices = self.handle.commands.submit(self.id, command);
+        self.submit_within(command, None)
+    }
+
+    /// The same; where there is no room for a command within the `limit`, nothing comes back but the end.
+    pub(super) fn submit_within(&self, command: Command, limit: Option<Duration>) -> Receiver<Notice> {
+        let (notices, given) = self.handle.commands.submit(self.id, command, limit);
+        if given {
+            self.has_given();
+        }
+        notices
+    }
+
+    /// Something was given to the node: has it end that, if this session was told to end by then.
+    fn has_given(&self) {
+        self.given.store(true, Ordering::SeqCst);
         if self.cancelled.load(Ordering::SeqCst) {
             self.handle.commands.cancel(self.id);
         }
-        notices
     }
 
     /// See [`Handle::pause`]. The end of this session ends it.
     pub fn pause(&self, span: Duration) -> Receiver<Pause> {
         let told = self.handle.commands.pause(self.id, span);
-        if self.cancelled.load(Ordering::SeqCst) {
-            self.handle.commands.cancel(self.id);
-        }
+        self.has_given();
         told
     }
 
     /// Ends the commands of this session, those under way and those to come; each has its own answer.
     pub fn cancel(&self) {
-        self.cancelled.store(true, Ordering::SeqCst);
-        self.handle.commands.cancel(self.id);
+        // Once is enough: those to come tell the node themselves.
+        if !self.cancelled.swap(true, Ordering::SeqCst) && self.given.load(Ordering::SeqCst) {
+            self.handle.commands.cancel(self.id);
+        }
     }
 
     /// Its number, which no other session of the peer has.

@@ -257,7 +257,7 @@ impl NodeLoop {
         let Some(QueuedCommand { asked, way }) = placed else {
             return self.begin(now, Command::Quit { handover: false }, None);
         };
-        self.inboxes.commands.free_place();
+        self.inboxes.commands.free_place(&asked);
         self.turn.way = way;
         match asked {
             Submission::Command { session, mut command, of, answer } => {

@@ -1,7 +1,8 @@
 //! Fast or portable: some work is done by system calls that only Linux has, and by plain ones elsewhere.
 //!
 //! Each of the two stands in a file of its own: datagrams ([`udp`](super::udp)) and the sending of files
-//! ([`send_file`](super::send_file)). Read the plain one first. On Linux the environment variable `KADRING_PLAIN` has
+//! ([`send_file`](super::send_file)). Read the plain one first. What a stream gave has a name on the disk in the plain
+//! way ([`Spooled`](super::Spooled)). On Linux the environment variable `KADRING_PLAIN` has
 //! the plain ones run there too, for tests and to measure what the fast ones buy.
 
 use std::sync::LazyLock;

@@ -81,6 +81,11 @@ impl Readiness {
         self.view.lock().watchers.clear();
     }
 
+    /// Whether the node thread has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.view.lock().stage, PeerStage::Ended)
+    }
+
     fn turn_to(&self, stage: PeerStage) {
         self.view.lock().stage = stage;
         self.changed.notify_all();

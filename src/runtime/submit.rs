@@ -4,6 +4,9 @@
 //! bounded channel of this library keeps what nobody will take until its last sender is gone, and a caller that waits
 //! for an answer to that would wait for ever. An unbounded one drops it. So the queue has no bound, and one place in a
 //! second, bounded channel stands for each command in it.
+//!
+//! An order to end commands takes no place: it must not wait behind what it is to end, and there is one at most for each
+//! command that was given.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -81,24 +84,30 @@ pub(super) fn channel(clock: Option<Clock>) -> (Submit, Submitted) {
 }
 
 impl Submit {
-    /// Gives `command` to the node. If the node has gone, or goes before it answers, nothing comes back but the end.
-    pub(super) fn submit(&self, session: SessionId, command: Command) -> Receiver<Notice> {
+    /// Gives `command` to the node. If the node has gone, or goes before it answers, or there is no room for a command
+    /// within the `limit`, nothing comes back but the end. Whether it was given.
+    pub(super) fn submit(
+        &self,
+        session: SessionId,
+        command: Command,
+        limit: Option<Duration>,
+    ) -> (Receiver<Notice>, bool) {
         let (answer, notices) = ANSWERS.open();
         let of = bytes_to_move(&command);
-        self.send(Submission::Command { session, command, of, answer });
-        notices
+        let given = self.send(Submission::Command { session, command, of, answer }, limit);
+        (notices, given)
     }
 
     /// Has the node stand still for `span`. What comes back is the beginning and the end of that.
     pub(super) fn pause(&self, session: SessionId, span: Duration) -> Receiver<Pause> {
         let (tell, told) = bounded(2);
-        self.send(Submission::Pause { session, span, tell });
+        self.send(Submission::Pause { session, span, tell }, None);
         told
     }
 
     /// Ends the commands of `session` that the node has; each has its own answer.
     pub(super) fn cancel(&self, session: SessionId) {
-        self.send(Submission::Cancel { session });
+        self.push(Submission::Cancel { session });
     }
 
     /// A session that is nobody else's.
@@ -106,20 +115,32 @@ impl Submit {
         self.sessions.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    fn send(&self, asked: Submission) {
-        if self.places.send(()).is_ok() {
-            let way = self.clock.map(|clock| Box::new(way(&COMMANDS, clock.now())));
-            // A node that has gone drops the sender with the command: the receiver learns of it.
-            let _ = self.queue.send(QueuedCommand { asked, way });
+    /// Waits for a place; whether there was one.
+    fn send(&self, asked: Submission, limit: Option<Duration>) -> bool {
+        let has_place = match limit {
+            None => self.places.send(()).is_ok(),
+            Some(limit) => self.places.send_timeout((), limit).is_ok(),
+        };
+        if has_place {
+            self.push(asked);
         }
+        has_place
+    }
+
+    fn push(&self, asked: Submission) {
+        let way = self.clock.map(|clock| Box::new(way(&COMMANDS, clock.now())));
+        // A node that has gone drops the sender with the command: the receiver learns of it.
+        let _ = self.queue.send(QueuedCommand { asked, way });
     }
 }
 
 impl Submitted {
-    /// A command was taken from the queue.
-    pub(super) fn free_place(&self) {
-        // It has a place: that was taken before the command entered the queue.
-        let _ = self.places.try_recv();
+    /// This was taken from the queue.
+    pub(super) fn free_place(&self, asked: &Submission) {
+        if !matches!(asked, Submission::Cancel { .. }) {
+            // It has a place: that was taken before it entered the queue.
+            let _ = self.places.try_recv();
+        }
     }
 }
 
@@ -130,15 +151,16 @@ mod tests {
     #[test]
     fn whoever_waits_for_room_or_for_an_answer_learns_that_the_node_has_gone() {
         let (submit, submitted) = channel(None);
-        let waiting: Vec<_> = (0..COMMANDS.most()).map(|_| submit.submit(NOBODYS, Command::Status)).collect();
+        let waiting: Vec<_> = (0..COMMANDS.most()).map(|_| submit.submit(NOBODYS, Command::Status, None).0).collect();
         let late = submit.clone();
         std::thread::scope(|scope| {
             // There is no room: it waits until the node takes one, and the next one until the node goes.
-            let two =
-                scope.spawn(move || [late.submit(NOBODYS, Command::Status), late.submit(NOBODYS, Command::Status)]);
+            let two = scope.spawn(move || {
+                [late.submit(NOBODYS, Command::Status, None).0, late.submit(NOBODYS, Command::Status, None).0]
+            });
             while submitted.queue.len() == COMMANDS.most() {
-                drop(submitted.queue.recv().expect("the queue is full"));
-                submitted.free_place();
+                let QueuedCommand { asked, .. } = submitted.queue.recv().expect("the queue is full");
+                submitted.free_place(&asked);
             }
             while submitted.queue.len() < COMMANDS.most() {
                 std::thread::yield_now();
@@ -148,6 +170,20 @@ mod tests {
                 assert!(notices.recv().is_err(), "the end comes without an answer");
             }
         });
-        assert!(submit.submit(NOBODYS, Command::Status).recv().is_err());
+        assert!(submit.submit(NOBODYS, Command::Status, None).0.recv().is_err());
+    }
+
+    #[test]
+    fn nobody_waits_for_room_beyond_the_limit_nor_to_end_what_was_given() {
+        let (submit, submitted) = channel(None);
+        let _waiting: Vec<_> = (0..COMMANDS.most()).map(|_| submit.submit(NOBODYS, Command::Status, None).0).collect();
+        let late = submit.submit(NOBODYS, Command::Status, Some(Duration::from_millis(1)));
+        assert!(late.0.recv().is_err() && !late.1, "it was never given");
+        submit.cancel(NOBODYS);
+        assert_eq!(submitted.queue.len(), COMMANDS.most() + 1);
+        for QueuedCommand { asked, .. } in submitted.queue.try_iter() {
+            submitted.free_place(&asked);
+        }
+        assert_eq!(submitted.places.len(), 0, "an order to cancel had none");
     }
 }

@@ -36,6 +36,7 @@ pub fn temporary_folder() -> io::Result<TempDir> {
 }
 
 /// A folder for files that are needed for a while. It goes when this is dropped, or later if the process is killed.
+#[derive(Debug)]
 pub(crate) struct WorkFolder {
     folder: TempDir,
     _lock: File,

@@ -1,6 +1,7 @@
 //! Bytes and streams in place of files: stored from any reader, retrieved to any writer, whole or in part.
 //!
-//! What is stored is read twice, once to hash and once to serve, so it is copied to a file without a name first. What
+//! What is stored is read twice, once to hash and once to serve, so it is copied to a file of the temporary folder first
+//! ([`Spooled`]), which needs as much room as the stream is long. What
 //! is retrieved is written in order while its blocks arrive: a window of them is under way, each to a small file of its
 //! own that is gone once it is written. There is never a copy of the whole.
 //!
@@ -41,9 +42,10 @@ use crate::node::{Answer, Command, Failure, FailureKind, Notice, Progress};
 const WINDOW: usize = 16;
 
 impl Handle {
-    /// Stores what `from` gives, to its end, and waits until it is in the network. The key retrieves it. If `limit`
-    /// passes before, it fails; a read that does not return is waited for all the same. Another thread
-    /// can end a call that is made through a [`session`](Self::session): see [`Session::put`].
+    /// Stores what `from` gives, to its end, and waits until it is in the network. The key retrieves it. All of it is
+    /// copied to the temporary folder first (`TMPDIR`, else the system's), and is gone from there when this returns. If
+    /// `limit` passes before, or the peer ends, it fails; a read that does not return is waited for all the same.
+    /// Another thread can end a call that is made through a [`session`](Self::session): see [`Session::put`].
     ///
     /// # Errors
     /// What [`Command::Store`] fails with, [`FailureKind::TimedOut`], or `from` cannot be read. Nobody is told of
@@ -159,7 +161,7 @@ impl Session {
         let call = Call::begin(self.clone(), limit);
         let spooled = Spooled::read(from, &mut |_| call.check())?;
         let store = Command::Store { path: spooled.path(), manifest: None, keep: false };
-        match call.answer(&call.session.submit(store), &mut |_| ())? {
+        match call.answer(&call.submit(store), &mut |_| ())? {
             Answer::Stored { key, .. } => Ok(key),
             other => Err(Failure::of(other)),
         }
@@ -236,15 +238,23 @@ impl Call {
         Self { session, took: Box::new(stopwatch()), limit }
     }
 
-    /// An error once the limit has passed, or the call was ended.
+    /// An error once the limit has passed, the call was ended, or the peer has.
     fn check(&self) -> Result<(), Failure> {
         if self.session.is_cancelled() {
             return Err(Failure::new(FailureKind::Cancelled, "cancelled"));
+        }
+        if self.session.handle().state.has_ended() {
+            return Err(Failure::gone());
         }
         match self.limit {
             Some(limit) if (self.took)() >= limit => Err(late(limit)),
             _ => Ok(()),
         }
+    }
+
+    /// Gives the node a command, unless there is no room for it before the limit passes.
+    fn submit(&self, command: Command) -> Receiver<Notice> {
+        self.session.submit_within(command, self.limit.map(|limit| limit.saturating_sub((self.took)())))
     }
 
     /// Waits for the answer to a command.
@@ -269,7 +279,7 @@ impl Call {
 
     /// The list of blocks that a key names, none if it names data, and the bytes that either stands for.
     fn manifest(&self, key: Key) -> Result<(Option<Manifest>, u64), Failure> {
-        match self.answer(&self.session.submit(Command::RetrieveManifest { key }), &mut |_| ())? {
+        match self.answer(&self.submit(Command::RetrieveManifest { key }), &mut |_| ())? {
             Answer::Manifest { manifest, bytes } => Ok((manifest, bytes)),
             other => Err(Failure::of(other)),
         }
@@ -343,7 +353,7 @@ impl Arriving {
                 Stop::Slot { key, size, offset } => {
                     let file = self.folder.path().join(offset.to_string());
                     let wanted = self.part.start.saturating_sub(offset)..(self.part.end - offset).min(size.into());
-                    let notices = self.call.session.submit(Command::RetrieveBlock { key, size, dest: file.clone() });
+                    let notices = self.call.submit(Command::RetrieveBlock { key, size, dest: file.clone() });
                     self.coming.push_back(StreamedBlock { notices, file, wanted });
                 }
                 Stop::Need { key } => {

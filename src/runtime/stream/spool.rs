@@ -7,12 +7,26 @@ use std::path::PathBuf;
 
 use super::trouble;
 use crate::node::Failure;
+use crate::runtime::portable;
+use crate::runtime::temporary::WorkFolder;
 
 /// Bytes that are read at a time.
 const PIECE: usize = 1 << 16;
 
-/// What a stream gave, in a file without a name: nothing of it stays behind however this process ends.
-pub struct Spooled(File);
+/// What the file is called where it has a name.
+const NAME: &str = "stream";
+
+/// What a stream gave, in a file of the temporary folder. On Linux that has no name: nothing of it stays behind however
+/// this process ends. Elsewhere what a process that was killed left there is removed by a later one.
+#[derive(Debug)]
+pub struct Spooled(SpoolFile);
+
+#[derive(Debug)]
+enum SpoolFile {
+    /// It has a path as long as it is open.
+    Nameless(File),
+    Named(WorkFolder),
+}
 
 impl Spooled {
     /// Reads `from` to its end. Each time that it gave something, `took` gets how many bytes that makes so far, and can
@@ -20,14 +34,23 @@ impl Spooled {
     ///
     /// # Errors
     /// That of `took`, or what the system refuses.
-    pub fn read(mut from: impl Read, took: &mut dyn FnMut(u64) -> Result<(), Failure>) -> Result<Self, Failure> {
+    pub fn read(from: impl Read, took: &mut dyn FnMut(u64) -> Result<(), Failure>) -> Result<Self, Failure> {
+        Self::read_as(from, portable::only(), took)
+    }
+
+    pub(super) fn read_as(
+        mut from: impl Read,
+        named: bool,
+        took: &mut dyn FnMut(u64) -> Result<(), Failure>,
+    ) -> Result<Self, Failure> {
         let within = std::env::temp_dir();
         let cannot = |what: &str, error: &io::Error| trouble(&format!("{what} in {}", within.display()), error);
-        let mut file = tempfile::tempfile().map_err(|error| cannot("make a temporary file", &error))?;
+        let made = if named { make_named() } else { make_nameless() };
+        let (mut file, spooled) = made.map_err(|error| cannot("make a temporary file", &error))?;
         let (mut piece, mut bytes) = (vec![0; PIECE], 0);
         loop {
             let count = match from.read(&mut piece) {
-                Ok(0) => return Ok(Self(file)),
+                Ok(0) => return Ok(Self(spooled)),
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(trouble("read what is to be stored", &error)),
@@ -41,6 +64,19 @@ impl Spooled {
 
     /// A path of it, valid as long as this value lives, for this user's other processes too.
     pub fn path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd()))
+        match &self.0 {
+            SpoolFile::Nameless(file) => PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())),
+            SpoolFile::Named(folder) => folder.path().join(NAME),
+        }
     }
+}
+
+fn make_nameless() -> io::Result<(File, SpoolFile)> {
+    let file = tempfile::tempfile()?;
+    Ok((file.try_clone()?, SpoolFile::Nameless(file)))
+}
+
+fn make_named() -> io::Result<(File, SpoolFile)> {
+    let folder = WorkFolder::make()?;
+    Ok((File::create_new(folder.path().join(NAME))?, SpoolFile::Named(folder)))
 }

@@ -152,3 +152,40 @@ fn a_call_fails_by_its_deadline_and_a_key_that_nobody_has_is_not_found() {
     let put = peer.handle().put(io::repeat(7), Some(Duration::from_millis(20)));
     assert_eq!(put.expect_err("it never ends").kind, FailureKind::TimedOut);
 }
+
+#[test]
+fn a_put_ends_with_its_peer_however_much_there_is_to_read_still() {
+    let (peer, (gives, given)) = (peer(), crossbeam_channel::bounded(0));
+    let handle = peer.handle();
+    /// Gives zeros without end, and tells of it.
+    struct Endless(crossbeam_channel::Sender<()>);
+    impl Read for Endless {
+        fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
+            // Once nobody listens any more, the peer has ended.
+            let _ = self.0.send(());
+            piece.fill(0);
+            Ok(piece.len())
+        }
+    }
+    thread::scope(|scope| {
+        let put = scope.spawn(|| handle.put(Endless(gives), LIMIT));
+        given.recv().expect("it is read");
+        drop(peer);
+        drop(given);
+        let failed = put.join().expect("it does not panic").expect_err("there is no peer");
+        assert_eq!(failed, Failure::gone());
+    });
+}
+
+#[test]
+fn a_stream_is_stored_where_a_file_without_a_name_has_no_path() {
+    let (peer, stored) = (peer(), bytes(3_000_000));
+    let spooled = Spooled::read_as(&stored[..], true, &mut |_| Ok(())).expect("there is room");
+    let (path, call) = (spooled.path(), Call::begin(peer.handle().session(), LIMIT));
+    assert!(!path.starts_with("/proc"), "{}", path.display());
+    let store = Command::Store { path: path.clone(), manifest: None, keep: false };
+    let Ok(Answer::Stored { key, .. }) = call.answer(&peer.submit(store), &mut |_| ()) else { panic!("not stored") };
+    drop(spooled);
+    assert!(!path.exists(), "it goes with the value");
+    assert_eq!(peer.handle().get(key, io::sink(), LIMIT), Ok(3_000_000));
+}
