@@ -147,9 +147,9 @@ pub const HANDOVER_LIMIT: Duration = Duration::from_secs(20);
 /// What a user can choose about how a node behaves.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Config {
-    /// Copies of each block that the network keeps, at most [`WIDTH`].
+    /// Copies of each block that the network keeps, at most [`WIDTH`]. None counts as one.
     pub replicas: usize,
-    /// Copies of each block without which a `store` has failed.
+    /// Copies of each block without which a `store` has failed. None counts as one.
     pub quorum: usize,
     /// A client that came for one command: never in a routing table, never a holder.
     pub guest: bool,

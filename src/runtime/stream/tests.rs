@@ -189,3 +189,15 @@ fn a_stream_is_stored_where_a_file_without_a_name_has_no_path() {
     assert!(!path.exists(), "it goes with the value");
     assert_eq!(peer.handle().get(key, io::sink(), LIMIT), Ok(3_000_000));
 }
+
+#[test]
+fn a_peer_that_is_to_keep_no_copy_keeps_one_all_the_same() {
+    let config = Config { replicas: 0, quorum: 0, ..Config::default() };
+    let peer = LocalPeer::start(Options { config, ..Options::default() }).expect("it starts");
+    let key = peer.handle().put(&b"x"[..], LIMIT).expect("it is stored");
+    assert_eq!(peer.handle().get(key, io::sink(), LIMIT), Ok(1));
+    let config = Config { guest: true, quorum: 0, ..Config::default() };
+    let guest = LocalPeer::start(Options { config, ..Options::default() }).expect("it starts");
+    let failed = guest.handle().put(&b"x"[..], LIMIT).expect_err("nobody is there who could keep it");
+    assert_eq!(failed.kind, FailureKind::TooFewCopies);
+}
