@@ -3,7 +3,7 @@
 //! | rank | lock | protects | taken by | held for | never held while |
 //! |---|---|---|---|---|---|
 //! | 1 | roster | which threads a peer has, and how it ends | threads that start, end or are waited for | one insertion, removal or look | anything else is done |
-//! | 2 | view | whether the peer is ready, and who watches it | the node; those who wait or watch | a look, a change, or a notice to each watcher | a watcher is waited for |
+//! | 2 | view | whether the peer is ready, and who watches it | the node; those who wait, watch or stream | a look, a change, or a notice to each watcher | a watcher is waited for |
 //! | 3 | served | the connections that are served | tcp-accept, tcp-serve-N, the node at the end | one insertion, removal or mark | anything is received or sent |
 //! | 4 | ledger | jobs that are out, files being read and written, blocks lent | the node, transfer-N, tcp-serve-N | one insertion, removal or look | a file is read or written, a peer is waited for |
 //! | 5 | connections | idle connections to other peers, and which ways are narrow | transfer-N | taking one out or putting one back, or a look at a way | connecting, sending or receiving |
@@ -64,7 +64,7 @@ pub(crate) static VIEW: Lock = Lock {
     rank: 2,
     about: LockFacts {
         protects: "whether the peer is ready, and who watches it",
-        taken_by: "the node; those who wait or watch",
+        taken_by: "the node; those who wait, watch or stream",
         held_for: "a look, a change, or a notice to each watcher",
         never_while: "a watcher is waited for",
     },

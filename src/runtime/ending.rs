@@ -55,9 +55,9 @@ pub(super) struct Ending {
 
 /// Ends a peer whose node has left or failed. The node's thread does this last.
 pub(super) fn end(node: NodeLoop, others: &Ending) {
-    let NodeLoop { pool, links, inboxes, alarm, recorder, turn, .. } = node;
+    let NodeLoop { pool, links, inboxes, alarm, recorder, own, .. } = node;
     // Nobody takes what workers still report: let them not wait for it. Who waits for an answer learns that none comes.
-    drop((inboxes, turn));
+    drop((inboxes, own));
     // Workers finish what they have, and wait for no other peer any more. Links send what waits.
     pool.close();
     links.close();

@@ -1,5 +1,6 @@
 //! To talk to a running peer.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -83,8 +84,14 @@ impl Handle {
     }
 }
 
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("me", &self.me).finish_non_exhaustive()
+    }
+}
+
 /// The commands of one who may end them all at once, such as a client of the control socket.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Session {
     id: submit::SessionId,
     handle: Handle,

@@ -1,5 +1,6 @@
 //! A running peer, as the program that started it has it.
 
+use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -49,7 +50,7 @@ pub enum Ended {
 }
 
 /// A running peer. Dropping it makes it leave at once, without a handover, and joins its threads, as
-/// [`ending`] says.
+/// `ending` says.
 pub struct LocalPeer {
     pub(super) handle: Handle,
     pub(super) signals: Option<signals::SignalWatch>,
@@ -164,9 +165,15 @@ impl LocalPeer {
     }
 }
 
+impl fmt::Debug for LocalPeer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalPeer").field("me", &self.handle.me).finish_non_exhaustive()
+    }
+}
+
 impl Drop for LocalPeer {
     fn drop(&mut self) {
-        // Heard of no more, if the peer has quit.
+        // A node that has ended does not hear it.
         self.handle.roster.leave();
         if let Some(renewals) = &self.renewals {
             renewals.close();

@@ -16,6 +16,7 @@ use super::links::Links;
 use super::post::{EventWay, Posted, queued};
 use super::recorder::Recorder;
 use super::state::Readiness;
+use super::stream::is_spooled;
 use super::submit::{QueuedCommand, SessionId, Submission, Submitted};
 use super::sweeper::Alarm;
 use super::transfer::{Assignment, OthersPulls, Pool};
@@ -59,18 +60,18 @@ pub(super) struct NodeLoop {
     pub(super) links: Links,
     pub(super) state: Arc<Readiness>,
     pub(super) recorder: Option<Recorder>,
-    pub(super) turn: LoopTurn,
+    pub(super) own: LoopState,
 }
 
 /// What belongs to the loop itself.
 #[derive(Default)]
-pub(super) struct LoopTurn {
+pub(super) struct LoopState {
     out: Outbox,
     /// What performing an action brought about at once.
     next: VecDeque<Event>,
     armed: Option<Time>,
     asking: BTreeMap<CommandId, Commander>,
-    commands: CommandId,
+    last_command: CommandId,
     watchdog: Watchdog,
     /// Datagrams dropped at the inbox, as far as the node was told.
     dropped: u64,
@@ -94,6 +95,9 @@ struct Commander {
     shows_from: Time,
 }
 
+/// How a stream is called: as a user types it.
+const STREAM: &str = "-";
+
 /// What the log calls the lines of moments.
 const MOMENTS: &str = "kadring::moments";
 
@@ -106,7 +110,7 @@ impl NodeLoop {
     pub(super) fn run(&mut self, start: Event) {
         self.handle(start);
         self.end_turn();
-        while !self.turn.stopped {
+        while !self.own.stopped {
             self.take_one();
             self.end_turn();
         }
@@ -114,7 +118,7 @@ impl NodeLoop {
 
     fn take_one(&mut self) {
         let inboxes = &self.inboxes;
-        if let Some((doing, took)) = self.turn.watchdog.rest() {
+        if let Some((doing, took)) = self.own.watchdog.rest() {
             let (doing, took) = (doing.text(), took.as_millis());
             log::warn!("a turn of the node took {took} ms, in which nobody was answered: it {doing}");
         }
@@ -131,7 +135,7 @@ impl NodeLoop {
                 let left = inboxes.posts.len();
                 self.took(Gauged::Posts, left);
                 self.hear_of_pulls(now);
-                self.turn.way = way;
+                self.own.way = way;
                 self.handle_at(now, event);
             },
             recv(inboxes.commands.queue) -> asked => {
@@ -157,7 +161,7 @@ impl NodeLoop {
 
     /// One thing was taken from a queue, in which so many are left.
     fn took(&mut self, queue: Gauged, left: usize) {
-        if self.turn.watchdog.took(queue, left) {
+        if self.own.watchdog.took(queue, left) {
             let channel = GAUGED[queue as usize];
             let (name, most, means) = (channel.name, channel.most(), channel.when_full());
             log::log!(
@@ -174,19 +178,19 @@ impl NodeLoop {
             self.on_command(now, self.inboxes.commands.queue.try_recv().ok());
         }
         self.on_command(now, None);
-        self.turn.stopped = true;
+        self.own.stopped = true;
     }
 
     /// The node stood still: what is due was not looked at, and what is full is no news.
     pub(super) fn go_on(&mut self) {
-        self.turn.armed = None;
-        self.turn.watchdog.stood_still();
+        self.own.armed = None;
+        self.own.watchdog.stood_still();
     }
 
     fn end_turn(&mut self) {
-        self.turn.way = None;
+        self.own.way = None;
         loop {
-            while let Some(event) = self.turn.next.pop_front() {
+            while let Some(event) = self.own.next.pop_front() {
                 self.handle(event);
             }
             self.udp.flush();
@@ -197,8 +201,8 @@ impl NodeLoop {
             self.recorder = None;
         }
         let Some(wake) = self.node.next_wake() else { return };
-        if self.turn.armed.is_none_or(|armed| wake < armed) {
-            self.turn.armed = Some(wake);
+        if self.own.armed.is_none_or(|armed| wake < armed) {
+            self.own.armed = Some(wake);
             self.alarm.set(wake);
         }
     }
@@ -207,7 +211,7 @@ impl NodeLoop {
     /// each tick: whoever is late may have begun. That alone wakes nobody, so it costs no turn.
     fn hear_of_pulls(&mut self, now: Time) {
         let OthersPulls { asked, delivered } = self.shared.ledger.take_pulls();
-        self.turn.way = None;
+        self.own.way = None;
         if !asked.is_empty() {
             self.handle_at(now, Event::Asked { blocks: asked });
         }
@@ -218,9 +222,9 @@ impl NodeLoop {
 
     fn on_batch(&mut self, now: Time, batch: Batch) {
         let Batch { mut datagrams, dropped, put } = batch;
-        self.turn.way = self.recorder.as_ref().map(|_| queued(&DATAGRAMS, Role::UdpRecv, put));
-        if dropped > self.turn.dropped {
-            self.turn.dropped = dropped;
+        self.own.way = self.recorder.as_ref().map(|_| queued(&DATAGRAMS, Role::UdpRecv, put));
+        if dropped > self.own.dropped {
+            self.own.dropped = dropped;
             self.handle_at(now, Event::Dropped { total: dropped });
         }
         for Datagram { from, at, bytes, message } in datagrams.drain(..) {
@@ -242,11 +246,11 @@ impl NodeLoop {
     }
 
     fn on_tick(&mut self, now: Time, put: Time) {
-        self.turn.armed = None;
+        self.own.armed = None;
         // The deadline may have moved away since the sweeper was told.
         if self.node.next_wake().is_some_and(|wake| wake <= now) {
             self.hear_of_pulls(now);
-            self.turn.way = self.recorder.as_ref().map(|_| queued(&TICKS, Role::Sweeper, put));
+            self.own.way = self.recorder.as_ref().map(|_| queued(&TICKS, Role::Sweeper, put));
             self.handle_at(now, Event::Tick);
         }
     }
@@ -258,16 +262,16 @@ impl NodeLoop {
             return self.begin(now, Command::Quit { handover: false }, None);
         };
         self.inboxes.commands.free_place(&asked);
-        self.turn.way = way;
+        self.own.way = way;
         match asked {
             Submission::Command { session, mut command, of, answer } => {
                 if let Command::Interrupt { commands, .. } = &mut command {
                     commands.extend(self.of_session(session));
                 }
-                let (phase, named) = (Phase::of(&command), NamedBy::of(&command));
+                let (phase, named) = (Phase::of(&command), NamedBy::of(&command).map(name_of_stream));
                 let (tells_at, shows_from) = (Time::ZERO, now + PACE);
-                let asker = Commander { session, answer, named, phase, of, tells_at, shows_from };
-                self.begin(now, command, Some(asker));
+                let commander = Commander { session, answer, named, phase, of, tells_at, shows_from };
+                self.begin(now, command, Some(commander));
             }
             Submission::Pause { session, span, tell } => self.pause(session, span, &tell),
             Submission::Cancel { session } => {
@@ -280,15 +284,15 @@ impl NodeLoop {
 
     /// The commands of a session that are under way.
     fn of_session(&self, session: SessionId) -> Vec<CommandId> {
-        let asked = self.turn.asking.iter().filter(|(_, asker)| asker.session == session);
+        let asked = self.own.asking.iter().filter(|(_, commander)| commander.session == session);
         asked.map(|(&command, _)| command).collect()
     }
 
     fn begin(&mut self, now: Time, command: Command, commander: Option<Commander>) {
-        self.turn.commands += 1;
-        let id = self.turn.commands;
+        self.own.last_command += 1;
+        let id = self.own.last_command;
         if let Some(commander) = commander {
-            self.turn.asking.insert(id, commander);
+            self.own.asking.insert(id, commander);
         }
         self.handle_at(now, Event::Command { id, command });
     }
@@ -302,7 +306,7 @@ impl NodeLoop {
             self.me.addr = addr;
             self.links.move_to(addr);
         }
-        let mut out = std::mem::take(&mut self.turn.out);
+        let mut out = std::mem::take(&mut self.own.out);
         let recorded = self.recorder.as_mut().and_then(|recorder| recorder.begin(&event));
         let traced = log::log_enabled!(target: MOMENTS, log::Level::Trace).then(|| event.clone());
         self.node.handle(now, event, &mut out);
@@ -311,12 +315,12 @@ impl NodeLoop {
             log::trace!(target: MOMENTS, "{}", Names::default().moment(&event, &out, ""));
         }
         if let (Some(recorder), Some(event)) = (&mut self.recorder, recorded) {
-            recorder.add(now, event, &out, self.turn.way.as_deref());
+            recorder.add(now, event, &out, self.own.way.as_deref());
         }
         for action in out.drain(..) {
             self.perform(action);
         }
-        self.turn.out = out;
+        self.own.out = out;
     }
 
     fn perform(&mut self, action: Action) {
@@ -331,12 +335,12 @@ impl NodeLoop {
                     request.file_offered().into_iter().for_each(|file| folder.give(file));
                 }
                 if let Err(message) = self.links.send(to, self.udp.source(&to), message) {
-                    self.turn.next.push_back(Event::Undeliverable { to, message: *message, obstacle: Obstacle::Crowd });
+                    self.own.next.push_back(Event::Undeliverable { to, message: *message, obstacle: Obstacle::Crowd });
                 }
             }
             Action::Start { job, work } => {
                 if let Err((job, error)) = self.pool.start(Assignment { job, work }) {
-                    self.turn.next.push_back(Event::JobDone { job, outcome: Outcome::Failed(error) });
+                    self.own.next.push_back(Event::JobDone { job, outcome: Outcome::Failed(error) });
                 }
             }
             Action::Cancel { job } => self.shared.ledger.cancel(job),
@@ -344,7 +348,7 @@ impl NodeLoop {
             Action::ForgetPut { put } => self.pool.forget_put(put),
             Action::ForgetGet { get } => self.pool.forget_get(get),
             Action::Notify(notice) => self.tell(notice),
-            Action::Stop => self.turn.stopped = true,
+            Action::Stop => self.own.stopped = true,
         }
     }
 
@@ -358,25 +362,25 @@ impl NodeLoop {
             self.state.ready(peers, shut_out);
         }
         let Some(command) = notice.command() else { return self.state.publish(&notice) };
-        // Those who watch hear of files, and of the end.
-        if let Notice::Answer {
-            answer:
-                answer @ (Answer::Left { .. } | Answer::Stored { .. } | Answer::Retrieved { .. } | Answer::Cleared { .. }),
-            ..
-        } = &notice
-        {
-            match self.turn.asking.get_mut(&command).and_then(|asker| asker.named.take()) {
-                Some(named) => self.state.publish(&Notice::Done { command, answer: answer.clone(), named }),
-                None => self.state.publish(&notice),
+        // Those who watch hear of files, and of the end. A block that somebody stores or brings by itself is a step of
+        // theirs.
+        match &notice {
+            Notice::Answer { answer: answer @ (Answer::Stored { .. } | Answer::Retrieved { .. }), .. } => {
+                let commander = self.own.asking.get_mut(&command);
+                if let Some(named) = commander.and_then(|commander| commander.named.take()) {
+                    self.state.publish(&Notice::Done { command, answer: answer.clone(), named });
+                }
             }
+            Notice::Answer { answer: Answer::Left { .. } | Answer::Cleared { .. }, .. } => self.state.publish(&notice),
+            _ => {}
         }
         let over = matches!(notice, Notice::Answer { .. });
-        let Some(asker) = self.turn.asking.get_mut(&command) else { return };
-        if let Some(news) = asker.hear(self.shared.clock.now(), command, notice) {
+        let Some(commander) = self.own.asking.get_mut(&command) else { return };
+        if let Some(news) = commander.hear(self.shared.clock.now(), command, notice) {
             self.state.publish(&news);
         }
         if over {
-            self.turn.asking.remove(&command);
+            self.own.asking.remove(&command);
         }
     }
 }
@@ -417,14 +421,22 @@ impl Commander {
     }
 }
 
+/// A stream that is stored is called as its user would call it, whatever file it was copied to.
+fn name_of_stream(named: NamedBy) -> NamedBy {
+    match named {
+        NamedBy::Stored { file } if is_spooled(&file) => NamedBy::Stored { file: STREAM.into() },
+        named => named,
+    }
+}
+
 /// Hands a notice to the one who asked. Who does not read misses progress, which the next progress makes up for, but
 /// never what was kept nor the answer: of these there is one each.
-fn hand(asker: &Sender<Notice>, notice: Notice) {
+fn hand(commander: &Sender<Notice>, notice: Notice) {
     let must = !matches!(notice, Notice::Progress { .. })
         || matches!(notice, Notice::Progress { progress: Progress::Kept { .. }, .. });
-    if must || asker.len() < ANSWERS.most() {
+    if must || commander.len() < ANSWERS.most() {
         // Nobody has to listen to an answer.
-        let _ = asker.send(notice);
+        let _ = commander.send(notice);
     }
 }
 
@@ -436,10 +448,11 @@ mod tests {
     fn told(news: &[(u64, Progress)]) -> (Vec<Progress>, Vec<(u64, u64)>) {
         let (answer, notices) = ANSWERS.open();
         let (phase, shows_from) = (Some(Phase::Storing), Time::ZERO + PACE);
-        let mut asker = Commander { session: 1, answer, named: None, phase, of: 0, tells_at: Time::ZERO, shows_from };
+        let mut commander =
+            Commander { session: 1, answer, named: None, phase, of: 0, tells_at: Time::ZERO, shows_from };
         let steps = news.iter().filter_map(|(millis, progress)| {
             let notice = Notice::Progress { command: 1, progress: progress.clone() };
-            match asker.hear(Time::ZERO + Duration::from_millis(*millis), 1, notice)? {
+            match commander.hear(Time::ZERO + Duration::from_millis(*millis), 1, notice)? {
                 Notice::Step { done, of, .. } => Some((done, of)),
                 other => panic!("{other:?} is no step"),
             }

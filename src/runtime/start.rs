@@ -18,7 +18,7 @@ use super::ending::{self, Ending};
 use super::links::Links;
 use super::looker::{AddressWatch, Lookers};
 use super::named::WorkingFolder;
-use super::node_loop::{Inboxes, LoopTurn, NodeLoop};
+use super::node_loop::{Inboxes, LoopState, NodeLoop};
 use super::post::Post;
 use super::recorder::Record;
 use super::state::Readiness;
@@ -39,6 +39,7 @@ use crate::store::{DiskStore, StoreError};
 
 /// Why a peer could not start.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum StartError {
     /// Another process listens there.
     #[error("{protocol} port {port} of {ip} is in use; name another with --port, or 0 for any", port = .addr.port(), ip = .addr.ip())]
@@ -258,8 +259,8 @@ fn spawn(parts: Parts, leave: Receiver<()>, start: Event) -> io::Result<Handle> 
     roster.spawn(Role::Node, move || {
         let _ended = EndedOnDrop { state: Arc::clone(&state), roster: others.roster.clone(), on_end };
         // What it gives to system calls points to memory, so it is made where it is used.
-        let (udp, turn) = (Outgoing::new(udp, shared.keys.clone()), LoopTurn::default());
-        let mut node = NodeLoop { node, me, shared, inboxes, alarm, udp, pool, links, state, recorder, turn };
+        let (udp, own) = (Outgoing::new(udp, shared.keys.clone()), LoopState::default());
+        let mut node = NodeLoop { node, me, shared, inboxes, alarm, udp, pool, links, state, recorder, own };
         // Whatever happens to the node, the others end with it.
         others.roster.guard(Role::Node, Role::Node.name(), || node.run(start));
         ending::end(node, &others);

@@ -5,8 +5,8 @@
 //! for an answer to that would wait for ever. An unbounded one drops it. So the queue has no bound, and one place in a
 //! second, bounded channel stands for each command in it.
 //!
-//! An order to end commands takes no place: it must not wait behind what it is to end, and there is one at most for each
-//! command that was given.
+//! An order to end commands takes no place: it must not wait behind what it is to end, and there is one at most for
+//! each command that was given.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -2,6 +2,7 @@
 //!
 //! Nobody else may look into one. A process that is killed cannot remove its own. So who makes one looks for those
 //! whose owners are gone: they say what they are by a file of their own, and nobody holds their lock any more.
+use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -75,11 +76,15 @@ fn make_in(parent: &Path) -> io::Result<TempDir> {
     Ok(folder)
 }
 
+/// Whether a folder is named as those that go with their process.
+pub(super) fn is_temporary(folder: &Path) -> bool {
+    folder.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(PREFIX))
+}
+
 fn sweep(parent: &Path, young: Duration) {
     // Nobody has to know what could not be removed: it may be somebody else's.
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let named = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
-        if named && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+        if is_temporary(&entry.path()) && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             let _ = remove_stale(&entry.path(), young);
         }
     }

@@ -24,7 +24,7 @@ impl Failure {
 
     /// No answer came.
     pub fn gone() -> Self {
-        Self::new(FailureKind::Other, "the peer ended before it answered")
+        Self::new(FailureKind::Gone, "the peer ended before it answered")
     }
 
     /// What an answer says that is none of those expected.
@@ -39,6 +39,7 @@ impl Failure {
 /// The sorts of failure; each has one exit code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum FailureKind {
     /// A failure of no other kind.
     Other,
@@ -66,13 +67,15 @@ pub enum FailureKind {
     Partial,
     /// The user ended the command.
     Cancelled,
+    /// The peer has ended, so nobody answers.
+    Gone,
 }
 
 impl FailureKind {
     /// The exit code of a program whose command failed so.
     pub const fn code(self) -> u8 {
         match self {
-            Self::Other => 1,
+            Self::Other | Self::Gone => 1,
             Self::Usage | Self::Exists | Self::Folder => 2,
             Self::Partial => 3,
             Self::NotFound => 4,

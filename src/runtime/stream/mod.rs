@@ -1,9 +1,9 @@
 //! Bytes and streams in place of files: stored from any reader, retrieved to any writer, whole or in part.
 //!
-//! What is stored is read twice, once to hash and once to serve, so it is copied to a file of the temporary folder first
-//! ([`Spooled`]), which needs as much room as the stream is long. What
-//! is retrieved is written in order while its blocks arrive: a window of them is under way, each to a small file of its
-//! own that is gone once it is written. There is never a copy of the whole.
+//! What is stored is read twice, once to hash and once to serve, so it is copied to a file of the temporary folder
+//! first ([`Spooled`]), which needs as much room as the stream is long. What is retrieved is written in order while its
+//! blocks arrive: a window of them is under way, each to a small file of its own that is gone once it is written. There
+//! is never a copy of the whole.
 //!
 //! Each call is a [`Session`] of its own: one that was begun through a session is ended by another thread that has a
 //! clone of it.
@@ -29,6 +29,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 pub(crate) use origin::Origin;
 pub use outlet::Outlet;
 pub use spool::Spooled;
+pub(super) use spool::is_spooled;
 
 use self::origin::{Hashed, OpenedFile};
 use super::temporary::WorkFolder;
@@ -36,6 +37,7 @@ use super::{Handle, Session, stopwatch};
 use crate::file::Manifest;
 use crate::file::tree::{Stop, TreeWalk};
 use crate::id::Key;
+use crate::lease::Lease;
 use crate::node::{Answer, Command, Failure, FailureKind, Notice, Progress};
 
 /// Blocks of one file that are under way at a time.
@@ -45,7 +47,8 @@ impl Handle {
     /// Stores what `from` gives, to its end, and waits until it is in the network. The key retrieves it. All of it is
     /// copied to the temporary folder first (`TMPDIR`, else the system's), and is gone from there when this returns. If
     /// `limit` passes before, or the peer ends, it fails; a read that does not return is waited for all the same.
-    /// Another thread can end a call that is made through a [`session`](Self::session): see [`Session::put`].
+    /// Another thread can end a call that is made through a [`session`](Self::session): see [`Session::put`]. Nobody
+    /// can delete what is stored so: see [`put_on`](Self::put_on).
     ///
     /// # Errors
     /// What [`Command::Store`] fails with, [`FailureKind::TimedOut`], or `from` cannot be read. Nobody is told of
@@ -68,6 +71,39 @@ impl Handle {
     /// ```
     pub fn put(&self, from: impl Read, limit: Option<Duration>) -> Result<Key, Failure> {
         self.session().put(from, limit)
+    }
+
+    /// [`put`](Self::put), on behalf of a lease. What is on none is kept as long as there is room for it, and nobody
+    /// can delete it. What is on one goes once that ends: at its time, or when whoever has its secret says so.
+    ///
+    /// # Errors
+    /// Those of [`put`](Self::put), and [`FailureKind::Other`] if the lease is known to have ended.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use kadring::lease::{Lease, Secret};
+    /// use kadring::node::{Command, LeaseChange};
+    /// use kadring::runtime::{LocalPeer, Options};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let peer = LocalPeer::start(Options::default())?;
+    /// # peer.ready(None).ok_or("the peer ended before it was ready")?;
+    /// let limit = Some(Duration::from_secs(60));
+    /// // 32 bytes that nobody can guess; the program keeps them as long as it may want to delete what it stores.
+    /// # let unguessable = [7; 32];
+    /// let secret = Secret::from_bytes(unguessable);
+    /// let lease = Lease { id: secret.id(), until: None, copies: 0 };
+    /// let key = peer.handle().put_on(&b"any bytes"[..], lease, limit)?;
+    ///
+    /// let changes = vec![(key, LeaseChange::Ended(secret))];
+    /// let ended = peer.submit(Command::Lease { changes, listed: Default::default(), copies: 0 });
+    /// # assert!(!format!("{:?}", ended.iter().last()).contains("Failed"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn put_on(&self, from: impl Read, lease: Lease, limit: Option<Duration>) -> Result<Key, Failure> {
+        self.session().put_on(from, lease, limit)
     }
 
     /// Writes the file `key` to `to`, in order, while its blocks arrive. How many bytes it has. If `limit` passes
@@ -158,9 +194,21 @@ impl Session {
     /// # }
     /// ```
     pub fn put(&self, from: impl Read, limit: Option<Duration>) -> Result<Key, Failure> {
+        self.put_as(from, None, limit)
+    }
+
+    /// [`Handle::put_on`].
+    ///
+    /// # Errors
+    /// Those of [`Handle::put_on`], and [`FailureKind::Cancelled`].
+    pub fn put_on(&self, from: impl Read, lease: Lease, limit: Option<Duration>) -> Result<Key, Failure> {
+        self.put_as(from, Some(lease), limit)
+    }
+
+    fn put_as(&self, from: impl Read, lease: Option<Lease>, limit: Option<Duration>) -> Result<Key, Failure> {
         let call = Call::begin(self.clone(), limit);
         let spooled = Spooled::read(from, &mut |_| call.check())?;
-        let store = Command::Store { path: spooled.path(), manifest: None, keep: false };
+        let store = Command::Store { path: spooled.path(), manifest: None, keep: false }.on(lease);
         match call.answer(&call.submit(store), &mut |_| ())? {
             Answer::Stored { key, .. } => Ok(key),
             other => Err(Failure::of(other)),

@@ -15,6 +15,7 @@ use crate::runtime::Session;
 const NOTICED_AFTER_MS: u16 = 100;
 
 /// A pipe that another process of this user's reads. A write waits for its reader, until the session is told to end.
+#[derive(Debug)]
 pub struct Outlet {
     pipe: File,
     session: Session,

@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::trouble;
 use crate::node::Failure;
 use crate::runtime::portable;
-use crate::runtime::temporary::WorkFolder;
+use crate::runtime::temporary::{WorkFolder, is_temporary};
 
 /// Bytes that are read at a time.
 const PIECE: usize = 1 << 16;
@@ -69,6 +69,14 @@ impl Spooled {
             SpoolFile::Named(folder) => folder.path().join(NAME),
         }
     }
+}
+
+/// Whether a file is what a stream was copied to, of this process or of another.
+pub(in crate::runtime) fn is_spooled(path: &Path) -> bool {
+    path.parent().is_some_and(|within| {
+        let is_open = within.starts_with("/proc") && within.ends_with("fd");
+        is_open || path.ends_with(NAME) && is_temporary(within)
+    })
 }
 
 fn make_nameless() -> io::Result<(File, SpoolFile)> {

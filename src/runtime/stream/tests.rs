@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::{Config, MAX_BLOCK_SIZE};
+use crate::node::NamedBy;
 use crate::runtime::{LocalPeer, Options};
 
 const LIMIT: Option<Duration> = Some(Duration::from_secs(120));
@@ -200,4 +201,30 @@ fn a_peer_that_is_to_keep_no_copy_keeps_one_all_the_same() {
     let guest = LocalPeer::start(Options { config, ..Options::default() }).expect("it starts");
     let failed = guest.handle().put(&b"x"[..], LIMIT).expect_err("nobody is there who could keep it");
     assert_eq!(failed.kind, FailureKind::TooFewCopies);
+}
+
+#[test]
+fn those_who_watch_hear_of_a_stream_as_one_file_and_of_none_of_its_blocks() {
+    let (peer, stored) = (peer(), bytes(3_000_000));
+    let notices = peer.notices();
+    let key = peer.handle().put(&stored[..], LIMIT).expect("it is stored");
+    assert_eq!(peer.handle().get(key, io::sink(), LIMIT), Ok(3_000_000));
+    drop(peer);
+    let heard = notices.iter().filter(|notice| matches!(notice, Notice::Answer { .. } | Notice::Done { .. }));
+    let heard: Vec<_> = heard.collect();
+    let [Notice::Done { named, .. }, Notice::Answer { answer: Answer::Left { .. }, .. }] = &heard[..] else {
+        panic!("{heard:?}");
+    };
+    assert_eq!(*named, NamedBy::Stored { file: "-".into() });
+    let plain = Spooled::read_as(&b"x"[..], true, &mut |_| Ok(())).expect("there is room");
+    assert!(is_spooled(&plain.path()) && !is_spooled("kadring-x/file".as_ref()));
+}
+
+#[test]
+fn who_asks_a_peer_that_has_ended_learns_so_by_the_kind_of_failure() {
+    let peer = peer();
+    let handle = peer.handle();
+    drop(peer);
+    let failed = handle.put(&b"x"[..], LIMIT).expect_err("there is no peer");
+    assert_eq!((failed.kind, failed.kind.code()), (FailureKind::Gone, 1));
 }
