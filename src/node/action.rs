@@ -11,6 +11,7 @@ use crate::wire::{Message, Via};
 
 /// An action that a node asks its driver for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Action {
     /// Send a message.
     Send {

@@ -32,6 +32,7 @@ pub enum Source {
 
 /// What a user can wait for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Until {
     /// This peer knows its neighbours, and none has come or gone for a while.
     Stable,
@@ -65,6 +66,7 @@ pub enum LeaseChange {
 
 /// A user's command. Every command ends with exactly one [`Answer`](super::notice::Answer).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Command {
     /// Keep the file at `path` in the network.
     Store {

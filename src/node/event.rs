@@ -28,6 +28,7 @@ pub enum Obstacle {
 
 /// Everything that can happen to a node.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Event {
     /// The node runs: join the network.
     Start {

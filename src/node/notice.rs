@@ -24,6 +24,7 @@ use crate::peer::Peer;
 /// One notice of a node.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "notice", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Notice {
     /// The end of a command.
     Answer {
@@ -143,6 +144,7 @@ pub enum Notice {
 /// What a store or a retrieve named.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
+#[non_exhaustive]
 pub enum NamedBy {
     /// A file that was to be stored.
     Stored {
@@ -189,6 +191,7 @@ impl NamedBy {
 /// What a command does that takes a while.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Phase {
     /// It stores.
     Storing,
@@ -214,6 +217,7 @@ impl Phase {
 /// What can happen to a named file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "news", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum FileNews {
     /// A peer asked to store the file; this peer is responsible for it, and accepted.
     StoreAccepted {
@@ -249,6 +253,7 @@ pub enum FileNews {
 /// How far a store, a retrieve or a departure is.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "progress", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Progress {
     /// The file's size is known.
     Begun {

@@ -18,6 +18,7 @@ use crate::peer::Peer;
 /// How a command ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Answer {
     /// The file is in the network.
     Stored {
