@@ -24,6 +24,11 @@ const BACKLOG: i32 = 1024;
 
 /// Both sockets at `addr`; with port 0, at some port that is free for both.
 pub(super) fn bind(addr: SocketAddr) -> Result<(UdpSocket, TcpListener), StartError> {
+    // The system takes these too, and then nobody can connect.
+    if addr.ip().is_multicast() || addr.ip() == IpAddr::V4(Ipv4Addr::BROADCAST) {
+        let error = io::Error::new(io::ErrorKind::InvalidInput, "it is the address of many, not of one machine");
+        return Err(StartError::Bind { addr, error });
+    }
     let mut tries = if addr.port() == 0 { TRIES } else { 1 };
     loop {
         tries -= 1;
@@ -242,6 +247,14 @@ fn tells_where(ip: &IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_that_many_have_is_refused_and_nobody_listens_there() {
+        for many in ["224.0.0.1:0", "255.255.255.255:0", "[ff02::1]:0"] {
+            let refused = bind(many.parse().unwrap());
+            assert!(matches!(&refused, Err(StartError::Bind { error, .. }) if error.to_string().contains("many")));
+        }
+    }
 
     #[test]
     fn a_connection_leaves_from_the_address_it_shall_and_from_any_where_that_is_not_ours() {

@@ -23,6 +23,16 @@ use super::{Ended, Role, look};
 use crate::id::Id;
 use crate::locks::{self, Ranked};
 
+/// Whose fault it is that a thread failed: some run what a program that has the peer gave to it.
+fn whose(role: Role) -> &'static str {
+    match role {
+        Role::Node | Role::Events | Role::Console | Role::Command | Role::Renewer | Role::Looker | Role::Client => {
+            "a fault of kadring, or of what the program has it call"
+        }
+        _ => "a fault of kadring",
+    }
+}
+
 /// The threads of a peer.
 #[derive(Clone)]
 pub(super) struct Roster(Arc<RosterState>);
@@ -122,9 +132,9 @@ impl Roster {
         let Err(panic) = catch_unwind(AssertUnwindSafe(work)) else { return };
         let reason = message(&*panic);
         if !role.is_essential() {
-            return log::error!("the thread {name} failed: {reason}; this is a fault of kadring; the peer goes on");
+            return log::error!("the thread {name} failed: {reason}; this is {}; the peer goes on", whose(role));
         }
-        log::error!("the thread {name} failed: {reason}; this is a fault of kadring; the peer ends");
+        log::error!("the thread {name} failed: {reason}; this is {}; the peer ends", whose(role));
         let mut threads = self.0.threads.lock();
         if threads.end == Ended::Left {
             threads.end = Ended::Failed { thread: name.to_owned(), reason };

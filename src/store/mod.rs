@@ -87,6 +87,11 @@ impl DiskStore {
     /// [`StoreError::InUse`]; [`StoreError::Unusable`] if it is no folder or may not be written;
     /// [`StoreError::InTheWay`]; or the system refuses to read it.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        if folder.as_os_str().is_empty() {
+            // The system takes it for the working directory here, and for nothing there.
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "it has no name");
+            return Err(StoreError::Unusable { path: folder.to_owned(), error });
+        }
         let lock = prepare(folder)?;
         // Before anything here is changed.
         let ran = memory::ran(folder, &lock);

@@ -50,3 +50,10 @@ fn a_block_is_not_called_lost_while_the_folder_of_all_blocks_is_away() {
     fs::rename(&away, &here).expect("movable");
     assert_eq!(bytes(&store, &key), Ok(b"some bytes".to_vec()));
 }
+
+#[test]
+fn a_folder_without_a_name_is_refused_before_anything_is_written_to_the_working_directory() {
+    let refused = DiskStore::open("".as_ref()).map(|_| ()).map_err(|error| error.kind());
+    assert_eq!(refused, Err(StoreErrorKind::Unusable));
+    assert!(!Path::new("blocks").exists() && !Path::new("lock").exists());
+}
