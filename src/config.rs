@@ -25,14 +25,14 @@ pub const AMPLIFICATION: usize = 3;
 /// Bytes that a ping of ours takes at most: one such goes to a stranger beside the answer to its request.
 pub const PING_BYTES: usize = 240;
 
-/// The same on the ring, where a ping names two peers and lists others.
+/// Bytes that a ping takes at most on the ring, where it names two peers and lists others: see [`PING_BYTES`].
 pub const RING_PING_BYTES: usize = 330;
 
 /// Bytes of a question for peers: it gets spaces at its end up to here, so that a peer that does not know us yet may
 /// answer it whole, WIDTH nodes of the longest addresses and a ping beside them, within [`AMPLIFICATION`].
 pub const QUESTION_BYTES: usize = 480;
 
-/// The same among peers with IPv4 addresses, which are shorter.
+/// Bytes of a question for peers among peers with IPv4 addresses, which are shorter: see [`QUESTION_BYTES`].
 pub const QUESTION_BYTES_IPV4: usize = 410;
 
 /// Spaces that a long datagram may get at its end, so that several can leave as one (see `runtime/udp/batched.rs`).
@@ -44,8 +44,8 @@ pub const PADDED_MIN: usize = 640;
 /// After the peers known have changed, they are written to disk this much later.
 pub const SAVE_PEERS_DELAY: Duration = Duration::from_secs(5);
 
-/// The same where there are twice as many as on disk: whoever loses power soon after it joined is not to come back
-/// alone.
+/// Peers known are written to disk this much later where there are twice as many as on disk: whoever loses power soon
+/// after it joined is not to come back alone.
 pub const SAVE_FIRST_PEERS_DELAY: Duration = Duration::from_millis(200);
 
 /// Jobs that a node has out with the transfer workers at a time; the rest wait in its own queue.

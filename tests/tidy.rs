@@ -245,6 +245,22 @@ fn there_is_one_picture_of_the_threads() {
     assert_eq!(picture(&readme), drawn);
 }
 
+/// The lines of the first example in Rust behind a heading.
+fn example(text: &str, heading: &str, fence: &str) -> Vec<String> {
+    let text = text.split_once(heading).expect("it has the heading").1;
+    let lines = text.lines().map(|line| line.strip_prefix("//!").map_or(line, |line| line.trim_start_matches(' ')));
+    let lines = lines.map(str::trim_start).skip_while(|line| *line != fence).skip(1);
+    lines.take_while(|line| *line != "```").filter(|line| !line.starts_with("# ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_readmes_example_of_the_library_is_the_one_that_the_crates_documentation_compiles() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("it is committed");
+    let shown = example(&readme, "## As a library", "```rust");
+    assert!(!shown.is_empty());
+    assert_eq!(shown, example(&sources()["lib.rs"], "# Use as a library", "```no_run"));
+}
+
 #[test]
 fn functions_stay_short_enough_to_read() {
     let mut long = Vec::new();

@@ -3,11 +3,11 @@
 //! A file is `NAME.pdf` in the working directory. Its name is its key, and it belongs to the peer responsible for that
 //! key and to the first peers after it ([`FILE_COPIES`](crate::config::FILE_COPIES) in all). Inside:
 //!
-//! - [`user`]: what this peer's user asks, `store` and `request`.
-//! - [`serve`]: what other peers ask because this one is responsible.
-//! - [`coming`]: requests for what is on its way here.
-//! - [`file`](mod@file): the state of one file. [`asked`]: what a reply belongs to.
-//! - [`holding`]: what is held. What this peer holds for the ring is offered to every other peer that should hold it,
+//! - `user`: what this peer's user asks, `store` and `request`.
+//! - `serve`: what other peers ask because this one is responsible.
+//! - `coming`: requests for what is on its way here.
+//! - `file`: the state of one file. `asked`: what a reply belongs to.
+//! - `holding`: what is held. What this peer holds for the ring is offered to every other peer that should hold it,
 //!   when the file comes, when peers come or go, and when this peer leaves; where one refuses it, the next has its
 //!   place. Offers that name what the receiver has already (the same size and time) cost one message, so nothing has to
 //!   be remembered across a restart. What its user stored in this run it offers again, as a replica, when all peers

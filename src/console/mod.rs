@@ -17,7 +17,7 @@
 //! - [`json`]: the same answers for programs, and the page that documents them.
 //! - `import.rs`: the blocks of another program.
 //! - [`folder`]: folders, stored and brought back.
-//! - [`reply`], [`text`]: the answer, as a JSON line or for people.
+//! - [`reply`], `text`: the answer, as a JSON line or for people.
 //! - [`lines`], [`output`]: a pipe in, a pipe out, each of which may hold anything or break at any time.
 //! - [`terminal`], [`screen`], [`progress`]: a prompt, what other threads print meanwhile, and bars. On a terminal
 //!   only.
@@ -80,6 +80,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 pub use escape::escape;
 pub use grammar::Grammar;
 pub use output::{Format, Output};
+pub use pausing::Paused;
 pub use reply::LineReply;
 pub use screen::Screen;
 pub use spec::Defaults;

@@ -90,7 +90,7 @@ impl Stderr {
         self.deliver(shortened(line), Duration::ZERO);
     }
 
-    /// Passes a text to the thread; waits at most [`STUCK`] for room, so that it is not lost among other lines.
+    /// Passes a text to the thread; waits at most `STUCK` for room, so that it is not lost among other lines.
     pub fn say(&self, text: &str) {
         self.deliver(text.to_owned(), STUCK);
     }

@@ -1,6 +1,6 @@
 //! The desk: all that a part may ask for.
 //!
-//! Parts that know what a *file* is and what a *replica set owes a block* ask here, each under its [`Ticket`]; the node
+//! Parts that know what a *file* is and what a *replica set is owed* ask here, each under its [`Ticket`]; the node
 //! brings the reply back to the part that the ticket names.
 
 mod keeping;

@@ -186,13 +186,13 @@ impl Explanations {
     }
 
     /// Something came of a question.
-    pub(super) fn on(&mut self, now: Time, delivery: &RequestOutcome) {
+    pub(super) fn on(&mut self, now: Time, came: &RequestOutcome) {
         if self.open.is_empty() {
             return;
         }
         let (RequestOutcome::Answer { tag, sent, .. }
         | RequestOutcome::Late { tag, sent, .. }
-        | RequestOutcome::NoAnswer { tag, sent, .. }) = delivery
+        | RequestOutcome::NoAnswer { tag, sent, .. }) = came
         else {
             return;
         };
@@ -202,7 +202,7 @@ impl Explanations {
         let question = &mut of.asked[at];
         let span = now.since(of.since).saturating_sub(question.begun);
         question.sent = *sent;
-        question.outcome = match delivery {
+        question.outcome = match came {
             RequestOutcome::Late { late: Late::Doubtful, .. } => return question.doubted = Some(span),
             // Of a question that goes from peer to peer it is told each time.
             RequestOutcome::Late { .. } => return question.late = question.late.or(Some(span)),

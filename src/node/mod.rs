@@ -6,16 +6,19 @@
 //! the same actions.
 //!
 //! # Inside
-//! A *part* does one thing for somebody: see [`part`]. It asks at the [`desk`] under a ticket, and hears what comes of
+//! A *part* does one thing for somebody: see `part`. It asks at the `desk` under a ticket, and hears what comes of
 //! it through one function; `Node::reply` is the only way there.
-//! - [`exchange`]: requests, answers, offers, and who asked; [`obstacles`]: what does not get there. [`jobs`]: work for
-//!   the workers. [`life`]: from the start to the last goodbye.
-//! - [`files`]: files in and out, and how much of them at a time ([`pace`]).
-//! - [`keeping`]: what others ask us to hold, and what a replica set is owed while peers come and go and disks rot.
-//!   [`leases`]: for whom what is held is kept.
-//! - [`user`]: what is asked and answered at once. [`waits`]: what is waited for. [`health`]: how safe files are.
-//!   [`memory`]: the peers known, on disk. [`bootstrap`]: names of peers to join through, which a peer that is alone
-//!   looks up anew. [`reach`]: to whom of the peers known a connection comes about. [`around`]: holders of a block that
+//! - `exchange`: requests, answers, offers, and who asked; `obstacles`: what does not get there; `refusal`: why a peer
+//!   does not have what it was offered. `claims`: where the answer to an offer goes, and copies that have yet to be
+//!   shown. `jobs`: work for the workers, `outcomes`: what they have done. `commands`: which part gets which command.
+//!   `life`: from the start to the last goodbye.
+//! - `files`: files in and out, and how much of them at a time (`pace`).
+//! - `keeping`: what others ask us to hold, and what a replica set is owed while peers come and go and disks rot.
+//!   `leases`: for whom what is held is kept. `holdings`: the account of what is held, `shares`: who brought it, and
+//!   how much each may bring. `budget`: what upkeep may spend.
+//! - `user`: what is asked and answered at once. `waits`: what is waited for. [`health`]: how safe files are.
+//!   `memory`: the peers known, on disk. `bootstrap`: names of peers to join through, which a peer that is alone
+//!   looks up anew. `reach`: to whom of the peers known a connection comes about. `around`: holders of a block that
 //!   others hide.
 //! - A place for one more part: files by their names are the [classroom](crate::classroom)'s.
 //!
@@ -226,7 +229,7 @@ impl Node {
             Event::Tick => self.on_tick(),
             Event::Undeliverable { to, message, obstacle } => self.on_obstacle(to, message, obstacle),
             Event::NoWay { to, magic } => {
-                self.desk.exchange.on_no_way(&to, magic).into_iter().for_each(|delivery| self.deliver(delivery));
+                self.desk.exchange.on_no_way(&to, magic).into_iter().for_each(|outcome| self.deliver(outcome));
             }
             Event::Validated { addr } => self.on_connected(addr),
             Event::Command { id, command } => self.on_command(id, command),
@@ -290,11 +293,11 @@ impl Node {
             Body::Response(response) => Ok(response),
             Body::Error(words) => Err(words.into()),
         };
-        if let Some((alive, delivery)) = self.desk.exchange.on_answer(from, magic, sender, answer) {
+        if let Some((alive, outcome)) = self.desk.exchange.on_answer(from, magic, sender, answer) {
             if alive {
                 self.desk.tell_overlay(Cause::Alive { addr: from });
             }
-            self.deliver(delivery);
+            self.deliver(outcome);
         }
     }
 
@@ -317,9 +320,9 @@ impl Node {
         self.desk.tell_overlay(Cause::Request { from: &from, request: &request });
     }
 
-    fn deliver(&mut self, delivery: RequestOutcome) {
-        self.desk.explained.on(self.desk.exchange.now(), &delivery);
-        match delivery {
+    fn deliver(&mut self, outcome: RequestOutcome) {
+        self.desk.explained.on(self.desk.exchange.now(), &outcome);
+        match outcome {
             RequestOutcome::Answer { tag, from, by, response, .. } => {
                 self.desk.tell_overlay(Cause::Answer { tag, from, by, response: &response });
             }
@@ -344,12 +347,12 @@ impl Node {
 
     /// The peer at `addr` is dead: nothing that was offered to it will be taken.
     fn on_dead(&mut self, addr: SocketAddr) {
-        self.desk.exchange.on_dead(addr).into_iter().for_each(|delivery| self.deliver(delivery));
+        self.desk.exchange.on_dead(addr).into_iter().for_each(|outcome| self.deliver(outcome));
     }
 
     fn on_tick(&mut self) {
-        while let Some(delivery) = self.desk.exchange.next_overdue() {
-            self.deliver(delivery);
+        while let Some(outcome) = self.desk.exchange.next_overdue() {
+            self.deliver(outcome);
         }
         if self.desk.overlay.next_tick().is_some_and(|due| due <= self.desk.now()) {
             self.desk.tell_overlay(Cause::Tick);

@@ -16,8 +16,8 @@ impl Node {
     /// [`Request::goes_around`]: crate::wire::Request::goes_around
     pub(super) fn on_obstacle(&mut self, to: SocketAddr, message: Message, obstacle: Obstacle) {
         if obstacle == Obstacle::Refused {
-            let (delivery, forwarded) = self.desk.exchange.on_undeliverable(message);
-            delivery.into_iter().for_each(|delivery| self.deliver(delivery));
+            let (outcome, forwarded) = self.desk.exchange.on_undeliverable(message);
+            outcome.into_iter().for_each(|outcome| self.deliver(outcome));
             return self.desk.tell_overlay(Cause::Undeliverable { addr: to, forwarded });
         }
         let Body::Request(request) = message.body else { return };
@@ -31,7 +31,7 @@ impl Node {
             }
             Obstacle::Delay | Obstacle::Refused | Obstacle::Crowd => return,
         };
-        deliveries.into_iter().for_each(|delivery| self.deliver(delivery));
+        deliveries.into_iter().for_each(|outcome| self.deliver(outcome));
         if request.origin().is_none_or(|origin| self.desk.is_me(origin)) {
             return;
         }

@@ -17,7 +17,7 @@ use crate::gauges;
 pub(super) struct Channel {
     pub(super) name: &'static str,
     /// The roles that take from it; none where the system does, or, of `notices`, `events`, `main` and callers of the
-    /// library.
+    /// library. Of `answers`, those callers do too.
     pub(super) to: &'static [Role],
     pub(super) bound: Bound,
     pub(super) full: Full,
@@ -46,7 +46,7 @@ use Bound::{Counted, Slots, System};
 use Full::{GoesOn, Waits};
 use Role::{Client, Command, Console, Link, Node, Recorder, Renewer, Signals, Sweeper, TcpServe, Transfer, UdpRecv};
 
-const NODE_TAKES: &str = "the sender waits: the node takes on, and waits for no other thread";
+const NODE_TAKES: &str = "the sender waits: the node goes on taking, and waits for no other thread";
 
 pub(super) const DATAGRAMS: Channel = Channel {
     name: "datagrams",

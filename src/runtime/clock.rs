@@ -1,4 +1,5 @@
-//! The one clock of a live peer. Nothing else in the program asks what time it is.
+//! The one clock of a live peer. Nothing else in the program asks what time it is, but for the age of
+//! files: that is compared with the system's clock where they are looked at.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime};
@@ -55,8 +56,8 @@ pub fn since_1970() -> Duration {
     set_by_a_test(told)
 }
 
-/// The same twice, the earlier one first: as the system tells it now, and as it told it when this was asked first, with
-/// the time that has passed since. Who sets the clock changes only one of them. So what ends too soon by a wrong clock
+/// The time since 1970 by two clocks, the earlier first: the system's now, and the system's at the first call plus what
+/// has passed since. Who sets the clock changes only one of them. So what ends too soon by a wrong clock
 /// shall go by the one, and what would begin too late by the other.
 pub fn both_since_1970() -> (Duration, Duration) {
     static FIRST: LazyLock<(Duration, Clock)> = LazyLock::new(|| (since_1970(), Clock::start()));

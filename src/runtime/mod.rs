@@ -1,5 +1,5 @@
-//! The threads of a live peer: a row and a file for each role, [`LocalPeer`], which starts and joins them, and
-//! [`Handle`], which talks to them.
+//! The threads of a live peer: a row for each role, which names its file, [`LocalPeer`], which starts and joins them,
+//! and [`Handle`], which talks to them.
 //!
 //! The picture and the two tables are printed from the rows in `roles.rs` and `channels.rs`; a test compares.
 //!
@@ -57,18 +57,21 @@
 //! | datagrams | node | 64 | after 0.25 s, in which the socket keeps what comes, the batch is lost, and counted |
 //! | ticks | node | 1 | the tick that waits will do for both |
 //! | connections | tcp-serve-N | 128 | the longest idle one makes room |
-//! | posts | node | 128 | the sender waits: the node takes on, and waits for no other thread |
-//! | commands | node | 256 | the sender waits: the node takes on, and waits for no other thread |
+//! | posts | node | 128 | the sender waits: the node goes on taking, and waits for no other thread |
+//! | commands | node | 256 | the sender waits: the node goes on taking, and waits for no other thread |
 //! | renewals | renewer | 1 | the renewer is woken already |
 //! | clients | client-N | 64 | the first that said nothing makes room, or the newcomer is told so |
 //! | line | command-N | 1 | a client has one line |
+//!
+//! `connections`, `clients` and `line` are no channels: a thread is started with the thing itself, and the row gives
+//! the limit. `answers` go to callers of the library too, and `notices` to no thread in particular.
 //!
 //! # Architecture invariants
 //! - Workers may wait for the node, the node waits for no other thread: no circle of sends that wait can form. A test
 //!   follows the rows of the table.
 //! - The sockets of the network are bound before any thread is spawned, that of `control` before its own. Every thread
-//!   is joined when the peer ends (`ending.rs`), unless it is stuck: then it is named and left behind. A panic never
-//!   leaves half a peer (`roles.rs`).
+//!   but the console is joined when the peer ends (`ending.rs`), unless it is stuck: then it is named and left behind.
+//!   A panic never leaves half a peer (`roles.rs`).
 //! - Nothing here imports an overlay. Only what is said on the wire depends on which one runs (`tcp_serve.rs`, the
 //!   survey).
 

@@ -82,7 +82,7 @@ pub(super) fn run(
             Err(error) => return Err(error),
             Ok(StreamLine::TooLong) => {
                 refuse(stream, "a request line has at most 128 bytes, a control line 65536")?;
-                return part(stream);
+                return take_leave(stream);
             }
         };
         fault::point(Role::TcpServe);
@@ -93,7 +93,7 @@ pub(super) fn run(
             refuse(stream, reason)?;
             strange += 1;
             if strange >= MAX_STRANGE || is_http(&line) {
-                return part(stream);
+                return take_leave(stream);
             }
         }
     }
@@ -139,7 +139,7 @@ fn refuse(mut stream: &Stream, reason: &str) -> io::Result<()> {
 
 /// Ends a connection whose client may still be sending, so that it reads what it was told: bytes left unread would make
 /// the system reset the connection.
-fn part(mut stream: &Stream) -> io::Result<()> {
+fn take_leave(mut stream: &Stream) -> io::Result<()> {
     stream.tcp().shutdown(Shutdown::Write)?;
     stream.tcp().set_read_timeout(Some(PARTING_LIMIT))?;
     let mut room = [0; 4096];

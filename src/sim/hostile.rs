@@ -60,7 +60,7 @@ impl HostileRole {
         [Self::Liar, Self::Hoarder, Self::Forger, Self::Flooder, Self::Flapper, Self::Refuser, Self::Idler];
 
     /// Those of them that an overlay's peers can have: lies about whom a peer knows, and goodbyes that are not meant,
-    /// are Kademlia's. In a classroom lies are about files: see [`World::mistreats_file`].
+    /// are Kademlia's. In a classroom lies are about files: see `World::mistreats_file`.
     pub fn of(kind: OverlayKind, classroom: bool) -> &'static [Self] {
         match kind {
             OverlayKind::Ring if !classroom => {

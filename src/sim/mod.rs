@@ -10,7 +10,7 @@
 //! - [`load`] is a large grown network ([`grown`]) with lookups all the while, under churn ([`lifetimes`]) and losses
 //!   ([`bursts`]); [`tally`] counts what it costs and [`deaths`] how long deaths take to be known. [`repro`] compares
 //!   with published results.
-//! - [`hostile`] are peers that mean harm: they lie, forge, flood and flap among the honest ones.
+//! - `hostile` are peers that mean harm: they lie, forge, flood and flap among the honest ones.
 //! - [`sabotage`] breaks the driver on purpose: the checks must notice.
 //! - [`replay`] gives the events of a record to a new node; [`moments`] shows the records of several peers side by
 //!   side; [`stepping`] goes through a record or a storm moment by moment.

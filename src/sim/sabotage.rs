@@ -2,7 +2,7 @@
 //!
 //! No line of the core knows of them. Each breaks one thing that a driver owes the core, as a real driver may break it
 //! by mistake, and one promise to the user falls with it. [`SABOTEURS`] is the table of all of them; where a row's
-//! [`SabotageKind`] is asked about, that is where the driver breaks.
+//! `SabotageKind` is asked about, that is where the driver breaks.
 
 use std::net::SocketAddr;
 use std::time::Duration;

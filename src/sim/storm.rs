@@ -3,7 +3,7 @@
 //! A run goes through three acts. *Calm before*: peers join one by one, and files are stored. *Storm*: faults strike
 //! on a random schedule, while users go on storing and retrieving (whose commands may fail, but must end, and what
 //! comes back must be what was stored). *Calm after*: the network is well again, and after the time in which replica
-//! sets are promised to be full again, the network is [at rest](super::check) and everything must be in order.
+//! sets are promised to be full again, the network is at rest and everything must be in order.
 //!
 //! Hostile peers may take part until the calm after. What they bring about is bounded, and nothing that they say of
 //! others is believed unseen.

@@ -3,7 +3,8 @@
 //!
 //! Every message that the node sends passes through here. [`pending`] keeps the requests that wait for an answer, each
 //! with its [`schedule`]; [`round_trips`] and [`conditions`] what answers show of each address and of all; [`uplink`]
-//! the offers that wait for their turn. What comes of either is a [`RequestOutcome`]: for the overlay, or for the part
+//! the offers that wait for their turn; [`deliveries`] and [`pulling`] who got and who begins to pull what is offered;
+//! [`why`] for whom a request was sent. What comes of either is a [`RequestOutcome`]: for the overlay, or for the part
 //! whose ticket the request went out under.
 
 mod conditions;
@@ -112,7 +113,7 @@ impl Exchange {
         std::mem::swap(&mut self.out, out);
     }
 
-    /// Ends to handle it: gives `out` back.
+    /// Ends the handling: gives `out` back.
     pub(crate) fn end(&mut self, out: &mut Outbox) {
         std::mem::swap(&mut self.out, out);
     }
@@ -260,7 +261,7 @@ impl Exchange {
             self.validate(from);
         }
         let by = sender.map(|sender| Peer::new(sender.peer.id, from));
-        let delivery = match (waiting.why, answer) {
+        let outcome = match (waiting.why, answer) {
             (SentFor::Overlay(tag, _), Ok(response)) => RequestOutcome::Answer { tag, sent, from, by, response },
             (SentFor::Overlay(tag, _), Err(reason)) => {
                 RequestOutcome::NoAnswer { tag, sent, to: waiting.to, refused: Some(reason.to_string()) }
@@ -281,7 +282,7 @@ impl Exchange {
             }
             (SentFor::Pulse, _) => RequestOutcome::Pulse,
         };
-        Some((asked, delivery))
+        Some((asked, outcome))
     }
 
     fn end_offer(&mut self, number: OfferNumber, offer: Offer, result: Result<Proof, Refusal>) -> RequestOutcome {
@@ -299,7 +300,7 @@ impl Exchange {
                     }
                     self.forward(to, magic, request);
                     let waiting = self.pending.get(magic).map(|waiting| (&waiting.why, waiting.sent()));
-                    let delivery = match (late, waiting) {
+                    let outcome = match (late, waiting) {
                         // The one that goes out now has yet to be left without an answer.
                         (Some(late), Some((&SentFor::Overlay(tag, _), sent))) => {
                             Some(RequestOutcome::Late { tag, sent: sent.saturating_sub(1), late })
@@ -310,8 +311,8 @@ impl Exchange {
                         (None, Some((&SentFor::Offer { number, .. }, _))) => self.late_beginning(number.0, to),
                         _ => None,
                     };
-                    if delivery.is_some() {
-                        return delivery;
+                    if outcome.is_some() {
+                        return outcome;
                     }
                 }
                 Overdue::Failed { magic, waiting } if self.is_slowly_taken(&waiting) => {

@@ -1,5 +1,4 @@
-//! Requests that wait for an answer: the one place that knows the ids and deadlines of this peer's
-//! own.
+//! Requests that wait for an answer: the one place that knows the ids and deadlines of this peer's own requests.
 //!
 //! A request is sent again when its answer is overdue, under the same magic, so that the first answer to come, early or
 //! late, settles it. *Overdue* follows the [round trips](RoundTrips) measured to the address (the idea is that of

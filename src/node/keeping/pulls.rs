@@ -3,7 +3,7 @@
 //! We pull only from the address that the offer came from, and only if that address has shown that it receives:
 //! otherwise a forged datagram could point us at a victim. A stranger's offer waits while the stranger is pinged.
 //!
-//! A block that we believe to hold may have been cut, emptied or deleted behind our back, or have been damaged while we
+//! A block that we believe we hold may have been cut, emptied or deleted behind our back, or have been damaged while we
 //! were down. So an offer of it is answered only after a worker has looked at the file: that costs little where the
 //! file is as it was when it last was hashed. If it is not sound, the offer is taken like any other.
 //!
@@ -199,7 +199,7 @@ impl Pulls {
     }
 
     fn begin(&mut self, desk: &mut Desk, from: SocketAddr, key: Key) {
-        // Where it is only that who offers it has his share, others have room.
+        // Where it is only that who offers it has its share, others have room.
         let has_share = self.wanted.get(&key).is_some_and(|wanted| wanted.has_share(desk, key));
         let begin = |wanted: &mut Pull| if has_share { wanted.begin(desk, key) } else { Err(Refusal::Full) };
         let begun = self.wanted.get_mut(&key).map_or(Err(Refusal::Busy), begin);
@@ -338,7 +338,8 @@ impl Pulls {
         }
     }
 
-    /// The block was not pulled from who offers it: that it is here shows a hash of the bytes that the offer names.
+    /// The block was not pulled from who offers it: a hash of the bytes that the offer names shows
+    /// that it is here.
     fn show(&mut self, desk: &mut Desk, key: Key, offer: IncomingOffer) {
         let (magic, by) = (offer.from.magic, desk.me().id);
         let job = desk.order(Ticket::block(PartId::Pulls, key), Job::Sample { key, magic, by }, Urgency::Others);

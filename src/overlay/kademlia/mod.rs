@@ -6,21 +6,21 @@
 //!
 //! | section | what | where |
 //! |---|---|---|
-//! | 2.2 | buckets, least recently seen first; ping before eviction | [`bucket`], [`table`], [`contacts`] |
-//! | 2.3 | iterative lookup, ALPHA at a time; join; refresh | [`lookup`], [`searches`], [`upkeep`] |
-//! | 4.1 | replacement cache | [`bucket`] |
+//! | 2.2 | buckets, least recently seen first; ping before eviction | `bucket`, `table`, `contacts` |
+//! | 2.3 | iterative lookup, ALPHA at a time; join; refresh | `lookup`, `searches`, `upkeep` |
+//! | 4.1 | replacement cache | `bucket` |
 //!
 //! Above all these things differ from the paper, for the sake of peers that lie and networks that break:
 //! - A peer enters the table only when it answered a ping of ours and named its id; hearsay and requests only make
-//!   [`candidates`]. And only an answer counts as a sign of life, for anybody can forge a request.
+//!   `candidates`. And only an answer counts as a sign of life, for anybody can forge a request.
 //! - Each peer is pinged every few seconds by the two nearest to it, who tell those that may know it when it has died
-//!   ([`watch`]). And now and then a contact is asked who else is near to us: however two parts of a network met,
+//!   (`watch`). And now and then a contact is asked who else is near to us: however two parts of a network met,
 //!   neighbours find each other.
 //! - A newcomer does not look into each bucket (section 2.3), but asks one contact of each for others there; under
 //!   churn lookups for joins were most of what peers sent. A walk through all buckets is taken once somebody lost is
 //!   found.
-//! - Those who proved who they are but found their bucket full are remembered for a minute ([`acquaintances`]).
-//! - Those who were lost are tried again, so that a network cut in two grows together when it can ([`lost`]).
+//! - Those who proved who they are but found their bucket full are remembered for a minute (`acquaintances`).
+//! - Those who were lost are tried again, so that a network cut in two grows together when it can (`lost`).
 //!
 //! Besides, the contacts of one network are few in a bucket and in the whole table, and a lookup limits how many peers
 //! it takes from one source.

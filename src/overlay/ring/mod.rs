@@ -6,20 +6,20 @@
 //! the owner answers the peer that asked first.
 //!
 //! # Inside
-//! - [`table`]: successors, predecessors, fingers, and where a key leads from here.
-//! - [`router`]: what only the ring does. - [`route`]: this peer's lookups and routed requests. - [`relay`]: those of
+//! - `table`: successors, predecessors, fingers, and where a key leads from here.
+//! - `router`: what only the ring does. - `route`: this peer's lookups and routed requests. - `relay`: those of
 //!   other peers, which pass through this one.
-//! - [`unverified`]: whether an answer comes from the right peer. - [`hop`]: the next peer on the way, and a way around
-//!   a silent one. - [`members`]: the replica set that a lookup leads to, asked.
-//! - [`join`]: entering. - [`letting_in`]: letting others in. - [`admission`]: an origin shows that it is there.
-//!   [`leave`]: the goodbye. - [`options`]: what a user may choose.
-//! - [`neighbours`]: what peers tell of theirs. - [`stabilize`]: the pings that keep the lists right.
-//!   [`probes`]: how many strangers are pinged at a time, and whose.
-//! - [`told`]: what the user of a classroom hears of the successors.
-//! - [`rounds`]: what is done again and again. - [`health`]: who is alive. - [`failure`]: what follows of a death.
-//!   [`elsewhere`]: who is at another address by now.
-//! - [`waiting`]: requests for which the next peer is not up yet.
-//! - [`fingers`]: the shortcuts. - [`questions`]: what is asked, and who gets the answer.
+//! - `unverified`: whether an answer comes from the right peer. - `hop`: the next peer on the way, and a way around
+//!   a silent one. - `members`: the replica set that a lookup leads to, asked.
+//! - `join`: entering. - `letting_in`: letting others in. - `admission`: an origin shows that it is there.
+//!   `leave`: the goodbye. - `options`: what a user may choose.
+//! - `neighbours`: what peers tell of theirs. - `stabilize`: the pings that keep the lists right.
+//!   `probes`: how many strangers are pinged at a time, and whose.
+//! - `told`: what the user of a classroom hears of the successors.
+//! - `rounds`: what is done again and again. - `health`: who is alive. - `failure`: what follows of a death.
+//!   `elsewhere`: who is at another address by now.
+//! - `waiting`: requests for which the next peer is not up yet.
+//! - `fingers`: the shortcuts. - `questions`: what is asked, and who gets the answer.
 //!
 //! # What differs from the paper
 //! - A `ping` is stabilize and notify in one: it tells the sender's neighbours, and its answer the receiver's.

@@ -19,7 +19,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg, sendmsg};
 
 use super::packet_info::{self, LeavesFrom};
-use super::{ArrivedDatagram, BATCH, LeavingDatagram, Receive, Send};
+use super::{ArrivedDatagram, BATCH, LeavingDatagram, Receive, SendDatagrams};
 use crate::config::{PADDED_MIN, PADDING};
 use crate::runtime::sockets::{canonical, is_dual, mapped};
 use crate::wire::MAX_DATAGRAM_RECEIVED;
@@ -182,7 +182,7 @@ fn pad(datagrams: &mut [LeavingDatagram]) -> usize {
     longest
 }
 
-impl Send for DatagramSender {
+impl SendDatagrams for DatagramSender {
     fn level(&mut self, datagrams: &mut [LeavingDatagram]) {
         let mut rest = 0..datagrams.len();
         while !rest.is_empty() {

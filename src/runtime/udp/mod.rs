@@ -45,7 +45,7 @@ trait Receive {
 }
 
 /// How datagrams leave.
-trait Send {
+trait SendDatagrams {
     /// Makes those of one length that can leave as one only then. It is done to texts, before they are sealed.
     fn level(&mut self, _datagrams: &mut [LeavingDatagram]) {}
 
@@ -96,7 +96,7 @@ fn receiver(socket: Arc<UdpSocket>) -> Box<dyn Receive> {
 
 /// Sealed datagrams are sent as they are, to the byte.
 #[cfg_attr(not(target_os = "linux"), expect(unused_variables, reason = "the plain way changes none"))]
-fn sender(socket: Arc<UdpSocket>, sealed: bool) -> Box<dyn Send> {
+fn sender(socket: Arc<UdpSocket>, sealed: bool) -> Box<dyn SendDatagrams> {
     #[cfg(target_os = "linux")]
     if !portable::only() {
         return Box::new(batched::DatagramSender::new(socket, sealed));
@@ -219,7 +219,7 @@ fn read(arrived: &ArrivedDatagram<'_>, dialect: Dialect) -> Option<Datagram> {
 
 /// Datagrams on their way out: collected during a turn of the node, sent together at its end.
 pub(super) struct Outgoing {
-    sender: Box<dyn Send>,
+    sender: Box<dyn SendDatagrams>,
     /// Of the datagrams here, so many wait. The others keep room for a text.
     leaving: Vec<LeavingDatagram>,
     count: usize,
@@ -327,7 +327,7 @@ mod tests {
     use super::*;
 
     /// Sends `texts` to two sockets in turns of a few each, and returns what each of them got.
-    pub(super) fn through(sender: &mut dyn Send, texts: &[String]) -> [Vec<String>; 2] {
+    pub(super) fn through(sender: &mut dyn SendDatagrams, texts: &[String]) -> [Vec<String>; 2] {
         let receivers = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").expect("a socket"));
         let leaving = |(index, text): (usize, &String)| LeavingDatagram {
             to: receivers[index / 7 % 2].local_addr().expect("an address"),
@@ -365,7 +365,7 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn a_datagram_that_this_machine_has_no_way_for_tells() {
-        type Make = fn(Arc<UdpSocket>) -> Box<dyn Send>;
+        type Make = fn(Arc<UdpSocket>) -> Box<dyn SendDatagrams>;
         let ways: [Make; 2] = [
             |socket| Box::new(plain::DatagramSender::new(socket)),
             |socket| Box::new(batched::DatagramSender::new(socket, false)),
@@ -453,7 +453,7 @@ mod tests {
         /// Notes where datagrams shall leave from, and has only one address.
         struct Notes(Arc<parking_lot::Mutex<Vec<Option<IpAddr>>>>);
 
-        impl Send for Notes {
+        impl SendDatagrams for Notes {
             fn send(&mut self, datagrams: &mut [LeavingDatagram]) {
                 for leaving in datagrams {
                     self.0.lock().push(leaving.from);

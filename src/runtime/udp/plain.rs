@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use nix::sys::socket::{MsgFlags, SockaddrStorage, sendto};
 
-use super::{ArrivedDatagram, LeavingDatagram, Receive, Send};
+use super::{ArrivedDatagram, LeavingDatagram, Receive, SendDatagrams};
 use crate::runtime::sockets::{canonical, is_dual, mapped};
 use crate::wire::MAX_DATAGRAM_RECEIVED;
 
@@ -45,7 +45,7 @@ impl DatagramSender {
     }
 }
 
-impl Send for DatagramSender {
+impl SendDatagrams for DatagramSender {
     fn send(&mut self, datagrams: &mut [LeavingDatagram]) {
         for leaving in datagrams {
             let to = if self.dual { mapped(leaving.to) } else { leaving.to };

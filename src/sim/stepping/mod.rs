@@ -1,8 +1,8 @@
 //! Step by step through what happened: forwards, backwards, and with a look at each peer on the way.
 //!
-//! What happened is a [`Tape`] of moments, whatever its [`StepSource`]: a record, or a storm that is run for the
+//! What happened is a `Tape` of moments, whatever its `StepSource`: a record, or a storm that is run for the
 //! purpose. To stand between two of its moments is a number, so going back costs nothing; what a peer is like there is
-//! found out by giving a new node the moments up to there ([`look`]).
+//! found out by giving a new node the moments up to there (`look`).
 
 mod look;
 mod source;
