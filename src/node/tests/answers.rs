@@ -19,7 +19,7 @@ fn next(this: &Command) -> Option<Command> {
         Command::RetrieveListing { .. } => Command::RetrieveBlock { key, size: 10, dest: "back".into() },
         Command::RetrieveBlock { .. } => Command::RetrieveManifest { key },
         Command::RetrieveManifest { .. } => Command::Span,
-        Command::Span => Command::Clear { sources: vec![Source::Key(key)] },
+        Command::Span => Command::Clear { sources: vec![Source::Key(key)], force: false },
         Command::Clear { .. } => {
             Command::Check { sources: vec![Source::Key(key)], verify: true, repair: true, lease: None }
         }
