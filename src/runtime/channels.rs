@@ -52,7 +52,7 @@ pub(super) const DATAGRAMS: Channel = Channel {
     name: "datagrams",
     to: &[Node],
     bound: Slots(64),
-    full: GoesOn("after 0.25 s, in which the socket keeps what comes, the batch is lost, and counted"),
+    full: Waits("the sender waits for 0.25 s, and the socket keeps what comes; then the batch is lost, and counted"),
 };
 
 pub(super) const SPENT: Channel =

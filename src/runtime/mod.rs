@@ -54,7 +54,7 @@
 //! | moments | recorder | 16384 | moments are lost, and counted |
 //! | answers | console, signals, command-N, renewer | 256 | progress is lost, an answer never |
 //! | notices | those who watch | 256 | the watcher misses it, and learns how many it missed |
-//! | datagrams | node | 64 | after 0.25 s, in which the socket keeps what comes, the batch is lost, and counted |
+//! | datagrams | node | 64 | the sender waits for 0.25 s, and the socket keeps what comes; then the batch is lost, and counted |
 //! | ticks | node | 1 | the tick that waits will do for both |
 //! | connections | tcp-serve-N | 128 | the longest idle one makes room |
 //! | posts | node | 128 | the sender waits: the node goes on taking, and waits for no other thread |

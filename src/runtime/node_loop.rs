@@ -224,6 +224,10 @@ impl NodeLoop {
         let Batch { mut datagrams, dropped, put } = batch;
         self.own.way = self.recorder.as_ref().map(|_| queued(&DATAGRAMS, Role::UdpRecv, put));
         if dropped > self.own.dropped {
+            // Each time that it has doubled.
+            if dropped.checked_ilog2() > self.own.dropped.checked_ilog2() {
+                log::warn!("{dropped} datagrams in all were lost: the node took too long for those before them");
+            }
             self.own.dropped = dropped;
             self.handle_at(now, Event::Dropped { total: dropped });
         }

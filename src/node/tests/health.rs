@@ -358,3 +358,28 @@ fn a_check_reads_a_list_once_however_often_a_file_names_it() {
     assert_eq!(lists_read(1, 4), 1);
     assert_eq!(lists_read(4, 4), 4);
 }
+
+#[test]
+fn what_is_hashed_for_others_a_second_follows_from_how_long_it_takes() {
+    let hashed_in_five_seconds = |took: Duration| {
+        let held: Vec<(Key, u32)> = (0..2000).map(|n| (key(n), 1 << 20)).collect();
+        let mut bench = Bench::new(Config::default(), 3, 0).start(&held);
+        let (end, mut hashed) = (bench.now + Duration::from_secs(5), 0);
+        for n in 0.. {
+            let actions = bench.hears_request(peer(1), n, Request::Verify { key: key(n % 2000) });
+            bench.now = bench.now + took;
+            if bench.now > end {
+                return hashed;
+            }
+            for (job, _) in jobs(&actions) {
+                hashed += 1;
+                bench.ends(job, Outcome::Sound { size: 1 << 20 });
+            }
+        }
+        unreachable!("time passes")
+    };
+    let [quick, slow] = [1, 40].map(|millis| hashed_in_five_seconds(Duration::from_millis(millis)));
+    // One host of strangers has an eighth of the time, and as much at once.
+    assert!((600..=800).contains(&quick), "{quick} of 1 ms each");
+    assert!((14..=24).contains(&slow), "{slow} of 40 ms each");
+}
