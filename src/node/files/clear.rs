@@ -3,7 +3,7 @@
 //! Unless that is forced, another holder of each block is found first, which says itself that it holds it: what may be
 //! the only copy stays.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use super::task::{Task, Tasks};
@@ -28,7 +28,9 @@ pub(in crate::node) struct Clear {
     command: CommandId,
     force: bool,
     queue: VecDeque<ClearStep>,
-    seeking: Option<Seeking>,
+    /// Blocks of which another holder is looked for, and those that have one.
+    seeking: BTreeMap<Key, Seeking>,
+    found: VecDeque<Key>,
     cleared: u64,
     kept: u64,
     cancelled: bool,
@@ -37,7 +39,6 @@ pub(in crate::node) struct Clear {
 
 /// Another holder of a block is looked for.
 struct Seeking {
-    key: Key,
     lookup: Option<LookupId>,
     /// Peers that were asked whether they hold it, and have not answered.
     asked: BTreeSet<SocketAddr>,
@@ -65,9 +66,9 @@ impl Task for Clear {
     }
 
     fn on(&mut self, desk: &mut Desk, about: About, reply: Reply) -> Flow {
-        match (reply, &mut self.seeking) {
-            (Reply::Done { outcome, .. }, _) => self.on_step(desk, outcome),
-            (reply, Some(seeking)) if about == About::Block(seeking.key) => self.on_sought(desk, reply),
+        match (about, reply) {
+            (_, Reply::Done { outcome, .. }) => self.on_step(desk, outcome),
+            (About::Block(key), reply) => self.on_sought(desk, key, reply),
             _ => GOES_ON,
         }
     }
@@ -80,70 +81,79 @@ impl Task for Clear {
 }
 
 impl Clear {
-    /// Orders the next step, or answers when none is left.
+    /// Orders the next step, and looks for others that hold what is to go; answers when nothing is left.
     fn go_on(&mut self, desk: &mut Desk) -> Flow {
-        if self.cancelled {
+        if self.cancelled && self.current.is_none() {
+            self.seeking.values_mut().for_each(|seeking| desk.cancel_lookup(seeking.lookup.take()));
             let reason = format!("cancelled; blocks cleared before that: {}", self.cleared);
             desk.fail(self.command, FailureKind::Cancelled, reason);
             return OVER;
         }
-        while let Some(step) = self.queue.pop_front() {
-            let ticket = Ticket::of(PartId::Clears, self.command);
-            let work = match &step {
-                ClearStep::List(Source::Manifest(path)) => Job::ReadManifest { path: path.clone() },
-                ClearStep::List(Source::Key(key)) => {
-                    self.queue.push_front(ClearStep::Tree(*key));
-                    continue;
-                }
-                ClearStep::Tree(key) | ClearStep::Delete(key) if !desk.holds(key) => continue,
-                ClearStep::Tree(key) => Job::Unpack { key: *key, from: Holder::Own },
-                ClearStep::Delete(key) if self.force => return self.delete(desk, *key),
-                ClearStep::Delete(key) => {
-                    let ticket = Ticket { about: About::Block(*key), ..ticket };
-                    let lookup = Some(desk.look_up(ticket, *key, Goal::Holders));
-                    self.seeking = Some(Seeking { key: *key, lookup, asked: BTreeSet::new() });
-                    return GOES_ON;
-                }
-            };
-            self.current = Some(step);
-            desk.order(ticket, work, Urgency::Own);
+        while self.current.is_none() {
+            if let Some(key) = self.found.pop_front() {
+                desk.delete(self.ticket(key), Urgency::Own, key);
+                self.current = Some(ClearStep::Delete(key));
+                break;
+            }
+            if self.seeking.len() >= desk.config().window {
+                break;
+            }
+            let Some(step) = self.queue.pop_front() else { break };
+            self.take(desk, step);
+        }
+        if self.current.is_some() || !self.seeking.is_empty() {
             return GOES_ON;
         }
         desk.answer(self.command, Answer::Cleared { blocks: self.cleared, kept: self.kept });
         OVER
     }
 
-    fn delete(&mut self, desk: &mut Desk, key: Key) -> Flow {
-        let ticket = Ticket { about: About::Block(key), ..Ticket::of(PartId::Clears, self.command) };
-        desk.delete(ticket, Urgency::Own, key);
-        self.current = Some(ClearStep::Delete(key));
-        GOES_ON
+    fn take(&mut self, desk: &mut Desk, step: ClearStep) {
+        let work = match &step {
+            ClearStep::List(Source::Manifest(path)) => Job::ReadManifest { path: path.clone() },
+            ClearStep::List(Source::Key(key)) => return self.queue.push_front(ClearStep::Tree(*key)),
+            ClearStep::Tree(key) | ClearStep::Delete(key) if !desk.holds(key) => return,
+            ClearStep::Tree(key) => Job::Unpack { key: *key, from: Holder::Own },
+            ClearStep::Delete(key) if self.force => return self.found.push_back(*key),
+            // A block may stand in a file twice.
+            ClearStep::Delete(key) if self.seeking.contains_key(key) => return,
+            ClearStep::Delete(key) => {
+                let lookup = Some(desk.look_up(self.ticket(*key), *key, Goal::Holders));
+                self.seeking.insert(*key, Seeking { lookup, asked: BTreeSet::new() });
+                return;
+            }
+        };
+        self.current = Some(step);
+        desk.order(Ticket::of(PartId::Clears, self.command), work, Urgency::Own);
+    }
+
+    fn ticket(&self, key: Key) -> Ticket {
+        Ticket { about: About::Block(key), ..Ticket::of(PartId::Clears, self.command) }
     }
 
     /// Something came of the search for another holder. One that is named is asked itself.
-    fn on_sought(&mut self, desk: &mut Desk, reply: Reply) -> Flow {
-        let Some(seeking) = &mut self.seeking else { return GOES_ON };
-        let key = seeking.key;
+    fn on_sought(&mut self, desk: &mut Desk, key: Key, reply: Reply) -> Flow {
+        let ticket = self.ticket(key);
+        let Some(seeking) = self.seeking.get_mut(&key) else { return GOES_ON };
         match reply {
             Reply::Holder(peer) if !desk.is_me(&peer) && seeking.asked.insert(peer.addr) => {
-                let ticket = Ticket { about: About::Block(key), ..Ticket::of(PartId::Clears, self.command) };
                 desk.ask(ticket, peer, Request::FindValue { key });
             }
             Reply::Found(_) => seeking.lookup = None,
             Reply::Answer(Answered { answer: Ok(Response::Node(_) | Response::Holder { .. }), .. }) => {
                 desk.cancel_lookup(seeking.lookup.take());
-                self.seeking = None;
-                return self.delete(desk, key);
+                self.seeking.remove(&key);
+                self.found.push_back(key);
+                return self.go_on(desk);
             }
             Reply::Answer(Answered { to, .. }) | Reply::Silence { to, .. } => drop(seeking.asked.remove(&to.addr)),
             _ => {}
         }
         if seeking.lookup.is_none() && seeking.asked.is_empty() {
-            self.seeking = None;
+            self.seeking.remove(&key);
             self.kept += 1;
-            return self.go_on(desk);
         }
-        GOES_ON
+        self.go_on(desk)
     }
 
     /// A step is done.

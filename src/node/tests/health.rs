@@ -367,7 +367,7 @@ fn what_is_hashed_for_others_a_second_follows_from_how_long_it_takes() {
         let (end, mut hashed) = (bench.now + Duration::from_secs(5), 0);
         for n in 0.. {
             let actions = bench.hears_request(peer(1), n, Request::Verify { key: key(n % 2000) });
-            bench.now = bench.now + took;
+            bench.now += took;
             if bench.now > end {
                 return hashed;
             }
