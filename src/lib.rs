@@ -53,29 +53,29 @@
 //!
 //! 1. **One datagram.** What can happen and what can be done: [`node::event`], [`node::action`]. A datagram is received
 //!    by [`runtime`]'s `udp-recv`, parsed by [`wire::kad`], and handed in one batch to the node's thread
-//!    (`runtime::node_loop`), which calls [`Node::handle`](node::Node::handle). The `node::exchange` gives a request
-//!    its [`Asker`](overlay::Asker), or finds out what an answer answers; the overlay ([`overlay::kademlia`]) or a part
-//!    says what to reply. Asked for a block that is held here, that is `node::keeping::answering`. The reply leaves the
-//!    node as an [`Action::Send`](node::Action::Send); `runtime::node_loop` (`perform`) has it encoded into the batch
-//!    that leaves (`Outgoing::push`), which goes out at the end of the turn (`flush`).
+//!    ([`runtime::node_loop`]), which calls [`Node::handle`](node::Node::handle). The [`node::exchange`] gives a
+//!    request its [`Asker`](overlay::Asker), or finds out what an answer answers; the overlay ([`overlay::kademlia`])
+//!    or a part says what to reply. Asked for a block that is held here, that is [`node::keeping::answering`]. The
+//!    reply leaves the node as an [`Action::Send`](node::Action::Send); [`runtime::node_loop`] (`perform`) has it
+//!    encoded into the batch that leaves (`Outgoing::push`), which goes out at the end of the turn (`flush`).
 //! 2. **One store.** [`console`] has a line parsed ([`console::grammar`]) into a [`LineTask`](console::spec::LineTask);
-//!    [`console::perform`] makes [`Command`](node::Command)s of it and submits them (`runtime::submit`);
-//!    `runtime::node_loop` (`on_command`) hands each to the node, which gives it to the part that it is for
-//!    (`node::commands`). That is `node::files::put`: it has a worker read and hash a block (`runtime::transfer`),
-//!    looks up where it belongs, and offers it at the `node::desk`. That sends nothing yet: at the end of the turn
-//!    `node::exchange` (`make_offers`) does. `node::keeping::pulls` on the other side pulls it into its [`store`], and
-//!    says `saved` once it is durable. That answer comes back as a datagram (on the ring through `tcp-serve` and the
-//!    channel `posts`) to `node::exchange` (`on_answer`), and on by `Node::deliver` to `Node::on_offered`:
-//!    `node::claims` has a copy shown that was not pulled from here, and waits to hear whether its holder can be
-//!    connected to (`node::reach`). Its `conclude` gives the answer to `Node::reply` as `Reply::Offered`; by the ticket
-//!    it comes to the part (`Tasks::on` in `node::files::task`), and there to `Put::on_offered`
-//!    (`node::files::put::further`).
-//! 3. **One timeout.** `node::exchange::pending` has the deadline of each request; `node::exchange::schedule` decides
-//!    when to ask again and when to give up, by the table in [`patience`]; [`Node::next_wake`](node::Node::next_wake)
-//!    is the first of all deadlines, and `runtime::sweeper` waits for it. What is late, and what has failed, the
-//!    overlay hears as a [`Cause`](overlay::Cause); a part hears what became of what it asked as a `Reply`, by the
-//!    ticket.
-//! 4. **One shutdown.** See below; `runtime::ending` from top to bottom.
+//!    [`console::perform`] makes [`Command`](node::Command)s of it and submits them ([`runtime::submit`]);
+//!    [`runtime::node_loop`] (`on_command`) hands each to the node, which gives it to the part that it is for
+//!    ([`node::commands`]). That is [`node::files::put`]: it has a worker read and hash a block
+//!    ([`runtime::transfer`]), looks up where it belongs, and offers it at the [`node::desk`]. That sends nothing yet:
+//!    at the end of the turn [`node::exchange`] (`make_offers`) does. [`node::keeping::pulls`] on the other side pulls
+//!    it into its [`store`], and says `saved` once it is durable. That answer comes back as a datagram (on the ring
+//!    through `tcp-serve` and the channel `posts`) to [`node::exchange`] (`on_answer`), and on by `Node::deliver` to
+//!    `Node::on_offered`: [`node::claims`] has a copy shown that was not pulled from here, and waits to hear whether
+//!    its holder can be connected to ([`node::reach`]). Its `conclude` gives the answer to `Node::reply` as
+//!    `Reply::Offered`; by the ticket it comes to the part (`Tasks::on` in [`node::files::task`]), and there to
+//!    `Put::on_offered` ([`node::files::put::further`]).
+//! 3. **One timeout.** [`node::exchange::pending`] has the deadline of each request; [`node::exchange::schedule`]
+//!    decides when to ask again and when to give up, by the table in [`patience`];
+//!    [`Node::next_wake`](node::Node::next_wake) is the first of all deadlines, and [`runtime::sweeper`] waits for it.
+//!    What is late, and what has failed, the overlay hears as a [`Cause`](overlay::Cause); a part hears what became of
+//!    what it asked as a `Reply`, by the ticket.
+//! 4. **One shutdown.** See below; [`runtime::ending`] from top to bottom.
 //!
 //! Then one overlay ([`overlay::kademlia`] or [`overlay::ring`]), and the simulator that drives the very same core
 //! ([`sim::world`]): an hour each.
@@ -84,12 +84,12 @@
 //! | step | who sets it | who reads it | what follows |
 //! |---|---|---|---|
 //! | told to leave | `quit`, at the console or through the control socket, a signal, the end of input with `--exit-on-eof`: a [`Command`](node::Command); or the peer is dropped: the channel `leave` | the node: `Life` | the user's stores, retrieves and what else may take long end; what the others have not answered by the end fails |
-//! | no part has to stay | the parts: `keeps_here`, which only the classroom's uses | the node (`node::commands`) | the departure begins: blocks are handed over |
-//! | handed over, or time is up | the part `node::keeping::departure` | the node: `Life::SayingGoodbye` | the overlay says goodbye |
-//! | goodbyes heard, or not needed | `node::exchange` | the node: `Life::Stopped`, [`Action::Stop`](node::Action::Stop) | the node's loop ends |
-//! | the loop has ended | the node's thread | `runtime::ending` | inboxes close, sockets are shut down, the threads that wait on sockets or do jobs are joined within a limit, then the recorder |
-//! | the threads of the control socket, which write the last answers, then `events` and `renewer`, have ended | `runtime::ending` | the peer's owner | `signals` ends |
-//! | all but `console` are joined or left behind | `runtime::ending` | the program | the exit code, of [`Ended`](runtime::Ended) and of the commands' answers |
+//! | no part has to stay | the parts: `keeps_here`, which only the classroom's uses | the node ([`node::commands`]) | the departure begins: blocks are handed over |
+//! | handed over, or time is up | the part [`node::keeping::departure`] | the node: `Life::SayingGoodbye` | the overlay says goodbye |
+//! | goodbyes heard, or not needed | [`node::exchange`] | the node: `Life::Stopped`, [`Action::Stop`](node::Action::Stop) | the node's loop ends |
+//! | the loop has ended | the node's thread | [`runtime::ending`] | inboxes close, sockets are shut down, the threads that wait on sockets or do jobs are joined within a limit, then the recorder |
+//! | the threads of the control socket, which write the last answers, then `events` and `renewer`, have ended | [`runtime::ending`] | the peer's owner | `signals` ends |
+//! | all but `console` are joined or left behind | [`runtime::ending`] | the program | the exit code, of [`Ended`](runtime::Ended) and of the commands' answers |
 //!
 //! A panic in a thread that a peer needs makes the node leave at once, without a handover; then the last three rows
 //! follow.

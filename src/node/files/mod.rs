@@ -9,7 +9,7 @@ mod list_reading;
 mod options;
 mod placing;
 pub(crate) mod put;
-mod task;
+pub(crate) mod task;
 
 use std::ops::ControlFlow;
 

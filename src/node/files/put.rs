@@ -6,7 +6,7 @@
 //! offered to the next nearest too; once as many copies stand as are wanted, nobody is waited for. When a level of the
 //! tree is full it becomes a manifest block and takes the same way; the last one, the root, names the file.
 
-mod further;
+pub(crate) mod further;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
