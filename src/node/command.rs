@@ -143,8 +143,8 @@ pub enum Command {
     Clear {
         /// The files, by key or by manifest.
         sources: Vec<Source>,
-        /// Those too of which no other copy is found.
-        #[serde(default)]
+        /// Those too of which no other copy is found; as in older records, which do not say it.
+        #[serde(default = "forced")]
         force: bool,
     },
     /// Find out how safe a file is: how many copies each of its blocks has, and where.
@@ -246,6 +246,10 @@ pub enum Command {
         /// Whether to hand the blocks over to other peers first.
         handover: bool,
     },
+}
+
+const fn forced() -> bool {
+    true
 }
 
 impl Command {
