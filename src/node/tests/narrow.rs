@@ -227,7 +227,7 @@ fn beside_slow_holders_a_file_takes_little_longer_than_of_the_fast_one_alone() {
             let (alone, times) = (size / 20e6, bytes / size);
             let case =
                 format!("{blocks} blocks, {slow} bytes a second, fast {fast}: {took:?}, {times:.2} times the bytes");
-            assert!(took.as_secs_f64() <= alone * 1.5 + 0.6, "{case}; {alone:.1} s of the fast one");
+            assert!(took.as_secs_f64() <= alone * 1.5 + 2.8, "{case}; {alone:.1} s of the fast one");
             assert!(bytes <= size * 1.2 + 2.0 * f64::from(MAX_BLOCK_SIZE), "{case}");
         }
     }

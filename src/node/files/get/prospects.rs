@@ -4,7 +4,7 @@
 //! Of holders of which as much is believed, the one that would be done first is asked. So each sends as much of a file
 //! as its way carries, and in the end nobody waits for the slow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -53,6 +53,8 @@ pub(super) enum Prospect {
 pub(super) struct Prospects<'a> {
     speeds: &'a HolderSpeeds,
     loads: BTreeMap<SocketAddr, Load>,
+    /// Holders that some block may be asked of.
+    others: BTreeSet<SocketAddr>,
 }
 
 impl<'a> Prospects<'a> {
@@ -62,7 +64,9 @@ impl<'a> Prospects<'a> {
         jobs: &Jobs,
     ) -> Self {
         let mut loads: BTreeMap<SocketAddr, Load> = BTreeMap::new();
+        let mut others: BTreeSet<SocketAddr> = speeds.0.keys().copied().collect();
         for block in blocks {
+            others.extend(block.next_holders().map(|peer| peer.addr));
             for (job, (holder, _)) in &block.running {
                 let Holder::Peer(addr) = holder else { continue };
                 let load = loads.entry(*addr).or_default();
@@ -70,7 +74,7 @@ impl<'a> Prospects<'a> {
                 load.rate += jobs.flow(*job).and_then(|flow| flow.rate()).unwrap_or(0);
             }
         }
-        Self { speeds, loads }
+        Self { speeds, loads, others }
     }
 
     /// When this holder would be done with one more block of this weight.
@@ -97,11 +101,10 @@ impl<'a> Prospects<'a> {
 
     /// Whether it is better to hear of more holders of a block first than to ask one of this prospect.
     pub(super) fn is_poor(&self, prospect: Prospect, weight: u64) -> bool {
-        let elsewhere = self.speeds.0.keys().map(|addr| self.of(addr, weight)).min();
+        let elsewhere = self.others.iter().map(|addr| self.of(addr, weight)).min();
         match (prospect, elsewhere) {
             (Prospect::After(long), Some(Prospect::After(short))) => long > HEDGE_MIN.max(short * 2),
-            (Prospect::After(_), _) => false,
-            (Prospect::Unknown(_), _) => true,
+            _ => false,
         }
     }
 }
