@@ -14,6 +14,9 @@ use crate::node::job::Holder;
 use crate::node::jobs::Jobs;
 use crate::node::smoothed::Smoothed;
 
+/// Who needs longer for a block is as slow as this: a flow may be so thin that no time can be told.
+const LONGEST: Duration = Duration::from_secs(3600);
+
 /// How long a full block takes of each holder of which that shows, if it sends nothing else.
 #[derive(Default)]
 pub(super) struct HolderSpeeds(BTreeMap<SocketAddr, Smoothed>);
@@ -22,7 +25,7 @@ impl HolderSpeeds {
     /// A holder takes so long for a full block while it sends this many.
     pub(super) fn add(&mut self, holder: &Holder, full: Duration, at_once: usize) {
         if let Holder::Peer(addr) = holder {
-            self.0.entry(*addr).or_default().add(full.div_f64(at_once.max(1) as f64));
+            self.0.entry(*addr).or_default().add(full.min(LONGEST).div_f64(at_once.max(1) as f64));
         }
     }
 
@@ -106,5 +109,22 @@ impl<'a> Prospects<'a> {
             (Prospect::After(long), Some(Prospect::After(short))) => long > HEDGE_MIN.max(short * 2),
             _ => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_of_which_nearly_nothing_comes_is_slow_and_no_time_overflows() {
+        let addr = SocketAddr::from(([10, 0, 0, 1], 1));
+        let mut speeds = HolderSpeeds::default();
+        (0..3).for_each(|_| speeds.add(&Holder::Peer(addr), Duration::MAX, 1));
+        let load = Load { bytes: 1 << 40, rate: 0 };
+        let prospects = Prospects { speeds: &speeds, loads: [(addr, load)].into(), others: [addr].into() };
+        let prospect = prospects.of(&addr, 1 << 20);
+        assert!(prospect > Prospect::After(LONGEST), "{prospect:?}");
+        assert!(!prospects.is_poor(prospect, 1 << 20), "nobody else is known");
     }
 }
