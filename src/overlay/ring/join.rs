@@ -15,6 +15,7 @@ use super::{QuestionFor, Ring, RingVariant};
 use crate::overlay::{Effect, Entrances, Target};
 use crate::patience;
 use crate::peer::Peer;
+use crate::source::AddressScope;
 use crate::time::Time;
 use crate::wire::Request;
 use crate::wire::ring::{RingRequest, RingResponse, Route, Routed};
@@ -178,8 +179,9 @@ impl Ring {
     pub(super) fn on_hello(&mut self, now: Time, peer: Peer, told: RingNeighbours<'_>, out: &mut Vec<Effect>) {
         if self.options.guest {
             // Beside whom the other bootstrap peers named, never in their place: one of them may lie.
-            let known = std::iter::once(&peer).chain(told.successors).chain(told.predecessors);
-            known.for_each(|peer| self.table.add_finger(*peer));
+            let named = told.successors.iter().chain(told.predecessors);
+            let named = named.filter(|named| AddressScope::may_name(&peer.addr, &named.addr));
+            std::iter::once(&peer).chain(named).for_each(|peer| self.table.add_finger(*peer));
             if self.membership.is_pending() {
                 self.enter_ring(now, out);
             }
@@ -251,9 +253,11 @@ impl Ring {
                 // not the one it gives.
                 let before = predecessors.iter().enumerate();
                 let before = before.map(|(at, peer)| if at == 0 { Peer::new(peer.id, from) } else { *peer });
-                let before: Vec<Peer> = before.collect();
+                let may_name = |peer: &&Peer| AddressScope::may_name(&from, &peer.addr);
+                let before: Vec<Peer> = before.filter(|peer| may_name(&peer)).collect();
+                let successors: Vec<Peer> = successors.iter().filter(may_name).copied().collect();
                 if matches!(self.membership, Membership::Joining(_)) {
-                    for &peer in successors {
+                    for &peer in &successors {
                         self.take_in(peer, false, out);
                     }
                     for &peer in &before {
@@ -264,7 +268,7 @@ impl Ring {
                     return self.enter_ring(now, out);
                 }
                 // In a ring already: this was another part of a network that was cut, or of one that was never one.
-                for &peer in successors {
+                for &peer in &successors {
                     self.consider(peer, RingPosition::AFTER, out);
                 }
                 for &peer in &before {
@@ -346,6 +350,25 @@ mod tests {
         }
         let known: Vec<Peer> = ring.table.others().collect();
         assert_eq!(known, told.concat());
+    }
+
+    #[test]
+    fn no_bootstrap_peer_of_the_open_internet_names_peers_of_this_machine_or_its_network() {
+        let far = Peer::new(Id::from_u64(5), ([93, 184, 216, 34], 7000).into());
+        let told = [peer(20), Peer::new(Id::from_u64(30), ([127, 0, 0, 1], 22).into())];
+        for guest in [true, false] {
+            let mut ring = Ring::new(peer(1), RingOptions { guest, ..RingOptions::default() });
+            let mut out = Vec::new();
+            if guest {
+                let neighbours = RingNeighbours { predecessors: &[far], successors: &told };
+                ring.on_hello(Time::ZERO, far, neighbours, &mut out);
+            } else {
+                ring.join(Time::ZERO, &Entrances { known: &[far.addr], hosts: &[], remembered: &[] }, &mut out);
+                let welcome = RingResponse::Welcome { predecessors: vec![far], successors: told.to_vec() };
+                ring.on_join_answer(Time::ZERO, far.addr, &welcome, &mut out);
+            }
+            assert_eq!(ring.table.others().collect::<Vec<_>>(), [far], "guest {guest}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! and holds nothing may name others, and three times as many are asked.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use super::Ring;
 use super::questions::QuestionFor;
@@ -23,6 +24,7 @@ use crate::id::Id;
 use crate::overlay::{Effect, Goal, LookupId};
 use crate::patience;
 use crate::peer::Peer;
+use crate::source::AddressScope;
 use crate::wire::{Request, Response};
 
 /// How far the asking of one peer has come.
@@ -71,12 +73,12 @@ impl Members {
         self
     }
 
-    /// One who does not hold the block at `key` names these.
-    fn hear_of(&mut self, key: &Id, named: &[Peer]) {
+    /// One at `namer`, who does not hold the block at `key`, names these.
+    fn hear_of(&mut self, key: &Id, namer: &SocketAddr, named: &[Peer]) {
         if !self.wide {
             return;
         }
-        for peer in named.iter().take(WIDTH) {
+        for peer in named.iter().take(WIDTH).filter(|peer| AddressScope::may_name(namer, &peer.addr)) {
             let is_new = peer.id != self.me && self.all.iter().all(|(other, _)| other.id != peer.id);
             if is_new && self.all.len() < 2 * WIDER {
                 self.all.push((*peer, MemberState::Spare));
@@ -217,7 +219,7 @@ impl Ring {
         if let Some((members, _)) = &mut search.found {
             members.set(&peer, MemberState::Answered);
             if let Some(Response::Nodes(named)) = response {
-                members.hear_of(&search.key, named);
+                members.hear_of(&search.key, &peer.addr, named);
             }
         }
         self.ask_members(lookup, out);
@@ -251,9 +253,12 @@ mod tests {
             // Two liars, which name nobody else, and one that is known here.
             let mut members = Members::new(vec![all[0], all[1], all[8]], &peers(10)[9], goal);
             assert_eq!(asked(&mut members), 3);
-            members.hear_of(&key, &[all[0], all[1], all[2], all[3], all[4]]);
+            let afar = [93, 184, 216, 34].into();
+            members.hear_of(&key, &SocketAddr::new(afar, 9), &all);
+            assert_eq!(asked(&mut members), 0, "no peer of the open internet names one of this machine");
+            members.hear_of(&key, &all[0].addr, &[all[0], all[1], all[2], all[3], all[4]]);
             assert_eq!(asked(&mut members), expected, "{goal:?}");
-            (0..20).for_each(|_| members.hear_of(&key, &peers(200)[100..]));
+            (0..20).for_each(|_| members.hear_of(&key, &all[0].addr, &peers(200)[100..]));
             assert!(members.all.len() <= 2 * WIDER, "{}", members.all.len());
         }
     }
