@@ -12,9 +12,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{File, Metadata};
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::fcntl::OFlag;
+use nix::unistd::geteuid;
 use sha2::{Digest, Sha256};
 
 use super::clock::since_1970;
@@ -139,28 +142,26 @@ impl WorkingFolder {
     /// # Errors
     /// Says why not.
     pub(super) fn check_announced(&self, file: FileName, version: Version) -> Result<(), JobError> {
-        let refuse = |kind, reason| Err(JobError { kind, reason });
-        let Version { size, .. } = version;
-        if size > self.max_file {
-            let reason =
-                format!("file {file} has {size} bytes and at most {} are taken; raise --max-file", self.max_file);
-            return refuse(JobErrorKind::Corrupt, reason);
-        }
         let soon = UNIX_EPOCH + since_1970() + MOST_AHEAD;
         if time_of(version) > soon {
             let date = humantime::format_rfc3339_seconds(time_of(version).min(UNIX_EPOCH + LAST_DATE)).to_string();
             let day = date.split('T').next().unwrap_or_default();
             let reason = format!("file {file} is said to be of {day}, which is to come; are both clocks right?");
-            return refuse(JobErrorKind::Corrupt, reason);
+            return Err(JobError { kind: JobErrorKind::Corrupt, reason });
         }
-        self.check_room(file, size)
+        self.check_size(file, version.size)
     }
 
-    /// Whether a file of so many bytes has room here.
+    /// Whether a file of so many bytes may come, and has room here.
     ///
     /// # Errors
     /// Says why not.
-    pub(super) fn check_room(&self, file: FileName, size: u64) -> Result<(), JobError> {
+    pub(super) fn check_size(&self, file: FileName, size: u64) -> Result<(), JobError> {
+        if size > self.max_file {
+            let reason =
+                format!("file {file} has {size} bytes and at most {} are taken; raise --max-file", self.max_file);
+            return Err(JobError { kind: JobErrorKind::Corrupt, reason });
+        }
         check_room(&self.path, size).map_err(|error| {
             let reason = format!("file {file} of {size} bytes cannot be taken: {error}");
             JobError { kind: JobErrorKind::Full, reason }
@@ -211,12 +212,35 @@ impl WorkingFolder {
 
     /// The version that lies here. What is no regular file is an error.
     pub(super) fn find(&self, file: FileName) -> io::Result<Option<Version>> {
-        match std::fs::metadata(self.place(file)) {
-            Ok(metadata) if metadata.is_file() => Ok(Some(version_of(&metadata))),
-            Ok(_) => Err(io::Error::other("it is no regular file")),
+        match self.look(file) {
+            Ok(metadata) => Ok(Some(version_of(&metadata))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// What lies here of this name, or what a link of this peer's user leads to. In a folder where others may write,
+    /// a link of theirs would give away what only this user may read.
+    fn look(&self, file: FileName) -> io::Result<Metadata> {
+        let place = self.place(file);
+        let there = std::fs::symlink_metadata(&place)?;
+        if there.is_symlink() && there.uid() != geteuid().as_raw() {
+            return Err(io::Error::other("it is another user's link"));
+        }
+        let there = if there.is_symlink() { std::fs::metadata(&place)? } else { there };
+        if there.is_file() { Ok(there) } else { Err(io::Error::other("it is no regular file")) }
+    }
+
+    /// Opens what lies here of this name.
+    fn open(&self, file: FileName) -> io::Result<(Version, File)> {
+        let seen = self.look(file)?;
+        // Should a pipe have taken its place, opening it waits for nobody.
+        let opened = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(self.place(file))?;
+        let there = opened.metadata()?;
+        if (there.dev(), there.ino()) != (seen.dev(), seen.ino()) {
+            return Err(io::Error::other("it was exchanged while it was opened"));
+        }
+        Ok((version_of(&there), opened))
     }
 
     /// Everything that lies here, in the order of names.
@@ -281,15 +305,7 @@ impl WorkingFolder {
         if !self.known.lock().given.contains(&file) {
             return stream.write_all(b"error: this file was not stored here\n");
         }
-        // Looked at before it is opened: opening a pipe would wait for its writer.
-        let opened = match self.find(file) {
-            Ok(Some(_)) => {
-                File::open(self.place(file)).and_then(|opened| Ok((version_of(&opened.metadata()?), opened)))
-            }
-            Ok(None) => Err(io::ErrorKind::NotFound.into()),
-            Err(error) => Err(error),
-        };
-        let (version, opened) = match opened {
+        let (version, opened) = match self.open(file) {
             Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return stream.write_all(b"error: this file is not here\n");
@@ -398,11 +414,35 @@ mod tests {
         assert_eq!([check(1000, now), check(0, 0), check(5, now + hour)], [Ok(()), Ok(()), Ok(())]);
         assert!(check(1001, now).unwrap_err().reason.contains("--max-file"));
         assert!(check(1 << 60, now).is_err());
+        assert!(
+            folder.check_size("2067".parse().unwrap(), 1001).unwrap_err().reason.contains("--max-file"),
+            "ours too"
+        );
         for (modified, told) in [(now + day + hour, "is to come"), (4_102_444_800_000_000, "of 2100-01-01, which")] {
             assert!(check(1, modified).unwrap_err().reason.contains(told), "{modified}");
         }
         for modified in [1 << 62, u64::MAX] {
             assert!(check(1, modified).unwrap_err().reason.contains("of 9999-12-31, which"), "{modified}");
+        }
+    }
+
+    #[test]
+    fn a_pipe_and_another_user_s_link_are_not_given_away_and_a_link_of_one_s_own_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = WorkingFolder::new(dir.path().to_owned(), 1000);
+        let [piped, linked] = ["1001", "1002"].map(|name| name.parse::<FileName>().unwrap());
+        nix::unistd::mkfifo(&folder.place(piped), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(folder.open(piped).is_err(), "no waiting for a writer");
+        let secret = dir.path().join("secret");
+        std::fs::write(&secret, "mine").unwrap();
+        std::os::unix::fs::symlink(&secret, folder.place(linked)).unwrap();
+        assert_eq!(folder.open(linked).unwrap().0.size, 4);
+        match std::os::unix::fs::lchown(folder.place(linked), Some(geteuid().as_raw() + 1), None) {
+            Ok(()) => {
+                assert!(folder.open(linked).unwrap_err().to_string().contains("another user's link"));
+                assert!(folder.find(linked).is_err(), "nor told of");
+            }
+            Err(error) => println!("another user's link was not tried: {error}"),
         }
     }
 
