@@ -45,7 +45,7 @@ pub(crate) use error::is_shortage;
 pub use error::{StoreError, StoreErrorKind};
 pub use memory::remembers_peers;
 pub use reader::{BlockReader, hash_all};
-pub use room::{check_room, free, room};
+pub use room::{Free, check_room, free, room};
 pub use writer::BlockWriter;
 
 use self::verified::{FileStamp, Verified};

@@ -27,12 +27,23 @@ pub fn room(folder: &Path) -> io::Result<Option<u64>> {
     Ok(has_files.then(|| free.saturating_sub(MOST_RESERVED.min(total / RESERVED))))
 }
 
-/// Bytes that are free on the disk of this folder for its user, who may take all of it.
+/// What is free on a disk for its user, who may take all of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Free {
+    /// Bytes.
+    pub bytes: u64,
+    /// Files and folders that can still be made; as many as there are numbers where the disk has no limit.
+    pub files: u64,
+}
+
+/// What is free on the disk of this folder.
 ///
 /// # Errors
 /// The system does not tell.
-pub fn free(folder: &Path) -> io::Result<u64> {
-    Ok(statvfs(folder).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize))?)
+pub fn free(folder: &Path) -> io::Result<Free> {
+    let disk = statvfs(folder)?;
+    let files = if disk.f_files == 0 { u64::MAX } else { disk.f_favail };
+    Ok(Free { bytes: disk.f_bavail.saturating_mul(disk.f_frsize), files })
 }
 
 /// Whether `size` bytes more may be written to the disk of this folder.

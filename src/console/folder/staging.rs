@@ -10,10 +10,13 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use walkdir::WalkDir;
+
 use super::{name, trouble};
 use crate::id::{Id, Key};
 use crate::node::{Failure, FailureKind};
 use crate::runtime::{LETS_GO, is_ours_alone, lock_within, temporary_names};
+use crate::store::{self, Free};
 
 /// The place where a folder shall stand.
 pub(super) struct FolderPlace {
@@ -137,6 +140,37 @@ impl Staging {
     /// A path for a file of another kind.
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// Whether the disk has room for a folder of so many bytes, files and folders: a list of a few blocks can promise
+    /// terabytes. What lies here of an earlier run has its room already.
+    ///
+    /// # Errors
+    /// It has not, by what the system tells.
+    pub(super) fn check_room(&self, place: &FolderPlace, bytes: u64, files: u64) -> Result<(), Failure> {
+        let Ok(free) = store::free(&self.path) else { return Ok(()) };
+        let is_short =
+            |here: Free| bytes.saturating_sub(here.bytes) > free.bytes || files.saturating_sub(here.files) > free.files;
+        if !is_short(Free { bytes: 0, files: 0 }) || !is_short(self.taken()) {
+            return Ok(());
+        }
+        let reason = format!(
+            "{} has {bytes} bytes in {files} files and folders, and the disk has room for {} bytes in {}",
+            name(&place.path),
+            free.bytes,
+            free.files
+        );
+        Err(Failure::new(FailureKind::Other, reason))
+    }
+
+    /// What lies in it.
+    fn taken(&self) -> Free {
+        let mut taken = Free { bytes: 0, files: 0 };
+        for there in WalkDir::new(&self.path).into_iter().flatten().filter_map(|entry| entry.metadata().ok()) {
+            taken.bytes += there.blocks() * 512;
+            taken.files += 1;
+        }
+        taken
     }
 
     /// The same failure, which calls what is in it as the user does who asked for `place`.

@@ -54,6 +54,7 @@ impl<B: Backend> Performer<B> {
                 return Err(dest.exists());
             }
         }
+        staging.check_room(&dest, extent.bytes, extent.files + extent.folders + extent.links)?;
         show(&Progress::Begun { bytes: extent.bytes });
         let mut flight = Flight::new(&span, &mut *show);
         let mut unpacking =

@@ -23,7 +23,7 @@ use crate::id::{Id, Key};
 use crate::node::job::{GetId, JobError, JobErrorKind, Outcome, Slot};
 use crate::runtime::signals::status_field;
 use crate::runtime::{LETS_GO, lock_within};
-use crate::store::{free, hash_all};
+use crate::store::{Free, free, hash_all};
 
 /// What to do about a file that stands at the destination.
 #[derive(Clone, Copy)]
@@ -177,7 +177,7 @@ impl PartialFile {
         let resumed = there.len() == size && size > 0;
         // A list of a few blocks can promise terabytes.
         let more = size.saturating_sub(there.blocks() * 512);
-        if let Ok(free) = free(folder_of(&place.path))
+        if let Ok(Free { bytes: free, .. }) = free(folder_of(&place.path))
             && more > free
         {
             if there.len() == 0 {
