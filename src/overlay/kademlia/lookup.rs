@@ -10,7 +10,7 @@
 //! silent leave fewer than WIDTH, those who live are asked once who is near to *them*.
 //!
 //! A question asks two things: who is nearer, and are you alive? A contact that answered a moment ago (it is *fresh*)
-//! need not say again that it lives, and the ALPHA nearest know their neighbourhood; so the fresh ones behind them are
+//! need not say again that it lives, and the two nearest know their neighbourhood; so the fresh ones behind them are
 //! not asked. In a busy network that saves most questions. Lookups of our own, which fill the table, ask everybody.
 //!
 //! Names are hearsay, so the lookup believes little. An address stands in the shortlist once, and a peer counts only if
@@ -40,6 +40,9 @@ const MAX_QUESTIONS: u32 = 400;
 /// single peers, and to ask more of them would only add to what is wrong.
 const BRAKED_FROM: u32 = 12;
 const ANSWERED_ONE_IN: u32 = 3;
+
+/// The nearest peers, which are asked though they are fresh: one may have met a newcomer that the other has not.
+const WITNESSES: usize = 2;
 
 /// Peers at one source of the open internet, and peers that those of one such source named, that are on the shortlist
 /// without having answered.
@@ -191,7 +194,7 @@ impl Lookup {
         let (mut waits, mut partial) = (false, None);
         for (rank, ShortlistEntry { peer, standing, .. }) in self.window() {
             match standing {
-                Standing::New { fresh, .. } if rank < ALPHA || !fresh => return Some(peer.addr),
+                Standing::New { fresh, .. } if rank < WITNESSES || !fresh => return Some(peer.addr),
                 Standing::Asked { again: false, late: Lateness::Usual, .. } => waits = true,
                 Standing::Answered { partial: true, .. } => partial = partial.or(Some(peer.addr)),
                 _ => {}
@@ -337,7 +340,7 @@ impl Lookup {
         let in_vain = live == 0 || seeks && !standings().any(Standing::holds);
         self.window().all(|(rank, ShortlistEntry { standing, .. })| {
             let given_up = !in_vain && standing.is_given_up(live == WIDTH);
-            standing.is_done() || rank >= ALPHA && standing.is_spared() || given_up
+            standing.is_done() || rank >= WITNESSES && standing.is_spared() || given_up
         })
     }
 
