@@ -1,4 +1,4 @@
-//! Patience: how often each kind of request goes out, or for how long, before it has failed.
+//! Patience: how often each kind of the node's requests goes out, or for how long, before it has failed.
 //!
 //! A request that is answered at once goes out again when its answer is overdue: soon at first, then ever more slowly
 //! (see `node/exchange/schedule.rs`). It has failed much later, for a peer that does not answer at once need not be
@@ -32,6 +32,11 @@
 //! | [`FETCHES`]: the holders of a block of a file are looked for | 3 | as long as lookups and fetches do |
 //! | [`FILE_REQUESTS`]: a named file is requested again, or of the next peer that should have it | 2 | the same |
 //! | [`HEALS`]: a block in place of a damaged one is looked for, with pauses that double | 6 | 310 s |
+//!
+//! What is tried for ever, after pauses that double, has its pauses beside it: names of bootstrap peers
+//! ([`node::bootstrap`](crate::node)), connections to those that let none in (`node::reach`), peers that were lost
+//! (`overlay::kademlia::lost`), other ways into a ring (`overlay::ring::join`) and comparisons with who failed
+//! (`node::keeping::conduct`). The reporter, which is no peer, has its own in `runtime::survey`.
 
 use std::time::Duration;
 

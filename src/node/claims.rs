@@ -17,8 +17,9 @@ use super::Node;
 use super::desk::Desk;
 use super::exchange::Offer;
 use super::job::{Job, JobErrorKind, JobId, Outcome};
-use super::jobs::Urgency;
+use super::jobs::{Jobs, Urgency};
 use super::part::{Proof, Reply, Taken, Ticket};
+use super::reach::Reach;
 use super::refusal::Refusal;
 use crate::id::{Id, Key};
 use crate::peer::Peer;
@@ -188,6 +189,23 @@ impl Claims {
         let late = all.find(|claim| claim.patience.is_some_and(|until| until <= now))?;
         late.patience = None;
         Some(late.offer)
+    }
+
+    /// What must be true between any two events: what is waited for comes.
+    pub(super) fn check(&self, jobs: &Jobs, reach: &Reach) -> Result<(), String> {
+        let read_back = self.claims().filter(|claim| claim.sample.is_none()).count();
+        if read_back < MAX_READ_BACK && !self.queue.is_empty() {
+            return Err(format!("{} claims wait while {read_back} are read back", self.queue.len()));
+        }
+        if let Some(job) = self.by_job.keys().find(|job| !jobs.is_ordered(**job)) {
+            return Err(format!("a claim waits for job {job:?}, which nobody does"));
+        }
+        match self.unreached.iter().find(|(claim, _)| !reach.is_dialled(&claim.offer.to.addr)) {
+            Some((claim, _)) => {
+                Err(format!("a copy waits for a connection to {}, which nobody makes", claim.offer.to.addr))
+            }
+            None => Ok(()),
+        }
     }
 
     /// When the next claim will be late.

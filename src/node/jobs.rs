@@ -153,6 +153,11 @@ impl Jobs {
         }
     }
 
+    /// Whether the outcome of this job is to come.
+    pub(super) fn is_ordered(&self, job: JobId) -> bool {
+        self.out.contains_key(&job) || self.own.iter().chain(&self.others).any(|(queued, ..)| *queued == job)
+    }
+
     pub(super) fn check(&self) -> Result<(), String> {
         let own = self.out.values().filter(|running| running.urgency == Urgency::Own).count();
         (self.out.len() <= MAX_JOBS && own == self.own_out)

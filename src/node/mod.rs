@@ -54,7 +54,7 @@ mod leases;
 pub(crate) mod life;
 mod memory;
 mod obstacles;
-mod outcomes;
+pub(crate) mod outcomes;
 mod pace;
 pub(crate) mod part;
 pub(crate) mod reach;
@@ -75,7 +75,7 @@ pub use purpose::Purpose;
 use self::desk::Desk;
 use self::exchange::{Patience, RequestOutcome, SentFor};
 use self::life::Life;
-use self::part::{Found, News, Part, PartId, Reply, Ticket};
+use self::part::{News, Part, PartId, Reply, Ticket};
 use self::trouble::Trouble;
 use self::waits::UserWaits;
 use crate::config::Config;
@@ -211,6 +211,8 @@ impl Node {
         self.desk.exchange.check()?;
         self.desk.jobs.check()?;
         self.desk.holdings.check()?;
+        self.desk.claims.check(&self.desk.jobs, &self.desk.reach).map_err(|error| format!("claims: {error}"))?;
+        self.desk.reach.check(&self.desk.jobs).map_err(|error| format!("reach: {error}"))?;
         self.desk.overlay.check()?;
         for (owner, part) in &self.parts {
             part.check(&self.desk).map_err(|error| format!("{}: {error}", owner.name()))?;
@@ -400,9 +402,9 @@ impl Node {
                     self.reply(ticket, Reply::Holder(peer));
                 }
             }
-            Effect::Found { lookup, peers, hops, unreached, conclusive, crowded } => {
-                let conclusive = conclusive && !self.is_cut_off();
-                self.on_end_of(lookup, Reply::Found(Found { peers, hops, unreached, conclusive, crowded }));
+            Effect::Found { lookup, mut found } => {
+                found.conclusive &= !self.is_cut_off();
+                self.on_end_of(lookup, Reply::Found(found));
             }
             Effect::Joined { peers, shut_out } => {
                 self.desk.notify(Notice::Joined { peers, shut_out });

@@ -17,7 +17,7 @@ use super::refusal::Refusal;
 use crate::id::{Id, Key};
 use crate::lease::{Lease, UnixTime};
 use crate::name::FileName;
-use crate::overlay::{Asker, RingEffect, RouteOutcome, Target};
+use crate::overlay::{Asker, Found, RingEffect, RouteOutcome, Target};
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{Request, Response};
@@ -208,21 +208,6 @@ pub(crate) enum Proof {
     Nothing,
 }
 
-/// What a lookup found.
-#[derive(Debug)]
-pub(crate) struct Found {
-    /// Live peers nearest to the key, nearest first.
-    pub(crate) peers: Vec<Peer>,
-    /// Requests in the longest chain that led to them.
-    pub(crate) hops: u32,
-    /// Peers that were named, would be among those found, and did not answer.
-    pub(crate) unreached: Vec<Peer>,
-    /// Whether these are those that the key leads to, and not only who is known here.
-    pub(crate) conclusive: bool,
-    /// Whether they stand closer together than chance puts peers: somebody may hide others behind them.
-    pub(crate) crowded: bool,
-}
-
 /// What several parts have to know.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum News<'a> {
@@ -267,8 +252,9 @@ pub(crate) enum News<'a> {
 
 /// A part of the node. Being in its list of parts is all that it takes to be woken, ticked and checked.
 ///
-/// Besides its own file, a new part touches: [`PartId`] and its row in [`PARTS`], and `Node::new`.
-/// One that the user commands has an arm in `commands.rs`, one that other peers ask in `Node::on_request`.
+/// Besides its own file, and the line that names that in the module above, a new part touches: [`PartId`] and its row
+/// in [`PARTS`], and `Node::new`. One that the user commands has a variant of `Command` and an arm in `commands.rs`, one
+/// that other peers ask an arm in `Node::on_request`.
 pub(crate) trait Part: Send {
     /// Something came of what this part asked for under `ticket`.
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply);

@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::Node;
 use super::desk::Desk;
 use super::job::{Job, JobId, Outcome};
-use super::jobs::Urgency;
+use super::jobs::{Jobs, Urgency};
 use super::part::{News, PartId, Ticket};
 use super::refusal::Refusal;
 use super::trouble::Trouble;
@@ -87,6 +87,21 @@ impl Reach {
         }
         let wait = (wait * 2).min(LAST_RETRY);
         self.shut.insert(addr, Shut { again: now + wait, wait, told });
+    }
+
+    /// Whether it will be known if `addr` can be connected to.
+    pub(super) fn is_dialled(&self, addr: &SocketAddr) -> bool {
+        self.dials.values().chain(self.queue.iter().map(|(queued, _)| queued)).any(|other| other == addr)
+    }
+
+    /// What must be true between any two events: what is waited for comes.
+    pub(super) fn check(&self, jobs: &Jobs) -> Result<(), String> {
+        if let Some((job, addr)) = self.dials.iter().find(|(job, _)| !jobs.is_ordered(**job)) {
+            return Err(format!("{addr} is dialled by job {job:?}, which nobody does"));
+        }
+        let (dials, queued, shut) = (self.dials.len(), self.queue.len(), self.shut.len());
+        let is_right = dials <= DIALS && (dials == DIALS || queued == 0) && queued <= MAX_QUEUE && shut <= MAX_SHUT;
+        is_right.then_some(()).ok_or_else(|| format!("{dials} dials, {queued} wait for one, {shut} are shut"))
     }
 
     /// When somebody is to be dialled again.

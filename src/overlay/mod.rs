@@ -2,7 +2,8 @@
 //!
 //! An overlay maps a key to its *replica set*, the live peers nearest to it in the overlay's own geometry. Kademlia
 //! finds it by asking ever nearer peers itself, the ring by forwarding the question along. What stands above this
-//! trait knows neither XOR nor successors; what stands below it knows no socket, deadline, file or block.
+//! trait knows neither XOR nor successors; what stands below it sends nothing itself, waits for no answer by a clock of
+//! its own, and holds no block and no file.
 //!
 //! An overlay is a state machine. The node tells it each [`Cause`], what happened, and it pushes [`Effect`]s: questions
 //! it wants asked, and things it found out. Requests that expect an answer go out as [`Effect::Ask`] under a [`Tag`] of
@@ -223,6 +224,23 @@ pub struct Incoming {
     pub sender: Option<Sender>,
 }
 
+/// What a lookup found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// Live peers nearest to the key, nearest first, at most [`WIDTH`](crate::config::WIDTH); this peer among them if it
+    /// is one.
+    pub peers: Vec<Peer>,
+    /// Requests in the longest chain that led to the result.
+    pub hops: u32,
+    /// Peers that were named, would be among those found, and did not answer.
+    pub unreached: Vec<Peer>,
+    /// Whether it came to those that the key leads to: on the ring its owner answered, on Kademlia nobody nearer is
+    /// left to be asked. If not, those found are who is known here, and what they lack others may have.
+    pub conclusive: bool,
+    /// Whether those found stand closer together than chance puts peers: somebody may hide others behind them.
+    pub crowded: bool,
+}
+
 /// What an overlay wants done, or found out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
@@ -268,18 +286,8 @@ pub enum Effect {
     Found {
         /// The lookup's name.
         lookup: LookupId,
-        /// Live peers nearest to the key, nearest first, at most [`WIDTH`](crate::config::WIDTH); this peer among them
-        /// if it is one.
-        peers: Vec<Peer>,
-        /// Requests in the longest chain that led to the result.
-        hops: u32,
-        /// Peers that were named, would be among those found, and did not answer.
-        unreached: Vec<Peer>,
-        /// Whether it came to those that the key leads to: on the ring its owner answered, on Kademlia nobody nearer is
-        /// left to be asked. If not, those found are who is known here, and what they lack others may have.
-        conclusive: bool,
-        /// Whether those found stand closer together than chance puts peers: somebody may hide others behind them.
-        crowded: bool,
+        /// What it found.
+        found: Found,
     },
     /// The overlay joined the network (or knows that there is none to join).
     Joined {

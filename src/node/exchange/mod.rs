@@ -8,7 +8,7 @@
 //! whose ticket the request went out under.
 
 mod conditions;
-mod deliveries;
+pub(crate) mod deliveries;
 pub(crate) mod pending;
 mod pulling;
 mod round_trips;

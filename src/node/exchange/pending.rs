@@ -1,4 +1,5 @@
-//! Requests that wait for an answer: the one place that knows the ids and deadlines of this peer's own requests.
+//! Requests that wait for an answer: the one place that keeps the ids and deadlines of this peer's own requests. (What
+//! shows that a copy was pulled from here is told by its request's id, so a claim's job carries that.)
 //!
 //! A request is sent again when its answer is overdue, under the same magic, so that the first answer to come, early or
 //! late, settles it. *Overdue* follows the [round trips](RoundTrips) measured to the address (the idea is that of

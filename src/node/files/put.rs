@@ -23,8 +23,8 @@ use crate::node::desk::Desk;
 use crate::node::job::{Holder, Job, Outcome, PutId};
 use crate::node::jobs::Urgency;
 use crate::node::notice::{FailureKind, Progress};
-use crate::node::part::{About, Found, News, PartId, Reply, Ticket};
-use crate::overlay::Goal;
+use crate::node::part::{About, News, PartId, Reply, Ticket};
+use crate::overlay::{Found, Goal};
 use crate::time::Time;
 
 /// Files on their way into the network.

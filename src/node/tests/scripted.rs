@@ -2,7 +2,7 @@
 
 use crate::id::Key;
 use crate::overlay::{
-    AskReason, Cause, Effect, Entrances, Goal, LookupId, LookupStep, Overlay, OverlayKind, Region, RingEffect,
+    AskReason, Cause, Effect, Entrances, Found, Goal, LookupId, LookupStep, Overlay, OverlayKind, Region, RingEffect,
     RouteNotice, RouteOutcome, Router, TableRow,
 };
 use crate::peer::Peer;
@@ -36,7 +36,8 @@ impl Overlay for Scripted {
             out.extend(self.set.iter().filter(|peer| **peer != self.me).map(|&peer| Effect::Holder { lookup, peer }));
         }
         let (peers, unreached) = (self.set.clone(), self.unreached.clone());
-        out.push(Effect::Found { lookup, peers, hops: 1, unreached, conclusive: true, crowded: false });
+        let found = Found { peers, hops: 1, unreached, conclusive: true, crowded: false };
+        out.push(Effect::Found { lookup, found });
     }
     fn cancel(&mut self, _lookup: LookupId) {}
     fn on(&mut self, _now: Time, cause: Cause<'_>, out: &mut Vec<Effect>) {

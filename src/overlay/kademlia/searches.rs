@@ -8,7 +8,7 @@ use super::lookup::{self, Lookup, Name, PeerKnowledge, ShortlistEvent};
 use super::{Kademlia, QuestionPurpose};
 use crate::config::WIDTH;
 use crate::id::Key;
-use crate::overlay::{Effect, Goal, Late, Tag};
+use crate::overlay::{Effect, Found, Goal, Late, Tag};
 use crate::patience;
 use crate::peer::Peer;
 use crate::source::AddressScope;
@@ -121,7 +121,10 @@ impl Kademlia {
                 let unreached = if vanished.len() > unreached.len() { vanished } else { unreached };
                 let conclusive = lookup.is_settled();
                 let crowded = self.is_crowded(&lookup.key, &peers);
-                out.push(Effect::Found { lookup: lookup_id, peers, hops, unreached, conclusive, crowded });
+                out.push(Effect::Found {
+                    lookup: lookup_id,
+                    found: Found { peers, hops, unreached, conclusive, crowded },
+                });
             }
             Name::Own(_) => self.on_own_found(&lookup.key),
         }

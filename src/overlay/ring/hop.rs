@@ -228,7 +228,7 @@ mod tests {
 
     fn found(out: &[Effect]) -> Option<Vec<Peer>> {
         out.iter().find_map(|effect| match effect {
-            Effect::Found { peers, .. } => Some(peers.clone()),
+            Effect::Found { found, .. } => Some(found.peers.clone()),
             _ => None,
         })
     }

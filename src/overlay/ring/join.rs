@@ -337,8 +337,8 @@ mod tests {
     fn unreached(ring: &mut Ring) -> Vec<Peer> {
         let mut out = Vec::new();
         ring.lookup(Time::ZERO, 1, Id::from_u64(9), Goal::Peers, &mut out);
-        let [Effect::Found { unreached, .. }] = &out[..] else { panic!("{out:?}") };
-        unreached.clone()
+        let [Effect::Found { found, .. }] = &out[..] else { panic!("{out:?}") };
+        found.unreached.clone()
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::route::Search;
 use super::table::clockwise_from;
 use crate::config::{WIDER, WIDTH};
 use crate::id::Id;
-use crate::overlay::{Effect, Goal, LookupId};
+use crate::overlay::{Effect, Found, Goal, LookupId};
 use crate::patience;
 use crate::peer::Peer;
 use crate::source::AddressScope;
@@ -200,7 +200,7 @@ impl Ring {
             let (peers, silent) = members.found(|peer| self.vitals.is_dead(peer));
             unreached.extend(silent);
             let crowded = self.table.is_crowded(&key, &peers);
-            out.push(Effect::Found { lookup, peers, hops, unreached, conclusive, crowded });
+            out.push(Effect::Found { lookup, found: Found { peers, hops, unreached, conclusive, crowded } });
         }
     }
 

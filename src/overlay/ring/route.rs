@@ -10,7 +10,7 @@ use super::unverified::OwnFileRequest;
 use super::{MAX_ROUND, QuestionFor, Ring};
 use crate::config::{MAX_TIMEOUT, WIDER, WIDTH};
 use crate::id::{ID_BITS, Id, Key};
-use crate::overlay::{Effect, Goal, LookupId, Tag};
+use crate::overlay::{Effect, Found, Goal, LookupId, Tag};
 use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -218,7 +218,7 @@ impl Ring {
             peers.truncate(WIDTH);
             let crowded = self.table.is_crowded(&search.key, &peers);
             self.searches.remove(&lookup);
-            return out.push(Effect::Found { lookup, peers, hops, unreached, conclusive, crowded });
+            return out.push(Effect::Found { lookup, found: Found { peers, hops, unreached, conclusive, crowded } });
         }
         let asked = u32::from(peers.iter().any(|peer| peer.id != self.me.id));
         let members = Members::new(peers, &self.me, search.goal).with_strangers(is_stranger).widened(search.wide);
@@ -338,8 +338,8 @@ mod tests {
             for effect in std::mem::take(&mut out) {
                 let (to, tag, tries, request) = match effect {
                     Effect::Ask { to, tag, tries, request, .. } => (to, tag, tries, request),
-                    Effect::Found { peers, .. } => {
-                        assert_eq!(peers.len(), WIDTH, "those that live");
+                    Effect::Found { found, .. } => {
+                        assert_eq!(found.peers.len(), WIDTH, "those that live");
                         return (now, asked);
                     }
                     _ => continue,
@@ -400,7 +400,7 @@ mod tests {
                             ring.on(Time::ZERO, cause, &mut out);
                         }
                         Effect::Ask { tag, .. } => ways.push(tag),
-                        Effect::Found { lookup, peers, unreached, .. } => {
+                        Effect::Found { lookup, found: Found { peers, unreached, .. } } => {
                             found.push((lookup, peers.len(), unreached.len(), ways.len()));
                         }
                         _ => {}

@@ -203,7 +203,7 @@ fn who_left_in_good_order_is_not_counted_among_those_that_are_known_and_silent()
         let lookup = net.lookup(addr(1), peer(others + 1).id, Goal::Peers);
         net.run(secs(2));
         let unreached = net.told.iter().find_map(|(_, _, effect)| match effect {
-            Effect::Found { lookup: id, unreached, .. } if *id == lookup => Some(unreached.clone()),
+            Effect::Found { lookup: id, found } if *id == lookup => Some(found.unreached.clone()),
             _ => None,
         });
         assert_eq!(unreached, Some(Vec::new()), "of {others} that stay");

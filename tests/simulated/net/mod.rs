@@ -314,7 +314,7 @@ impl<O: Inside> Net<O> {
     /// What a lookup found, if it has ended.
     pub(crate) fn found(&self, id: LookupId) -> Option<(Vec<Peer>, u32)> {
         self.told.iter().rev().find_map(|(_, _, effect)| match effect {
-            Effect::Found { lookup, peers, hops, .. } if *lookup == id => Some((peers.clone(), *hops)),
+            Effect::Found { lookup, found } if *lookup == id => Some((found.peers.clone(), found.hops)),
             _ => None,
         })
     }

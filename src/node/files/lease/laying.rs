@@ -15,8 +15,9 @@ use crate::node::files::{Flow, GOES_ON, OVER};
 use crate::node::job::Outcome;
 use crate::node::jobs::Urgency;
 use crate::node::notice::{Answer, FailureKind};
-use crate::node::part::{About, Found, PartId, Reply, Ticket};
+use crate::node::part::{About, PartId, Reply, Ticket};
 use crate::node::refusal::Refusal;
+use crate::overlay::Found;
 use crate::peer::Peer;
 use crate::time::Time;
 

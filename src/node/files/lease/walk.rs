@@ -13,8 +13,8 @@ use crate::node::command::CommandId;
 use crate::node::desk::Desk;
 use crate::node::files::list_reading::{ListRead, ListReading};
 use crate::node::job::{JobId, Outcome};
-use crate::node::part::{About, Found, PartId, Reply, Ticket};
-use crate::overlay::{Goal, LookupId};
+use crate::node::part::{About, PartId, Reply, Ticket};
+use crate::overlay::{Found, Goal, LookupId};
 use crate::peer::Peer;
 use crate::time::Time;
 
