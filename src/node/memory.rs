@@ -1,4 +1,7 @@
-//! The peers known, on disk for the next start.
+//! The peers known, on disk for the next start, and among them some that are gone: they may be the other part of a network
+//! that was cut, and be met again though every peer of both parts was started anew meanwhile.
+
+use std::collections::VecDeque;
 
 use super::desk::Desk;
 use super::job::{Job, Outcome};
@@ -6,25 +9,37 @@ use super::jobs::Urgency;
 use super::part::{News, Part, PartId, Reply, Ticket};
 use super::trouble::Trouble;
 use crate::config::SAVE_PEERS_DELAY;
+use crate::peer::Peer;
 use crate::time::Time;
+
+/// Peers that are gone and remembered. At a start the first of all peers on disk are asked, so behind as many living
+/// ones these stand first.
+const GONE: usize = 8;
 
 #[derive(Default)]
 pub(super) struct Memory {
     /// When the peers known are to be saved; none if nothing changed.
     due: Option<Time>,
-    /// Peers on disk.
+    /// Living peers on disk.
     saved: usize,
+    /// Peers that were there, in this run or the one before it, and may be gone: the latest first.
+    gone: VecDeque<Peer>,
 }
 
 impl Memory {
     /// A peer that is alone remembers whom it knew before: else its next start had nobody to ask.
     fn save(&mut self, desk: &mut Desk) {
         self.due = None;
-        let peers = desk.peers();
+        let mut peers = desk.peers();
         if peers.is_empty() && self.saved > 0 {
             return;
         }
         self.saved = peers.len();
+        let lives = |gone: &Peer| peers.iter().any(|peer| peer.id == gone.id || peer.addr == gone.addr);
+        self.gone.retain(|gone| !lives(gone));
+        self.gone.truncate(GONE);
+        let after = peers.len().min(GONE);
+        peers.splice(after..after, self.gone.iter().copied());
         desk.order(Ticket::of(PartId::Memory, 0), Job::SavePeers { peers }, Urgency::Own);
     }
 }
@@ -40,8 +55,16 @@ impl Part for Memory {
     fn on_news(&mut self, desk: &mut Desk, news: News<'_>) {
         match news {
             _ if desk.config().guest => {}
-            News::StoreRead { remembered, .. } => self.saved = remembered,
+            News::StoreRead { remembered, .. } => {
+                self.saved = remembered.len();
+                self.gone = remembered.iter().take(2 * GONE).copied().collect();
+            }
             News::Joined | News::Up | News::Down(_) => {
+                if let News::Down(gone) = news {
+                    self.gone.retain(|other| other.id != gone.id);
+                    self.gone.push_front(*gone);
+                    self.gone.truncate(2 * GONE);
+                }
                 let many = desk.peers().len() > 2 * self.saved;
                 let due = desk.now() + if many { desk.config().save_first } else { SAVE_PEERS_DELAY };
                 self.due = Some(self.due.map_or(due, |before| before.min(due)));

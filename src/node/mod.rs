@@ -253,7 +253,7 @@ impl Node {
                 self.desk.holdings.set_time(unix_time);
                 self.desk.holdings.found(held, &notes);
                 let off = if ran == 0 { 0 } else { unix_time.saturating_sub(ran) };
-                self.tell(News::StoreRead { off, remembered: remembered.len() });
+                self.tell(News::StoreRead { off, remembered: &remembered });
                 let entrances = Entrances { known: &bootstrap, hosts: &hosts, remembered: &remembered };
                 self.desk.overlay.join(self.started, &entrances, &mut self.desk.effects);
             }

@@ -64,7 +64,7 @@ impl Node {
     /// The folder is back: what is in it counts as it does at a start.
     pub(super) fn on_folder_back(&mut self, held: Vec<(Key, u32)>, notes: Vec<Note>, off: UnixTime) {
         self.desk.holdings.found(held, &notes);
-        self.tell(News::StoreRead { off, remembered: 0 });
+        self.tell(News::StoreRead { off, remembered: &[] });
     }
 
     /// A block is in the own store now.

@@ -226,8 +226,8 @@ pub(crate) enum News<'a> {
     /// It is known by now whether the peer at this address can be connected to, or cannot be known.
     Dialled(SocketAddr),
     /// The blocks that were in the store when this peer began are known. By the clock it was off for so many seconds,
-    /// and so many peers are on disk for the next start.
-    StoreRead { off: UnixTime, remembered: usize },
+    /// and these peers are on disk for the next start.
+    StoreRead { off: UnixTime, remembered: &'a [Peer] },
     /// Others reach this peer at another address from now on.
     Moved,
     /// A block is in the store now.

@@ -49,6 +49,8 @@ mod queue;
 mod renewing;
 pub mod replay;
 pub mod repro;
+#[cfg(test)]
+mod reuniting;
 pub mod sabotage;
 #[cfg(test)]
 mod scrubbing;
