@@ -78,7 +78,11 @@ impl<'a> BlockWriter<'a> {
     /// Gives the file its temporary name again, with which it goes.
     fn take_back(&mut self, path: &Path) {
         let stamp = self.file.metadata().map(|file| FileStamp::of(&file));
-        self.named = !stamp.and_then(|stamp| self.store.take_away(path, &stamp, &self.path)).unwrap_or(false);
+        let taken = stamp.and_then(|stamp| self.store.take_away(path, &stamp, &self.path));
+        self.named = !taken.unwrap_or_else(|error| {
+            log::warn!("'{}' stays, and counts from the next start on: {error}", path.display());
+            false
+        });
     }
 }
 

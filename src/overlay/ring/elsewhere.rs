@@ -6,18 +6,14 @@
 //! its place. (In the classroom an address goes with an id, and its users count pings.)
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use super::neighbours::RingPosition;
 use super::relay::Relay;
 use super::stabilize::{PingReason, TellingExtent};
-use super::{Ring, RingVariant};
+use super::{HEARD_LATELY, Ring, RingVariant};
 use crate::overlay::Effect;
 use crate::peer::Peer;
 use crate::time::Time;
-
-/// Who was heard so lately is there.
-const HEARD_LATELY: Duration = Duration::from_secs(1);
 
 /// What answers at another address than the one that is known for its id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -4,13 +4,12 @@
 //! (`abrupt`). When a peer counts as dead is in [`health`](super::health).
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use super::health::DeathNews;
 use super::neighbours::RingNeighbours;
 use super::router::SuccessorChange;
 use super::stabilize::{Ping, PingReason, TellingExtent};
-use super::{NEIGHBOURS_WATCHED, QuestionFor, Ring, RingVariant};
+use super::{HEARD_LATELY, NEIGHBOURS_WATCHED, QuestionFor, Ring, RingVariant};
 use crate::id::Id;
 use crate::overlay::{Effect, Incoming};
 use crate::patience;
@@ -18,9 +17,6 @@ use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::Request;
 use crate::wire::ring::RingRequest;
-
-/// A peer that was heard so lately need not be looked at because others do not hear it.
-const HEARD_LATELY: Duration = Duration::from_secs(1);
 
 impl Ring {
     /// A ping of ours has no answer.

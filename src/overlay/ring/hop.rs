@@ -34,7 +34,7 @@ use crate::wire::ring::Routed;
 
 /// A peer that was heard so lately is not pinged when a lookup goes through it for the first time. It may have been
 /// stopped since then: once the lookup is late, that says more.
-const HEARD_LATELY: Duration = Duration::from_millis(500);
+const TRUSTED_FOR: Duration = Duration::from_millis(500);
 
 /// Pings beside lookups of others that are out at a time: each holds a lookup, and whoever asks again brings one about.
 const MOST_MINDED: usize = 64;
@@ -101,7 +101,7 @@ impl Ring {
 
     /// A lookup was sent to `to`, for the first time or `again`: is that peer there?
     pub(super) fn mind_hop(&mut self, now: Time, to: Peer, sent: SentLookup, again: bool, out: &mut Vec<Effect>) {
-        let is_trusted = !again && (self.is_at_rest() || self.vitals.was_heard_within(now, &to.id, HEARD_LATELY));
+        let is_trusted = !again && (self.is_at_rest() || self.vitals.was_heard_within(now, &to.id, TRUSTED_FOR));
         let has_place = || matches!(sent, SentLookup::Own(_)) || self.minded() < MOST_MINDED;
         if !is_trusted && !self.vitals.is_awaited(&to.id) && has_place() {
             let why = QuestionFor::Hop { to: to.addr, sent };

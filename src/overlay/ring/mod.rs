@@ -102,6 +102,9 @@ pub const SUCCESSOR_PING_EVERY: Duration = Duration::from_secs(4);
 /// deaf.
 const STALL: Duration = Duration::from_millis(500);
 
+/// A peer that was heard so lately is there, whatever others say.
+const HEARD_LATELY: Duration = Duration::from_secs(1);
+
 /// First successors that are pinged now and then, in the classroom in every round (the assignment's two).
 const NEIGHBOURS_WATCHED: usize = 2;
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::unbounded;
+use crossbeam_channel::bounded;
 use rand::rngs::{StdRng, SysRng};
 use rand::{RngExt, SeedableRng, TryRng};
 use serde::Serialize;
@@ -131,7 +131,8 @@ impl Surveyor {
         let (guest, overlay) = (self.guest.clone(), self.overlay);
         let guest = &guest;
         thread::scope(|scope| {
-            let (tell, told) = unbounded();
+            // Each of ASKERS threads sends once, and ends.
+            let (tell, told) = bounded(ASKERS);
             let mut asking = 0;
             loop {
                 while asking < ASKERS
