@@ -1,5 +1,5 @@
-//! The peers known, on disk for the next start, and among them some that are gone: they may be the other part of a network
-//! that was cut, and be met again though every peer of both parts was started anew meanwhile.
+//! The peers known, on disk for the next start, and among them some that are gone: they may be the other part of a
+//! network that was cut, and be met again though every peer of both parts was started anew meanwhile.
 
 use std::collections::VecDeque;
 

@@ -253,8 +253,8 @@ pub(crate) enum News<'a> {
 /// A part of the node. Being in its list of parts is all that it takes to be woken, ticked and checked.
 ///
 /// Besides its own file, and the line that names that in the module above, a new part touches: [`PartId`] and its row
-/// in [`PARTS`], and `Node::new`. One that the user commands has a variant of `Command` and an arm in `commands.rs`, one
-/// that other peers ask an arm in `Node::on_request`.
+/// in [`PARTS`], and `Node::new`. One that the user commands has a variant of `Command` and an arm in `commands.rs`,
+/// one that other peers ask an arm in `Node::on_request`.
 pub(crate) trait Part: Send {
     /// Something came of what this part asked for under `ticket`.
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply);

@@ -227,8 +227,8 @@ pub struct Incoming {
 /// What a lookup found.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Found {
-    /// Live peers nearest to the key, nearest first, at most [`WIDTH`](crate::config::WIDTH); this peer among them if it
-    /// is one.
+    /// Live peers nearest to the key, nearest first, at most [`WIDTH`](crate::config::WIDTH); this peer among them if
+    /// it is one.
     pub peers: Vec<Peer>,
     /// Requests in the longest chain that led to the result.
     pub hops: u32,

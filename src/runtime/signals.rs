@@ -111,8 +111,8 @@ static UNWATCHED: LazyLock<Unwatched> =
     LazyLock::new(|| Unwatched { watches: AtomicUsize::new(0), ends: Arc::default(), handled: AtomicUsize::new(0) });
 
 impl Unwatched {
-    // The number of peers and what the handlers look at are two: in one order for all threads (`SeqCst`), or the last to
-    // change the number could miss that another has told of an older one.
+    // The number of peers and what the handlers look at are two: in one order for all threads (`SeqCst`), or the last
+    // to change the number could miss that another has told of an older one.
 
     /// A peer waits for these signals from now on.
     fn leave_to_us(&self, signals: &[i32]) -> io::Result<()> {

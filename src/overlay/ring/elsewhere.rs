@@ -74,6 +74,8 @@ impl Ring {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::{QuestionFor, RingOptions};
     use super::*;
     use crate::id::Id;
