@@ -138,7 +138,7 @@ impl Catalogue {
     pub(super) fn begun_folder(&self, path: &Path) -> io::Result<Option<Secret>> {
         let (ended, path, listed) = (self.ended()?, finding::place_of(path), self.listed()?);
         let begun = listed.iter().filter(|entry| entry.begun && entry.folder && entry.path == path);
-        Ok(begun.flat_map(Entry::secrets).find(|secret| !ended.contains(&secret.id())).copied())
+        Ok(begun.flat_map(Entry::secrets).find(|secret| !ended.names(&secret.id())).copied())
     }
 
     /// Drops what was begun on these leases: they have ended.

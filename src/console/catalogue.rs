@@ -10,7 +10,7 @@ mod entry;
 mod reading;
 mod words;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::env;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Seek, Write};
@@ -51,6 +51,17 @@ pub struct Catalogue {
     folder: PathBuf,
     /// Where a peer renews its leases, what tells it that one ends.
     bell: Option<Bell>,
+}
+
+/// The text of the file of ended leases. It only grows, so whoever asks for one lease reads no other line of it.
+pub(super) struct Ended(String);
+
+impl Ended {
+    /// Whether a lease has ended. A line that a power cut left unfinished names none.
+    pub(super) fn names(&self, lease: &LeaseId) -> bool {
+        let digits = lease.to_string();
+        self.0.lines().any(|line| line.starts_with(&digits) && ended_by(line).is_some())
+    }
 }
 
 impl Catalogue {
@@ -111,7 +122,7 @@ impl Catalogue {
     pub(super) fn add_stored(&self, entry: &Entry) -> io::Result<bool> {
         let lock = self.lock()?;
         let ended = self.ended()?;
-        if entry.secrets().any(|secret| ended.contains(&secret.id())) {
+        if entry.secrets().any(|secret| ended.names(&secret.id())) {
             return Ok(false);
         }
         let (file, _) = self.append_locked(entry)?;
@@ -288,20 +299,18 @@ impl Catalogue {
     pub fn secret(&self, stamp: &[u8]) -> io::Result<Secret> {
         let (owner, ended) = (self.owner()?, self.ended()?);
         let mut secret = owner.derive(stamp);
-        while ended.contains(&secret.id()) {
+        while ended.names(&secret.id()) {
             secret = secret.derive(stamp);
         }
         Ok(secret)
     }
 
     /// The leases that were ended from here.
-    pub(super) fn ended(&self) -> io::Result<BTreeSet<LeaseId>> {
-        let ended = match whole_file::read_own(&self.folder.join(ENDED), whole_file::MAX_GROWING_FILE) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            read => read?,
-        };
-        // A line that a power cut left unfinished names no lease.
-        Ok(ended.split(|byte| *byte == b'\n').filter_map(ended_by).collect())
+    pub(super) fn ended(&self) -> io::Result<Ended> {
+        match whole_file::read_own(&self.folder.join(ENDED), whole_file::MAX_GROWING_FILE) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Ended(String::new())),
+            read => Ok(Ended(String::from_utf8_lossy(&read?).into_owned())),
+        }
     }
 
     /// Drops the entries that `word` names, by name or by key or its beginning. The network keeps what it has.
@@ -398,8 +407,10 @@ fn lock(file: &File, limit: Duration) -> io::Result<()> {
 }
 
 /// The lease that a line of ended ones names; none if it is damaged.
-fn ended_by(line: &[u8]) -> Option<LeaseId> {
-    checked(std::str::from_utf8(line).ok()?)?.parse().ok()
+fn ended_by(line: &str) -> Option<LeaseId> {
+    #[cfg(test)]
+    tests::READ_ENDED.set(tests::READ_ENDED.get() + 1);
+    checked(line)?.parse().ok()
 }
 
 #[cfg(test)]

@@ -49,7 +49,8 @@ impl Catalogue {
         let _lock = self.lock()?;
         let text = whole_file::read_own(&path, whole_file::MAX_GROWING_FILE)?;
         let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        let (sound, damaged): (Vec<&[u8]>, Vec<&[u8]>) = lines.partition(|line| ended_by(line).is_some());
+        let (sound, damaged): (Vec<&[u8]>, Vec<&[u8]>) =
+            lines.partition(|line| std::str::from_utf8(line).is_ok_and(|line| ended_by(line).is_some()));
         let sound: String = sound.iter().map(|line| String::from_utf8_lossy(line).into_owned() + "\n").collect();
         let rewrite = || self.replace(ENDED, &sums::file_of(sound));
         match damaged.len() {

@@ -1,9 +1,15 @@
 //! What the catalogue promises.
 
+use std::cell::Cell;
 use std::path::Path;
 
 use super::*;
 use crate::id::Id;
+
+thread_local! {
+    /// The lines about ended leases that this thread has read, further than to their names.
+    pub(super) static READ_ENDED: Cell<usize> = const { Cell::new(0) };
+}
 
 pub(super) fn entry(name: &str, path: &str, content: &str) -> Entry {
     let (key, bytes) = (Id::of(content.as_bytes()), content.len() as u64);
@@ -243,5 +249,24 @@ fn a_lease_that_is_ended_after_a_line_was_cut_off_is_known_to_have_ended() {
     let whole = fs::read(&path).unwrap();
     fs::write(&path, &whole[..whole.len() - 9]).unwrap();
     catalogue.end(&[secret]).unwrap();
-    assert!(catalogue.ended().unwrap().contains(&secret.id()));
+    let ended = catalogue.ended().unwrap();
+    assert!(ended.names(&secret.id()) && !ended.names(&first.id()));
+}
+
+#[test]
+fn among_very_many_ended_leases_a_store_reads_the_line_of_its_own_alone() {
+    let (_folder, catalogue) = catalogue();
+    let others: Vec<Secret> = (0..10_000).map(|_| draw().unwrap()).collect();
+    let first = catalogue.secret(b"stamp").unwrap();
+    catalogue.end(&others[..5000]).unwrap();
+    catalogue.end(&[first]).unwrap();
+    catalogue.end(&others[5000..]).unwrap();
+    READ_ENDED.set(0);
+    let second = catalogue.secret(b"stamp").unwrap();
+    let stored = |secret| {
+        let lease = Some(Owned { secrets: vec![secret], until: None, lasts: None, copies: 0 });
+        catalogue.add_stored(&Entry { lease, ..entry("a", "/a", "1") }).unwrap()
+    };
+    assert_eq!((second == first, stored(second), READ_ENDED.get()), (false, true, 1));
+    assert_eq!((stored(first), READ_ENDED.get()), (false, 2));
 }
