@@ -44,6 +44,12 @@ fn forget(entries: &mut Vec<Entry>, is_over: impl Fn(&Secret) -> bool) {
     entries.retain(|entry| !entry.begun || entry.secrets().next().is_some());
 }
 
+/// What ends the leases of all that was begun under a name and not finished.
+pub(super) fn begun(entries: &[Entry], name: &str) -> Vec<Secret> {
+    let begun = entries.iter().filter(|entry| entry.begun && entry.name == name);
+    begun.flat_map(Entry::secrets).copied().collect()
+}
+
 /// A line of the catalogue that was written. It is synced when it is dropped, unless that was done before.
 pub(super) struct EntryLine {
     /// What brings it to the disk.
@@ -121,16 +127,6 @@ impl Entry {
 }
 
 impl Catalogue {
-    /// What ends the leases of all that was begun under this name and not finished.
-    ///
-    /// # Errors
-    /// The catalogue cannot be read.
-    pub(super) fn begun(&self, name: &str) -> io::Result<Vec<Secret>> {
-        let listed = self.listed()?;
-        let begun = listed.iter().filter(|entry| entry.begun && entry.name == name);
-        Ok(begun.flat_map(Entry::secrets).copied().collect())
-    }
-
     /// The secret on which the folder at `path` was begun to be stored and not finished, unless its lease was ended.
     ///
     /// # Errors
@@ -139,17 +135,6 @@ impl Catalogue {
         let (ended, path, listed) = (self.ended()?, finding::place_of(path), self.listed()?);
         let begun = listed.iter().filter(|entry| entry.begun && entry.folder && entry.path == path);
         Ok(begun.flat_map(Entry::secrets).find(|secret| !ended.names(&secret.id())).copied())
-    }
-
-    /// Drops what was begun on these leases: they have ended.
-    ///
-    /// # Errors
-    /// The catalogue cannot be read or written.
-    pub(super) fn forget_begun(&self, ended: &[Secret]) -> io::Result<()> {
-        let _lock = self.lock()?;
-        let mut entries = self.read()?;
-        forget(&mut entries, |secret| ended.contains(secret));
-        self.write(&entries)
     }
 }
 
@@ -183,7 +168,7 @@ mod tests {
             secrets.sort_unstable();
             secrets
         };
-        assert_eq!(sorted(catalogue.begun("a").unwrap()), sorted(vec![one, other]), "each lease is known");
+        assert_eq!(sorted(begun(&catalogue.listed().unwrap(), "a")), sorted(vec![one, other]), "each lease is known");
         assert!(catalogue.find("a").unwrap_err().contains("not finished"));
         assert_eq!(catalogue.entries().unwrap(), [], "nothing of it can be retrieved or renewed");
         let finished = Entry {
@@ -195,11 +180,15 @@ mod tests {
         };
         catalogue.add(&finished).unwrap();
         assert_eq!(catalogue.find("a"), Ok(Some(finished.key)));
-        assert_eq!(catalogue.begun("a").unwrap(), [other], "that of a file that was changed since is not finished");
+        assert_eq!(
+            begun(&catalogue.listed().unwrap(), "a"),
+            [other],
+            "that of a file that was changed since is not finished"
+        );
         // The same file once more, on the same lease: it is listed already.
         finding::begin(&catalogue, path, None, false, &owned(one)).unwrap();
-        assert_eq!(catalogue.begun("a").unwrap(), [other]);
-        catalogue.forget_begun(&[other]).unwrap();
+        assert_eq!(begun(&catalogue.listed().unwrap(), "a"), [other]);
+        catalogue.edit(|entries| forget(entries, |secret| *secret == other)).unwrap();
         assert_eq!(catalogue.listed().unwrap(), std::slice::from_ref(&finished));
         catalogue.forget(&finished.key.to_string()).unwrap();
         assert_eq!(catalogue.listed().unwrap(), [], "no line of what was begun comes back");

@@ -13,13 +13,15 @@ mod words;
 use std::collections::HashMap;
 use std::env;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use self::entry::{Entry, Owned};
+#[cfg(test)]
+pub(super) use self::reading::tests::READ;
 use self::words::begins;
 pub(super) use self::words::find_among;
 pub use self::words::{DIGITS, fits, is_beginning, name_of};
@@ -214,24 +216,28 @@ impl Catalogue {
         Ok(())
     }
 
-    /// Takes these secrets out of the entries of a key, or of those among them that have this name, and drops the
-    /// entries that have none left.
+    /// Changes the entries.
     ///
     /// # Errors
     /// The catalogue cannot be read or written.
-    pub(super) fn drop_leases(&self, key: &Key, name: Option<&str>, secrets: &[Secret]) -> io::Result<Vec<Entry>> {
+    pub(super) fn edit(&self, change: impl FnOnce(&mut Vec<Entry>)) -> io::Result<()> {
         let _lock = self.lock()?;
-        let (mut dropped, mut kept) = (Vec::new(), Vec::new());
-        for mut entry in self.read()? {
-            let is_meant = entry.key == *key && name.is_none_or(|name| entry.name == name);
-            if is_meant {
-                entry.lease.iter_mut().for_each(|lease| lease.secrets.retain(|secret| !secrets.contains(secret)));
-            }
-            let goes = is_meant && entry.secrets().next().is_none();
-            if goes { dropped.push(entry) } else { kept.push(entry) }
-        }
-        self.write(&kept)?;
-        Ok(dropped)
+        let mut entries = self.read()?;
+        change(&mut entries);
+        self.write(&entries)
+    }
+
+    /// Whether the catalogue could be [written](Self::write) anew: whether there is leave, and room for as many bytes
+    /// as it has.
+    ///
+    /// # Errors
+    /// It could not.
+    pub(super) fn check_writable(&self) -> io::Result<()> {
+        let _lock = self.lock()?;
+        let (new, mut file) = self.new_file(NAME)?;
+        let tried = io::copy(&mut io::repeat(b'\n').take(fs::metadata(self.path())?.len()), &mut file);
+        fs::remove_file(new)?;
+        tried.map(drop)
     }
 
     /// Whether leases can be laid from here, as far as what is there already shows.
@@ -364,17 +370,23 @@ impl Catalogue {
     /// Gives one of the files of the catalogue this text, all at once, under the lock. It has one name until then, so
     /// that what an end of this process leaves behind is taken by the next one.
     fn replace(&self, name: &str, text: &str) -> io::Result<()> {
+        let (new, mut file) = self.new_file(name)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(new, self.folder.join(name))?;
+        File::open(&self.folder)?.sync_all()
+    }
+
+    /// A file with no bytes yet, to take the place of the one of this name, and its path.
+    fn new_file(&self, name: &str) -> io::Result<(PathBuf, File)> {
         let new = self.folder.join(format!("{name}.new"));
         // What stands there is not written to, whatever it is: it may have another mode, or lead elsewhere.
         match fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(new, self.folder.join(name))?;
-        File::open(&self.folder)?.sync_all()
+        let file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
+        Ok((new, file))
     }
 
     /// What could not be done, for people.

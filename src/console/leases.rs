@@ -5,6 +5,7 @@
 //! secret of its lease, so that a file which is stored again unchanged gets the same lease and no further one.
 
 mod begin;
+mod delete;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
@@ -20,7 +21,7 @@ use super::Backend;
 use super::catalogue::{Catalogue, Entry, Owned, find_among};
 use super::escape::quoted;
 use super::perform::Performer;
-use super::reply::{ConsoleAnswer, LineReply, Named};
+use super::reply::LineReply;
 use super::terms::{Change, Lasting};
 use super::text::{count, lines, who};
 use crate::id::Key;
@@ -35,26 +36,19 @@ impl<B: Backend> Performer<B> {
         let Some(catalogue) = &self.catalogue else {
             return LineReply::failed(FailureKind::Other, "there is no catalogue, so no lease is known");
         };
-        let entries = match catalogue.entries() {
+        let entries = if *change == Change::Delete { catalogue.listed() } else { catalogue.entries() };
+        let entries = match entries {
             Ok(entries) => entries,
             Err(error) => return LineReply::failed(FailureKind::Other, catalogue.cannot("read", &error)),
         };
-        if let Change::Renew(lasting) = *change {
-            return self.renew(catalogue, &entries, words, lasting);
+        match *change {
+            Change::Renew(lasting) => self.renew(catalogue, &entries, words, lasting),
+            Change::Delete => self.delete_all(catalogue, entries, words),
+            Change::Copies(copies) => LineReply::one_or_all(self.one_by_one(words, |word| {
+                let changed = self.change_copies(catalogue, &entries, word, copies);
+                LineReply::of_file(raw_text::path(word), changed.unwrap_or_else(Answer::Failed))
+            })),
         }
-        let answers = self.one_by_one(words, |word| {
-            let changed = match *change {
-                Change::Copies(copies) => self.change_copies(catalogue, &entries, word, copies).map(LineReply::Node),
-                _ => self.delete(catalogue, &entries, word),
-            };
-            let of_file = |answer| LineReply::of_file(raw_text::path(word), answer);
-            match changed {
-                Ok(LineReply::Node(answer)) => of_file(answer),
-                Ok(reply) => reply,
-                Err(failure) => of_file(Answer::Failed(failure)),
-            }
-        });
-        LineReply::one_or_all(answers)
     }
 
     /// Has another number of copies kept of all that is stored under the key that `word` names: on a new lease, for
@@ -67,7 +61,7 @@ impl<B: Backend> Performer<B> {
         copies: u8,
     ) -> Result<Answer, Failure> {
         let cannot = |error: io::Error| Failure::new(FailureKind::Other, catalogue.cannot("write", &error));
-        let (key, of_key) = of_word(catalogue, entries, word)?;
+        let (key, of_key) = of_word(entries, word, || catalogue.find(word))?;
         let secrets = secrets_of(&of_key);
         if secrets.is_empty() {
             return Err(without_lease(word));
@@ -107,73 +101,6 @@ impl<B: Backend> Performer<B> {
         };
         catalogue.change(&key, settle).map_err(cannot)?;
         Ok(answer)
-    }
-
-    /// Ends the leases of what has a name, but for those on which it is kept under another name too; or all leases of a
-    /// key.
-    fn delete(&self, catalogue: &Catalogue, entries: &[Entry], word: &str) -> Result<LineReply, Failure> {
-        if let Some(answer) = self.delete_begun(catalogue, entries, word)? {
-            return Ok(LineReply::Node(answer));
-        }
-        let (key, of_key) = of_word(catalogue, entries, word)?;
-        let (named, others): (Vec<&Entry>, Vec<&Entry>) = of_key.into_iter().partition(|entry| entry.name == word);
-        let (name, meant, others) = if named.is_empty() { (None, others, named) } else { (Some(word), named, others) };
-        let (own, kept) = (secrets_of(&meant), secrets_of(&others));
-        if own.is_empty() {
-            return Err(without_lease(word));
-        }
-        let cannot = |error: io::Error| Failure::new(FailureKind::Other, catalogue.cannot("write", &error));
-        let secrets: Vec<Secret> = own.iter().copied().filter(|secret| !kept.contains(secret)).collect();
-        if secrets.is_empty() {
-            let files = catalogue.drop_leases(&key, name, &own).map_err(cannot)?;
-            let files = files.into_iter().map(Entry::shown).collect();
-            return Ok(LineReply::Console(ConsoleAnswer::Forgotten { files }));
-        }
-        let keys = self.parts(key, meant.iter().any(|entry| entry.folder))?;
-        // A lease ends for good. Where the catalogue cannot be written, it would go on to name what is gone.
-        catalogue.change(&key, |_| ()).map_err(cannot)?;
-        catalogue.end(&secrets).map_err(cannot)?;
-        let ended = secrets.iter().copied().map(LeaseChange::Ended);
-        let copies = meant.iter().filter_map(|entry| entry.lease.as_ref()).map(|lease| lease.copies).max();
-        let (changes, copies) = (each_of(&keys, ended), copies.unwrap_or(0));
-        let command = Command::Lease { changes, listed: BTreeSet::new(), copies };
-        let answer = heard_or_gone(self.ask(command), meant.iter().all(|entry| has_ended(entry)))?;
-        // Whoever has not heard can be told again, as long as the catalogue has the lease as it was.
-        if answer.verdict().is_none() {
-            catalogue.drop_leases(&key, name, &own).map_err(|error| {
-                let cannot = catalogue.cannot("write", &error);
-                let reason =
-                    format!("its lease has ended, and its blocks go after a grace, but {cannot}; delete it again");
-                Failure::new(FailureKind::Other, reason)
-            })?;
-        } else if answer.failure().is_none() {
-            catalogue.change(&key, |entry| note_ended(entry, name, &own)).map_err(cannot)?;
-        }
-        let deleted_as = if name.is_none() { names_of(&meant) } else { Vec::new() };
-        Ok(LineReply::File(Named {
-            file: raw_text::path(word),
-            answer,
-            manifest: None,
-            kept_as: names_of(&others),
-            deleted_as,
-        }))
-    }
-
-    /// Ends the leases of what was begun under a name and not finished. The answer, if nothing that was finished has
-    /// that name.
-    fn delete_begun(&self, catalogue: &Catalogue, entries: &[Entry], name: &str) -> Result<Option<Answer>, Failure> {
-        let cannot = |what| move |error: io::Error| Failure::new(FailureKind::Other, catalogue.cannot(what, &error));
-        let secrets = catalogue.begun(name).map_err(cannot("read"))?;
-        if secrets.is_empty() {
-            return Ok(None);
-        }
-        catalogue.end(&secrets).map_err(cannot("write"))?;
-        let answer = self.ask(Command::Disown { secrets: secrets.clone() });
-        // Where no block was left on it, nobody has anything to end.
-        if answer.verdict().is_none() {
-            catalogue.forget_begun(&secrets).map_err(cannot("write"))?;
-        }
-        Ok((!entries.iter().any(|entry| entry.name == name)).then_some(answer))
     }
 
     /// Lays a lease on all blocks of these files. Where that cannot be, those that they have are to stay.
@@ -258,52 +185,22 @@ impl<B: Backend> Performer<B> {
     }
 }
 
-/// The key that a word names, and all entries of it.
-fn of_word<'a>(catalogue: &Catalogue, entries: &'a [Entry], word: &str) -> Result<(Key, Vec<&'a Entry>), Failure> {
-    let found = word.parse().map_or_else(|_| catalogue.find(word), |key| Ok(Some(key)));
+/// The key that a word names, and all entries of it. If it is no key, `find` tells.
+fn of_word<'a>(
+    entries: &'a [Entry],
+    word: &str,
+    find: impl FnOnce() -> Result<Option<Key>, String>,
+) -> Result<(Key, Vec<&'a Entry>), Failure> {
+    let found = word.parse().map_or_else(|_| find(), |key| Ok(Some(key)));
     let key = found.map_err(|reason| Failure::new(FailureKind::Usage, reason))?;
-    let of_key: Vec<&Entry> = entries.iter().filter(|entry| Some(entry.key) == key).collect();
+    let of_key: Vec<&Entry> = entries.iter().filter(|entry| !entry.begun && Some(entry.key) == key).collect();
     key.filter(|_| !of_key.is_empty()).map(|key| (key, of_key)).ok_or_else(|| not_from_here(word))
-}
-
-/// Whether the leases of an entry have ended.
-fn has_ended(entry: &Entry) -> bool {
-    entry.lease.as_ref().and_then(|lease| lease.until).is_some_and(|until| until <= now())
-}
-
-/// Holders have heard that these leases are over, though not all: those that have tell the others.
-fn note_ended(entry: &mut Entry, name: Option<&str>, ended: &[Secret]) {
-    if let Some(lease) = &mut entry.lease
-        && name.is_none_or(|name| entry.name == name)
-        && lease.secrets.iter().all(|secret| ended.contains(secret))
-    {
-        lease.until = Some(lease.until.map_or_else(now, |until| until.min(now())));
-    }
-}
-
-/// What holders heard of leases that end. Of what had `ended` before, no copy is left where none is found and nobody is
-/// silent: then its lists need not be had.
-///
-/// # Errors
-/// Nobody who keeps it has heard.
-fn heard_or_gone(answer: Answer, ended: bool) -> Result<Answer, Failure> {
-    match answer {
-        Answer::Leased { copies: 0, peers, silent, took, .. } if ended && silent.is_empty() => {
-            Ok(Answer::Leased { copies: 0, free: 0, peers, silent, unread: 0, missing: 0, took })
-        }
-        answer => unheard(&answer).map_or(Ok(answer), Err),
-    }
 }
 
 /// What ends the leases of these, each once.
 fn secrets_of(entries: &[&Entry]) -> Vec<Secret> {
     let secrets: BTreeSet<Secret> = entries.iter().flat_map(|entry| entry.secrets()).copied().collect();
     secrets.into_iter().collect()
-}
-
-fn names_of(entries: &[&Entry]) -> Vec<String> {
-    let names: BTreeSet<&String> = entries.iter().map(|entry| &entry.name).collect();
-    names.into_iter().cloned().collect()
 }
 
 /// Each of these changes, of each of these keys.

@@ -173,7 +173,7 @@ impl<B: Backend> Performer<B> {
     pub(super) fn one_by_one<T>(
         &self,
         things: impl IntoIterator<Item = T>,
-        each: impl Fn(T) -> LineReply,
+        mut each: impl FnMut(T) -> LineReply,
     ) -> Vec<LineReply> {
         let mut answers = Vec::new();
         for thing in things {

@@ -142,4 +142,4 @@ fn entry_of(line: &str) -> Option<Entry> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

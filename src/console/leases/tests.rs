@@ -9,6 +9,8 @@ use crossbeam_channel::{Receiver, unbounded};
 use parking_lot::Mutex;
 
 use super::*;
+use crate::console::catalogue::READ;
+use crate::console::reply::ConsoleAnswer;
 use crate::console::terms::Terms;
 use crate::console::{Screen, finding};
 use crate::file::ManifestEntry;
@@ -164,6 +166,33 @@ fn to_delete_a_name_ends_no_lease_of_another_name_and_to_delete_a_key_ends_all()
     let said = delete(&performer, &Key::of(b"it").to_string());
     assert!(said.ends_with("all of it is deleted: a, b"), "{said}");
     assert_eq!((ended(&performer), leases(&catalogue)), (ends(&both.secrets), Vec::new()));
+}
+
+#[test]
+fn names_that_are_deleted_at_once_go_as_if_one_after_another_and_end_the_lease_they_share() {
+    let (one, two) = (drawn(None), drawn(None));
+    let (folder, catalogue, performer) = bench(&[("a", &one), ("b", &one), ("c", &two), ("d", &two)]);
+    let delete = |words: &[&str]| {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        performer.change_leases(&words, &Change::Delete)
+    };
+    let inode = || fs::metadata(folder.path().join("catalogue")).unwrap().ino();
+    READ.set(0);
+    let (before, reply) = (inode(), delete(&["a", "b", "a", "c"]));
+    assert_eq!(READ.get(), 8, "all four lines when it begins, and when it is written");
+    assert!(inode() != before && leases(&catalogue) == [("d".to_owned(), two.clone())]);
+    assert_eq!(reply.verdict(), Some(FailureKind::Partial), "one was named twice: {}", reply.to_text());
+    let asked = performer.backend.0.lock().clone();
+    let [Command::Lease { changes, .. }] = &asked[..] else { panic!("{asked:?}") };
+    assert_eq!(changes, &[(Key::of(b"it"), LeaseChange::Ended(one.secrets[0]))]);
+    let full = fill(&folder);
+    catalogue.add(&entry("e", &two)).unwrap();
+    for words in [&["d", "e"][..], &["d"]] {
+        assert!(delete(words).to_text().contains("cannot write the catalogue"), "{words:?}");
+        assert_eq!(performer.backend.0.lock().len(), 1, "nobody else was told");
+    }
+    fs::remove_dir(full).unwrap();
+    assert_eq!((delete(&["d", "e"]).verdict(), leases(&catalogue)), (None, Vec::new()));
 }
 
 #[test]
