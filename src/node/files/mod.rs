@@ -16,6 +16,8 @@ use std::ops::ControlFlow;
 pub(super) use check::Checks;
 pub(super) use clear::Clears;
 pub(super) use get::Gets;
+#[cfg(test)]
+pub(super) use get::MADE;
 pub(super) use lease::{Lays, LeaseChanges};
 pub(super) use put::Puts;
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 use crate::config::{FLOW_LASTS, MAX_BLOCK_SIZE, MAX_JOBS};
 use crate::file::{Manifest, ManifestEntry};
+use crate::node::files::MADE;
 use crate::node::job::{Holder, JobError, JobErrorKind};
 use crate::node::{Command, Source};
 
@@ -35,6 +36,22 @@ pub(super) fn holder(job: &Job) -> SocketAddr {
         Job::Fetch { from: Holder::Peer(addr), .. } => *addr,
         other => panic!("not a fetch: {other:?}"),
     }
+}
+
+#[test]
+fn to_tell_what_is_slow_all_blocks_of_a_file_are_walked_once_however_many_come() {
+    let (mut bench, fetches) = retrieving(30);
+    assert!(fetches.len() > 1);
+    for (job, _) in &fetches {
+        bench.does(Event::Flows { job: *job, bytes: 5000 });
+    }
+    let made = |work: &mut dyn FnMut()| {
+        MADE.set(0);
+        work();
+        MADE.get()
+    };
+    assert_eq!(made(&mut || assert!(bench.node.next_wake().is_some())), 1);
+    assert_eq!(made(&mut || drop(bench.does(Event::Tick))), 1);
 }
 
 #[test]

@@ -24,6 +24,8 @@ use std::path::PathBuf;
 
 use ending::RetrieveTotal;
 use place::Mode;
+#[cfg(test)]
+pub(in crate::node) use prospects::MADE;
 use prospects::{HolderSpeeds, Prospects};
 use speed::Trials;
 use wanted::Retrieval;
@@ -298,14 +300,9 @@ impl Get {
         // slow.
         let is_free = block.running.is_empty() && !block.parked && self.doubts.of(&peer.addr) == 0;
         let weight = block.weight();
-        let prospects = self.prospects(desk);
-        if is_free && !prospects.is_poor(prospects.of(&peer.addr, weight), weight) {
+        if is_free && !self.is_poor(desk, &peer, weight) {
             self.fetch_from_next(desk, id);
         }
-    }
-
-    fn prospects(&self, desk: &Desk) -> Prospects<'_> {
-        Prospects::new(&self.speeds, self.blocks.values(), desk.jobs())
     }
 
     /// Starts a fetch from the next known holder. Whether there was one.

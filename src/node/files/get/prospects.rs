@@ -66,6 +66,8 @@ impl<'a> Prospects<'a> {
         blocks: impl Iterator<Item = &'b WantedBlock>,
         jobs: &Jobs,
     ) -> Self {
+        #[cfg(test)]
+        MADE.set(MADE.get() + 1);
         let mut loads: BTreeMap<SocketAddr, Load> = BTreeMap::new();
         let mut others: BTreeSet<SocketAddr> = speeds.0.keys().copied().collect();
         for block in blocks {
@@ -110,6 +112,12 @@ impl<'a> Prospects<'a> {
             _ => false,
         }
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often this thread has walked all blocks of a file to tell what its holders may do.
+    pub(in crate::node) static MADE: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use super::{Get, RetrieveStage};
 use crate::config::{HEDGE_FACTOR, HEDGE_MIN, MAX_BLOCK_SIZE, WIDTH};
 use crate::node::desk::Desk;
 use crate::node::files::get::block::{BlockKind, Slow, SlowerFetch, WantedBlock};
+use crate::node::files::get::prospects::Prospects;
 use crate::node::job::{Holder, JobId};
 use crate::node::pace::{is_telling, weight};
 use crate::node::part::Ticket;
@@ -103,8 +104,8 @@ impl Get {
     pub(super) fn hedge_the_slow(&mut self, desk: &mut Desk) {
         self.trials.looked = desk.now();
         self.end_trials(desk);
-        let now = desk.now();
-        let is_slow = |block: &WantedBlock| self.slow_at(desk, block).is_some_and(|at| at <= now);
+        let (now, all) = (desk.now(), self.view(desk));
+        let is_slow = |block: &WantedBlock| self.slow_at(desk, &all, block).is_some_and(|at| at <= now);
         let slow: Vec<u64> = self.blocks.iter().filter(|(_, block)| is_slow(block)).map(|(&id, _)| id).collect();
         for id in slow {
             self.hedge(desk, id);
@@ -153,10 +154,11 @@ impl Get {
         if self.trials.next > now || self.blocks.values().any(|block| block.running.len() > 1) {
             return None;
         }
+        let rates = self.rates(desk);
         let lasts = |block: &WantedBlock| {
             let left = block.left(desk.jobs())?;
             let began = block.running.values().map(|(_, since)| *since).min()?;
-            let is_due = matches!(self.slow(desk, block)?, Slow::Flows { at, .. } if at <= now);
+            let is_due = matches!(self.slow(desk, rates, block)?, Slow::Flows { at, .. } if at <= now);
             (is_due && self.usual_of(block).is_none() && left > now.since(began).saturating_mul(2)).then_some(left)
         };
         let lasting = self.blocks.iter().filter_map(|(&id, block)| Some((lasts(block)?, id)));
@@ -266,7 +268,8 @@ impl Get {
 
     /// When the next fetch will have taken too long, or is to be compared with another, or a block is late.
     pub(super) fn next_look(&self, desk: &Desk) -> Option<Time> {
-        let slow = self.blocks.values().filter_map(|block| self.slow_at(desk, block));
+        let all = self.view(desk);
+        let slow = self.blocks.values().filter_map(|block| self.slow_at(desk, &all, block));
         let flows = |block: &WantedBlock| block.running.len() > 1 && block.flows(desk.jobs(), desk.now());
         let looks = self.blocks.values().any(flows).then_some(self.trials.looked + LOOKS_EVERY);
         slow.chain(looks).chain(self.next_late(desk).map(|(at, _)| at)).min()
@@ -275,14 +278,14 @@ impl Get {
     /// When another holder gets its chance for a block, or it is considered again. Where bytes come, and nothing shows
     /// what another would do, that is if others come far faster, now or before: if nothing does, it is the way here
     /// that is slow.
-    fn slow_at(&self, desk: &Desk, block: &WantedBlock) -> Option<Time> {
+    fn slow_at(&self, desk: &Desk, all: &View<'_>, block: &WantedBlock) -> Option<Time> {
         let soon = self.trials.looked + LOOKS_EVERY;
-        Some(match (self.slow(desk, block)?, self.would_gain(desk, block)) {
+        Some(match (self.slow(desk, all.rates, block)?, would_gain(desk, &all.prospects, block)) {
             (Slow::At(at), _) => at,
             (Slow::Flows { silent, .. }, Some(true)) if self.all_begun() => silent.min(block.latest()? + HEDGE_MIN),
             (Slow::Flows { at, silent }, _) if at > desk.now() => at.min(silent),
             (Slow::Flows { silent, .. }, Some(false)) => silent.min(soon),
-            (Slow::Flows { at, .. }, _) if self.usual_of(block).is_some() || self.is_left_behind(desk, block) => at,
+            (Slow::Flows { at, .. }, _) if self.usual_of(block).is_some() || all.rates.leave_behind(desk, block) => at,
             (Slow::Flows { silent, .. }, _) => silent.min(soon),
         })
     }
@@ -292,26 +295,13 @@ impl Get {
         matches!(&self.stage, RetrieveStage::Walking { walk, .. } if walk.is_over())
     }
 
-    /// Whether another holder would need less than half the time for a block that comes, where that shows.
-    fn would_gain(&self, desk: &Desk, block: &WantedBlock) -> Option<bool> {
-        let (prospects, weight) = (self.prospects(desk), block.weight());
-        let of = |(holder, _): &(Holder, Time)| match holder {
-            Holder::Peer(addr) => prospects.measured(addr, 0),
-            Holder::Own => None,
-        };
-        let left = block.left(desk.jobs()).or_else(|| block.running.values().filter_map(of).min())?;
-        let others = block.next_holders().filter_map(|peer| prospects.measured(&peer.addr, weight));
-        others.min().map(|long| left > long * 2)
-    }
-
-    fn slow(&self, desk: &Desk, block: &WantedBlock) -> Option<Slow> {
+    fn slow(&self, desk: &Desk, rates: Rates, block: &WantedBlock) -> Option<Slow> {
         if !matches!(self.stage, RetrieveStage::Walking { .. } | RetrieveStage::Root) {
             return None;
         }
         let usual = if block.flows(desk.jobs(), desk.now()) { self.usual_of(block) } else { self.usual.get() };
         let limit = usual.map_or(TRIAL, |usual| (usual * HEDGE_FACTOR).max(HEDGE_MIN));
-        let (others, _) = self.rates(desk, block);
-        let pause = if (1..SLOW_WAY).contains(&others) { PAUSE } else { Duration::ZERO };
+        let pause = if (1..SLOW_WAY).contains(&rates.of_others(desk, block)) { PAUSE } else { Duration::ZERO };
         block.slow_at((desk.jobs(), desk.now()), limit, (silence(desk, block), pause))
     }
 
@@ -320,20 +310,71 @@ impl Get {
         if is_telling(block.size()) { self.pace.usual() } else { self.usual.get() }
     }
 
-    /// Whether another block comes far faster at the same time. Over a slow way that is often chance.
-    fn is_left_behind(&self, desk: &Desk, block: &WantedBlock) -> bool {
-        let (others, fastest) = self.rates(desk, block);
-        let rate = block.rate(desk.jobs());
-        others >= SLOW_WAY && rate.is_some_and(|rate| rate * u64::from(HEDGE_FACTOR) < fastest)
+    /// What a look at one block needs to know of all: it costs as much as they are many.
+    fn view(&self, desk: &Desk) -> View<'_> {
+        View { prospects: self.prospects(desk), rates: self.rates(desk) }
     }
 
-    /// Bytes a second that come of all other blocks now, and of the one that comes fastest.
-    fn rates(&self, desk: &Desk, block: &WantedBlock) -> (u64, u64) {
-        let (jobs, now) = (desk.jobs(), desk.now());
-        let others = self.blocks.values().filter(|other| !std::ptr::eq(*other, block) && other.flows(jobs, now));
-        let rates = others.filter_map(|other| other.rate(jobs));
-        rates.fold((0, 0), |(all, fastest), rate| (all + rate, fastest.max(rate)))
+    fn prospects(&self, desk: &Desk) -> Prospects<'_> {
+        Prospects::new(&self.speeds, self.blocks.values(), desk.jobs())
     }
+
+    /// Whether it is better to hear of more holders of a block of this weight first than to ask this one.
+    pub(super) fn is_poor(&self, desk: &Desk, peer: &Peer, weight: u64) -> bool {
+        let prospects = self.prospects(desk);
+        prospects.is_poor(prospects.of(&peer.addr, weight), weight)
+    }
+
+    fn rates(&self, desk: &Desk) -> Rates {
+        let rates = self.blocks.values().filter_map(|block| flow_rate(desk, block));
+        rates.fold(Rates::default(), |Rates { all, fastest }, rate| Rates {
+            all: all + rate,
+            fastest: fastest.max(rate),
+        })
+    }
+}
+
+/// What holders and blocks do at one moment, for a look at each block.
+struct View<'a> {
+    prospects: Prospects<'a>,
+    rates: Rates,
+}
+
+/// Bytes a second that come of all blocks now, and of the one that comes fastest.
+#[derive(Clone, Copy, Default)]
+struct Rates {
+    all: u64,
+    fastest: u64,
+}
+
+impl Rates {
+    /// Bytes a second that come of the other blocks.
+    fn of_others(self, desk: &Desk, block: &WantedBlock) -> u64 {
+        self.all - flow_rate(desk, block).unwrap_or(0)
+    }
+
+    /// Whether another block comes far faster at the same time. Over a slow way that is often chance.
+    fn leave_behind(self, desk: &Desk, block: &WantedBlock) -> bool {
+        let rate = block.rate(desk.jobs());
+        self.of_others(desk, block) >= SLOW_WAY
+            && rate.is_some_and(|rate| rate * u64::from(HEDGE_FACTOR) < self.fastest)
+    }
+}
+
+/// Bytes a second that come of a block, if somebody sends it.
+fn flow_rate(desk: &Desk, block: &WantedBlock) -> Option<u64> {
+    block.rate(desk.jobs()).filter(|_| block.flows(desk.jobs(), desk.now()))
+}
+
+/// Whether another holder would need less than half the time for a block that comes, where that shows.
+fn would_gain(desk: &Desk, prospects: &Prospects<'_>, block: &WantedBlock) -> Option<bool> {
+    let of = |(holder, _): &(Holder, Time)| match holder {
+        Holder::Peer(addr) => prospects.measured(addr, 0),
+        Holder::Own => None,
+    };
+    let left = block.left(desk.jobs()).or_else(|| block.running.values().filter_map(of).min())?;
+    let others = block.next_holders().filter_map(|peer| prospects.measured(&peer.addr, block.weight()));
+    others.min().map(|long| left > long * 2)
 }
 
 /// After how long a holder that has not begun to send a block is silent.
