@@ -33,33 +33,29 @@ impl RoundTrip {
         self.measured += 1;
     }
 
-    fn latest(&self) -> &[u32] {
-        &self.latest[..self.measured.min(ROUND_TRIPS_KEPT)]
-    }
-
     /// The median round trip.
     fn usual(&self) -> Option<Duration> {
-        median(self.latest().iter().copied()).map(micros)
+        self.median().map(micros)
     }
 
     /// The median round trip plus three median deviations, each a 32nd of it at least. RFC 6298, section 2, has a mean
     /// plus four mean deviations, and thrice the first measurement, where this has twice that: a repeat costs it more
     /// than one datagram.
     fn timeout(&self) -> Option<Duration> {
-        let usual = median(self.latest().iter().copied())?;
-        let deviation = match self.latest() {
-            [_] => usual / 3,
-            latest => median(latest.iter().map(|trip| trip.abs_diff(usual)))?.max(usual / 32),
+        let usual = self.median()?;
+        let deviation = match self.measured {
+            1 => usual / 3,
+            _ => Self { latest: self.latest.map(|trip| trip.abs_diff(usual)), ..*self }.median()?.max(usual / 32),
         };
         Some((micros(usual) + 3 * micros(deviation)).clamp(MIN_TIMEOUT, MAX_TIMEOUT))
     }
-}
 
-/// The one in the middle; of the two there, the smaller one.
-fn median(durations: impl Iterator<Item = u32>) -> Option<u32> {
-    let mut sorted: Vec<u32> = durations.collect();
-    let middle = sorted.len().checked_sub(1)? / 2;
-    Some(*sorted.select_nth_unstable(middle).1)
+    /// The one in the middle; of the two there, the smaller one.
+    fn median(mut self) -> Option<u32> {
+        let measured = &mut self.latest[..self.measured.min(ROUND_TRIPS_KEPT)];
+        measured.sort_unstable();
+        measured.get(measured.len().checked_sub(1)? / 2).copied()
+    }
 }
 
 fn micros(micros: u32) -> Duration {
