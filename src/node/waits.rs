@@ -144,6 +144,9 @@ impl Node {
 
     /// Answers those who wait for what is true by now, or was to be by now.
     pub(super) fn look_after_waits(&mut self) {
+        if self.waits.waiting.is_empty() {
+            return;
+        }
         let knows_neighbours = self.desk.overlay.router().is_none_or(|ring| ring.knows_its_successors());
         let looked = self.waits.waiting.look(|until| self.lacks(until, knows_neighbours));
         self.waits.waiting.settle(&mut self.desk, looked);
