@@ -17,7 +17,7 @@ use super::lent::LentBlock;
 use super::named;
 use super::post::Post;
 use super::secrecy::Stream;
-use super::send_file::send_part;
+use super::send_file::{send_head, send_part};
 use super::served::{ConnectionId, ConnectionState};
 use super::sockets::at_port;
 use super::{Role, Shared, fault};
@@ -183,28 +183,23 @@ fn answer(stage: AnsweredConnection<'_>, from: SocketAddr, key: &Key, events: &P
     let delivered = || shared.ledger.note_delivery(*key, from.ip());
     let send_last_noted = |file: &File, offset: u64, size: u32| {
         let (first, until) = (u64::from(size).saturating_sub(LAST), limit(size.into()));
+        send_head(stream, format!("{size}\n").as_bytes(), size > 0)?;
         send_file(stage, file, offset, first, until)?;
         delivered();
         send_file(stage, file, offset + first, u64::from(size) - first, until)
     };
     match shared.ledger.note_asked(*key, from.ip()) {
         Some(LentBlock::Bytes(bytes)) => {
-            stream.write_all(format!("{}\n", bytes.len()).as_bytes())?;
             shared.served.count_sent(bytes.len() as u64);
             delivered();
-            return stream.write_all(&bytes);
+            // Whoever reads it is woken once.
+            return stream.write_all(&[format!("{}\n", bytes.len()).as_bytes(), &bytes].concat());
         }
-        Some(LentBlock::Slice { file, offset, size }) => {
-            stream.write_all(format!("{size}\n").as_bytes())?;
-            return send_last_noted(&file, offset, size);
-        }
+        Some(LentBlock::Slice { file, offset, size }) => return send_last_noted(&file, offset, size),
         None => {}
     }
     match shared.store.read(key) {
-        Ok(block) => {
-            stream.write_all(format!("{}\n", block.size).as_bytes())?;
-            send_last_noted(&block.file, 0, block.size)
-        }
+        Ok(block) => send_last_noted(&block.file, 0, block.size),
         Err(error) if error.kind() == StoreErrorKind::NotFound => {
             let _ = events.send(Event::Missing { key: *key });
             // Somebody else may have asked a moment before, or a look of its own may have found it so.

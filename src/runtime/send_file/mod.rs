@@ -7,7 +7,18 @@ mod sendfile;
 use super::portable;
 use super::secrecy::Stream;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
+
+/// Sends what stands before a part of a file. Where more `follows`, it leaves with that if it can: then whoever reads
+/// it is woken once.
+pub(super) fn send_head(mut stream: &Stream, head: &[u8], follows: bool) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    if follows && !portable::only() && !stream.is_sealed() {
+        return sendfile::send_head(stream.tcp(), head);
+    }
+    debug_assert!(!follows || portable::only() || stream.is_sealed(), "it is all that other systems have");
+    stream.write_all(head)
+}
 
 /// Sends some bytes of `file` from `offset` on, at most so many; returns how many it sent. None are there any more:
 /// zero.
@@ -22,7 +33,7 @@ pub(super) fn send_part(stream: &Stream, file: &File, offset: u64, most: usize) 
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
+    use std::io::Read;
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
@@ -66,5 +77,25 @@ mod tests {
                 assert!(through(way, &bytes, offset, most) == bytes[offset as usize..], "from {offset} on, by {most}");
             }
         }
+    }
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_head_leaves_with_the_first_bytes_of_its_file() {
+        let mut file = tempfile::tempfile().expect("a temporary file");
+        file.write_all(b"bytes").expect("it takes bytes");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let stream = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+        stream.set_nodelay(true).expect("a connection");
+        let (mut receiving, _) = listener.accept().expect("it is there");
+        sendfile::send_head(&stream, b"5\n").expect("it is taken");
+        receiving.set_nonblocking(true).expect("a connection");
+        let early = receiving.peek(&mut [0; 10]).map_err(|error| error.kind());
+        assert_eq!(early, Err(io::ErrorKind::WouldBlock), "the head alone wakes nobody");
+        assert_eq!(sendfile::send_part(&stream, &file, 0, 5).expect("it is taken"), 5);
+        drop(stream);
+        receiving.set_nonblocking(false).expect("a connection");
+        let mut received = String::new();
+        receiving.read_to_string(&mut received).expect("it is open");
+        assert_eq!(received, "5\nbytes");
     }
 }
