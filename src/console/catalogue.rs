@@ -17,6 +17,7 @@ use std::io::{self, Read, Seek, Write};
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub use self::entry::{Entry, Owned};
@@ -53,6 +54,8 @@ pub struct Catalogue {
     folder: PathBuf,
     /// Where a peer renews its leases, what tells it that one ends.
     bell: Option<Bell>,
+    /// The secret of its owner, once it was read.
+    owner: Arc<OnceLock<Secret>>,
 }
 
 /// The text of the file of ended leases. It only grows, so whoever asks for one lease reads no other line of it.
@@ -69,7 +72,7 @@ impl Ended {
 impl Catalogue {
     /// The catalogue in `folder`, which is made when something is written.
     pub fn of(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), bell: None }
+        Self { folder: folder.into(), bell: None, owner: Arc::default() }
     }
 
     /// The same, in the data folder of a peer that runs: while it is gone, none is made in its place. The bell tells
@@ -253,9 +256,14 @@ impl Catalogue {
     /// # Errors
     /// It cannot be read or written.
     fn owner(&self) -> io::Result<Secret> {
-        if let Some(secret) = self.drawn_owner()? {
-            return Ok(secret);
+        if let Some(secret) = self.owner.get() {
+            return Ok(*secret);
         }
+        let secret = self.drawn_owner()?.map_or_else(|| self.draw_owner(), Ok)?;
+        Ok(*self.owner.get_or_init(|| secret))
+    }
+
+    fn draw_owner(&self) -> io::Result<Secret> {
         let _lock = self.lock()?;
         // Another may have been the first meanwhile.
         if let Some(secret) = self.drawn_owner()? {
