@@ -2,7 +2,8 @@
 //!
 //! The blocks that hold the files are as durable as any; both clients are processes that come for one command. Each
 //! round stores bytes that nobody holds yet. The tree is then stored again, with one file changed, and retrieved. Last,
-//! as many files are stored one by one for a while, and all of them renewed.
+//! as many files are stored for a while, one after another through one peer's console, all of them renewed, and some of
+//! them retrieved through the console of a peer that keeps nothing.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 
@@ -14,6 +15,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Instant;
 
 use common::measure::{Bound, Samples, Unit, samples, title, verdict};
 use common::process::{PeerProcess, kadring, run};
@@ -23,6 +25,9 @@ const PEERS: usize = 3;
 const FILES: u64 = 10_000;
 const FILE_SIZE: usize = 1024;
 const FILES_IN_FOLDER: u64 = 100;
+
+/// Files that are stored, or retrieved, one by one for one figure of how many a second.
+const RUN: usize = 500;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir_in(common::knob("DIR", std::env::temp_dir().display().to_string()))?;
@@ -65,23 +70,53 @@ fn main() -> Result<(), Box<dyn Error>> {
     samples("the tree again, one file changed", &again, Unit::Seconds);
     samples("retrieving the tree", &back, Unit::Seconds);
     verdict("ratio, the tree to one file", tree.median() / one.median(), Bound::AtMost(2.0));
-    renewals(&at("single"), &at("peer0"))
+    title(format!("Files of {FILE_SIZE} bytes one after another through one console, {PEERS} peers"));
+    let keys = stores(&at("single"), &mut peers[0])?;
+    renewals(&at("peer0"))?;
+    retrieves(&keys, &at("back"), PeerProcess::start(&at("asking"), Some(peers[0].addr), &["--capacity", "0"])?)
 }
 
-/// Stores the files one by one through the peer with this data folder, and renews all.
-fn renewals(files: &Path, data: &Path) -> Result<(), Box<dyn Error>> {
+/// Stores the files one by one through the console of a peer. Their keys.
+fn stores(files: &Path, peer: &mut PeerProcess) -> Result<Vec<String>, Box<dyn Error>> {
     plant(files, 0)?;
-    let ask = |words: &[&str], files: &[PathBuf]| -> io::Result<f64> {
-        let mut client = kadring();
-        client.args(words).arg("--data").arg(data).args(files).stdout(Stdio::null());
-        Ok(run(&mut client)?.wall)
-    };
+    let (mut rates, mut keys) = (Samples::default(), Vec::new());
     let all: Vec<PathBuf> = (0..FILES).map(|number| path(files, number)).collect();
-    for some in all.chunks(500) {
-        ask(&["store", "--for", "30d"], some)?;
+    for some in all.chunks(RUN) {
+        let begun = Instant::now();
+        for file in some {
+            let stored = peer.ask(&format!("store '{}' --for 30d", file.display()))?;
+            keys.push(stored["key"].as_str().ok_or_else(|| io::Error::other(stored.to_string()))?.to_owned());
+        }
+        rates.push(some.len() as f64 / begun.elapsed().as_secs_f64());
     }
-    title(format!("Renewing {FILES} files with {PEERS} peers"));
-    verdict("seconds", ask(&["renew", "--for", "60d"], &[])?, Bound::AtMost(5.0));
+    samples("stores", &rates, Unit::PerSecond);
+    verdict("stores a second", rates.median(), Bound::AtLeast(600.0));
+    Ok(keys)
+}
+
+/// Renews all files through the peer with this data folder.
+fn renewals(data: &Path) -> Result<(), Box<dyn Error>> {
+    let mut client = kadring();
+    client.args(["renew", "--for", "60d", "--data"]).arg(data).stdout(Stdio::null());
+    verdict("seconds in which all are renewed", run(&mut client)?.wall, Bound::AtMost(5.0));
+    Ok(())
+}
+
+/// Retrieves some of the files one by one, into `dest`, through the console of a peer that keeps no block.
+fn retrieves(keys: &[String], dest: &Path, mut peer: PeerProcess) -> Result<(), Box<dyn Error>> {
+    fs::create_dir(dest)?;
+    let mut rates = Samples::default();
+    for some in keys.chunks(RUN).take(5) {
+        let begun = Instant::now();
+        for key in some {
+            let back = peer.ask(&format!("retrieve {key} '{}'", dest.join(key).display()))?;
+            if back["bytes"] != FILE_SIZE {
+                return Err(io::Error::other(back.to_string()).into());
+            }
+        }
+        rates.push(some.len() as f64 / begun.elapsed().as_secs_f64());
+    }
+    samples("retrieves by a peer that keeps no block", &rates, Unit::PerSecond);
     Ok(())
 }
 
