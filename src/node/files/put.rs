@@ -134,17 +134,10 @@ impl Put {
     fn on_step(&mut self, desk: &mut Desk, outcome: Outcome) -> Flow {
         let step = std::mem::replace(&mut self.reader, ReaderState::Idle);
         match (step, outcome) {
-            (ReaderState::Reading, Outcome::Read { entry }) => {
-                let size = u32::try_from(entry.size).unwrap_or(u32::MAX);
-                self.tally.read += 1;
-                if self.options.bare && self.root.replace(entry.key).is_some() {
-                    let reason = format!("{} is more than one block", self.options.path.display());
-                    return self.give_up(desk, (FailureKind::Usage, reason));
-                }
-                self.place(desk, entry.key, size, entry.size);
-                if !self.options.bare {
-                    self.grow(desk, 0, entry);
-                }
+            (ReaderState::Reading, Outcome::Read { entry }) => self.on_block(desk, entry)?,
+            (ReaderState::Reading, Outcome::Last { entry, size, sha256 }) => {
+                self.ended = Some((size, sha256));
+                self.on_block(desk, entry)?;
             }
             (ReaderState::Reading, Outcome::End { size, sha256 }) => self.ended = Some((size, sha256)),
             (ReaderState::Packing { level, size: covered, root }, Outcome::Packed { key, size }) => {
@@ -170,6 +163,21 @@ impl Put {
             (step, outcome) => debug_assert!(false, "{step:?} ended with {outcome:?}"),
         }
         self.go_on(desk)
+    }
+
+    /// The reader lends the next block of the file.
+    fn on_block(&mut self, desk: &mut Desk, entry: ManifestEntry) -> Flow {
+        let size = u32::try_from(entry.size).unwrap_or(u32::MAX);
+        self.tally.read += 1;
+        if self.options.bare && self.root.replace(entry.key).is_some() {
+            let reason = format!("{} is more than one block", self.options.path.display());
+            return self.give_up(desk, (FailureKind::Usage, reason));
+        }
+        self.place(desk, entry.key, size, entry.size);
+        if !self.options.bare {
+            self.grow(desk, 0, entry);
+        }
+        GOES_ON
     }
 
     /// A new entry in the tree; a node that is full with it is packed.

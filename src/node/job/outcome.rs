@@ -19,7 +19,16 @@ pub enum Outcome {
         /// The block and its size.
         entry: ManifestEntry,
     },
-    /// [`Job::ReadNext`]: the reader has reached the end of the file.
+    /// [`Job::ReadNext`]: a block, now lent, with which the file ends.
+    Last {
+        /// The block and its size.
+        entry: ManifestEntry,
+        /// The file's size in bytes.
+        size: u64,
+        /// SHA-256 of the file.
+        sha256: Id,
+    },
+    /// [`Job::ReadNext`]: the file ended with the block before, which was full, or is empty.
     End {
         /// The file's size in bytes.
         size: u64,

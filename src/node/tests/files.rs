@@ -40,6 +40,15 @@ fn answer_offers(bench: &mut Bench, actions: &[Action], saved: impl Fn(SocketAdd
 }
 
 #[test]
+fn a_file_that_ends_with_its_first_block_is_read_by_one_job() {
+    let mut bench = Bench::new(Config::default(), 3, 9).start(&[]);
+    let read = reading(&store_file(&mut bench)).expect("it begins by reading");
+    let actions = bench.ends(read, Outcome::Last { entry: entry(1, 10), size: 10, sha256: key(99) });
+    let packs = jobs(&actions).into_iter().filter(|(_, job)| matches!(job, Job::Pack { .. })).count();
+    assert_eq!((reading(&actions), packs, requests(&actions).len()), (None, 1, 3));
+}
+
+#[test]
 fn a_file_is_read_placed_packed_and_named_by_its_root() {
     let mut bench = Bench::new(Config::default(), 3, 9).start(&[]);
     let read = reading(&store_file(&mut bench)).expect("it begins by reading");

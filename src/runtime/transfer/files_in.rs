@@ -135,16 +135,8 @@ impl FileReader {
     fn next(&mut self, piece: &mut [u8], lent: &mut Option<(Key, LentBlock)>) -> Result<Outcome, JobError> {
         let (size, key) = self.read_block(piece)?;
         if size == 0 {
-            let now = self.file.metadata().map_err(|error| self.cannot_read(&error))?;
-            let stamp = |of: &Metadata| (of.len(), of.mtime(), of.mtime_nsec());
-            if stamp(&now) != stamp(&self.at_start) || now.len() != self.offset {
-                return Err(changed(&self.path));
-            }
-            let sha256 = Id::from_bytes(std::mem::take(&mut self.whole).finalize().into());
-            if let Some(draft) = &mut self.manifest {
-                draft.complete(self.offset, &sha256)?;
-            }
-            return Ok(Outcome::End { size: self.offset, sha256 });
+            let (size, sha256) = self.end()?;
+            return Ok(Outcome::End { size, sha256 });
         }
         let entry = ManifestEntry { key, size: size as u64 };
         let block = LentBlock::Slice { file: Arc::clone(&self.file), offset: self.offset, size: size as u32 };
@@ -153,7 +145,25 @@ impl FileReader {
         if let Some(draft) = &mut self.manifest {
             draft.add(&entry)?;
         }
-        Ok(Outcome::Read { entry })
+        if size == MAX_BLOCK_SIZE as usize {
+            return Ok(Outcome::Read { entry });
+        }
+        let (size, sha256) = self.end()?;
+        Ok(Outcome::Last { entry, size, sha256 })
+    }
+
+    /// The file gave no more bytes: its size and hash, unless it was changed meanwhile.
+    fn end(&mut self) -> Result<(u64, Id), JobError> {
+        let now = self.file.metadata().map_err(|error| self.cannot_read(&error))?;
+        let stamp = |of: &Metadata| (of.len(), of.mtime(), of.mtime_nsec());
+        if stamp(&now) != stamp(&self.at_start) || now.len() != self.offset {
+            return Err(changed(&self.path));
+        }
+        let sha256 = Id::from_bytes(std::mem::take(&mut self.whole).finalize().into());
+        if let Some(draft) = &mut self.manifest {
+            draft.complete(self.offset, &sha256)?;
+        }
+        Ok((self.offset, sha256))
     }
 
     /// Reads and hashes as many bytes as a block has, or as the file has left: how many, and the block's key.
@@ -256,9 +266,9 @@ mod tests {
         let (ledger, mut piece) = (Arc::new(Ledger::default()), [0; 1000]);
         let cancel = begun(&ledger);
         let mut next = || ReadingFiles(&ledger).next(1, path, None, &cancel, &mut piece).expect("readable");
-        let Outcome::Read { entry } = next() else { panic!("it gives bytes") };
+        let Outcome::Last { entry, size, sha256 } = next() else { panic!("it gives bytes") };
         assert!(entry.size > 0 && std::fs::metadata(path).expect("there").len() == 0);
-        assert!(matches!(next(), Outcome::End { size, .. } if size == entry.size));
+        assert_eq!((size, sha256), (entry.size, entry.key));
         assert!(ledger.lent(&entry.key).is_some());
     }
 
@@ -270,12 +280,12 @@ mod tests {
         let (ledger, mut piece) = (Arc::new(Ledger::default()), [0; 1000]);
         let cancel = begun(&ledger);
         let mut next = || ReadingFiles(&ledger).next(1, &path, None, &cancel, &mut piece).expect("readable");
-        let (Outcome::Read { entry: first }, Outcome::Read { entry: second }) = (next(), next()) else {
+        let (Outcome::Read { entry: first }, Outcome::Last { entry: second, size, .. }) = (next(), next()) else {
             panic!("two blocks");
         };
+        assert_eq!(size, first.size + second.size);
         assert_eq!((first.size, second.size), (u64::from(MAX_BLOCK_SIZE), 1));
         assert!(ledger.lent(&first.key).is_some() && ledger.lent(&second.key).is_some());
-        assert!(matches!(next(), Outcome::End { size, .. } if size == first.size + 1));
 
         // The reader is with its job, and the file is forgotten.
         let reader = ledger.with(|books| books.readers.0.insert(1, None)).flatten().expect("it is back");
@@ -286,6 +296,21 @@ mod tests {
         let block = LentBlock::Bytes(Arc::from([7]));
         assert!(ReadingFiles(&ledger).put_back(1, reader, Some((second.key, block))).is_some());
         assert!(ledger.lent(&second.key).is_none());
+    }
+
+    #[test]
+    fn of_a_file_of_full_blocks_the_end_comes_by_itself_and_one_that_grows_while_it_is_read_is_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        std::fs::write(&path, vec![7; MAX_BLOCK_SIZE as usize]).expect("writable");
+        let (ledger, mut piece) = (Arc::new(Ledger::default()), [0; 1000]);
+        let cancel = begun(&ledger);
+        let mut next = |put| ReadingFiles(&ledger).next(put, &path, None, &cancel, &mut piece);
+        assert!(matches!(next(1), Ok(Outcome::Read { .. })));
+        assert!(matches!(next(1), Ok(Outcome::End { size, .. }) if size == u64::from(MAX_BLOCK_SIZE)));
+        assert!(matches!(next(2), Ok(Outcome::Read { .. })));
+        File::options().append(true).open(&path).and_then(|mut file| file.write_all(b"1")).expect("writable");
+        assert!(next(2).is_err_and(|error| error.reason.contains("changed")), "it is another file now");
     }
 
     #[test]
