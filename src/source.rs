@@ -1,7 +1,8 @@
 //! From where strangers come, as far as they can be told apart, and how they share what is bounded.
 //!
 //! Two rules hold everywhere. Places that can be taken back are given to whoever comes, and one who has fewer than
-//! another takes his place where none is left ([`who_gives_way`]). Of what is not taken back, nobody has more than he
+//! another takes his place where none is left ([`who_gives_way`]); where each source has one, the [`Giving`] rule says
+//! whose a newcomer takes, for many sources may be one user. Of what is not taken back, nobody has more than he
 //! leaves to others, or seven times as much of the room for blocks, which is not to lie idle ([`leaves_enough`]). So
 //! one source may have all, or a large part, while nobody else comes, and its flood keeps nobody out.
 
@@ -20,6 +21,14 @@ impl Subnet {
         }
     }
 
+    /// The /16 or /48 around it, of which one user may have many such sources.
+    pub(crate) fn site(self) -> Self {
+        Self(match self.0 {
+            IpAddr::V4(ip) => (ip & Ipv4Addr::new(255, 255, 0, 0)).into(),
+            IpAddr::V6(ip) => (ip & Ipv6Addr::from(!0 << 80)).into(),
+        })
+    }
+
     /// The network, a /24 or a /64, of which only so many are let in. None for the addresses of a local network, which
     /// are exempt unless it is `strict`: there many peers run side by side.
     pub(crate) fn network_of(addr: SocketAddr, strict: bool) -> Option<Self> {
@@ -33,6 +42,45 @@ fn network(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(ip) => (ip & Ipv4Addr::new(255, 255, 255, 0)).into(),
         IpAddr::V6(ip) => (ip & Ipv6Addr::from(!0 << 64)).into(),
+    }
+}
+
+/// Who may lose a place to a newcomer where none is left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Giving {
+    /// This source, which has most.
+    Source(Subnet),
+    /// Any source of this site: each has one place. It is the site that has most of them, or that of the newcomer, if
+    /// none has more.
+    Site(Subnet),
+    /// Any source: each has one place, and nothing tells them apart.
+    Any,
+    /// Nobody: the newcomer has as much as any other.
+    Nobody,
+}
+
+impl Giving {
+    /// Who may give way to the newcomer, of sources that have so many places.
+    pub(crate) fn way(newcomer: Subnet, having: impl Iterator<Item = (Subnet, usize)> + Clone) -> Self {
+        if let Some(most) = who_gives_way(newcomer, having.clone()) {
+            return Self::Source(most);
+        }
+        if having.clone().any(|(source, own)| source == newcomer && own > 0) {
+            return Self::Nobody;
+        }
+        let (site, sites) = (newcomer.site(), count(having.map(|(source, _)| source.site())));
+        let own = sites.contains_key(&site).then_some(site);
+        who_gives_way(site, sites.iter().map(|(site, count)| (*site, *count))).or(own).map_or(Self::Any, Self::Site)
+    }
+
+    /// Whether that is this source.
+    pub(crate) fn includes(self, source: Subnet) -> bool {
+        match self {
+            Self::Source(most) => source == most,
+            Self::Site(most) => source.site() == most,
+            Self::Any => true,
+            Self::Nobody => false,
+        }
     }
 }
 
@@ -127,6 +175,27 @@ mod tests {
         assert_eq!(['b', 'z', 'a', 'c'].map(gives_way), [Some('c'), Some('c'), None, None]);
         assert_eq!(who_gives_way('z', [('a', 1)].into_iter()), None, "each has one");
         assert!(leaves_enough(2, 3, 5) && !leaves_enough(2, 4, 5) && !leaves_enough(6, 1, 5));
+    }
+
+    #[test]
+    fn where_each_source_has_one_place_a_newcomer_takes_one_of_the_site_that_has_most_or_any() {
+        let source = |text: &str| Subnet::of(text.parse().unwrap());
+        let way = |newcomer: Subnet, sources: &[&str]| {
+            let counts = count(sources.iter().map(|text| source(text)));
+            Giving::way(newcomer, counts.iter().map(|(source, count)| (*source, *count)))
+        };
+        let newcomer = source("9.9.9.9:5");
+        let ones = ["1.2.1.1:5", "1.2.2.1:5", "[2001:db8:1::1]:5"];
+        let giving = way(newcomer, &ones);
+        assert_eq!(giving, Giving::Site(source("1.2.1.1:5").site()));
+        assert_eq!(ones.map(|one| giving.includes(source(one))), [true, true, false]);
+        let few = ["1.2.1.1:5", "[2001:db8:1::1]:5", "[2001:db8:2::1]:5"];
+        assert_eq!(way(newcomer, &few), Giving::Any);
+        assert_eq!(way(source("1.2.1.9:5"), &few), Giving::Nobody, "it has one");
+        let own = source("1.2.7.1:5");
+        assert_eq!(way(own, &ones), Giving::Site(own.site()), "its site has most itself");
+        let two = ["1.2.1.1:5", "1.2.1.2:5", "1.3.2.1:5"];
+        assert_eq!(way(newcomer, &two), Giving::Source(source("1.2.1.1:5")));
     }
 
     #[test]

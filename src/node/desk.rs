@@ -226,6 +226,12 @@ impl Desk {
         interval.mul_f64(self.exchange.rng().random_range(0.75..1.0))
     }
 
+    /// One of these, by chance.
+    pub(crate) fn any_of<T>(&mut self, mut these: Vec<T>) -> Option<T> {
+        let at = (!these.is_empty()).then(|| self.exchange.rng().random_range(0..these.len()))?;
+        Some(these.swap_remove(at))
+    }
+
     /// Seconds since 1970, as leases count them: by the clock of this machine when the peer began, and from then on by
     /// its monotonic one.
     pub(crate) fn unix_time(&self) -> UnixTime {

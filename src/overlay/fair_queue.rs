@@ -1,11 +1,12 @@
 //! A bounded queue whose places are shared by source, so that the flood of one keeps out nobody from another.
 //!
 //! The sources take turns, and each one's items leave in the order in which they came. One source alone may take all
-//! places; once there is no place left, one that has fewer takes the latest of the source that has most.
+//! places; once there is no place left, one that has fewer takes the latest of the source that has most. Where each has
+//! one, a newcomer takes that of the source whose turn is next, of those that may lose it ([`Giving`]).
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::source::{Subnet, who_gives_way};
+use crate::source::{Giving, Subnet};
 
 /// See the [module documentation](self).
 pub(super) struct FairQueue<T> {
@@ -30,25 +31,34 @@ impl<T> FairQueue<T> {
         self.len == 0
     }
 
-    /// Whether one more of this source would be taken.
-    pub(super) fn has_place(&self, source: Subnet) -> bool {
-        self.len < self.capacity || self.who_gives_way(source).is_some()
+    /// Whether one more of this source would be taken. Where each source has one place, only an item that `yields` is
+    /// given up for it.
+    pub(super) fn has_place(&self, source: Subnet, yields: impl Fn(&T) -> bool) -> bool {
+        self.len < self.capacity || self.who_gives_way(source, yields).is_some()
     }
 
-    fn who_gives_way(&self, source: Subnet) -> Option<Subnet> {
-        who_gives_way(source, self.lines.iter().map(|(source, line)| (*source, line.len())))
+    fn who_gives_way(&self, source: Subnet, yields: impl Fn(&T) -> bool) -> Option<Subnet> {
+        match Giving::way(source, self.lines.iter().map(|(source, line)| (*source, line.len()))) {
+            Giving::Source(most) => Some(most),
+            Giving::Nobody => None,
+            giving => {
+                let may_give = |other: &Subnet| giving.includes(*other) && self.lines[other].iter().all(&yields);
+                self.turns.iter().copied().find(may_give)
+            }
+        }
     }
 
-    /// Takes one more. Returns what has no place: the item itself, or the latest one of the source that has most.
-    pub(super) fn push(&mut self, source: Subnet, item: T) -> Option<T> {
+    /// Takes one more. Returns what has no place: the item itself, or the latest one of the source that gives way.
+    pub(super) fn push(&mut self, source: Subnet, item: T, yields: impl Fn(&T) -> bool) -> Option<T> {
         let mut displaced = None;
         if self.len >= self.capacity {
-            // Only a line of two or more is ever cut, so it does not become empty.
-            let Some(line) = self.who_gives_way(source).and_then(|most| self.lines.get_mut(&most)) else {
-                return Some(item);
-            };
-            displaced = line.pop_back();
+            let Some(giver) = self.who_gives_way(source, yields) else { return Some(item) };
+            displaced = self.lines.get_mut(&giver).and_then(VecDeque::pop_back);
             self.len -= 1;
+            if self.lines.get(&giver).is_some_and(VecDeque::is_empty) {
+                self.lines.remove(&giver);
+                self.turns.retain(|other| *other != giver);
+            }
         }
         self.line(source).push_back(item);
         displaced
@@ -98,9 +108,9 @@ mod tests {
         let (one, other) = (source("10.0.0.1:1"), source("10.0.0.2:1"));
         let mut queue = FairQueue::new(10);
         for n in 0..4 {
-            assert_eq!(queue.push(one, n), None);
+            assert_eq!(queue.push(one, n, |_| true), None);
         }
-        assert_eq!(queue.push(other, 10), None);
+        assert_eq!(queue.push(other, 10, |_| true), None);
         queue.push_first(other, 11);
         assert_eq!(queue.len(), 6);
         assert_eq!(std::iter::from_fn(|| queue.pop()).collect::<Vec<_>>(), [11, 0, 10, 1, 2, 3]);
@@ -112,12 +122,26 @@ mod tests {
         let (one, other) = (source("10.0.0.1:1"), source("10.0.0.2:1"));
         let mut queue = FairQueue::new(8);
         for n in 0..8 {
-            assert_eq!(queue.push(one, n), None);
+            assert_eq!(queue.push(one, n, |_| true), None);
         }
-        assert_eq!(queue.push(one, 8), Some(8), "it has taken all");
-        let displaced: Vec<_> = (20..26).filter_map(|n| queue.push(other, n)).collect();
+        assert_eq!(queue.push(one, 8, |_| true), Some(8), "it has taken all");
+        let displaced: Vec<_> = (20..26).filter_map(|n| queue.push(other, n, |_| true)).collect();
         assert_eq!(displaced, [7, 6, 5, 4, 24, 25], "the latest go, until both have as many");
-        assert!(!queue.has_place(one) && !queue.has_place(other));
+        assert!(!queue.has_place(one, |_| true) && !queue.has_place(other, |_| true));
         assert_eq!(std::iter::from_fn(|| queue.pop()).collect::<Vec<_>>(), [0, 20, 1, 21, 2, 22, 3, 23]);
+    }
+
+    #[test]
+    fn where_each_source_has_one_place_a_newcomer_takes_the_next_that_may_be_lost() {
+        let mut queue = FairQueue::new(4);
+        let even = |n: &i32| n % 2 == 0;
+        for (text, n) in ["1.2.3.1:1", "1.2.4.1:1", "1.3.5.1:1", "9.9.9.9:1"].iter().zip(1..) {
+            assert_eq!(queue.push(source(text), n, even), None);
+        }
+        assert_eq!(queue.push(source("8.8.8.8:1"), 10, even), Some(2), "of the site that has most, what may be lost");
+        assert_eq!(queue.push(source("8.8.8.8:1"), 11, even), Some(11), "it has one");
+        assert_eq!(queue.push(source("7.7.7.7:1"), 12, even), Some(4));
+        assert_eq!(std::iter::from_fn(|| queue.pop()).collect::<Vec<_>>(), [1, 3, 10, 12]);
+        assert!(queue.is_empty() && queue.turns.is_empty() && queue.lines.is_empty());
     }
 }

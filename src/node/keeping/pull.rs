@@ -11,6 +11,7 @@ use crate::node::part::{PartId, Ticket};
 use crate::node::refusal::Refusal;
 use crate::overlay::Asker;
 use crate::patience;
+use crate::source::{Subnet, count, who_gives_way};
 use crate::time::Time;
 
 /// An offer as it came.
@@ -43,6 +44,23 @@ impl Pull {
     /// Nothing of it was ordered yet.
     pub(super) const fn of(from: SocketAddr, since: Time, unsound: bool, waiting: Vec<IncomingOffer>) -> Self {
         Self { from, since, unsound, looking: false, job: None, given_up: false, waiting }
+    }
+
+    /// One more wants to know when it is saved. Returns who has no place among so many: of the source that has most
+    /// the one who came last, or the newcomer.
+    pub(super) fn join(&mut self, offer: IncomingOffer, most: usize) -> Option<IncomingOffer> {
+        let source = |offer: &IncomingOffer| Subnet::of(offer.from.addr);
+        let mut displaced = None;
+        if self.waiting.len() >= most {
+            let counts = count(self.waiting.iter().map(source));
+            let gives_way = who_gives_way(source(&offer), counts.iter().map(|(source, count)| (*source, *count)));
+            let Some(last) = self.waiting.iter().rposition(|known| Some(source(known)) == gives_way) else {
+                return Some(offer);
+            };
+            displaced = Some(self.waiting.remove(last));
+        }
+        self.waiting.push(offer);
+        displaced
     }
 
     /// Orders that the block be pulled, or what is here of it be looked at. Else says why not.

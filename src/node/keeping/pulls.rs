@@ -1,7 +1,8 @@
 //! What other peers ask us to hold: pulled from them over TCP, hashed, made durable, and only then called saved.
 //!
 //! We pull only from the address that the offer came from, and only if that address has shown that it receives:
-//! otherwise a forged datagram could point us at a victim. A stranger's offer waits while the stranger is pinged.
+//! otherwise a forged datagram could point us at a victim. Nor is anything done about a block that is here, or its
+//! leases, for an address that has shown nothing. A stranger's offer waits while the stranger is pinged.
 //!
 //! A block that we believe we hold may have been cut, emptied or deleted behind our back, or have been damaged while we
 //! were down. So an offer of it is answered only after a worker has looked at the file: that costs little where the
@@ -28,7 +29,7 @@ use crate::node::refusal::Refusal;
 use crate::node::trouble::Trouble;
 use crate::overlay::Asker;
 use crate::patience;
-use crate::source::{Subnet, count, who_gives_way};
+use crate::source::{Giving, Subnet, count};
 use crate::time::Time;
 use crate::wire::{Request, RequestKind, Response};
 
@@ -140,8 +141,9 @@ impl Pulls {
         if let Err(reason) = check_leases(desk, &offer) {
             return respond(desk, &offer, Err(reason));
         }
-        // To look at what is here no connection is needed, and so no proof.
-        if !desk.is_validated(&offer.from.addr) && !desk.holds(&offer.key) {
+        // To look at what is here no connection back is needed: one that the offer came over is proof enough.
+        let is_there = offer.from.is_validated() && desk.holds(&offer.key);
+        if !is_there && !desk.is_validated(&offer.from.addr) {
             return self.ask_for_proof(desk, offer);
         }
         if self.queue.is_shunned(desk.now(), &offer.from.addr) && !desk.holds(&offer.key) {
@@ -153,12 +155,11 @@ impl Pulls {
     fn pull(&mut self, desk: &mut Desk, offer: IncomingOffer) {
         if let Some(wanted) = self.wanted.get_mut(&offer.key) {
             // The same offer again is its sender's retry: the one answer will do, and it still waits for that.
-            let waiting = &mut wanted.waiting;
-            let again = waiting.iter().any(|known| known.from.is_same(&offer.from));
+            let again = wanted.waiting.iter().any(|known| known.from.is_same(&offer.from));
             if again {
                 wanted.since = desk.now();
-            } else if waiting.len() < MAX_WAITING {
-                waiting.push(offer);
+            } else if let Some(displaced) = wanted.join(offer, MAX_WAITING) {
+                respond(desk, &displaced, Err(Refusal::Busy));
             }
             return;
         }
@@ -259,17 +260,18 @@ impl Pulls {
     }
 
     /// Whether one more offer from this address can wait for its proof: where all places are taken, the source that has
-    /// most addresses gives those of one.
+    /// most addresses gives those of one; where each has one, any does. Whoever is there shows it by its answer all the
+    /// same, and is taken at its word when it offers again.
     fn make_room_for_unproven(&mut self, desk: &mut Desk, from: SocketAddr) -> bool {
         if self.unproven_count < MAX_PULLS {
             return true;
         }
         let counts = count(self.unproven.keys().copied().map(Subnet::of));
-        let Some(most) = who_gives_way(Subnet::of(from), counts.iter().map(|(source, count)| (*source, *count))) else {
-            return false;
-        };
-        let Some(first) = self.unproven.keys().copied().find(|addr| Subnet::of(*addr) == most) else { return false };
-        self.take_unproven(first).iter().for_each(|offer| respond(desk, offer, Err(Refusal::Busy)));
+        let giving = Giving::way(Subnet::of(from), counts.iter().map(|(source, count)| (*source, *count)));
+        let givers: Vec<SocketAddr> =
+            self.unproven.keys().copied().filter(|addr| giving.includes(Subnet::of(*addr))).collect();
+        let Some(giver) = desk.any_of(givers) else { return false };
+        self.take_unproven(giver).iter().for_each(|offer| respond(desk, offer, Err(Refusal::Busy)));
         true
     }
 

@@ -1,7 +1,9 @@
 //! Whose block is pulled next.
 //!
 //! Places are shared by who asks for them: first by [`Subnet`], then by address. While all are taken, a newcomer
-//! displaces the block that was queued last by whoever has most. An address that has not delivered yet gets few places
+//! displaces the block that was queued last by whoever has most; where each source has one, that of an address that has
+//! not delivered. Sources take turns, those from which nothing was pulled first, in the order in which they came. An
+//! address that has not delivered yet gets few places
 //! at a time, all such addresses leave a share to those that have, and those of a source whose last pull failed have
 //! one place between them: who offers much and sends nothing holds up only itself. An address to which no connection
 //! comes about is [shunned](PullQueue::shun) for a while: what it offers waits for nothing.
@@ -13,7 +15,7 @@ use std::time::Duration;
 use crate::config::{MAX_JOBS, MAX_PULLS, VALIDATED_MEMORY};
 use crate::id::Key;
 use crate::recent::Recent;
-use crate::source::{Subnet, who_gives_way};
+use crate::source::{Giving, Subnet, who_gives_way};
 use crate::time::Time;
 
 /// Blocks that one address may have on their way here and waiting.
@@ -55,6 +57,8 @@ pub(super) struct PullQueue {
     shunned: Recent<SocketAddr, Time, VALIDATED_MEMORY>,
     /// Grows with each pull that begins.
     turn: u64,
+    /// Grows with each block that takes a place.
+    entered: u64,
 }
 
 /// The blocks of an address.
@@ -74,6 +78,8 @@ struct Load {
     running: usize,
     strangers: usize,
     turn: u64,
+    /// When the first of its blocks took its place.
+    entered: u64,
 }
 
 impl AddressQueue {
@@ -99,14 +105,22 @@ impl PullQueue {
             return Some(None);
         }
         let source = Subnet::of(from);
-        let counts = self.sources.iter().map(|(source, load)| (*source, load.count));
-        let richest = who_gives_way(source, counts).unwrap_or(source);
-        let lines = self.lines.iter().filter(|(addr, _)| Subnet::of(**addr) == richest);
-        let waiting = lines.filter(|(_, line)| !line.waiting.is_empty()).map(|(addr, line)| (*addr, line.count()));
-        let giver = if richest == source {
-            who_gives_way(from, waiting)
-        } else {
-            waiting.max_by_key(|(_, count)| *count).map(|(addr, _)| addr)
+        let giving = Giving::way(source, self.sources.iter().map(|(source, load)| (*source, load.count)));
+        let lines = self.lines.iter().filter(|(_, line)| !line.waiting.is_empty());
+        let of = |addr: &SocketAddr| Subnet::of(*addr);
+        let waiting = lines.map(|(addr, line)| (*addr, line.count()));
+        let giver = match giving {
+            Giving::Nobody => who_gives_way(from, waiting.filter(|(addr, _)| of(addr) == source)),
+            Giving::Source(_) => waiting
+                .filter(|(addr, _)| giving.includes(of(addr)))
+                .max_by_key(|(_, count)| *count)
+                .map(|(addr, _)| addr),
+            // Of those that have one place each, the one that came last: the others are nearer to their turn.
+            Giving::Site(_) | Giving::Any => {
+                let may_give = |addr: &SocketAddr| giving.includes(of(addr)) && !self.has_delivered(*addr);
+                let entered = |addr: &SocketAddr| self.sources.get(&of(addr)).map(|load| load.entered);
+                waiting.map(|(addr, _)| addr).filter(may_give).max_by_key(entered)
+            }
         }?;
         let displaced = self.lines.get_mut(&giver)?.waiting.pop_back()?;
         self.uncount(giver);
@@ -116,7 +130,9 @@ impl PullQueue {
     /// A block takes its place. There is [room](Self::make_room), or it had one before.
     pub(super) fn enter(&mut self, from: SocketAddr, key: Key) {
         self.lines.entry(from).or_default().waiting.push_back(key);
-        self.sources.entry(Subnet::of(from)).or_default().count += 1;
+        self.entered += 1;
+        let newcomer = Load { entered: self.entered, ..Load::default() };
+        self.sources.entry(Subnet::of(from)).or_insert(newcomer).count += 1;
         self.count += 1;
     }
 
@@ -141,7 +157,10 @@ impl PullQueue {
     /// The address whose turn it is: of the source that was served longest ago.
     pub(super) fn next(&self) -> Option<SocketAddr> {
         let ready = self.lines.iter().filter(|(from, _)| self.may_begin(**from));
-        let turn = |from: &SocketAddr| self.sources.get(&Subnet::of(*from)).map_or(0, |load| load.turn);
+        let turn = |from: &SocketAddr| {
+            let load = self.sources.get(&Subnet::of(*from));
+            load.map_or((0, 0), |load| (load.turn, if load.turn == 0 { load.entered } else { 0 }))
+        };
         ready.min_by_key(|(from, line)| (turn(from), line.turn)).map(|(from, _)| *from)
     }
 
@@ -270,6 +289,41 @@ mod tests {
             assert_eq!(queue.begin_of(newcomer), Some(Id::from_u64(5000)), "{ports} ports");
             assert!(queue.len() == MAX_PULLS && queue.check().is_ok());
         }
+    }
+
+    /// The address of a source of its own, for each number.
+    fn source(n: u64) -> SocketAddr {
+        SocketAddr::from(([1, (n >> 8) as u8, n as u8, 1], 7000))
+    }
+
+    #[test]
+    fn where_each_source_has_one_place_a_newcomer_takes_that_of_one_that_has_not_delivered() {
+        let mut queue = PullQueue::default();
+        let proven = source(7);
+        for n in 0..MAX_PULLS as u64 {
+            queue.enter(source(n), Id::from_u64(n));
+        }
+        queue.delivered.insert(proven, true);
+        while let Some(from) = queue.next() {
+            queue.begin_of(from);
+        }
+        for n in 0..2 * MAX_PULLS as u64 {
+            let newcomer = SocketAddr::from(([2, (n >> 8) as u8, n as u8, 1], 7000));
+            let Some(Some(displaced)) = queue.make_room(newcomer) else { panic!("no place for {n}") };
+            assert!(displaced != Id::from_u64(7), "who has delivered keeps its place");
+            queue.enter(newcomer, Id::from_u64(5000 + n));
+        }
+        queue.check().unwrap();
+        assert_eq!(queue.make_room(proven), None, "it has one");
+    }
+
+    #[test]
+    fn sources_from_which_nothing_was_pulled_have_their_turns_in_the_order_in_which_they_came() {
+        let mut queue = PullQueue::default();
+        let order = [9, 3, 7, 1].map(source);
+        order.iter().zip(0..).for_each(|(from, n)| queue.enter(*from, Id::from_u64(n)));
+        let turns: Vec<_> = std::iter::from_fn(|| queue.next().inspect(|from| _ = queue.begin_of(*from))).collect();
+        assert_eq!(turns, order);
     }
 
     #[test]

@@ -96,3 +96,23 @@ fn four_hundred_offers_a_second_that_are_never_delivered_cost_no_honest_newcomer
     }
     assert!(refused.is_empty() && saved == 29, "{saved} saved, refused: {refused:?}");
 }
+
+/// Offers from many sources, one each, for which nothing has to be had there: the addresses are made up.
+#[test]
+fn forged_offers_from_as_many_sources_as_there_are_places_keep_no_stranger_and_no_member_out() {
+    let mut bench = Bench::new(Config::default(), 0, 0).start(&[(key(1), 1000)]);
+    let at = |n: u64| Peer::new(Id::from_u64(n), SocketAddr::from(([1, (n >> 8) as u8, n as u8, 1], 7000)));
+    for n in 0..2000 {
+        let actions = bench.hears_request(at(n), n, store(n % 2));
+        assert_eq!(jobs(&actions), [], "nothing is done for them");
+    }
+    let (member, stranger) = (peer(1), at(0x00ff_ffff));
+    bench.does(Event::Validated { addr: member.addr });
+    let actions = bench.hears_request(member, 5, store(2));
+    assert!(matches!(jobs(&actions)[..], [(_, Job::Pull { from, .. })] if from == member.addr), "{actions:?}");
+    let actions = bench.hears_request(stranger, 6, store(3));
+    let ping = requests(&actions).into_iter().find(|(to, ..)| *to == stranger.addr);
+    let Some((_, magic, Request::Ping)) = ping else { panic!("{actions:?}") };
+    let actions = bench.hears_answer(stranger.addr, magic, Response::Node(stranger));
+    assert!(matches!(jobs(&actions)[..], [(_, Job::Pull { from, .. })] if from == stranger.addr), "{actions:?}");
+}

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::{MAX_BLOCK_SIZE, MAX_JOBS, MAX_PULLS};
-use crate::lease::Lease;
+use crate::lease::{Lease, Secret};
 use crate::node::job::JobErrorKind;
 use crate::node::{Command, Source};
 use crate::wire::Difference;
@@ -82,16 +82,29 @@ fn a_block_that_cannot_be_vouched_for_is_pulled_anew_before_it_is_called_saved()
 }
 
 #[test]
-fn a_strangers_offer_of_a_block_that_turns_out_damaged_waits_until_it_answered_at_its_address() {
+fn nothing_is_done_for_a_stranger_about_a_block_that_is_here_until_it_answered_at_its_address() {
     let mut bench = Bench::new(Config::default(), 0, 0).start(&[(key(1), 4)]);
-    let actions = bench.hears_request(peer(9), 5, store(1));
-    assert_eq!((jobs(&actions), requests(&actions)), (vec![(0, Job::Verify { key: key(1), leases: vec![] })], vec![]));
-    bench.does(Event::Damaged { key: key(1) });
-    let actions = bench.ends(0, failed(JobErrorKind::Corrupt));
+    let lease = Lease { id: Secret::from_bytes([1; 32]).id(), until: Some(100_000), copies: 7 };
+    let offer = Request::Store { key: key(1), size: Some(1000), leases: vec![lease] };
+    let actions = bench.hears_request(peer(9), 5, offer);
     assert_eq!((jobs(&actions), responses(&actions)), (vec![], vec![]));
     let [(to, magic, Request::Ping)] = requests(&actions)[..] else { panic!("{actions:?}") };
+    assert!(!bench.node.desk.has_leases(&key(1), &[lease]));
     let actions = bench.hears_answer(to, magic, Response::Node(peer(9)));
-    assert!(matches!(jobs(&actions)[..], [(_, Job::Pull { from, .. })] if from == peer(9).addr), "{actions:?}");
+    let leases = [Lease::NOBODYS, lease];
+    assert!(matches!(&jobs(&actions)[..], [(_, Job::Verify { leases: laid, .. })] if laid.len() == leases.len()));
+}
+
+#[test]
+fn who_answered_at_its_address_once_is_pulled_from_where_the_block_turns_out_damaged() {
+    let mut bench = Bench::new(Config::default(), 0, 0).start(&[(key(1), 4)]);
+    let [(to, magic, _)] = requests(&bench.hears_request(peer(9), 5, store(1)))[..] else { panic!("one ping") };
+    let actions = bench.hears_answer(to, magic, Response::Node(peer(9)));
+    let [(look, Job::Verify { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
+    bench.does(Event::Damaged { key: key(1) });
+    let actions = bench.ends(look, failed(JobErrorKind::Corrupt));
+    let pull = |(_, job): &(JobId, Job)| matches!(job, Job::Pull { from, .. } if *from == peer(9).addr);
+    assert!(jobs(&actions).iter().any(pull), "{actions:?}");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! Anybody can claim any id at any address, and even make a datagram seem to come from there. So hearsay only makes a
 //! candidate. However much of it comes, we send few pings, and one at a time to each address. Those of all sources take
-//! turns: a flood from one host does not keep a newcomer on another one out.
+//! turns: a flood from one host does not keep a newcomer on another one out. Where each place is that of another
+//! source, a newcomer takes one of somebody whom no contact has named.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -31,6 +32,8 @@ pub(super) struct Candidate {
     pub(super) peer: Peer,
     /// It may enter the table; a guest is only pinged so that it shows that it receives.
     pub(super) enters: bool,
+    /// Somebody who was asked has named it.
+    pub(super) is_named: bool,
 }
 
 pub(super) struct Candidates {
@@ -51,7 +54,7 @@ impl Default for Candidates {
 impl Candidates {
     /// Whether one more from this address would be taken at the moment.
     pub(super) fn has_place(&self, addr: &SocketAddr) -> bool {
-        self.queue.has_place(Subnet::of(*addr))
+        self.queue.has_place(Subnet::of(*addr), |waiting| !waiting.is_named)
     }
 
     /// Nobody waits and no ping is out.
@@ -62,7 +65,7 @@ impl Candidates {
     pub(super) fn offer(&mut self, candidate: Candidate) {
         let addr = candidate.peer.addr;
         if self.addresses.insert(addr)
-            && let Some(displaced) = self.queue.push(Subnet::of(addr), candidate)
+            && let Some(displaced) = self.queue.push(Subnet::of(addr), candidate, |waiting| !waiting.is_named)
         {
             self.addresses.remove(&displaced.peer.addr);
         }
@@ -110,8 +113,12 @@ mod tests {
     use super::*;
     use crate::id::Id;
 
+    fn stranger(id: u64, ip: [u8; 4], port: u16) -> Candidate {
+        Candidate { peer: Peer::new(Id::from_u64(id), SocketAddr::from((ip, port))), enters: true, is_named: false }
+    }
+
     fn candidate(n: u16) -> Candidate {
-        Candidate { peer: Peer::new(Id::from_u64(n.into()), SocketAddr::from(([10, 0, 0, 1], n))), enters: true }
+        stranger(n.into(), [10, 0, 0, 1], n)
     }
 
     #[test]
@@ -152,30 +159,47 @@ mod tests {
         candidates.check().unwrap();
     }
 
-    #[test]
-    fn a_newcomer_is_pinged_at_once_however_many_from_another_host_never_answer() {
+    /// How many milliseconds after it came `newcomer` was pinged, while one of these comes in each and none answers.
+    fn pinged_after(newcomer: Candidate, flood: impl Fn(u64) -> Candidate) -> u64 {
         const SILENCE: u64 = 500;
-        let newcomer = Peer::new(Id::from_u64(7), SocketAddr::from(([10, 0, 0, 2], 7)));
         let mut candidates = Candidates::default();
         let mut out: Vec<(u64, SocketAddr)> = Vec::new();
-        for millis in 0..10_000_u64 {
-            candidates.offer(candidate(millis as u16));
+        for millis in 0..20_000_u64 {
+            candidates.offer(flood(millis));
             if millis == 9_000 {
-                assert!(!candidates.has_place(&candidate(1).peer.addr), "the flood has taken all places");
-                candidates.offer(Candidate { peer: newcomer, enters: true });
+                assert_eq!(candidates.queue.len(), QUEUE, "the flood has taken all places");
+                candidates.offer(newcomer);
             }
             let (over, waits): (Vec<_>, Vec<_>) = out.into_iter().partition(|(sent, _)| sent + SILENCE <= millis);
             over.iter().for_each(|(_, addr)| candidates.done(addr));
             out = waits;
             while let Some(next) = candidates.next(Time::from_micros(millis * 1000)) {
-                if next.peer == newcomer {
-                    assert!(millis <= 9_000 + SILENCE, "after {} ms", millis - 9_000);
-                    return;
+                if next == newcomer {
+                    return millis - 9_000;
                 }
                 out.push((millis, next.peer.addr));
             }
             candidates.check().unwrap();
         }
         panic!("it was never pinged");
+    }
+
+    #[test]
+    fn a_newcomer_is_pinged_at_once_however_many_from_another_host_never_answer() {
+        let after = pinged_after(stranger(7, [10, 0, 0, 2], 7), |n| candidate(n as u16));
+        assert!(after <= 500, "after {after} ms");
+    }
+
+    #[test]
+    fn a_newcomer_is_pinged_soon_however_many_other_networks_of_a_site_one_user_has() {
+        let after = pinged_after(stranger(7, [2, 0, 0, 2], 7), |n| stranger(n, [1, 7, n as u8, 1], (n >> 8) as u16));
+        assert!(after <= 5_000, "after {after} ms");
+    }
+
+    #[test]
+    fn whom_a_contact_named_is_pinged_however_many_strangers_come_from_wherever() {
+        let newcomer = Candidate { is_named: true, ..stranger(7, [10, 0, 0, 2], 7) };
+        let after = pinged_after(newcomer, |n| stranger(n, [n as u8, (n >> 8) as u8, n as u8, 1], 7));
+        assert!(after <= 1_000, "after {after} ms");
     }
 }

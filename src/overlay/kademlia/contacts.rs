@@ -53,7 +53,7 @@ impl Kademlia {
             self.table.forget_spare(&peer.id);
         } else if self.has_to_prove(from, request) {
             if is_reachable(&peer.addr) {
-                self.candidates.offer(Candidate { peer, enters: !sender.guest });
+                self.candidates.offer(Candidate { peer, enters: !sender.guest, is_named: false });
             }
         } else if !sender.guest && !self.acquaintances.knows(now, &peer, ASKED) {
             let claim = if request.kind() == RequestKind::Ping { Bid::Wait } else { Bid::Contest };
@@ -129,7 +129,7 @@ impl Kademlia {
         // A peer that answers at a contact's address under another id tells of that contact's end.
         let displaces = self.table.at(&peer.addr).is_some();
         if displaces || self.has_use_for(&peer, claim) && self.table.get(&peer.id).is_none() {
-            self.candidates.offer(Candidate { peer, enters: true });
+            self.candidates.offer(Candidate { peer, enters: true, is_named: claim == Bid::Nothing });
         } else if claim != Bid::Nothing
             && let Some(first) = self.table.wait(&peer)
         {
@@ -213,7 +213,7 @@ impl Kademlia {
     fn promote(&mut self, now: Time, peer: &Peer) {
         while let Some(spare) = self.table.take_spare(&peer.id) {
             if !self.watch.is_buried(now, &spare) {
-                return self.candidates.offer_urgently(Candidate { peer: spare, enters: true });
+                return self.candidates.offer_urgently(Candidate { peer: spare, enters: true, is_named: true });
             }
         }
     }
@@ -281,7 +281,7 @@ impl Kademlia {
 
     /// Pings as many candidates as the rate allows.
     pub(super) fn ping_candidates(&mut self, now: Time, out: &mut Vec<Effect>) {
-        while let Some(Candidate { peer, enters }) = self.candidates.next(now) {
+        while let Some(Candidate { peer, enters, .. }) = self.candidates.next(now) {
             self.ask(peer.into(), Request::Ping, patience::ONCE, QuestionPurpose::Candidate { peer, enters }, out);
         }
     }

@@ -145,7 +145,9 @@ impl Ring {
         let (to, request) = match joined {
             _ if self.asked.values().any(|why| why.is_update_of(joined, &by)) => return,
             _ if classroom => (by, Request::Ring(self.neighbours_for(&by, true, TellingExtent::All).ping(true))),
-            Some(joined) if !AddressScope::may_name(&by.addr, &joined.addr) || !self.has_room_to_probe(&joined) => {
+            Some(joined)
+                if !AddressScope::may_name(&by.addr, &joined.addr) || !self.make_room_to_probe(&joined, false) =>
+            {
                 return;
             }
             Some(joined) => (joined, Request::Ping),

@@ -74,6 +74,7 @@ use health::Vitals;
 use join::Membership;
 use leave::DepartureNews;
 use neighbours::{RingNeighbours, RingPosition};
+use probes::Probes;
 use questions::QuestionFor;
 use relay::Relay;
 use rounds::Rounds;
@@ -136,6 +137,7 @@ pub struct Ring {
     searches: BTreeMap<LookupId, Search>,
     asked: BTreeMap<Tag, QuestionFor>,
     next_tag: Tag,
+    probes: Probes,
     /// Neighbours that said goodbye, as long as it is uncertain whether they have left.
     departures: BTreeMap<Id, DepartureNews>,
     /// Addresses that have answered.
@@ -178,6 +180,7 @@ impl Ring {
             searches: BTreeMap::new(),
             asked: BTreeMap::new(),
             next_tag: 0,
+            probes: Probes::default(),
             departures: BTreeMap::new(),
             proven: Recent::default(),
             seen: VecDeque::new(),

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::neighbours::{RingNeighbours, RingPosition};
+use super::probes::Room;
 use super::router::{RouteNotice, SuccessorChange};
-use super::{QuestionFor, Ring, RingVariant, probes};
+use super::{QuestionFor, Ring, RingVariant};
 use crate::id::Id;
-use crate::overlay::{Effect, Incoming};
+use crate::overlay::{Effect, Incoming, Tag};
 use crate::patience;
 use crate::peer::Peer;
 use crate::source::{AddressScope, Subnet};
@@ -291,28 +292,41 @@ impl Ring {
             Some(known) => {
                 self.check_on(known, out);
                 let chord = self.options.variant == RingVariant::Chord;
-                if chord && stranger && self.has_room_to_probe(&peer) && !self.is_met(&peer.id) {
+                if chord && stranger && !self.is_met(&peer.id) && self.make_room_to_probe(&peer, stranger) {
                     self.ping(peer, PingReason::Meet(place), false, out);
                 }
             }
             None => {
-                let room = self.has_room_to_probe(&peer);
                 let place_out = self.asked.values_mut().find_map(|why| why.place_of(&peer.id));
                 let is_probed = place_out.map(|known| known.merge(place)).is_some();
-                if stranger && room && !self.is_met(&peer.id) {
+                let may_meet = stranger && !self.is_met(&peer.id);
+                if may_meet && self.make_room_to_probe(&peer, stranger) {
                     // It may be probed since others spoke of it, in vain: it was not up yet, or datagrams are lost.
                     self.ping(peer, PingReason::Meet(place), false, out);
-                } else if !stranger && room && !is_probed && !self.is_pinging(&peer.id) {
+                } else if !stranger
+                    && !is_probed
+                    && !self.is_pinging(&peer.id)
+                    && self.make_room_to_probe(&peer, stranger)
+                {
                     self.ping(peer, PingReason::Probe(place), false, out);
                 }
             }
         }
     }
 
-    /// Whether a peer that was only spoken of may be pinged now.
-    pub(super) fn has_room_to_probe(&self, peer: &Peer) -> bool {
-        let probed = self.asked.values().filter_map(QuestionFor::probed).map(|other| Subnet::of(other.addr));
-        probes::has_room(Subnet::of(peer.addr), probed)
+    /// Whether a peer that was only spoken of, by others or `for_itself`, may be pinged now. Another one may have to
+    /// give up its place for it.
+    pub(super) fn make_room_to_probe(&mut self, peer: &Peer, for_itself: bool) -> bool {
+        let source = (Subnet::of(peer.addr), for_itself);
+        let spoke = |why: &QuestionFor| matches!(why, QuestionFor::Ping(Ping { role: PingReason::Meet(_), .. }));
+        let probed = |(tag, why): (&Tag, &QuestionFor)| Some((*tag, Subnet::of(why.probed()?.addr), spoke(why)));
+        let out: Vec<_> = self.asked.iter().filter_map(probed).collect();
+        let room = self.probes.room(self.now, source, &out);
+        if let Room::InPlaceOf(oldest) = room {
+            self.asked.remove(&oldest);
+            self.probes.displaced(self.now, for_itself);
+        }
+        room != Room::Nowhere
     }
 
     fn is_met(&self, id: &Id) -> bool {
