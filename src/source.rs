@@ -124,7 +124,7 @@ impl AddressScope {
             ip if ip.is_loopback() => Self::Machine,
             IpAddr::V4(ip) if ip.is_link_local() => Self::Wire,
             IpAddr::V6(ip) if ip.is_unicast_link_local() => Self::Wire,
-            IpAddr::V4(ip) if ip.is_private() => Self::Site,
+            IpAddr::V4(ip) if ip.is_private() || is_shared(ip) => Self::Site,
             IpAddr::V6(ip) if ip.is_unique_local() => Self::Site,
             _ => Self::Everywhere,
         }
@@ -142,6 +142,13 @@ impl AddressScope {
     }
 }
 
+/// Whether it is one of the addresses that a provider, or a private network over others, gives out within itself
+/// (100.64.0.0/10, RFC 6598).
+fn is_shared(ip: Ipv4Addr) -> bool {
+    let [first, second, ..] = ip.octets();
+    first == 100 && second & 0xc0 == 64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,11 +156,20 @@ mod tests {
     #[test]
     fn local_networks_are_exempt_unless_it_is_strict() {
         let network = |addr: &str, strict| Subnet::network_of(addr.parse().unwrap(), strict);
-        for local in
-            ["127.0.0.1:5", "10.1.2.3:5", "192.168.1.9:5", "169.254.1.1:5", "[::1]:5", "[fd00::1]:5", "[fe80::1]:5"]
-        {
+        for local in [
+            "127.0.0.1:5",
+            "10.1.2.3:5",
+            "100.64.1.2:5",
+            "100.127.255.1:5",
+            "192.168.1.9:5",
+            "169.254.1.1:5",
+            "[::1]:5",
+            "[fd00::1]:5",
+            "[fe80::1]:5",
+        ] {
             assert!(network(local, false).is_none() && network(local, true).is_some(), "{local}");
         }
+        assert!(["100.63.1.2:5", "100.128.1.2:5"].iter().all(|addr| network(addr, false).is_some()));
         assert_eq!(network("10.1.2.3:5", true), network("10.1.2.4:5", true));
         assert_eq!(network("1.2.3.4:5", false), network("1.2.3.9:6", false));
         assert!(network("1.2.3.4:5", false) != network("1.2.4.4:5", false));

@@ -254,7 +254,9 @@ impl Classroom {
 
     fn order(&mut self, desk: &mut Desk, job: NamedJob, step: JobFor) -> JobId {
         let urgency = match step {
-            JobFor::Give(_) | JobFor::Receive { .. } | JobFor::Look { .. } => Urgency::Own,
+            JobFor::Give(_) | JobFor::Receive { .. } | JobFor::Look { requester: Requester::Own(_), .. } => {
+                Urgency::Own
+            }
             _ => Urgency::Others,
         };
         desk.order(self.ticket(Awaited::Job(step)), Job::Named(job), urgency)

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use super::neighbours::RingNeighbours;
 use super::relay::Relay;
 use super::{QuestionFor, Ring};
+use crate::config::VALIDATED_FOR;
 use crate::overlay::{Effect, Tag};
 use crate::patience;
 use crate::peer::Peer;
@@ -43,10 +44,15 @@ pub(super) struct HeldRequest {
     first_time: bool,
 }
 
+/// Whether an address that answered then can be counted on to be its peer's still.
+pub(super) fn is_recent(now: Time, shown: Time) -> bool {
+    now.since(shown) < VALIDATED_FOR
+}
+
 impl Ring {
-    /// Whether this address has answered, or is this peer's own.
+    /// Whether this address has answered, not too long ago, or is this peer's own.
     pub(super) fn is_proven(&self, addr: &SocketAddr) -> bool {
-        *addr == self.me.addr || self.proven.contains(addr)
+        *addr == self.me.addr || self.proven.get(addr).is_some_and(|shown| is_recent(self.now, *shown))
     }
 
     /// Pings the origin of a request, and again when that repeats it, unless too many of its source are pinged. Where
@@ -90,7 +96,7 @@ impl Ring {
     pub(super) fn on_proof(&mut self, now: Time, origin: &Peer, mut held: Vec<HeldRequest>, out: &mut Vec<Effect>) {
         let pinged = self.asked.values_mut().filter_map(|why| why.proving_at(&origin.addr));
         pinged.for_each(|(_, others)| held.append(others));
-        self.proven.insert(origin.addr, ());
+        self.proven.insert(origin.addr, now);
         self.vitals.back(origin);
         for HeldRequest { relay, first_time } in held {
             if relay.what == Routed::Join {

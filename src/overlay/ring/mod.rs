@@ -140,8 +140,8 @@ pub struct Ring {
     probes: Probes,
     /// Neighbours that said goodbye, as long as it is uncertain whether they have left.
     departures: BTreeMap<Id, DepartureNews>,
-    /// Addresses that have answered.
-    proven: Recent<SocketAddr, (), { admission::MAX_PROVEN }>,
+    /// Addresses that have answered, and when they did last.
+    proven: Recent<SocketAddr, Time, { admission::MAX_PROVEN }>,
     /// Relayed requests that were seen lately, and how often again: they are told of once.
     seen: VecDeque<(u64, Id, u8)>,
     /// Whether anything came that comes over connections alone; that none do, once that is known.
@@ -359,7 +359,7 @@ impl Overlay for Ring {
             }
             Cause::Late { tag, late } => self.on_late(now, tag, late, out),
             Cause::Alive { addr } => {
-                self.proven.insert(addr, ());
+                self.proven.insert(addr, now);
                 match self.table.at(&addr) {
                     Some(peer) => self.vitals.alive(now, &peer.id),
                     None => self.hear_of_door(addr),

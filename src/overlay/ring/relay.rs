@@ -92,7 +92,7 @@ impl Ring {
             relay.route.origin.addr = from.asker.addr;
         }
         if from.asker.addr == relay.route.origin.addr && from.asker.is_validated() {
-            self.proven.insert(from.asker.addr, ());
+            self.proven.insert(from.asker.addr, self.now);
         }
         // What comes in this peer's own name is nothing that its user has to hear of once more.
         let before = self.see(&relay);

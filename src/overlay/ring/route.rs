@@ -7,7 +7,7 @@ use super::members::Members;
 use super::router::{RingEffect, RouteNotice, RouteOutcome};
 use super::table::{Hop, clockwise_from};
 use super::unverified::OwnFileRequest;
-use super::{MAX_ROUND, QuestionFor, Ring};
+use super::{MAX_ROUND, QuestionFor, Ring, admission};
 use crate::config::{MAX_TIMEOUT, WIDER, WIDTH};
 use crate::id::{ID_BITS, Id, Key};
 use crate::overlay::{Effect, Found, Goal, LookupId, Tag};
@@ -207,8 +207,9 @@ impl Ring {
     /// A search's replica set is known, perhaps with stand-ins; for holders its members are asked.
     fn settle(&mut self, lookup: LookupId, mut peers: Vec<Peer>, hops: u32, out: &mut Vec<Effect>) {
         let vanished = self.vanished();
-        let (table, proven) = (&self.table, &self.proven);
-        let is_stranger = |peer: &Peer| table.get(&peer.id) != Some(*peer) && !proven.contains(&peer.addr);
+        let (table, proven, now) = (&self.table, &self.proven, self.now);
+        let is_proven = |addr: &SocketAddr| proven.get(addr).is_some_and(|shown| admission::is_recent(now, *shown));
+        let is_stranger = |peer: &Peer| table.get(&peer.id) != Some(*peer) && !is_proven(&peer.addr);
         let Some(search) = self.searches.get_mut(&lookup) else { return };
         if vanished.len() > search.unreached.len() {
             search.unreached = vanished;
