@@ -51,7 +51,7 @@ pub struct Lease {
 /// What is told of leases; at most [`MAX_LEASES`] in all.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct LeaseNews {
-    /// Leases that last longer, or ask for more copies.
+    /// Leases that last longer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub renewed: Vec<Lease>,
     /// Secrets of leases that have ended.
@@ -69,7 +69,7 @@ pub enum Note {
         /// The leases, with the terms that they had.
         leases: Vec<Lease>,
     },
-    /// A lease lasts longer, or asks for more copies.
+    /// A lease lasts longer.
     Renewed(Lease),
     /// A lease has ended.
     Ended {

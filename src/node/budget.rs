@@ -1,10 +1,11 @@
 //! What upkeep may spend a second, whatever happens in the network, and what it does for others.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::{UPKEEP_KIB, UPKEEP_MESSAGES};
 use crate::recent::Recent;
+use crate::source::Subnet;
 use crate::time::Time;
 
 /// What this peer spends to keep replica sets full.
@@ -73,13 +74,17 @@ impl Budget {
 /// What is done for other peers, `RATE` units a second, so that nobody takes it all.
 ///
 /// A peer that is known may have all of it, and its own share even while others want more than there is. Strangers may
-/// have half of it together, and those of one host half of that.
+/// have half of it together, and those of one source half of that. Who has not shown that it receives gets none.
 pub(super) struct Favours<const RATE: u32> {
     all: Budget,
     /// What strangers have of it.
     strangers: Budget,
     known: Recent<SocketAddr, Budget, ASKERS>,
-    hosts: Recent<IpAddr, Budget, ASKERS>,
+    /// What known peers have of their own shares, together, while others want all.
+    shares: Budget,
+    /// Whether the favour that was taken last was not one of those.
+    of_all: bool,
+    sources: Recent<Subnet, Budget, ASKERS>,
 }
 
 /// Of what is done in all a known peer may have one part in so many, whatever the others want.
@@ -94,7 +99,9 @@ impl<const RATE: u32> Default for Favours<RATE> {
             all: Budget::a_second(RATE),
             strangers: Budget::a_second(RATE / 2),
             known: Recent::default(),
-            hosts: Recent::default(),
+            shares: Budget::a_second(RATE),
+            of_all: true,
+            sources: Recent::default(),
         }
     }
 }
@@ -104,26 +111,55 @@ impl<const RATE: u32> Favours<RATE> {
     pub(super) fn take(&mut self, now: Time, from: SocketAddr, is_known: bool, units: u32) -> bool {
         let open = |budget: &Budget| budget.opens() <= now;
         if is_known {
-            let mut own = self.known.get(&from).copied().unwrap_or(Budget::a_second(RATE / KNOWN));
-            if !open(&own) && !open(&self.all) {
+            let own = self.of_known(from);
+            if !open(&self.all) && (!open(&own) || !open(&self.shares)) {
                 return false;
             }
-            own.spend(now, units);
-            self.known.insert(from, own);
+            self.spend_of_known(now, from, units);
         } else {
-            let mut host = self.hosts.get(&from.ip()).copied().unwrap_or(Budget::a_second(RATE / 4));
-            if !open(&host) || !open(&self.strangers) || !open(&self.all) {
+            let source = self.of_source(from);
+            if !open(&source) || !open(&self.strangers) || !open(&self.all) {
                 return false;
             }
-            host.spend(now, units);
-            self.hosts.insert(from.ip(), host);
-            self.strangers.spend(now, units);
+            self.spend_of_strangers(now, from, units);
         }
         // Who has its own share leaves no debt to the others.
-        if open(&self.all) {
-            self.all.spend(now, units);
-        }
+        self.of_all = open(&self.all);
+        let account = if self.of_all { &mut self.all } else { &mut self.shares };
+        account.spend(now, units);
         true
+    }
+
+    /// The favour that was [taken](Self::take) last costs so many units more.
+    pub(super) fn charge(&mut self, now: Time, from: SocketAddr, is_known: bool, units: u32) {
+        if is_known {
+            self.spend_of_known(now, from, units);
+        } else {
+            self.spend_of_strangers(now, from, units);
+        }
+        let account = if self.of_all { &mut self.all } else { &mut self.shares };
+        account.spend(now, units);
+    }
+
+    fn of_known(&self, from: SocketAddr) -> Budget {
+        self.known.get(&from).copied().unwrap_or(Budget::a_second(RATE / KNOWN))
+    }
+
+    fn of_source(&self, from: SocketAddr) -> Budget {
+        self.sources.get(&Subnet::of(from)).copied().unwrap_or(Budget::a_second(RATE / 4))
+    }
+
+    fn spend_of_known(&mut self, now: Time, from: SocketAddr, units: u32) {
+        let mut own = self.of_known(from);
+        own.spend(now, units);
+        self.known.insert(from, own);
+    }
+
+    fn spend_of_strangers(&mut self, now: Time, from: SocketAddr, units: u32) {
+        let mut source = self.of_source(from);
+        source.spend(now, units);
+        self.sources.insert(Subnet::of(from), source);
+        self.strangers.spend(now, units);
     }
 }
 
@@ -181,5 +217,32 @@ mod tests {
     fn a_stranger_has_something_while_another_host_asks_for_all() {
         let had = had(&[(at(9, 1), false), (at(9, 2), false), (at(1, 1), false)]);
         assert!(had[2] >= 1_000, "{had:?}");
+    }
+
+    #[test]
+    fn what_known_peers_have_beside_all_is_bounded_however_many_there_are() {
+        let many: Vec<_> = (0..200).map(|n| (at(n, 1), true)).collect();
+        let had = had(&many);
+        assert!(had.iter().sum::<usize>() <= 2 * 4_410, "{}", had.iter().sum::<usize>());
+    }
+
+    #[test]
+    fn all_addresses_of_a_home_network_have_as_much_as_one_host() {
+        let of_one = |n: u16| (SocketAddr::from(([0x2001, 0xdb8, 0, 1, 0, 0, 0, n], 1)), false);
+        let had = had(&(0..100).map(of_one).chain([(at(1, 1), false)]).collect::<Vec<_>>());
+        assert!(had[..100].iter().sum::<usize>() <= 1_110 && had[100] >= 1_000, "{had:?}");
+    }
+
+    #[test]
+    fn what_costs_more_than_one_unit_has_whoever_asks_for_it_wait_for_longer() {
+        let (mut favours, mut had) = (Favours::<400>::default(), 0);
+        for millis in 0..10_000 {
+            let now = Time::from_micros(millis * 1000);
+            if favours.take(now, at(1, 1), true, 1) {
+                favours.charge(now, at(1, 1), true, 99);
+                had += 1;
+            }
+        }
+        assert!((40..=56).contains(&had), "{had} of a hundred units each");
     }
 }

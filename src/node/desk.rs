@@ -24,7 +24,7 @@ use super::job::{GetId, Job, JobId, PutId};
 use super::jobs::{Jobs, Urgency};
 use super::life::{Life, LifeEvent};
 use super::notice::{Answer, Failure, FailureKind, Notice, PeerInfo, Progress};
-use super::part::Ticket;
+use super::part::{PartId, Ticket};
 use super::reach::Reach;
 use super::refusal::Refusal;
 use super::trouble::Trouble;
@@ -40,6 +40,9 @@ use room::NoRoom;
 
 /// Where some say that they have saved a block and have not, so many of the nearest peers known may be offered it.
 const BEHIND_LIARS: usize = 5 * WIDTH;
+
+/// Addresses that are pinged at a time because somebody there asked for a favour.
+const MAX_PROVING: usize = 4096;
 
 /// What every part works with.
 pub(crate) struct Desk {
@@ -58,6 +61,8 @@ pub(crate) struct Desk {
     pub(super) claims: Claims,
     pub(super) reach: Reach,
     pub(super) no_room: NoRoom,
+    /// Addresses that are pinged because somebody there asked for a favour.
+    proving: BTreeSet<SocketAddr>,
     pub(super) life: Life,
     /// The time at which [`Time`] begins, in seconds since 1970.
     pub(super) began: UnixTime,
@@ -84,6 +89,7 @@ impl Desk {
             claims: Claims::default(),
             reach: Reach::default(),
             no_room: NoRoom::default(),
+            proving: BTreeSet::new(),
             life: Life::Running,
             began: 0,
             next_lookup: 0,
@@ -163,6 +169,28 @@ impl Desk {
     pub(super) fn grants<const RATE: u32>(&self, favours: &mut Favours<RATE>, to: &Asker, units: u32) -> bool {
         let is_known = to.is_validated() && self.knows(&to.addr);
         favours.take(self.now(), to.addr, is_known, units)
+    }
+
+    /// That favour costs so many units more.
+    pub(super) fn charge<const RATE: u32>(&self, favours: &mut Favours<RATE>, to: &Asker, units: u32) {
+        if units > 0 {
+            favours.charge(self.now(), to.addr, to.is_validated() && self.knows(&to.addr), units);
+        }
+    }
+
+    /// Whether who asks for a favour has shown that it receives. If not, it is pinged and gets no answer: when it asks
+    /// again, it has.
+    pub(super) fn has_proof(&mut self, asker: &Asker) -> bool {
+        let is_there = asker.is_validated();
+        if !is_there && self.proving.len() < MAX_PROVING && self.proving.insert(asker.addr) {
+            self.ask_once(Ticket::of(PartId::Leases, 0), asker.addr, Request::Ping);
+        }
+        is_there
+    }
+
+    /// What somebody was asked, so as to show that it receives, is over.
+    pub(super) fn end_proof(&mut self, addr: &SocketAddr) {
+        self.proving.remove(addr);
     }
 
     /// The replica set of a key as far as it is known without asking: at most `count` peers, nearest first.

@@ -198,8 +198,9 @@ impl Holdings {
     }
 
     /// The keys in a range, in ascending order; of the blocks of this class that somebody wants, or of all blocks. The
-    /// walk ends early once it has found `most`, or has looked at as many as `looks` leaves. It goes as far as the keys
-    /// that start with what comes second, for one of them at least.
+    /// walk ends early once it has found `most`, or has looked as often as `looks` leaves: at each block, and where a
+    /// class is asked for at each lease on it. It goes as far as the keys that start with what comes second, for one of
+    /// them at least.
     pub(super) fn walk(
         &self,
         range: &Range,
@@ -219,7 +220,8 @@ impl Holdings {
                 return (keys, end);
             }
             end = Some(start);
-            *looks = looks.saturating_sub(1);
+            let leases = if class.is_some() { self.leases.len_of(held.set) } else { 0 };
+            *looks = looks.saturating_sub(leases.max(1));
             keys.extend(fits(held).then_some(key));
         }
         (keys, range.last)

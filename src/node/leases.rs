@@ -6,8 +6,8 @@
 //! Where each block is a file of its own there are as many leases as blocks, and all that is remembered of such a lease
 //! stands in two places: its terms, and its set. A test counts the bytes.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::time::Duration;
 
@@ -22,6 +22,9 @@ pub(super) struct SetId(u32);
 
 /// Ended leases that are remembered, so that copies of old do not bring them back.
 const ENDED_MEMORY: usize = 20_000;
+
+/// Looks that one count of blocks takes at most, each at a set or at a lease: some milliseconds.
+const MOST_LOOKS: usize = 1 << 16;
 
 /// The leases on all blocks.
 #[derive(Debug)]
@@ -189,7 +192,7 @@ impl Leases {
             is_nobodys
                 || terms.is_some_and(|terms| {
                     let longer = terms.until().is_some_and(|until| lease.until.is_none_or(|other| until < other));
-                    !longer && terms.copies >= lease.copies
+                    !longer
                 })
         };
         leases.iter().all(|lease| known(lease) || self.ended.contains(&lease.id))
@@ -201,7 +204,7 @@ impl Leases {
     }
 
     /// A block of this set gets these leases too: the number of its set from now on. What has ended is left out; the
-    /// terms of those that are known get better, never worse. A block that would have too many is kept for ever
+    /// terms of those that are known last longer, never less. A block that would have too many is kept for ever
     /// instead.
     pub(super) fn add(&mut self, set: SetId, leases: &[Lease], now: UnixTime) -> SetId {
         let mut live: Vec<Lease> = leases.iter().filter(|lease| !self.ended.contains(&lease.id)).copied().collect();
@@ -227,7 +230,7 @@ impl Leases {
         }
         for lease in &live {
             self.classes |= 1 << asked(lease.copies);
-            if !self.renew(lease) && ids.contains(&lease.id) && !self.terms.contains_key(&lease.id) {
+            if self.renew(lease).is_none() && ids.contains(&lease.id) && !self.terms.contains_key(&lease.id) {
                 self.terms.insert(lease.id, LeaseTerms::new(lease));
                 self.move_end(None, lease.until);
             }
@@ -322,26 +325,24 @@ impl Leases {
         }
     }
 
-    /// Whether a lease that some block has would last longer by that, by a minute at least unless it ends within one,
-    /// or ask for more copies.
+    /// Whether a lease that some block has would last longer by that, by a minute at least unless it ends within one.
     pub(super) fn betters(&self, lease: &Lease, now: UnixTime) -> bool {
         self.terms.get(&lease.id).is_some_and(|terms| {
             let much = |until: UnixTime| if until > now + 60 { until + 60 } else { until + 1 };
-            let longer = terms.until().is_some_and(|until| lease.until.is_none_or(|other| other >= much(until)));
-            longer || lease.copies > terms.copies
+            terms.until().is_some_and(|until| lease.until.is_none_or(|other| other >= much(until)))
         })
     }
 
-    /// Better terms for a lease. Whether any block here has it.
-    pub(super) fn renew(&mut self, lease: &Lease) -> bool {
+    /// A lease lasts longer, if any block here has it: returns its terms. The copies that it asks for stay, for whoever
+    /// has a block knows the names of its leases; to ask for more, another lease is laid.
+    pub(super) fn renew(&mut self, lease: &Lease) -> Option<Lease> {
         let ended = self.ended.contains(&lease.id);
-        let Some(terms) = self.terms.get_mut(&lease.id).filter(|_| !ended) else { return false };
-        let (before, mut known) = (terms.until(), terms.lease(lease.id));
-        known.merge(lease);
-        (terms.end, terms.copies) = (known.until.unwrap_or(NEVER), known.copies);
+        let terms = self.terms.get_mut(&lease.id).filter(|_| !ended)?;
+        let before = terms.until();
+        terms.end = terms.end.max(lease.until.unwrap_or(NEVER));
+        let known = terms.lease(lease.id);
         self.move_end(before, known.until);
-        self.classes |= 1 << asked(known.copies);
-        true
+        Some(known)
     }
 
     /// A lease has ended, at `at`. Whether that is news.
@@ -369,12 +370,37 @@ impl Leases {
         self.ends.range(now + 1..).next().map(|(end, _)| *end)
     }
 
-    /// Blocks that have any of these leases, and those among them that nobody wants at `now`.
-    pub(super) fn count(&self, ids: &[LeaseId], now: UnixTime) -> (u32, u32) {
-        let sets: BTreeSet<SetId> = ids.iter().filter_map(|id| self.terms.get(id)).flat_map(LeaseTerms::sets).collect();
-        let blocks = |set: &SetId| self.sets[set.0 as usize].blocks;
-        let free = sets.iter().filter(|set| !self.wants(**set, now)).map(blocks).sum();
-        (sets.iter().map(blocks).sum(), free)
+    /// Blocks that have any of these leases, and those among them that nobody wants at `now`; and how many looks that
+    /// took, at a set or at a lease. Mixes of leases that nobody has for his files would take very many: no more are
+    /// counted than [`MOST_LOOKS`] show.
+    pub(super) fn count(&self, ids: &[LeaseId], now: UnixTime) -> (u32, u32, usize) {
+        let (mut blocks, mut free, mut looks) = (0, 0, 0);
+        for (at, id) in ids.iter().enumerate() {
+            let Some(terms) = self.terms.get(id) else { continue };
+            let holds = terms.lease(*id).holds(now);
+            for number in terms.sets() {
+                if looks >= MOST_LOOKS {
+                    return (blocks, free, looks);
+                }
+                let set = &self.sets[number.0 as usize];
+                looks += 1 + at;
+                if ids[..at].iter().any(|counted| set.ids.binary_search(counted).is_ok()) {
+                    continue;
+                }
+                blocks += set.blocks;
+                if !holds {
+                    looks += set.ids.len();
+                    free += if self.wants(number, now) { 0 } else { set.blocks };
+                }
+            }
+            looks += 1;
+        }
+        (blocks, free, looks)
+    }
+
+    /// How many leases a block of this set has.
+    pub(super) fn len_of(&self, set: SetId) -> usize {
+        self.sets[set.0 as usize].ids.len()
     }
 
     /// Whether any block here has this lease.

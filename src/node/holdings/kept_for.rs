@@ -25,8 +25,10 @@ impl Holdings {
         let (at, leases) = (self.now, &mut self.leases);
         for lease in &news.renewed {
             // What is but a little better is not worth a line.
-            if leases.betters(lease, at) && leases.renew(lease) {
-                self.unwritten.insert(lease.id, Note::Renewed(*lease));
+            if leases.betters(lease, at)
+                && let Some(lease) = leases.renew(lease)
+            {
+                self.unwritten.insert(lease.id, Note::Renewed(lease));
             }
         }
         for &secret in &news.ended {
@@ -53,8 +55,9 @@ impl Holdings {
         self.unwritten.retain(|_, note| !notes.contains(note));
     }
 
-    /// Blocks that carry any of these leases, and those among them that nobody wants any more.
-    pub(in crate::node) fn leased(&self, leases: &[LeaseId]) -> (u32, u32) {
+    /// Blocks that carry any of these leases, those among them that nobody wants any more, and the looks that it took
+    /// to count them.
+    pub(in crate::node) fn leased(&self, leases: &[LeaseId]) -> (u32, u32, usize) {
         self.leases.count(leases, self.now)
     }
 

@@ -154,6 +154,9 @@ impl Answering {
         let has_place = of_one < MAX_OF_ONE && self.queue.len() < MAX_QUEUE;
         let takes =
             self.usual.get().unwrap_or(FULL_BLOCK).mul_f64(f64::from(size) / f64::from(MAX_BLOCK_SIZE)).max(LEAST);
+        if !desk.has_proof(&asker) {
+            return;
+        }
         if !has_place || !desk.grants(&mut self.favours, &asker, takes.as_micros() as u32) {
             return respond(desk, &asker, Vouch::Busy);
         }

@@ -237,13 +237,13 @@ impl Comparison {
 }
 
 /// Answers a peer that holds `theirs` in these ranges, of the blocks of a class or of all; and whether blocks are held
-/// here that it may lack.
+/// here that it may lack, and the looks that the answer took.
 pub(in crate::node) fn answer(
     holdings: &Holdings,
     ranges: &[Range],
     theirs: &Summary,
     class: Option<Class>,
-) -> (Response, bool) {
+) -> (Response, bool, usize) {
     let (mut walked, mut count, mut looks, mut whole) = (Vec::new(), 0, ANSWERED * LOOKS, true);
     for range in ranges {
         let most = (ANSWERED * BATCH).saturating_sub(count);
@@ -259,16 +259,16 @@ pub(in crate::node) fn answer(
             break;
         }
     }
-    let keys = || walked.iter().flat_map(|(_, keys)| keys.iter().copied());
+    let (keys, took) = (|| walked.iter().flat_map(|(_, keys)| keys.iter().copied()), ANSWERED * LOOKS - looks);
     if whole && Summary::of(keys()) == *theirs {
-        return (Response::Same, false);
+        return (Response::Same, false, took);
     }
     let difference = if whole && count <= MAX_KEYS {
         Difference::Keys(keys().map(Start::of).collect())
     } else {
         Difference::Parts(parts(&walked))
     };
-    (Response::Differs(difference), count > 0)
+    (Response::Differs(difference), count > 0, took)
 }
 
 /// What is held in each of these ranges; if it is one, in parts of it with as many blocks each.
@@ -324,7 +324,7 @@ mod tests {
         while let Some(Request::Compare { ranges, held, copies }) = comparison.next(mine) {
             assert!(ranges.len() <= MAX_RANGES);
             requests += 1;
-            let (answer, _) = answer(theirs, &ranges, &held, copies);
+            let (answer, ..) = answer(theirs, &ranges, &held, copies);
             if let Response::Differs(Difference::Parts(parts)) = &answer {
                 // What peers of all versions count on.
                 let is_asked = |part: &RangePart| ranges.iter().any(|range| range.contains(&part.range));
@@ -372,7 +372,7 @@ mod tests {
     fn however_often_and_about_whatever_a_peer_is_asked_in_one_request_it_looks_at_few_of_its_blocks() {
         let (theirs, held) = (holdings(0..100_000), Summary::of(&[Key::of(b"")]));
         for (class, ranges) in [(None, 1), (None, 16), (Some(USUAL), 16), (Some(6), 1), (Some(6), 16)] {
-            let (answer, _) = answer(&theirs, &vec![ALL; ranges], &held, class);
+            let (answer, ..) = answer(&theirs, &vec![ALL; ranges], &held, class);
             let Response::Differs(Difference::Parts(parts)) = answer else { panic!("{class:?}, {ranges}: {answer:?}") };
             let count = |part: &RangePart| theirs.walk(&part.range, None, usize::MAX, &mut { usize::MAX }).0.len();
             let looked_at: usize = parts.iter().map(count).sum();

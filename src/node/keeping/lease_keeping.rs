@@ -24,6 +24,7 @@ use crate::node::notice::Notice;
 use crate::node::part::{About, News, Part, PartId, Reply, Ticket};
 use crate::node::refusal::Refusal;
 use crate::overlay::Asker;
+use crate::source::{Subnet, leaves_enough};
 use crate::time::Time;
 use crate::wire::{Request, RequestKind, Response};
 
@@ -33,6 +34,9 @@ const BLOCKS_A_TURN: usize = 256;
 
 /// Requests of others that are answered in a second, in all.
 const LEASE_REQUESTS_A_SECOND: u32 = 800;
+
+/// An answer counts as one more request for each so many looks that it took.
+const LOOKS_A_UNIT: usize = 256;
 
 /// Whoever was off for longer by its clock may have a clock that is wrong.
 const LONG_OFF: Duration = Duration::from_secs(24 * 3600);
@@ -59,7 +63,12 @@ pub(in crate::node) struct LeaseKeeping {
 
 impl Part for LeaseKeeping {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
-        let Reply::Done { outcome, .. } = reply else { return };
+        let outcome = match reply {
+            Reply::Done { outcome, .. } => outcome,
+            Reply::Answer(answered) => return desk.end_proof(&answered.to.addr),
+            Reply::Silence { to, .. } => return desk.end_proof(&to.addr),
+            _ => return,
+        };
         match (ticket.about, outcome) {
             (About::Block(key), Outcome::Done) => desk.notify(Notice::BlockEnded { key }),
             (About::Block(_), _) => self.look_again(desk),
@@ -67,7 +76,7 @@ impl Part for LeaseKeeping {
                 let Some((asker, leases)) = self.noting.remove(&number) else { return };
                 match outcome {
                     Outcome::Failed(_) => desk.refuse(&asker, "the disk refused to note it"),
-                    _ => answer(desk, &asker, &leases),
+                    _ => self.answer(desk, &asker, &leases),
                 }
             }
             _ => {}
@@ -84,12 +93,15 @@ impl Part for LeaseKeeping {
         if self.noting.values().any(|(known, _)| known.is_same(&asker)) {
             return;
         }
-        if self.noting.len() >= NEWS_AT_ONCE || !desk.grants(&mut self.answers, &asker, 1) {
+        if !desk.has_proof(&asker) {
+            return;
+        }
+        if !self.has_place(desk, &asker) || !desk.grants(&mut self.answers, &asker, 1) {
             return desk.refuse(&asker, Refusal::Busy);
         }
         let (about, notes) = (news.ids(), desk.change_leases(&news));
         if notes.is_empty() {
-            return answer(desk, &asker, &about);
+            return self.answer(desk, &asker, &about);
         }
         self.next += 1;
         self.noting.insert(self.next, (asker, about));
@@ -147,9 +159,24 @@ impl Part for LeaseKeeping {
 }
 
 impl LeaseKeeping {
+    /// Whether one more request may have news written down: strangers of one source leave as many places as they have.
+    fn has_place(&self, desk: &Desk, asker: &Asker) -> bool {
+        let source = |asker: &Asker| Subnet::of(asker.addr);
+        let of_source = self.noting.values().filter(|(other, _)| source(other) == source(asker)).count();
+        let left = NEWS_AT_ONCE.saturating_sub(self.noting.len());
+        left > 0 && (leaves_enough(of_source as u64, 1, left as u64) || desk.knows(&asker.addr))
+    }
+
     /// What stays for now is looked at again.
     fn look_again(&mut self, desk: &Desk) {
         self.again = Some(desk.now() + REPUBLISH_INTERVAL);
+    }
+
+    /// Tells how many blocks carry these leases, and how many of them nobody wants any more.
+    fn answer(&mut self, desk: &mut Desk, asker: &Asker, leases: &[LeaseId]) {
+        let (blocks, free, looks) = desk.holdings().leased(leases);
+        desk.charge(&mut self.answers, asker, (looks / LOOKS_A_UNIT) as u32);
+        desk.respond(asker, RequestKind::Lease, Response::Leased { blocks, free });
     }
 
     /// When blocks are to be looked for that nobody wants any more.
@@ -160,10 +187,4 @@ impl LeaseKeeping {
         });
         end.into_iter().chain(self.again).min().map(|due| due.max(self.patient))
     }
-}
-
-/// Tells how many blocks carry these leases, and how many of them nobody wants any more.
-fn answer(desk: &mut Desk, asker: &Asker, leases: &[LeaseId]) {
-    let (blocks, free) = desk.holdings().leased(leases);
-    desk.respond(asker, RequestKind::Lease, Response::Leased { blocks, free });
 }

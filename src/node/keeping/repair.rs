@@ -40,6 +40,9 @@ const LACKED_A_TURN: usize = 256;
 /// Comparisons of others that are answered in a second, in all.
 const COMPARISONS_A_SECOND: u32 = 400;
 
+/// An answer counts as one more comparison for each so many looks that it took.
+const LOOKS_A_UNIT: usize = 4096;
+
 /// What this peer owes to the replica sets of its blocks.
 #[derive(Default)]
 pub(in crate::node) struct Repair {
@@ -84,10 +87,14 @@ impl Part for Repair {
         if desk.is_leaving() {
             return desk.refuse(&asker, Refusal::Leaving);
         }
+        if !desk.has_proof(&asker) {
+            return;
+        }
         if !desk.grants(&mut self.answers, &asker, 1) {
             return desk.refuse(&asker, Refusal::Busy);
         }
-        let (response, extra) = comparison::answer(desk.holdings(), &ranges, &held, copies);
+        let (response, extra, looks) = comparison::answer(desk.holdings(), &ranges, &held, copies);
+        desk.charge(&mut self.answers, &asker, (looks / LOOKS_A_UNIT) as u32);
         desk.respond(&asker, RequestKind::Compare, response);
         let surprised = |neighbour: &&mut Neighbour| neighbour.peer.addr == asker.addr && neighbour.is_settled();
         if extra && let Some(neighbour) = self.neighbours.values_mut().find(surprised) {

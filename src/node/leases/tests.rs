@@ -1,5 +1,7 @@
 //! What leases promise, and that no order of changes breaks it.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::super::holdings::bytes_in_tree;
@@ -35,13 +37,14 @@ fn a_lease_that_is_renewed_or_ends_changes_all_blocks_that_carry_it() {
         leases.add(SetId::NONE, &[lease(1, Some(10)), lease(2, None)], 0)
     });
     assert_eq!((leases.wants(one, 9), leases.wants(one, 10), leases.wants(both, 10)), (true, false, true));
-    assert!(leases.renew(&lease(1, Some(20))) && !leases.renew(&lease(3, None)));
+    assert!(leases.renew(&lease(1, Some(20))).is_some() && leases.renew(&lease(3, None)).is_none());
     assert!(leases.wants(one, 19) && !leases.is_over(one, 24, Duration::from_secs(5)));
     assert!(leases.is_over(one, 25, Duration::from_secs(5)));
     assert!(leases.end(secret(1), 12) && leases.end(secret(2), 13) && !leases.end(secret(2), 14));
     assert_eq!((leases.wants(one, 12), leases.wants(both, 12), leases.wants(both, 13)), (false, true, false));
-    assert_eq!(leases.count(&[secret(1).id(), secret(2).id()], 12), (2, 1));
-    assert!(!leases.renew(&lease(1, None)), "what has ended is not renewed");
+    let (blocks, free, _) = leases.count(&[secret(1).id(), secret(2).id()], 12);
+    assert_eq!((blocks, free), (2, 1));
+    assert!(leases.renew(&lease(1, None)).is_none(), "what has ended is not renewed");
     let again = leases.add(SetId::NONE, &[lease(1, None)], 14);
     assert!(!leases.wants(again, 14), "nor does it keep anything again");
     let mixed = leases.add(SetId::NONE, &[lease(1, None), Lease::NOBODYS], 14);
@@ -79,11 +82,50 @@ fn the_terms_that_are_better_are_asked_for() {
         (lease(1, Some(9)), true),
         (lease(1, Some(11)), false),
         (lease(1, None), false),
-        (Lease { copies: 3, ..lease(1, Some(9)) }, false),
+        (Lease { copies: 3, ..lease(1, Some(9)) }, true),
         (lease(2, Some(5)), false),
     ] {
         assert_eq!(leases.has_all(set, &[offered]), has, "{offered:?}");
     }
+}
+
+#[test]
+fn to_count_the_blocks_of_leases_takes_a_bounded_number_of_looks_however_many_mixes_there_are() {
+    let own = |n: u64| {
+        let mut bytes = [9; 32];
+        bytes[..8].copy_from_slice(&n.to_be_bytes());
+        Lease { id: Secret::from_bytes(bytes).id(), until: None, copies: 0 }
+    };
+    // Fifteen leases that have ended, and on each block one that holds.
+    let ended: Vec<Lease> = (0..15).map(|n| lease(n, Some(10))).collect();
+    let ids: Vec<LeaseId> = ended.iter().map(|lease| lease.id).collect();
+    for (mixes, exact) in [(3_000, true), (20_000, false)] {
+        let mut leases = Leases::default();
+        for n in 0..mixes {
+            let set = [&ended[..], &[own(n)]].concat();
+            leases.add(SetId::NONE, &set, 0);
+        }
+        let free = leases.add(SetId::NONE, &ended[..1], 0);
+        assert!(!leases.wants(free, 20));
+        let (blocks, free, looks) = leases.count(&ids[..1], 20);
+        assert!(looks <= MOST_LOOKS + 2 * MAX_LEASES, "{looks} looks at {mixes} mixes");
+        assert_eq!((u64::from(blocks) == mixes + 1, free), (exact, 1), "{blocks} blocks");
+        let (_, _, looks) = leases.count(&ids, 20);
+        assert!(looks <= MOST_LOOKS + 2 * MAX_LEASES, "{looks} looks for all of them");
+    }
+}
+
+#[test]
+fn who_knows_the_name_of_a_lease_does_not_have_more_copies_kept() {
+    let mut leases = Leases::default();
+    let laid = Lease { copies: 2, ..lease(1, Some(10)) };
+    let set = leases.add(SetId::NONE, &[laid], 0);
+    let (longer, more) = (Lease { until: Some(99), ..laid }, Lease { copies: 7, ..laid });
+    assert!(leases.betters(&longer, 0) && !leases.betters(&more, 0));
+    let all = Lease { copies: 7, ..longer };
+    assert_eq!(leases.renew(&all), Some(longer));
+    let set = leases.add(set, &[all], 0);
+    assert_eq!((leases.wanted_class(set, 20, 4), leases.wanted_class(set, 99, 4)), (Some(2), None));
 }
 
 #[test]
@@ -149,7 +191,7 @@ proptest! {
                     }
                     plain[block].insert(lease.id);
                 }
-                2 => if leases.renew(&lease) {
+                2 => if leases.renew(&lease).is_some() {
                     let known = until.entry(lease.id).or_default();
                     *known = (*known).max(now + more);
                 },

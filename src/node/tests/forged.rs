@@ -2,6 +2,7 @@
 
 use super::offers::store;
 use super::*;
+use crate::lease::{Lease, LeaseNews};
 
 /// When each job ends, and how.
 type JobEnds = BTreeMap<(Time, JobId), Outcome>;
@@ -115,4 +116,24 @@ fn forged_offers_from_as_many_sources_as_there_are_places_keep_no_stranger_and_n
     let Some((_, magic, Request::Ping)) = ping else { panic!("{actions:?}") };
     let actions = bench.hears_answer(stranger.addr, magic, Response::Node(stranger));
     assert!(matches!(jobs(&actions)[..], [(_, Job::Pull { from, .. })] if from == stranger.addr), "{actions:?}");
+}
+
+#[test]
+fn favours_asked_for_in_the_names_of_others_cost_each_of_them_a_ping_and_leave_a_stranger_its_share() {
+    let mut bench = Bench::new(Config::default(), 0, 0).start(&[(key(1), 1000), (key(2), 1000)]);
+    let stranger = peer(1);
+    bench.does(Event::Validated { addr: stranger.addr });
+    let at = |n: u64| Peer::new(Id::from_u64(n), SocketAddr::from(([1, (n >> 8) as u8, n as u8, 1], 7000)));
+    let news = LeaseNews { renewed: vec![Lease::NOBODYS], ended: Vec::new() };
+    let lease = Request::Lease(news);
+    for n in 0..2000 {
+        let asked = [Request::Verify { key: key(1) }, lease.clone()];
+        let actions: Vec<_> = asked.into_iter().flat_map(|what| bench.hears_request(at(n), n, what)).collect();
+        assert!(matches!(requests(&actions)[..], [(_, _, Request::Ping)]), "one ping: {actions:?}");
+        assert_eq!((jobs(&actions), responses(&actions)), (vec![], vec![]));
+    }
+    let actions = bench.hears_request(stranger, 5, Request::Verify { key: key(2) });
+    assert!(matches!(jobs(&actions)[..], [(_, Job::Rehash { .. })]), "{actions:?}");
+    let actions = bench.hears_request(stranger, 6, lease);
+    assert!(matches!(responses(&actions)[..], [(_, 6, Ok(Response::Leased { .. }))]), "{actions:?}");
 }

@@ -202,6 +202,7 @@ fn a_holder_that_is_busy_with_one_block_and_silent_about_another_does_not_keep_a
 fn a_holder_hashes_for_others_a_few_at_a_time_and_so_much_a_second_and_says_that_it_is_busy() {
     let held: Vec<(Key, u32)> = (0..200).map(|n| (key(n), 1 << 20)).collect();
     let mut bench = Bench::new(Config::default(), 3, 0).start(&held);
+    (1..=3).for_each(|n| drop(bench.does(Event::Validated { addr: peer(n).addr })));
     let (mut busy, mut running) = (0, Vec::new());
     for (n, (key, _)) in held.iter().enumerate() {
         let from = peer(1 + n as u16 % 3);
@@ -226,6 +227,7 @@ fn a_holder_hashes_for_others_a_few_at_a_time_and_so_much_a_second_and_says_that
 #[test]
 fn what_is_asked_about_and_not_here_or_damaged_is_said_to_be_so() {
     let mut bench = Bench::new(Config::default(), 1, 0).start(&[(key(1), 10)]);
+    bench.does(Event::Validated { addr: peer(1).addr });
     let absent = responses(&bench.hears_request(peer(1), 5, Request::Verify { key: key(2) }));
     assert_eq!(absent, [(peer(1).addr, 5, Ok(Response::Vouch(Vouch::Absent)))]);
     let [(job, Job::Rehash { .. })] = jobs(&bench.hears_request(peer(1), 6, Request::Verify { key: key(1) }))[..]
@@ -306,6 +308,7 @@ fn what_the_disk_does_not_give_is_called_unread_and_not_damaged() {
     assert_eq!((done.blocks, done.damaged, done.unread), (1, 1, 1));
     assert!(Answer::Scrubbed(done).verdict().is_some(), "not all of it was read");
     // Nor is it said to who asks.
+    bench.does(Event::Validated { addr: peer(1).addr });
     let actions = bench.hears_request(peer(1), 6, Request::Verify { key: key(1) });
     let [(job, Job::Rehash { .. })] = jobs(&actions)[..] else { panic!("{actions:?}") };
     let told = responses(&bench.ends(job, failed(JobErrorKind::Io)));
@@ -364,9 +367,10 @@ fn what_is_hashed_for_others_a_second_follows_from_how_long_it_takes() {
     let hashed_in_five_seconds = |took: Duration| {
         let held: Vec<(Key, u32)> = (0..2000).map(|n| (key(n), 1 << 20)).collect();
         let mut bench = Bench::new(Config::default(), 3, 0).start(&held);
+        bench.does(Event::Validated { addr: peer(9).addr });
         let (end, mut hashed) = (bench.now + Duration::from_secs(5), 0);
         for n in 0.. {
-            let actions = bench.hears_request(peer(1), n, Request::Verify { key: key(n % 2000) });
+            let actions = bench.hears_request(peer(9), n, Request::Verify { key: key(n % 2000) });
             bench.now += took;
             if bench.now > end {
                 return hashed;

@@ -207,6 +207,7 @@ fn who_was_late_when_a_block_was_looked_up_is_told_of_its_leases_all_the_same() 
 fn a_lease_that_is_renewed_within_the_grace_keeps_the_block() {
     let mut bench = holding(&[(key(1), 4)], &[laid(1, &[lease(1, Some(NOW + HOUR))])]);
     assert_eq!(deleted(&mut bench, Duration::from_secs(HOUR + HOUR / 2)), []);
+    bench.does(Event::Validated { addr: peer(1).addr });
     let actions = bench.hears_request(peer(1), 5, told(&[lease(1, Some(NOW + 9 * HOUR))], &[]));
     let [(job, Job::Note { notes })] = &jobs(&actions)[..] else { panic!("{actions:?}") };
     assert_eq!(*notes, [Note::Renewed(lease(1, Some(NOW + 9 * HOUR)))]);

@@ -293,7 +293,8 @@ impl Telling {
             desk.ask(ticket, peer, Request::Lease(news));
         } else {
             let notes = desk.change_leases(&news);
-            self.noting.insert(number, desk.holdings().leased(&news.ids()));
+            let (blocks, free, _) = desk.holdings().leased(&news.ids());
+            self.noting.insert(number, (blocks, free));
             desk.note(ticket, Urgency::Own, notes);
         }
         listener.asked += 1;
