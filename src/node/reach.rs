@@ -43,6 +43,8 @@ pub(super) struct Reach {
     /// When a connection to each address came about last.
     reached: Recent<SocketAddr, Time, WAYS_KEPT>,
     shut: BTreeMap<SocketAddr, Shut>,
+    /// When it was told of each address that no connection to it comes about.
+    told: Recent<SocketAddr, Time, WAYS_KEPT>,
     dials: BTreeMap<JobId, SocketAddr>,
     queue: VecDeque<(SocketAddr, Urgency)>,
 }
@@ -52,8 +54,6 @@ struct Shut {
     /// When it is dialled again, and how long that was put off.
     again: Time,
     wait: Duration,
-    /// This was told.
-    told: bool,
 }
 
 impl Reach {
@@ -78,15 +78,14 @@ impl Reach {
     }
 
     fn on_shut(&mut self, now: Time, addr: SocketAddr) {
-        let Shut { wait, told, .. } =
-            self.shut.remove(&addr).unwrap_or(Shut { again: now, wait: FIRST_RETRY / 2, told: false });
+        let Shut { wait, .. } = self.shut.remove(&addr).unwrap_or(Shut { again: now, wait: FIRST_RETRY / 2 });
         if self.shut.len() >= MAX_SHUT {
             // The one that is least likely to be open by now.
             let longest = self.shut.iter().max_by_key(|(_, shut)| (shut.wait, shut.again)).map(|(addr, _)| *addr);
             longest.map(|addr| self.shut.remove(&addr));
         }
         let wait = (wait * 2).min(LAST_RETRY);
-        self.shut.insert(addr, Shut { again: now + wait, wait, told });
+        self.shut.insert(addr, Shut { again: now + wait, wait });
     }
 
     /// Whether it will be known if `addr` can be connected to.
@@ -149,9 +148,12 @@ impl Desk {
         }
     }
 
-    /// That a copy at `addr` does not count is told once.
+    /// That a copy at `addr` does not count is told once an hour at most, however often a peer comes and goes there.
     pub(super) fn tell_of_shut(&mut self, addr: SocketAddr) {
-        if self.reach.shut.get_mut(&addr).is_some_and(|shut| !std::mem::replace(&mut shut.told, true)) {
+        let now = self.now();
+        let is_new = self.reach.told.get(&addr).is_none_or(|told| now.since(*told) >= SHOWN_FOR);
+        if is_new && self.reach.shut.contains_key(&addr) {
+            self.reach.told.insert(addr, now);
             self.trouble(Trouble::Shut { addr });
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::pending::PendingRequest;
 use super::{Exchange, RequestOutcome, SentFor};
-use crate::config::{DELIVERED_MEMORY, LATE_CONNECTION};
+use crate::config::{DELIVERED_MEMORY, LATE_CONNECTION, REPUBLISH_INTERVAL};
 use crate::id::Key;
 use crate::node::action::Action;
 use crate::node::notice::Notice;
@@ -49,6 +49,8 @@ pub(super) struct Pulling {
     idle: Recent<(Key, IpAddr), SocketAddr, DELIVERED_MEMORY>,
     /// Hosts that cannot connect to this one, since any did; [`UNREACHED_HOSTS`] at most.
     unreached_by: BTreeSet<IpAddr>,
+    /// When that was told.
+    told: Option<Time>,
 }
 
 impl Exchange {
@@ -111,11 +113,14 @@ impl Exchange {
     }
 
     /// A peer says that no connection to this one comes about. Where several hosts say so and none connects, nobody can
-    /// have what is kept here, and who runs this peer is told.
+    /// have what is kept here, and who runs this peer is told, once an hour at most: three may say so again and again.
     pub(super) fn on_unreached(&mut self, by: SocketAddr) {
         self.uplink.on_not_pulled(self.now, by, false);
-        let hosts = &mut self.pulling.unreached_by;
-        if hosts.len() < UNREACHED_HOSTS && hosts.insert(by.ip().to_canonical()) && hosts.len() == UNREACHED_HOSTS {
+        let (hosts, now) = (&mut self.pulling.unreached_by, self.now);
+        let are_enough =
+            hosts.len() < UNREACHED_HOSTS && hosts.insert(by.ip().to_canonical()) && hosts.len() == UNREACHED_HOSTS;
+        if are_enough && self.pulling.told.is_none_or(|told| now.since(told) >= REPUBLISH_INTERVAL) {
+            self.pulling.told = Some(now);
             self.out.push(Action::Notify(Notice::Trouble { trouble: Trouble::Unreached }));
         }
     }

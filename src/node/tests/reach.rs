@@ -195,7 +195,7 @@ fn an_offer_that_no_connection_comes_about_for_is_given_up_the_second_time() {
 }
 
 #[test]
-fn a_peer_that_three_hosts_cannot_connect_to_tells_so_once_until_somebody_can() {
+fn a_peer_that_three_hosts_cannot_connect_to_tells_so_once_whatever_comes_between() {
     let set: Vec<Peer> = (1..=9).map(|n| Peer::new(peer(n).id, ([10, 0, 0, n as u8], 7000).into())).collect();
     let overlay = Scripted { me: peer(0), set, holds: false, unreached: Vec::new() };
     let mut bench = Bench::on(Config { replicas: 9, guest: true, ..Config::default() }, overlay).start(&[]);
@@ -215,5 +215,5 @@ fn a_peer_that_three_hosts_cannot_connect_to_tells_so_once_until_somebody_can() 
             bench.does(Event::Asked { blocks: vec![(key(1), [10, 0, 0, 77].into())] });
         }
     }
-    assert_eq!(times, [3, 8], "of {refused}");
+    assert!(times == [3] && refused >= 8, "{times:?} of {refused}");
 }
