@@ -142,26 +142,28 @@ impl WorkingFolder {
     /// # Errors
     /// Says why not.
     pub(super) fn check_announced(&self, file: FileName, version: Version) -> Result<(), JobError> {
+        let refuse = |kind, reason| Err(JobError { kind, reason });
+        let Version { size, .. } = version;
+        if size > self.max_file {
+            let reason =
+                format!("file {file} has {size} bytes and at most {} are taken; raise --max-file", self.max_file);
+            return refuse(JobErrorKind::Corrupt, reason);
+        }
         let soon = UNIX_EPOCH + since_1970() + MOST_AHEAD;
         if time_of(version) > soon {
             let date = humantime::format_rfc3339_seconds(time_of(version).min(UNIX_EPOCH + LAST_DATE)).to_string();
             let day = date.split('T').next().unwrap_or_default();
             let reason = format!("file {file} is said to be of {day}, which is to come; are both clocks right?");
-            return Err(JobError { kind: JobErrorKind::Corrupt, reason });
+            return refuse(JobErrorKind::Corrupt, reason);
         }
-        self.check_size(file, version.size)
+        self.check_room(file, size)
     }
 
-    /// Whether a file of so many bytes may come, and has room here.
+    /// Whether a file of so many bytes has room here.
     ///
     /// # Errors
     /// Says why not.
-    pub(super) fn check_size(&self, file: FileName, size: u64) -> Result<(), JobError> {
-        if size > self.max_file {
-            let reason =
-                format!("file {file} has {size} bytes and at most {} are taken; raise --max-file", self.max_file);
-            return Err(JobError { kind: JobErrorKind::Corrupt, reason });
-        }
+    pub(super) fn check_room(&self, file: FileName, size: u64) -> Result<(), JobError> {
         check_room(&self.path, size).map_err(|error| {
             let reason = format!("file {file} of {size} bytes cannot be taken: {error}");
             JobError { kind: JobErrorKind::Full, reason }
@@ -414,10 +416,6 @@ mod tests {
         assert_eq!([check(1000, now), check(0, 0), check(5, now + hour)], [Ok(()), Ok(()), Ok(())]);
         assert!(check(1001, now).unwrap_err().reason.contains("--max-file"));
         assert!(check(1 << 60, now).is_err());
-        assert!(
-            folder.check_size("2067".parse().unwrap(), 1001).unwrap_err().reason.contains("--max-file"),
-            "ours too"
-        );
         for (modified, told) in [(now + day + hour, "is to come"), (4_102_444_800_000_000, "of 2100-01-01, which")] {
             assert!(check(1, modified).unwrap_err().reason.contains(told), "{modified}");
         }

@@ -92,7 +92,7 @@ impl Workbench {
             }
             NamedJob::Receive { file, from, port } => {
                 let incoming = self.request_named(FileRequest { file, port: Some(port) }, from, cancel)?;
-                folder.check_size(file, incoming.version.size)?;
+                folder.check_room(file, incoming.version.size)?;
                 let (size, dest) = (incoming.version.size, folder.received(file));
                 let ArrivedFile { temporary, sha256 } = incoming.receive(folder, piece)?;
                 temporary.persist(&dest).map_err(|error| cannot_write(&dest, &error.error))?;
