@@ -308,7 +308,7 @@ fn sixty_thousand_forged_lines_leave_a_classroom_peer_small() {
                     writeln!(stream, "{line}").expect("it reads");
                 }
                 writeln!(stream, "done").expect("it reads");
-                stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+                stream.set_read_timeout(Some(4 * PATIENCE)).expect("a timeout");
                 let mut reply = String::new();
                 BufReader::new(&stream).read_line(&mut reply).expect("a reply");
                 assert!(reply.starts_with("error: "), "{reply}");
