@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::support::{Launch, PeerProcess, file, program, program_under, until, walk};
+use crate::support::{Launch, PeerProcess, file, program, program_under, until, walk, without_our_environment};
 use kadring::id::Id;
 use tempfile::{TempDir, tempdir};
 
@@ -100,7 +100,7 @@ fn a_file_that_may_not_be_read_is_named() {
         let copy = folder.path().join("kadring");
         fs::copy(env!("CARGO_BIN_EXE_kadring"), &copy).expect("there is room");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
-        command = Command::new(copy);
+        command = without_our_environment(Command::new(copy));
         command.uid(NOBODY).current_dir("/");
     }
     assert_ends(&run(command, &["store", text(&path)], &peer), 1, &["secret", "ermission denied"]);

@@ -6,7 +6,7 @@ use std::net::UdpSocket;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
@@ -14,7 +14,7 @@ use nix::unistd::{Pid, mkfifo};
 use serde_json::{Value, json};
 
 use super::running::{KEY, address, assert_ends, code, folder, key_of, printed, run, said, text};
-use crate::support::{Launch, file, program};
+use crate::support::{Launch, file, program, shell};
 
 #[test]
 fn what_is_not_there_is_4() {
@@ -359,7 +359,7 @@ fn an_answer_to_nobody_is_no_failure() {
     let key = key_of(&run(&["store", text(&path), "--bootstrap", &address(&peers[0])]));
     let lines = ["store \"$2\"", "store \"$2\" -q", "cat \"$3\"", "retrieve \"$3\" -"];
     for (line, redirection) in lines.into_iter().zip([">&-", "1<>/dev/null", "1<>/dev/null", ">&-"]) {
-        let mut shell = Command::new("sh");
+        let mut shell = shell();
         shell.args(["-c", &format!("\"$0\" {line} --bootstrap \"$1\" {redirection}")]);
         let args = [env!("CARGO_BIN_EXE_kadring"), &address(&peers[0]), text(&path), &key];
         let output = shell.args(args).output().expect("it runs");
@@ -391,7 +391,7 @@ fn what_a_client_stores_from_an_empty_input_is_an_empty_file() {
     let folder = folder();
     let peers = crate::support::cluster(&folder, 1, &[]);
     for redirection in ["<&-", "</dev/null", "<>/dev/null"] {
-        let mut shell = Command::new("sh");
+        let mut shell = shell();
         shell.args(["-c", &format!("\"$0\" store - --bootstrap \"$1\" {redirection}")]);
         let output = shell.args([env!("CARGO_BIN_EXE_kadring"), &address(&peers[0])]).output().expect("it runs");
         assert_eq!(code(&output), Some(0), "{redirection}: {}", said(&output));

@@ -49,12 +49,18 @@ pub(crate) fn program() -> Command {
 
 /// The program under a limit of its resources, as the options of the shell's `ulimit` say it.
 pub(crate) fn program_under(limit: &str) -> Command {
-    let mut command = Command::new("sh");
+    let mut command = shell();
     command.args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_kadring")]);
-    without_our_environment(command)
+    command
 }
 
-fn without_our_environment(mut command: Command) -> Command {
+/// A shell that runs the program.
+pub(crate) fn shell() -> Command {
+    without_our_environment(Command::new("sh"))
+}
+
+/// A command that runs the program as on a machine where nothing is set for it.
+pub(crate) fn without_our_environment(mut command: Command) -> Command {
     // The tests' own environment must not reach the program.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("KADRING_") || name == "RUST_LOG") {
         command.env_remove(name);
