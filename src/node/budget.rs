@@ -82,9 +82,16 @@ pub(super) struct Favours<const RATE: u32> {
     known: Recent<SocketAddr, Budget, ASKERS>,
     /// What known peers have of their own shares, together, while others want all.
     shares: Budget,
-    /// Whether the favour that was taken last was not one of those.
-    of_all: bool,
     sources: Recent<Subnet, Budget, ASKERS>,
+}
+
+/// A favour that was granted, and from whose share.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Favour {
+    from: SocketAddr,
+    is_known: bool,
+    /// Whether it is one of all, not of what known peers have of their own.
+    of_all: bool,
 }
 
 /// Of what is done in all a known peer may have one part in so many, whatever the others want.
@@ -100,44 +107,40 @@ impl<const RATE: u32> Default for Favours<RATE> {
             strangers: Budget::a_second(RATE / 2),
             known: Recent::default(),
             shares: Budget::a_second(RATE),
-            of_all: true,
             sources: Recent::default(),
         }
     }
 }
 
 impl<const RATE: u32> Favours<RATE> {
-    /// Whether the peer at `from` has a favour now, which costs so many units; if so, it is spent.
-    pub(super) fn take(&mut self, now: Time, from: SocketAddr, is_known: bool, units: u32) -> bool {
+    /// A favour of so many units for the peer at `from`, if it has one now: it is spent.
+    pub(super) fn take(&mut self, now: Time, from: SocketAddr, is_known: bool, units: u32) -> Option<Favour> {
         let open = |budget: &Budget| budget.opens() <= now;
-        if is_known {
-            let own = self.of_known(from);
-            if !open(&self.all) && (!open(&own) || !open(&self.shares)) {
-                return false;
-            }
-            self.spend_of_known(now, from, units);
+        let of_all = open(&self.all);
+        let is_open = if is_known {
+            of_all || open(&self.of_known(from)) && open(&self.shares)
         } else {
-            let source = self.of_source(from);
-            if !open(&source) || !open(&self.strangers) || !open(&self.all) {
-                return false;
-            }
-            self.spend_of_strangers(now, from, units);
-        }
-        // Who has its own share leaves no debt to the others.
-        self.of_all = open(&self.all);
-        let account = if self.of_all { &mut self.all } else { &mut self.shares };
-        account.spend(now, units);
-        true
+            of_all && open(&self.of_source(from)) && open(&self.strangers)
+        };
+        let favour = Favour { from, is_known, of_all };
+        is_open.then(|| self.charge(now, favour, units))?;
+        Some(favour)
     }
 
-    /// The favour that was [taken](Self::take) last costs so many units more.
-    pub(super) fn charge(&mut self, now: Time, from: SocketAddr, is_known: bool, units: u32) {
+    /// A favour that was [taken](Self::take) costs so many units more.
+    pub(super) fn charge(&mut self, now: Time, Favour { from, is_known, of_all }: Favour, units: u32) {
         if is_known {
-            self.spend_of_known(now, from, units);
+            let mut own = self.of_known(from);
+            own.spend(now, units);
+            self.known.insert(from, own);
         } else {
-            self.spend_of_strangers(now, from, units);
+            let mut source = self.of_source(from);
+            source.spend(now, units);
+            self.sources.insert(Subnet::of(from), source);
+            self.strangers.spend(now, units);
         }
-        let account = if self.of_all { &mut self.all } else { &mut self.shares };
+        // Who has its own share leaves no debt to the others.
+        let account = if of_all { &mut self.all } else { &mut self.shares };
         account.spend(now, units);
     }
 
@@ -147,19 +150,6 @@ impl<const RATE: u32> Favours<RATE> {
 
     fn of_source(&self, from: SocketAddr) -> Budget {
         self.sources.get(&Subnet::of(from)).copied().unwrap_or(Budget::a_second(RATE / 4))
-    }
-
-    fn spend_of_known(&mut self, now: Time, from: SocketAddr, units: u32) {
-        let mut own = self.of_known(from);
-        own.spend(now, units);
-        self.known.insert(from, own);
-    }
-
-    fn spend_of_strangers(&mut self, now: Time, from: SocketAddr, units: u32) {
-        let mut source = self.of_source(from);
-        source.spend(now, units);
-        self.sources.insert(Subnet::of(from), source);
-        self.strangers.spend(now, units);
     }
 }
 
@@ -185,7 +175,7 @@ mod tests {
         let (mut favours, mut had) = (Favours::<400>::default(), vec![0; askers.len()]);
         for millis in 0..10_000 {
             for (had, &(from, is_known)) in had.iter_mut().zip(askers) {
-                *had += usize::from(favours.take(Time::from_micros(millis * 1000), from, is_known, 1));
+                *had += usize::from(favours.take(Time::from_micros(millis * 1000), from, is_known, 1).is_some());
             }
         }
         had
@@ -238,8 +228,8 @@ mod tests {
         let (mut favours, mut had) = (Favours::<400>::default(), 0);
         for millis in 0..10_000 {
             let now = Time::from_micros(millis * 1000);
-            if favours.take(now, at(1, 1), true, 1) {
-                favours.charge(now, at(1, 1), true, 99);
+            if let Some(favour) = favours.take(now, at(1, 1), true, 1) {
+                favours.charge(now, favour, 99);
                 had += 1;
             }
         }

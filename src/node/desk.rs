@@ -14,7 +14,7 @@ use std::time::Duration;
 use rand::RngExt;
 
 use super::action::Action;
-use super::budget::{Favours, RepairBudget};
+use super::budget::{Favour, Favours, RepairBudget};
 use super::claims::Claims;
 use super::command::CommandId;
 use super::exchange::{Exchange, Patience, SentFor};
@@ -165,17 +165,10 @@ impl Desk {
         &self.holdings
     }
 
-    /// Whether a peer that asks for something has a favour of so many units now; if so, it is spent.
-    pub(super) fn grants<const RATE: u32>(&self, favours: &mut Favours<RATE>, to: &Asker, units: u32) -> bool {
+    /// A favour of so many units for a peer that asks for something, if it has one now: it is spent.
+    pub(super) fn grant<const RATE: u32>(&self, favours: &mut Favours<RATE>, to: &Asker, units: u32) -> Option<Favour> {
         let is_known = to.is_validated() && self.knows(&to.addr);
         favours.take(self.now(), to.addr, is_known, units)
-    }
-
-    /// That favour costs so many units more.
-    pub(super) fn charge<const RATE: u32>(&self, favours: &mut Favours<RATE>, to: &Asker, units: u32) {
-        if units > 0 {
-            favours.charge(self.now(), to.addr, to.is_validated() && self.knows(&to.addr), units);
-        }
     }
 
     /// Whether who asks for a favour has shown that it receives. If not, it is pinged and gets no answer: when it asks

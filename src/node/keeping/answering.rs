@@ -157,7 +157,7 @@ impl Answering {
         if !desk.has_proof(&asker) {
             return;
         }
-        if !has_place || !desk.grants(&mut self.favours, &asker, takes.as_micros() as u32) {
+        if !has_place || desk.grant(&mut self.favours, &asker, takes.as_micros() as u32).is_none() {
             return respond(desk, &asker, Vouch::Busy);
         }
         self.wanted.insert(key, vec![asker]);

@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::config::REPUBLISH_INTERVAL;
 use crate::id::Key;
 use crate::lease::{LeaseId, UnixTime};
-use crate::node::budget::Favours;
+use crate::node::budget::{Favour, Favours};
 use crate::node::desk::Desk;
 use crate::node::job::Outcome;
 use crate::node::jobs::Urgency;
@@ -48,7 +48,7 @@ const NEWS_AT_ONCE: usize = 64;
 #[derive(Default)]
 pub(in crate::node) struct LeaseKeeping {
     /// Requests whose news is being written down, and the leases that they are about.
-    noting: BTreeMap<u64, (Asker, Vec<LeaseId>)>,
+    noting: BTreeMap<u64, (Asker, Favour, Vec<LeaseId>)>,
     next: u64,
     /// Where to go on with looking for blocks that nobody wants; none while that is over.
     sweep: Option<Key>,
@@ -73,10 +73,10 @@ impl Part for LeaseKeeping {
             (About::Block(key), Outcome::Done) => desk.notify(Notice::BlockEnded { key }),
             (About::Block(_), _) => self.look_again(desk),
             (About::Item(number), outcome) => {
-                let Some((asker, leases)) = self.noting.remove(&number) else { return };
+                let Some((asker, favour, leases)) = self.noting.remove(&number) else { return };
                 match outcome {
                     Outcome::Failed(_) => desk.refuse(&asker, "the disk refused to note it"),
-                    _ => self.answer(desk, &asker, &leases),
+                    _ => self.answer(desk, (&asker, favour), &leases),
                 }
             }
             _ => {}
@@ -90,21 +90,20 @@ impl Part for LeaseKeeping {
             return desk.refuse(&asker, Refusal::Leaving);
         }
         // The same request again is its sender's retry: the one answer will do.
-        if self.noting.values().any(|(known, _)| known.is_same(&asker)) {
+        if self.noting.values().any(|(known, ..)| known.is_same(&asker)) {
             return;
         }
         if !desk.has_proof(&asker) {
             return;
         }
-        if !self.has_place(desk, &asker) || !desk.grants(&mut self.answers, &asker, 1) {
-            return desk.refuse(&asker, Refusal::Busy);
-        }
+        let favour = if self.has_place(desk, &asker) { desk.grant(&mut self.answers, &asker, 1) } else { None };
+        let Some(favour) = favour else { return desk.refuse(&asker, Refusal::Busy) };
         let (about, notes) = (news.ids(), desk.change_leases(&news));
         if notes.is_empty() {
-            return self.answer(desk, &asker, &about);
+            return self.answer(desk, (&asker, favour), &about);
         }
         self.next += 1;
-        self.noting.insert(self.next, (asker, about));
+        self.noting.insert(self.next, (asker, favour, about));
         let ticket = Ticket { owner: PartId::Leases, number: 0, about: About::Item(self.next) };
         desk.note(ticket, Urgency::Others, notes);
     }
@@ -162,7 +161,7 @@ impl LeaseKeeping {
     /// Whether one more request may have news written down: strangers of one source leave as many places as they have.
     fn has_place(&self, desk: &Desk, asker: &Asker) -> bool {
         let source = |asker: &Asker| Subnet::of(asker.addr);
-        let of_source = self.noting.values().filter(|(other, _)| source(other) == source(asker)).count();
+        let of_source = self.noting.values().filter(|(other, ..)| source(other) == source(asker)).count();
         let left = NEWS_AT_ONCE.saturating_sub(self.noting.len());
         left > 0 && (leaves_enough(of_source as u64, 1, left as u64) || desk.knows(&asker.addr))
     }
@@ -173,9 +172,9 @@ impl LeaseKeeping {
     }
 
     /// Tells how many blocks carry these leases, and how many of them nobody wants any more.
-    fn answer(&mut self, desk: &mut Desk, asker: &Asker, leases: &[LeaseId]) {
+    fn answer(&mut self, desk: &mut Desk, (asker, favour): (&Asker, Favour), leases: &[LeaseId]) {
         let (blocks, free, looks) = desk.holdings().leased(leases);
-        desk.charge(&mut self.answers, asker, (looks / LOOKS_A_UNIT) as u32);
+        self.answers.charge(desk.now(), favour, (looks / LOOKS_A_UNIT) as u32);
         desk.respond(asker, RequestKind::Lease, Response::Leased { blocks, free });
     }
 

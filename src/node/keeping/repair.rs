@@ -90,11 +90,11 @@ impl Part for Repair {
         if !desk.has_proof(&asker) {
             return;
         }
-        if !desk.grants(&mut self.answers, &asker, 1) {
+        let Some(favour) = desk.grant(&mut self.answers, &asker, 1) else {
             return desk.refuse(&asker, Refusal::Busy);
-        }
+        };
         let (response, extra, looks) = comparison::answer(desk.holdings(), &ranges, &held, copies);
-        desk.charge(&mut self.answers, &asker, (looks / LOOKS_A_UNIT) as u32);
+        self.answers.charge(desk.now(), favour, (looks / LOOKS_A_UNIT) as u32);
         desk.respond(&asker, RequestKind::Compare, response);
         let surprised = |neighbour: &&mut Neighbour| neighbour.peer.addr == asker.addr && neighbour.is_settled();
         if extra && let Some(neighbour) = self.neighbours.values_mut().find(surprised) {
