@@ -25,6 +25,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket;
+use nix::unistd::{Uid, geteuid};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::bounded_lines::{BoundedLines, StreamLine};
@@ -83,15 +84,38 @@ pub(super) fn listen(folder: &Path, peer: &Handle, serve: ServeClient) -> io::Re
 
 /// Connects to the peer that runs with this data folder. What is said to it is taken within a while too.
 ///
-/// # Errors
-/// No peer runs there, or it is another user's; [`WouldBlock`](io::ErrorKind::WouldBlock) if it takes no connection,
-/// for as many wait already as may.
+/// # Errors No peer runs there, or it is another user's, who may have put a socket into a folder that others write to
+/// ([`PermissionDenied`](io::ErrorKind::PermissionDenied)); [`WouldBlock`](io::ErrorKind::WouldBlock) if it takes no
+/// connection, for as many wait already as may.
 pub fn connect(folder: &Path) -> io::Result<UnixStream> {
     let open = File::open(folder)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_write_timeout(Some(TAKEN_WITHIN))?;
     socket.connect(&SockAddr::unix(short(&open, folder).join(NAME))?)?;
+    let owner = owner(&socket, &short(&open, folder).join(NAME))?;
+    if !is_trusted(owner, geteuid()) {
+        let reason = format!("the peer that listens there is run by another user (number {owner})");
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+    }
     Ok(UnixStream::from(OwnedFd::from(socket)))
+}
+
+/// Whether a user talks to a peer of this owner: it is told what is stored, and may say anything back.
+fn is_trusted(owner: Uid, user: Uid) -> bool {
+    owner == user || owner.is_root() || user.is_root()
+}
+
+/// The user who listens at the other end of a connection.
+#[cfg(target_os = "linux")]
+fn owner(socket: &Socket, _: &Path) -> io::Result<Uid> {
+    let credentials = socket::getsockopt(socket, socket::sockopt::PeerCredentials)?;
+    Ok(Uid::from_raw(credentials.uid()))
+}
+
+/// The user who owns the socket.
+#[cfg(not(target_os = "linux"))]
+fn owner(_: &Socket, path: &Path) -> io::Result<Uid> {
+    Ok(Uid::from_raw(fs::symlink_metadata(path)?.uid()))
 }
 
 impl Control {

@@ -23,8 +23,14 @@ pub fn room(folder: &Path) -> io::Result<Option<u64>> {
     let disk = statvfs(folder)?;
     let unit = disk.f_frsize;
     let (total, free) = (disk.f_blocks.saturating_mul(unit), disk.f_bavail.saturating_mul(unit));
-    let has_files = disk.f_files == 0 || disk.f_favail > disk.f_files / RESERVED_FILES;
-    Ok(has_files.then(|| free.saturating_sub(MOST_RESERVED.min(total / RESERVED))))
+    Ok(unreserved((total, free), (disk.f_files, disk.f_favail)))
+}
+
+/// Bytes that may be written, where so many of all bytes and of all files are free. A disk without a limit of files
+/// tells 0 of them. None if no more files may be made.
+fn unreserved((total, free): (u64, u64), (files, free_files): (u64, u64)) -> Option<u64> {
+    let has_files = files == 0 || free_files > files / RESERVED_FILES;
+    has_files.then(|| free.saturating_sub(MOST_RESERVED.min(total / RESERVED)))
 }
 
 /// What is free on a disk for its user, who may take all of it.
@@ -60,6 +66,14 @@ pub fn check_room(folder: &Path, size: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_twentieth_of_the_bytes_and_a_hundredth_of_the_files_stay_free() {
+        assert_eq!(unreserved((2_000, 500), (0, 0)), Some(400), "it has no limit of files");
+        assert_eq!(unreserved((2_000, 100), (0, 0)), Some(0));
+        assert_eq!(unreserved((u64::MAX, 5 << 30), (0, 0)), Some(4 << 30), "at most 1 GiB stays free");
+        assert_eq!([11, 10].map(|free| unreserved((2_000, 500), (1_000, free))), [Some(400), None]);
+    }
 
     #[test]
     fn what_has_room_leaves_a_reserve() {

@@ -73,6 +73,14 @@ fn a_peer_whose_disk_takes_no_block_says_so_serves_nothing_half_written_and_goes
 }
 
 #[test]
+fn nobody_else_may_enter_the_data_folder_that_a_peer_makes() {
+    let folder = folder();
+    let peer = Launch::new(folder.path().join("peer")).start();
+    let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    assert_eq!(mode(&peer.data), 0o700);
+}
+
+#[test]
 fn a_full_peer_says_so_and_another_takes_the_block() {
     let folder = folder();
     let mut full = Launch::new(folder.path().join("full")).args(&["--capacity", "1MiB"]).start();

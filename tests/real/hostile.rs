@@ -220,6 +220,37 @@ fn claimed_addresses_do_not_breed_threads() {
     assert!((1..=300).contains(&links), "{links} links");
 }
 
+/// A lab of many peers behind one address is no attack.
+#[test]
+fn sixty_askers_of_one_address_are_all_answered_at_once() {
+    let (peers, key) = network(OverlayKind::Kademlia);
+    let victim = peers[0].me().addr;
+    let ask = |number: u64| {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let requestor = json!({"node_id": Id::of(&number.to_be_bytes()), "ip": "127.0.0.1", "port": 1});
+        let asked = json!({"magic": number, "requestor": requestor, "type": "find_node", "params": {"id": key}});
+        socket.send_to(asked.to_string().as_bytes(), victim).expect("sent");
+        let mut stream = TcpStream::connect(victim).expect("it listens");
+        writeln!(stream, "{key}").expect("it is read");
+        (number, socket, stream)
+    };
+    let asked: Vec<_> = (1..=60).map(ask).collect();
+    for (number, socket, stream) in asked {
+        let mut buffer = [0; 2000];
+        socket.set_read_timeout(Some(PATIENCE)).expect("possible");
+        // A newcomer is pinged besides.
+        let mut next = || {
+            let length = socket.recv(&mut buffer).expect("it is answered");
+            serde_json::from_slice::<Value>(&buffer[..length]).expect("JSON")
+        };
+        let answer = std::iter::repeat_with(&mut next).find(|heard| heard["magic"] == number).expect("endless");
+        assert!(answer["result"].is_array(), "{answer}");
+        stream.set_read_timeout(Some(PATIENCE)).expect("possible");
+        let mut lines = BufReader::new(stream).lines();
+        assert_eq!(lines.next().expect("a line").expect("text"), "10", "the size of the block");
+    }
+}
+
 #[test]
 fn a_connection_ends_at_the_first_line_of_the_web_s_and_after_some_that_are_no_requests() {
     let (peers, _) = network(OverlayKind::Ring);

@@ -21,6 +21,9 @@ use crate::time::Time;
 use crate::wire::Request;
 use crate::wire::ring::{RingRequest, RingResponse};
 
+/// Updates of one neighbour's that are looked into at a time: it lets in few peers in a second.
+const UPDATES_AT_ONCE: usize = 8;
+
 impl Ring {
     /// A new peer's `join`: it is passed on, or its origin is let in here once it has [proven](super::admission)
     /// itself.
@@ -144,6 +147,7 @@ impl Ring {
         let why = QuestionFor::Update { by, joined, successors: successors.to_vec() };
         let (to, request) = match joined {
             _ if self.asked.values().any(|why| why.is_update_of(joined, &by)) => return,
+            _ if self.asked.values().filter(|why| why.is_update_by(&by)).count() >= UPDATES_AT_ONCE => return,
             _ if classroom => (by, Request::Ring(self.neighbours_for(&by, true, TellingExtent::All).ping(true))),
             Some(joined)
                 if !AddressScope::may_name(&by.addr, &joined.addr) || !self.make_room_to_probe(&joined, false) =>
@@ -215,5 +219,28 @@ impl Ring {
 
     pub(super) fn is_fit(&self, peer: &Peer) -> bool {
         peer.id != self.me.id && peer.id.modulo_power_of_two(self.options.bits) == peer.id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Id;
+    use crate::overlay::{Asker, Cause, Overlay, RingOptions};
+    use crate::wire::Sender;
+
+    #[test]
+    fn updates_in_a_classroom_neighbour_s_name_bring_it_few_questions_however_many_peers_they_name() {
+        let peer = |id: u64| Peer::new(Id::from_u64(id), ([10, 0, 0, id as u8], 7000).into());
+        let options = RingOptions::classroom(std::time::Duration::from_secs(10), Vec::new());
+        let (mut ring, by, mut out) = (Ring::new(peer(9), options), peer(10), Vec::new());
+        ring.fill(Time::ZERO, &[8, 9, 10, 14].map(peer));
+        for magic in 0..200 {
+            let from =
+                Incoming { asker: Asker::connected(by.addr, magic), sender: Some(Sender::member(by.id, by.addr)) };
+            let request = Request::Ring(RingRequest::Update { successors: Vec::new(), joined: Some(peer(20 + magic)) });
+            ring.on(Time::ZERO, Cause::Request { from: &from, request: &request }, &mut out);
+        }
+        assert_eq!(out.iter().filter(|effect| matches!(effect, Effect::Ask { .. })).count(), UPDATES_AT_ONCE);
     }
 }

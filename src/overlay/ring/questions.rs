@@ -85,6 +85,11 @@ impl QuestionFor {
         matches!(self, Self::Update { joined, by, .. } if *joined == peer && by == told_by)
     }
 
+    /// Whether an update of this neighbour's is being looked into.
+    pub(super) fn is_update_by(&self, told_by: &Peer) -> bool {
+        matches!(self, Self::Update { by, .. } if by == told_by)
+    }
+
     /// Where the peer `id` stands, if it is the one that is [probed](Self::probed).
     pub(super) fn place_of(&mut self, id: &Id) -> Option<&mut RingPosition> {
         match self {

@@ -27,6 +27,9 @@ const SKIPPED_SILENCE: Duration = Duration::from_secs(16);
 /// The others where only the nearest are told.
 const NEAREST: usize = 2;
 
+/// Peers that wait at a time until one before them has been heard. Others come by themselves, from a neighbour's list.
+const MOST_EARLY: usize = 16;
+
 /// A ping of ours, while its answer is awaited.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Ping {
@@ -344,7 +347,7 @@ impl Ring {
         }
         let last = self.table.fits_successors(&peer.id, true) && !self.table.fits_successors(&peer.id, false);
         let early = place.after && last && self.is_one_awaited_before(&peer.id);
-        if early && !self.early.iter().any(|(other, _)| *other == peer) {
+        if early && self.early.len() < MOST_EARLY && !self.early.iter().any(|(other, _)| *other == peer) {
             self.early.push((peer, place));
         }
         let stranger = !self.table.is_neighbour(&peer.id);

@@ -33,6 +33,7 @@ use crate::runtime::post::Post;
 use crate::runtime::secrecy::{Keyring, Stream};
 use crate::runtime::sockets::outgoing;
 use crate::runtime::tcp_serve::FOUND_DAMAGED;
+use crate::source::{Subnet, count, who_gives_way};
 use crate::store::is_shortage;
 use crate::time::Time;
 use crate::wire::{BlockHead, MAX_REQUEST_LINE};
@@ -187,7 +188,11 @@ impl Connections {
             return;
         }
         if kept.len() >= self.most {
-            kept.pop_front();
+            let sources = count(kept.iter().map(|kept| Subnet::of(kept.to)));
+            let most = who_gives_way(Subnet::of(to), sources.iter().map(|(source, count)| (*source, *count)));
+            let gives_way = |kept: &IdleConnection| most.is_none_or(|most| Subnet::of(kept.to) == most);
+            let at = kept.iter().position(gives_way).unwrap_or(0);
+            kept.remove(at);
         }
         kept.push_back(IdleConnection { to, stream, used });
     }

@@ -231,6 +231,20 @@ fn the_connection_that_was_used_longest_ago_makes_room_whoever_they_lead_to() {
 }
 
 #[test]
+fn the_many_ports_of_one_host_leave_the_connections_to_others_open() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let to = listener.local_addr().expect("bound");
+    let connections = Connections::new(3, None, None);
+    let peer = |host, port| SocketAddr::from(([10, 0, 0, host], port));
+    connections.keep(peer(1, 1), connected(to), Time::ZERO);
+    for port in 1..=100 {
+        connections.keep(peer(2, port), connected(to), Time::ZERO);
+    }
+    assert!(connections.take(peer(1, 1), Time::ZERO).is_some());
+    assert!(connections.take(peer(2, 99), Time::ZERO).is_some() && connections.take(peer(2, 98), Time::ZERO).is_none());
+}
+
+#[test]
 fn a_connection_that_is_being_made_is_given_up_when_the_peer_ends() {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
