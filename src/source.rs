@@ -29,6 +29,11 @@ impl Subnet {
         })
     }
 
+    /// The [site](Self::site) of a source of the open internet. A local network is no site: its hosts are many users'.
+    pub(crate) fn open_site(self) -> Option<Self> {
+        (!AddressScope::of(&(self.0, 0).into()).is_of_a_lab()).then(|| self.site())
+    }
+
     /// The network, a /24 or a /64, of which only so many are let in. None for the addresses of a local network, which
     /// are exempt unless it is `strict`: there many peers run side by side.
     pub(crate) fn network_of(addr: SocketAddr, strict: bool) -> Option<Self> {

@@ -15,6 +15,7 @@ use std::ops::RangeBounds;
 
 pub(super) use self::copies::LookEnd;
 use self::copies::{CopyRound, RoundNumber};
+pub(super) use self::room::SettledJob;
 use self::room::{ComingBlock, charge};
 use super::job::JobId;
 use super::leases::{Leases, SetId};

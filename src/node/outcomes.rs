@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::Node;
+use super::holdings::SettledJob;
 use super::job::{JobId, Outcome};
 use super::notice::Notice;
 use super::part::{self, News, Reply, Ticket};
@@ -15,7 +16,7 @@ impl Node {
         if matches!(outcome, Outcome::Done) {
             self.desk.holdings.noted(job);
         }
-        let (leases, by) = self.desk.holdings.settle(job);
+        let SettledJob { leases, by, deletes } = self.desk.holdings.settle(job);
         match (ticket.about, &outcome) {
             (part::About::Block(key), &Outcome::Stored { size }) => self.hold(key, size, &leases, by),
             (part::About::Block(key), &Outcome::Sound { .. }) if !leases.is_empty() => {
@@ -27,12 +28,11 @@ impl Node {
                     self.tell(News::Recounted(&key));
                 }
             }
-            // Of the jobs about one block, only its deletion has nothing else to tell.
-            (part::About::Block(key), Outcome::Done) => {
-                self.desk.holdings.remove(&key);
-                self.tell(News::Dropped(&key));
-            }
             _ => {}
+        }
+        if let Some(key) = deletes.filter(|_| matches!(outcome, Outcome::Done)) {
+            self.desk.holdings.remove(&key);
+            self.tell(News::Dropped(&key));
         }
         if !self.settle_claim(job, &outcome) && !self.settle_dial(job, &outcome) {
             self.reply(ticket, Reply::Done { job, outcome });

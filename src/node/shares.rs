@@ -2,8 +2,9 @@
 //!
 //! What others bring stays, and nobody knows who comes next. So of the capacity a source has at most [`LARGEST_SHARE`]
 //! times what it leaves free ([`leaves_enough`]): nearly all of it while nobody else comes, and the next has as large a
-//! share of the rest. Nothing is deleted for that. What came before this peer began counts for nobody, nor does what
-//! its own source brings: its user, and all that run beside it.
+//! share of the rest. Of all sources of a site together (a /16, a /48) the same holds, for one user may have a home's
+//! thousands of networks. Nothing is deleted for that. What came before this peer began counts for nobody, nor does
+//! what its own source brings: its user, and all that run beside it.
 
 use std::collections::BTreeMap;
 
@@ -26,6 +27,8 @@ impl SourceNumber {
 pub(super) struct SourceShares {
     marks: BTreeMap<Subnet, SourceNumber>,
     brought: BTreeMap<SourceNumber, (Subnet, u64)>,
+    /// What all sources of a site brought together.
+    sites: BTreeMap<Subnet, u64>,
 }
 
 impl SourceShares {
@@ -50,6 +53,13 @@ impl SourceShares {
         }
         if let Some((by, bytes)) = self.brought.get_mut(&mark) {
             *bytes = *bytes + after - before;
+            if let Some(site) = by.open_site() {
+                let of_site = self.sites.entry(site).or_default();
+                *of_site = *of_site + after - before;
+                if *of_site == 0 {
+                    self.sites.remove(&site);
+                }
+            }
             if *bytes == 0 {
                 self.marks.remove(by);
                 self.brought.remove(&mark);
@@ -57,10 +67,22 @@ impl SourceShares {
         }
     }
 
-    /// Whether a source may bring so many bytes more, beside those `coming` from it, where others have `left` then.
-    pub(super) fn allow(&self, by: Subnet, coming: u64, more: u64, left: u64) -> bool {
+    /// Whether a source may bring so many bytes more, where others have `left` then; `coming` says how many come from
+    /// sources of a kind.
+    pub(super) fn allow(
+        &self,
+        by: Subnet,
+        coming: impl Fn(&dyn Fn(Subnet) -> bool) -> u64,
+        more: u64,
+        left: u64,
+    ) -> bool {
         let has = self.marks.get(&by).and_then(|mark| self.brought.get(mark)).map_or(0, |(_, bytes)| *bytes);
-        leaves_enough(has + coming, more, left.saturating_mul(LARGEST_SHARE))
+        let leaves = |has: u64| leaves_enough(has, more, left.saturating_mul(LARGEST_SHARE));
+        let site = by.open_site().map(|site| {
+            let of_site = |other: Subnet| other.open_site() == Some(site);
+            self.sites.get(&site).copied().unwrap_or(0) + coming(&of_site)
+        });
+        leaves(has + coming(&|other| other == by)) && site.is_none_or(leaves)
     }
 
     /// Whether the blocks, each with its number and what it takes, add up to what each source has.
@@ -68,6 +90,10 @@ impl SourceShares {
         // Simulations ask this after each event, and sources are few: a list takes half the time of a map.
         let mut left: Vec<(SourceNumber, u64)> =
             self.brought.iter().map(|(mark, (_, bytes))| (*mark, *bytes)).collect();
+        let mut sites: BTreeMap<Subnet, u64> = BTreeMap::new();
+        for (by, bytes) in self.brought.values() {
+            by.open_site().into_iter().for_each(|site| *sites.entry(site).or_default() += bytes);
+        }
         let mut take = |mark: SourceNumber, bytes: u64| {
             let at = left.binary_search_by_key(&mark, |(mark, _)| *mark).ok()?;
             left[at].1 = left[at].1.checked_sub(bytes)?;
@@ -75,6 +101,7 @@ impl SourceShares {
         };
         blocks.filter(|(mark, _)| *mark != SourceNumber::NONE).all(|(mark, bytes)| take(mark, bytes).is_some())
             && left.iter().all(|(_, bytes)| *bytes == 0)
+            && self.sites == sites
             && self.marks.len() == self.brought.len()
             && self.marks.iter().all(|(by, mark)| self.brought.get(mark).is_some_and(|(other, _)| other == by))
     }

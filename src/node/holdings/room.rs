@@ -27,6 +27,16 @@ pub(super) struct ComingBlock {
     by: Option<Subnet>,
 }
 
+/// What a job that has ended was to do for a block.
+pub(in crate::node) struct SettledJob {
+    /// What the block was to be kept for besides.
+    pub(in crate::node) leases: Vec<Lease>,
+    /// Who was to bring it, if it counts for anybody.
+    pub(in crate::node) by: Option<Subnet>,
+    /// The block that it was to delete.
+    pub(in crate::node) deletes: Option<Key>,
+}
+
 impl Holdings {
     /// What a block of `size` bytes takes beside the copy that it is to replace. The room of that copy is its own:
     /// should it go meanwhile, no other block gets it.
@@ -34,23 +44,28 @@ impl Holdings {
         charge(size).saturating_sub(self.size(key).map_or(0, charge))
     }
 
-    /// What the blocks take that come from this source, or that come at all.
-    fn coming(&self, from: Option<Subnet>) -> u64 {
-        let coming = self.coming.values().filter(|coming| from.is_none() || coming.by == from);
+    /// What the blocks take that come, from whomever.
+    fn coming(&self) -> u64 {
+        self.coming.values().map(|coming| self.more(&coming.key, coming.most)).sum()
+    }
+
+    /// What the blocks take that come from such sources.
+    fn coming_from(&self, is_one: &dyn Fn(Subnet) -> bool) -> u64 {
+        let coming = self.coming.values().filter(|coming| coming.by.is_some_and(is_one));
         coming.map(|coming| self.more(&coming.key, coming.most)).sum()
     }
 
     /// Whether this source leaves room to others with a block of `size` bytes more.
     pub(in crate::node) fn has_share(&self, key: &Key, size: u32, by: Subnet) -> bool {
         let (Some(capacity), size @ 1..) = (self.capacity, self.more(key, size)) else { return true };
-        let left = capacity.saturating_sub(self.charged + self.coming(None) + size);
-        self.shares.allow(by, self.coming(Some(by)), size, left)
+        let left = capacity.saturating_sub(self.charged + self.coming() + size);
+        self.shares.allow(by, |is_one| self.coming_from(is_one), size, left)
     }
 
     /// Whether a block of `size` bytes has room beside all that are here or coming.
     pub(in crate::node) fn check_room(&self, key: &Key, size: u32) -> Result<(), JobError> {
         let (Some(capacity), size @ 1..) = (self.capacity, self.more(key, size)) else { return Ok(()) };
-        if self.charged + self.coming(None) + size <= capacity {
+        if self.charged + self.coming() + size <= capacity {
             return Ok(());
         }
         let reason = format!(
@@ -92,13 +107,14 @@ impl Holdings {
         self.going.contains(key)
     }
 
-    /// This job has ended, or will never begin: what was reserved for it is free. Returns the leases that it was for,
-    /// and who was to bring the block.
-    pub(in crate::node) fn settle(&mut self, job: JobId) -> (Vec<Lease>, Option<Subnet>) {
-        if let Some(key) = self.deletions.remove(&job) {
+    /// This job has ended, or will never begin: what was reserved for it is free.
+    pub(in crate::node) fn settle(&mut self, job: JobId) -> SettledJob {
+        let deletes = self.deletions.remove(&job);
+        if let Some(key) = deletes {
             self.going.remove(&key);
         }
         self.noting.remove(&job);
-        self.coming.remove(&job).map_or((Vec::new(), None), |coming| (coming.leases, coming.by))
+        let (leases, by) = self.coming.remove(&job).map_or((Vec::new(), None), |coming| (coming.leases, coming.by));
+        SettledJob { leases, by, deletes }
     }
 }

@@ -39,26 +39,41 @@ fn a_small_block_takes_what_its_file_costs_and_many_exhaust_the_capacity() {
     assert_eq!(taken.count(), 244);
 }
 
-#[test]
-fn a_source_leaves_room_to_others_and_what_it_brought_counts_until_it_is_gone() {
-    let mut holdings = Holdings::new(Some(2_000_000), 7);
-    let source = |n: u8| Subnet::of(([10, 0, 0, n], 1).into());
-    let mut keys = (0..3_000_u64).map(|n| Id::of(&n.to_be_bytes()));
-    let mut bring = |holdings: &mut Holdings, by: Subnet| {
-        let has_share = |key: &Key| holdings.has_share(key, 8, by) && holdings.check_room(key, 8).is_ok();
-        let key = keys.next().filter(has_share)?;
+/// Blocks of 8 bytes that this source brings until it may bring no more; `keys` are those that nobody brought yet.
+fn fill(holdings: &mut Holdings, keys: &mut impl Iterator<Item = Key>, by: Subnet) -> Vec<Key> {
+    let bring = || {
+        let key = keys.next().filter(|key| holdings.has_share(key, 8, by) && holdings.check_room(key, 8).is_ok())?;
         holdings.reserve(0, (key, 8), Vec::new(), Some(by));
-        let (leases, by) = holdings.settle(0);
+        let SettledJob { leases, by, .. } = holdings.settle(0);
         holdings.insert(key, 8, &leases, by);
         Some(key)
     };
-    let mut fill = |holdings: &mut Holdings, by| std::iter::from_fn(|| bring(holdings, by)).collect::<Vec<_>>();
-    let brought: Vec<Vec<Key>> = (1..=3).map(|n| fill(&mut holdings, source(n))).collect();
+    std::iter::from_fn(bring).collect()
+}
+
+#[test]
+fn a_source_leaves_room_to_others_and_what_it_brought_counts_until_it_is_gone() {
+    let (mut holdings, mut keys) =
+        (Holdings::new(Some(2_000_000), 7), (0..3_000_u64).map(|n| Id::of(&n.to_be_bytes())));
+    let source = |n: u8| Subnet::of(([10, 0, 0, n], 1).into());
+    let brought: Vec<Vec<Key>> = (1..=3).map(|n| fill(&mut holdings, &mut keys, source(n))).collect();
     let counts: Vec<usize> = brought.iter().map(Vec::len).collect();
     assert_eq!(counts, [427, 53, 7], "of 488 places");
     assert_eq!(holdings.check(), Ok(()));
     brought.iter().flatten().for_each(|key| drop(holdings.remove(key)));
-    assert_eq!((fill(&mut holdings, source(1)).len(), holdings.check()), (427, Ok(())));
+    assert_eq!((fill(&mut holdings, &mut keys, source(1)).len(), holdings.check()), (427, Ok(())));
+}
+
+#[test]
+fn the_thousands_of_networks_of_one_home_leave_as_much_room_as_one_of_them() {
+    let (mut holdings, mut keys) =
+        (Holdings::new(Some(2_000_000), 7), (0..9_000_u64).map(|n| Id::of(&n.to_be_bytes())));
+    let network = |home: u16, n: u16| Subnet::of(([0x2001, 0xdb8, home, n, 0, 0, 0, 1], 1).into());
+    let counts = |home: u16, holdings: &mut Holdings, keys: &mut _| {
+        (0..1000).map(|n| fill(holdings, keys, network(home, n)).len()).sum::<usize>()
+    };
+    assert_eq!([1, 2].map(|home| counts(home, &mut holdings, &mut keys)), [427, 53], "of 488 places");
+    assert_eq!(holdings.check(), Ok(()));
 }
 
 proptest! {
@@ -78,7 +93,7 @@ proptest! {
                     jobs.insert(job, (key(n), size));
                 }
                 2 | 3 => if let Some((job, (key, size))) = jobs.pop_first() {
-                    let (_, by) = holdings.settle(job);
+                    let by = holdings.settle(job).by;
                     if what == 2 {
                         holdings.insert(key, size, &[], by);
                     }
