@@ -119,7 +119,8 @@ fn transferred(answer: &Answer, named: Option<&str>) -> String {
         Answer::Stored { key, sha256, bytes, blocks, lists, copies, wanted, listed, unreached, lacking, took } => {
             let (size, pace) = (amount(*bytes), pace(*bytes, *took));
             let copies = copies_of(copies, *wanted, *unreached);
-            let blocks = format!("{} and {}", count(*blocks, "block"), count(*lists, "list"));
+            let lists = if *lists == 0 { String::new() } else { format!(" and {}", count(*lists, "list")) };
+            let blocks = format!("{}{lists}", count(*blocks, "block"));
             let listed = listed.map_or_else(String::new, |listed| format!("\nmanifest of {}", listing(listed, *bytes)));
             format!(
                 "key {key}\nstored {named}{size} as {blocks} ({copies}) in {pace}{listed}\nsha256 {sha256}{}",

@@ -62,7 +62,7 @@ pub(super) fn line(entry: &ManifestEntry) -> String {
 }
 
 /// The first line of every manifest. A data block may begin with it too, so it alone proves nothing.
-pub(super) const HEAD: &str = "kadring-manifest 1\n";
+pub(crate) const HEAD: &str = "kadring-manifest 1\n";
 
 /// The highest level of a tree, whose lowest is 0: already levels 0 to 2 would reach 64 PiB.
 const MAX_LEVEL: u8 = 3;

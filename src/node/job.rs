@@ -109,8 +109,9 @@ pub enum Job {
         compare: bool,
         /// Whether another file at `dest` may be replaced in the end.
         replace: bool,
-        /// The file's only block, which the own store has. Unless there is something to compare or to take up, it is
-        /// written, and the file gets its name: [`Outcome::Done`]. If it cannot be read, the file is open, and no more.
+        /// The file's only block, which the own store has, or which is lent. Unless there is something to compare or to
+        /// take up, it is written, and the file gets its name: [`Outcome::Done`]. If it cannot be read, the file is
+        /// open, and no more.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         only: Option<Slot>,
     },
@@ -137,6 +138,10 @@ pub enum Job {
         key: Key,
         /// The holder to read from.
         from: Holder,
+        /// The file being retrieved, whose root it should be: a block that is no manifest is lent on its behalf, so
+        /// that it need not come twice.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        root_of: Option<GetId>,
     },
     /// Fetch a block that another peer says it has, and hash it: is it there?
     ReadBack {

@@ -191,8 +191,17 @@ impl OpenFiles {
 
     pub(super) fn forget_put(&mut self, put: PutId) {
         self.readers.remove(&put);
+        self.forget_offers(put);
+    }
+
+    pub(super) fn forget_get(&mut self, get: GetId) {
+        self.writers.remove(&get);
+        self.forget_offers(get);
+    }
+
+    fn forget_offers(&mut self, transfer: u64) {
         self.offers.retain(|_, offer| {
-            offer.by.remove(&put);
+            offer.by.remove(&transfer);
             !offer.by.is_empty()
         });
     }

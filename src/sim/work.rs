@@ -37,7 +37,7 @@ pub(super) fn wanted(work: &Job) -> Option<(Key, Holder)> {
         Job::Pull { key, from, .. } => Some((*key, Holder::Peer(*from))),
         Job::Fetch { slot, from, .. } => Some((slot.key, *from)),
         Job::Open { only, .. } => only.map(|slot| (slot.key, Holder::Own)),
-        Job::Unpack { key, from } => Some((*key, *from)),
+        Job::Unpack { key, from, .. } => Some((*key, *from)),
         _ => None,
     }
 }
@@ -107,7 +107,13 @@ impl SimWorker<'_> {
             }
             Job::Check { get, slot } => self.check(*get, slot),
             Job::Fetch { get, slot, .. } => block.and_then(|bytes| self.write(*get, slot, &bytes)),
-            Job::Unpack { .. } => block.and_then(|bytes| unpack(&bytes)),
+            Job::Unpack { key, root_of, .. } => block.and_then(|bytes| {
+                let unpacked = unpack(&bytes)?;
+                if let (Some(get), Outcome::NotManifest { .. }) = (root_of, &unpacked) {
+                    self.open_files.offer(*get, *key, bytes);
+                }
+                Ok(unpacked)
+            }),
             Job::ReadBack { .. } => block.map(|bytes| Outcome::Sound { size: size_of(&bytes) }),
             Job::Finish { get, .. } => self.finish(*get),
             Job::ReadManifest { path } => self.read_manifest(path),
@@ -137,18 +143,23 @@ impl SimWorker<'_> {
             self.open_files.readers.insert(put, SimReader::new(bytes, manifest.cloned()));
         }
         let Some(reader) = self.open_files.readers.get_mut(&put) else { return Err(not_open()) };
-        let rest = &reader.bytes[reader.at..];
+        let (size, rest) = (reader.bytes.len() as u64, &reader.bytes[reader.at..]);
+        let sha256 = |reader: &SimReader| Id::from_bytes(reader.hasher.clone().finalize().into());
         if rest.is_empty() {
-            let sha256 = Id::from_bytes(reader.hasher.clone().finalize().into());
-            return Ok(Outcome::End { size: reader.bytes.len() as u64, sha256 });
+            return Ok(Outcome::End { size, sha256: sha256(reader) });
         }
+        let bare = reader.at == 0 && !Manifest::may_begin(rest);
         let block: Bytes = rest[..rest.len().min(self.block_size as usize)].into();
         reader.hasher.update(&block);
         reader.at += block.len();
         let entry = ManifestEntry { key: Id::of(&block), size: block.len() as u64 };
         reader.entries.push(entry);
+        let read = match block.len() < self.block_size as usize {
+            true => Outcome::Last { entry, size, sha256: sha256(reader), bare },
+            false => Outcome::Read { entry },
+        };
         self.open_files.offer(put, entry.key, block);
-        Ok(Outcome::Read { entry })
+        Ok(read)
     }
 
     fn pack(&mut self, put: PutId, manifest: &Manifest) -> Outcome {

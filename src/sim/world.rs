@@ -401,7 +401,7 @@ impl World {
             Action::Cancel { job } => self.cancel_job(slot, job),
             Action::Withdraw { put, key } => self.peers[slot].open_files.withdraw(put, &key),
             Action::ForgetPut { put } => self.peers[slot].open_files.forget_put(put),
-            Action::ForgetGet { get } => drop(self.peers[slot].open_files.writers.remove(&get)),
+            Action::ForgetGet { get } => self.peers[slot].open_files.forget_get(get),
             Action::Notify(notice) => self.notify(slot, notice),
             Action::Stop => self.end(slot),
         }

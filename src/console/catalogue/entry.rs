@@ -98,8 +98,12 @@ impl Entry {
         (&self.name, &self.path, self.key)
     }
 
-    /// The block of a file that has but one, or none if it is empty; None if its list has to be read to know them.
+    /// The block below a file's list that has but one, or none if the file is empty or that block itself; None if its
+    /// list has to be read to know them.
     pub(in crate::console) fn only_block(&self) -> Option<Option<Key>> {
+        if self.key == self.sha256 {
+            return Some(None);
+        }
         let block = (self.bytes > 0).then_some(ManifestEntry { key: self.sha256, size: self.bytes });
         (list_keys(block, self.sha256) == [self.key]).then_some(block.map(|block| block.key))
     }

@@ -113,7 +113,7 @@ impl Clear {
             ClearStep::List(Source::Manifest(path)) => Job::ReadManifest { path: path.clone() },
             ClearStep::List(Source::Key(key)) => return self.queue.push_front(ClearStep::Tree(*key)),
             ClearStep::Tree(key) | ClearStep::Delete(key) if !desk.holds(key) => return,
-            ClearStep::Tree(key) => Job::Unpack { key: *key, from: Holder::Own },
+            ClearStep::Tree(key) => Job::Unpack { key: *key, from: Holder::Own, root_of: None },
             ClearStep::Delete(key) if self.force => return self.found.push_back(*key),
             // A block may stand in a file twice.
             ClearStep::Delete(key) if self.seeking.contains_key(key) => return,

@@ -54,7 +54,7 @@ impl ListReading {
         if let Some(peer) = next {
             let from = if desk.is_me(&peer) { Holder::Own } else { Holder::Peer(peer.addr) };
             self.asked.insert(peer.addr);
-            self.running.insert(desk.order(ticket, Job::Unpack { key, from }, Urgency::Own), peer.addr);
+            self.running.insert(desk.order(ticket, Job::Unpack { key, from, root_of: None }, Urgency::Own), peer.addr);
         }
         self.hedge = self.is_under_way().then(|| desk.now() + HEDGE_MIN);
         next.is_some()

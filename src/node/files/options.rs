@@ -12,7 +12,7 @@ pub(super) struct StoreOptions {
     pub(super) path: PathBuf,
     pub(super) manifest: Option<LocalManifest>,
     pub(super) keep: bool,
-    /// The file is one block, which shall have no list.
+    /// The file is one block, which has no list: its own key names it.
     pub(super) bare: bool,
     /// On whose behalf it is kept.
     pub(super) lease: Option<Lease>,

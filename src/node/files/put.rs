@@ -4,7 +4,8 @@
 //! set and offers it there; the holders pull. A window of blocks is on its way at a time, so memory is bounded whatever
 //! the file's size, and one slow holder delays its own block only. What was offered to a peer that went silent is
 //! offered to the next nearest too; once as many copies stand as are wanted, nobody is waited for. When a level of the
-//! tree is full it becomes a manifest block and takes the same way; the last one, the root, names the file.
+//! tree is full it becomes a manifest block and takes the same way; the last one, the root, names the file. A file of
+//! less than one block needs none.
 
 pub(crate) mod further;
 
@@ -135,7 +136,8 @@ impl Put {
         let step = std::mem::replace(&mut self.reader, ReaderState::Idle);
         match (step, outcome) {
             (ReaderState::Reading, Outcome::Read { entry }) => self.on_block(desk, entry)?,
-            (ReaderState::Reading, Outcome::Last { entry, size, sha256 }) => {
+            (ReaderState::Reading, Outcome::Last { entry, size, sha256, bare }) => {
+                self.options.bare |= bare && !self.options.listing;
                 self.ended = Some((size, sha256));
                 self.on_block(desk, entry)?;
             }

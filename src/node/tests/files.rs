@@ -15,7 +15,7 @@ pub(super) fn store_file(bench: &mut Bench) -> Vec<Action> {
     bench.does(Event::Command { id: 1, command })
 }
 
-fn retrieve(bench: &mut Bench, n: u64) -> Vec<Action> {
+pub(super) fn retrieve(bench: &mut Bench, n: u64) -> Vec<Action> {
     let command = Command::Retrieve { source: Source::Key(key(n)), dest: "back".into(), replace: false };
     bench.does(Event::Command { id: 1, command })
 }
@@ -26,7 +26,7 @@ pub(super) fn reading(actions: &[Action]) -> Option<JobId> {
 }
 
 /// Answers every offer among `actions`, as `saved` says for each peer; returns what the node did in turn.
-fn answer_offers(bench: &mut Bench, actions: &[Action], saved: impl Fn(SocketAddr) -> bool) -> Vec<Action> {
+pub(super) fn answer_offers(bench: &mut Bench, actions: &[Action], saved: impl Fn(SocketAddr) -> bool) -> Vec<Action> {
     let mut done = Vec::new();
     for (to, magic, request) in requests(actions) {
         assert!(matches!(request, Request::Store { .. }), "{request:?}");
@@ -43,7 +43,7 @@ fn answer_offers(bench: &mut Bench, actions: &[Action], saved: impl Fn(SocketAdd
 fn a_file_that_ends_with_its_first_block_is_read_by_one_job() {
     let mut bench = Bench::new(Config::default(), 3, 9).start(&[]);
     let read = reading(&store_file(&mut bench)).expect("it begins by reading");
-    let actions = bench.ends(read, Outcome::Last { entry: entry(1, 10), size: 10, sha256: key(99) });
+    let actions = bench.ends(read, Outcome::Last { entry: entry(1, 10), size: 10, sha256: key(99), bare: false });
     let packs = jobs(&actions).into_iter().filter(|(_, job)| matches!(job, Job::Pack { .. })).count();
     assert_eq!((reading(&actions), packs, requests(&actions).len()), (None, 1, 3));
 }

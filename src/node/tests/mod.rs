@@ -24,6 +24,7 @@ mod restraint;
 pub(crate) mod scripted;
 mod shares;
 mod slow;
+mod small_files;
 mod telling;
 mod turns;
 mod upkeep;

@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::buffer::{Buffer, cuts};
 use super::cancel::Cancel;
 use super::files_out::Writing;
+use super::manifests::unpack;
 use super::{Workbench, failed, io_failed};
 use crate::file::ManifestEntry;
 use crate::id::{Id, Key};
@@ -91,9 +91,25 @@ impl Workbench {
         buffer: &mut Buffer,
     ) -> Result<Outcome, JobError> {
         let size = self.bring(&key, None, Holder::Peer(from), cancel, buffer)?;
-        let bytes: Arc<[u8]> = buffer.pieces(size).collect::<Vec<_>>().concat().into();
-        self.shared.ledger.lend_unless(cancel, put, key, bytes)?;
+        self.shared.ledger.lend_unless(cancel, put, key, buffer.to_bytes(size))?;
         Ok(Outcome::Read { entry: ManifestEntry { key, size: size as u64 } })
+    }
+
+    /// Brings a block and reads it as a node of a tree. One that is none is lent on behalf of the file that it is.
+    pub(super) fn unpack(
+        &self,
+        key: Key,
+        from: Holder,
+        root_of: Option<GetId>,
+        cancel: &Cancel,
+        buffer: &mut Buffer,
+    ) -> Result<Outcome, JobError> {
+        let size = self.bring(&key, None, from, cancel, buffer)?;
+        let unpacked = unpack(&key, buffer, size)?;
+        if let (Some(get), Outcome::NotManifest { .. }) = (root_of, &unpacked) {
+            self.shared.ledger.lend_unless(cancel, get, key, buffer.to_bytes(size))?;
+        }
+        Ok(unpacked)
     }
 
     /// Pulls a block from another peer into the own store.

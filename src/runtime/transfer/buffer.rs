@@ -6,6 +6,7 @@
 //! before anybody may see it is held in several.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use memmap2::MmapMut;
 
@@ -43,6 +44,11 @@ impl Buffer {
     /// The first `size` bytes, which were filled before, piece by piece.
     pub(super) fn pieces(&self, size: usize) -> impl Iterator<Item = &[u8]> {
         self.0.iter().zip(cuts(size)).map(|(piece, cut)| &piece[..cut.len()])
+    }
+
+    /// A copy of the first `size` bytes, which were filled before.
+    pub(super) fn to_bytes(&self, size: usize) -> Arc<[u8]> {
+        self.pieces(size).collect::<Vec<_>>().concat().into()
     }
 
     fn nth(&mut self, n: usize) -> Result<&mut [u8], JobError> {

@@ -15,7 +15,8 @@ use super::ledger::Ledger;
 use super::place::Destination;
 use super::{cannot_write, changed, failed, folder_of, io_failed};
 use crate::config::MAX_BLOCK_SIZE;
-use crate::file::{LocalManifest, ManifestEntry, ManifestForm};
+use crate::file::manifest::HEAD;
+use crate::file::{LocalManifest, Manifest, ManifestEntry, ManifestForm};
 use crate::id::{Id, Key};
 use crate::node::job::{JobError, JobErrorKind, Outcome, PutId};
 use crate::runtime::lent::LentBlock;
@@ -133,6 +134,7 @@ impl FileReader {
 
     /// Reads the next block, and says where its bytes lie.
     fn next(&mut self, piece: &mut [u8], lent: &mut Option<(Key, LentBlock)>) -> Result<Outcome, JobError> {
+        let is_first = self.offset == 0;
         let (size, key) = self.read_block(piece)?;
         if size == 0 {
             let (size, sha256) = self.end()?;
@@ -149,7 +151,18 @@ impl FileReader {
             return Ok(Outcome::Read { entry });
         }
         let (size, sha256) = self.end()?;
-        Ok(Outcome::Last { entry, size, sha256 })
+        let bare = is_first && !self.begins_as_list()?;
+        Ok(Outcome::Last { entry, size, sha256, bare })
+    }
+
+    /// Whether the file begins as a list of blocks does.
+    fn begins_as_list(&self) -> Result<bool, JobError> {
+        let mut head = [0; HEAD.len()];
+        match self.file.read_exact_at(&mut head, 0) {
+            Ok(()) => Ok(Manifest::may_begin(&head)),
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) => Err(self.cannot_read(&error)),
+        }
     }
 
     /// The file gave no more bytes: its size and hash, unless it was changed meanwhile.
@@ -266,10 +279,25 @@ mod tests {
         let (ledger, mut piece) = (Arc::new(Ledger::default()), [0; 1000]);
         let cancel = begun(&ledger);
         let mut next = || ReadingFiles(&ledger).next(1, path, None, &cancel, &mut piece).expect("readable");
-        let Outcome::Last { entry, size, sha256 } = next() else { panic!("it gives bytes") };
+        let Outcome::Last { entry, size, sha256, bare: true } = next() else { panic!("it gives bytes") };
         assert!(entry.size > 0 && std::fs::metadata(path).expect("there").len() == 0);
         assert_eq!((size, sha256), (entry.size, entry.key));
         assert!(ledger.lent(&entry.key).is_some());
+    }
+
+    #[test]
+    fn a_file_that_a_reader_could_take_for_a_list_is_not_named_by_its_only_block() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        let list = Manifest { level: 0, size: 0, sha256: None, folder: false, entries: Vec::new() }.encode();
+        let (head, broken) = (HEAD.as_bytes(), [HEAD.as_bytes(), b"level x"].concat());
+        for (bytes, is_bare) in [(&list[..], false), (head, false), (&broken, false), (&head[..18], true), (b"1", true)]
+        {
+            std::fs::write(&path, bytes).expect("writable");
+            let (ledger, mut piece) = (Arc::new(Ledger::default()), [0; 1000]);
+            let next = ReadingFiles(&ledger).next(1, &path, None, &begun(&ledger), &mut piece).expect("readable");
+            assert!(matches!(next, Outcome::Last { bare, .. } if bare == is_bare), "{next:?}");
+        }
     }
 
     #[test]

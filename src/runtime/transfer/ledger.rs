@@ -107,7 +107,10 @@ impl Ledger {
 
     /// The file `get` is not retrieved any longer.
     pub(super) fn forget_get(&self, get: GetId) {
-        drop(self.with(|books| books.writers.forget(get)));
+        drop(self.with(|books| {
+            books.lent.forget(get);
+            books.writers.forget(get)
+        }));
     }
 
     pub(super) fn begin(&self, job: JobId) {

@@ -33,7 +33,7 @@ use self::buffer::{Buffer, cuts};
 use self::cancel::Cancel;
 use self::files_in::ReadingFiles;
 use self::files_out::{AtDest, Writing};
-use self::manifests::{listed, unpack};
+use self::manifests::listed;
 use super::channels::{Gauged, JOBS};
 use super::look;
 use super::post::Post;
@@ -206,10 +206,7 @@ impl Workbench {
                 let size = self.bring(&slot.key, Some(slot.size), from, cancel, buffer)?;
                 writing.put(get, &slot, buffer.pieces(size))
             }
-            Job::Unpack { key, from } => {
-                let size = self.bring(&key, None, from, cancel, buffer)?;
-                unpack(&key, buffer, size)
-            }
+            Job::Unpack { key, from, root_of } => self.unpack(key, from, root_of, cancel, buffer),
             Job::ReadBack { key, from } => self.read_back(&key, from, cancel, buffer),
             Job::Dial { to } => self.dial(to, cancel),
             Job::Finish { get, sha256 } => writing.finish(get, sha256),

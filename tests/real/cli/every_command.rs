@@ -84,7 +84,7 @@ const ROWS: [Row; 28] = [
         ("wait copies {key} 2 --deadline 1s", TIMED_OUT),
     ),
     row("ping", ("ping 127.0.0.1:{port}", "{id}"), "ping", "ping no-such-host.invalid:1", ("ping {silent}", TIMED_OUT)),
-    row("clear", ("clear {other}", "cleared 2"), "clear", "clear no-such", NOBODY),
+    row("clear", ("clear {other}", "cleared 1"), "clear", "clear no-such", NOBODY),
     row("name", ("name {key} again", "is called again"), "name {key}", "name no-such x", NOBODY),
     row("forget", ("forget again", "forgot again"), "forget", "forget no-such", NOBODY),
     row("files", ("files", "folder/"), "files a b", "", NOBODY),

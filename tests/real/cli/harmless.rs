@@ -309,3 +309,28 @@ fn a_ready_file_and_a_record_take_the_place_of_nothing_but_their_like() {
     }
     assert!(fs::read_to_string(&ready).expect("written").contains("\"pid\""));
 }
+
+/// A file of less than a block is that block. What a reader would take for a list of blocks is none, whole or broken.
+#[test]
+fn the_key_of_a_file_of_less_than_a_block_is_its_sha_256_unless_it_begins_as_a_list_does() {
+    let scene = Scene::new();
+    let list = b"kadring-manifest 1\nlevel 0\nsize 0\n".to_vec();
+    let broken = b"kadring-manifest 1\nlevel of it".to_vec();
+    let full = 1 << 20;
+    let own = [(vec![1], true), (vec![2; 100_000], true), (vec![3; full - 1], true)];
+    let others = [(vec![4; full], false), (vec![5; full + 1], false), (list, false), (broken, false), (vec![], false)];
+    for (bytes, is_own) in own.into_iter().chain(others) {
+        let (path, back) = (scene.at("small"), scene.at("back"));
+        fs::write(&path, &bytes).expect("writable");
+        let key = scene.done(&["store", "-q", text(&path)]).trim().to_owned();
+        let sha256 = Id::of(&bytes).to_string();
+        assert_eq!(key == sha256, is_own, "of {} bytes", bytes.len());
+        assert_eq!(scene.done(&["retrieve", &key, "-"]).as_bytes(), String::from_utf8_lossy(&bytes).as_bytes());
+        let answer: Value =
+            serde_json::from_str(&scene.done(&["retrieve", &key, text(&back), "--json"])).expect("JSON");
+        assert_eq!((&answer["sha256"], &answer["bytes"]), (&sha256.into(), &bytes.len().into()), "{answer}");
+        assert!(fs::read(&back).expect("there") == bytes);
+        scene.done(&["check", &key, "--verify"]);
+        fs::remove_file(&back).expect("there");
+    }
+}

@@ -31,7 +31,7 @@ fn a_deleted_file_goes_from_all_peers_and_nobody_else_can_delete_it() {
     let (one, _) = file(&folder, "one", 2, 2_500_000);
     let (two, _) = file(&folder, "two", 3, 10);
     let (key, other) = (peers[0].store(&one), peers[1].store(&two));
-    assert_eq!(copies(&mut peers), 3 * (4 + 2));
+    assert_eq!(copies(&mut peers), 3 * (4 + 1));
     // It was stored through the first peer, so the second has no right to it.
     let refused = ctl(&peers[1], &["delete", &key]);
     assert_eq!((code(&refused), &answer(&refused)["kind"]), (Some(4), &json!("not_found")), "{}", printed(&refused));
@@ -41,7 +41,7 @@ fn a_deleted_file_goes_from_all_peers_and_nobody_else_can_delete_it() {
         (code(&deleted), &told["copies"], &told["free"], &told["peers"]),
         (Some(0), &json!(12), &json!(12), &json!(3))
     );
-    until(|| copies(&mut peers) == 3 * 2);
+    until(|| copies(&mut peers) == 3);
     assert_eq!(peers[2].ask(&format!("check {other}"))["health"], "whole");
     assert_eq!(code(&ctl(&peers[0], &["retrieve", "one", "/dev/null"])), Some(4), "the catalogue has forgotten it");
     // The lease that ended is not the one that the same file is stored on from now on.
@@ -50,13 +50,13 @@ fn a_deleted_file_goes_from_all_peers_and_nobody_else_can_delete_it() {
         assert_eq!((&again["key"], &again["copies"]), (&json!(key), &json!([0, 0, 0, 4])), "{again}");
         let deleted = answer(&ctl(&peers[0], &["delete", "one"]));
         assert_eq!((&deleted["copies"], &deleted["free"]), (&json!(12), &json!(12)), "{deleted}");
-        until(|| copies(&mut peers) == 3 * 2);
+        until(|| copies(&mut peers) == 3);
     }
     // A restarted peer knows what has ended.
     let data = peers.pop().expect("three").kill();
     let bootstrap = address(&peers[0]);
     peers.push(Launch::new(data).args(&["--grace", "1s", "--bootstrap", &bootstrap]).start());
-    assert_eq!(copies(&mut peers), 3 * 2);
+    assert_eq!(copies(&mut peers), 3);
 }
 
 #[test]
@@ -67,9 +67,9 @@ fn what_several_stored_stays_until_the_last_one_deletes_it() {
     let key = peers[0].store(&path);
     assert_eq!(peers[1].store(&path), key);
     assert_eq!(answer(&ctl(&peers[0], &["delete", &key]))["free"], 0);
-    assert_eq!(copies(&mut peers), 4);
+    assert_eq!(copies(&mut peers), 2);
     let last = ctl(&peers[1], &["delete", &key]);
-    assert_eq!(answer(&last)["free"], 4);
+    assert_eq!(answer(&last)["free"], 2);
     until(|| copies(&mut peers) == 0);
 }
 
@@ -93,10 +93,10 @@ fn a_file_stored_for_a_while_goes_by_itself_unless_it_is_renewed_and_clients_hav
     let owner = fs::metadata(state.join("kadring/owner")).expect("it is there");
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&owner.permissions()) & 0o777, 0o600);
     let renewed = client(&["renew", "long", "--for", "1h"]);
-    assert_eq!((code(&renewed), &answer(&renewed)["copies"]), (Some(0), &json!(4)), "{}", said(&renewed));
-    until(|| copies(&mut peers) == 4);
+    assert_eq!((code(&renewed), &answer(&renewed)["copies"]), (Some(0), &json!(2)), "{}", said(&renewed));
+    until(|| copies(&mut peers) == 2);
     let deleted = client(&["delete", "long"]);
-    assert_eq!((code(&deleted), &answer(&deleted)["free"]), (Some(0), &json!(4)), "{}", said(&deleted));
+    assert_eq!((code(&deleted), &answer(&deleted)["free"]), (Some(0), &json!(2)), "{}", said(&deleted));
     until(|| copies(&mut peers) == 0);
 }
 
@@ -115,14 +115,14 @@ fn a_lease_does_not_end_while_the_peer_runs_through_which_it_was_laid_unless_it_
     let first = until_of(&peers[0]);
     // A lease that was renewed to end then was so after the first one had ended, and its grace.
     until(|| until_of(&peers[0]) > first + 1000 * (LASTS + 2));
-    assert_eq!(copies(&mut peers), 4);
+    assert_eq!(copies(&mut peers), 2);
     // So does the next run of the peer.
     let data = peers.remove(0).kill();
     let bootstrap = address(&peers[0]);
     peers.insert(0, Launch::new(data).args(&["--grace", "1s", "--bootstrap", &bootstrap]).start());
     let second = until_of(&peers[0]);
     until(|| until_of(&peers[0]) > second + 1000 * (LASTS + 2));
-    assert_eq!(copies(&mut peers), 4);
+    assert_eq!(copies(&mut peers), 2);
     assert_eq!(code(&ctl(&peers[0], &["forget", "kept"])), Some(0));
     until(|| copies(&mut peers) == 0);
 }
@@ -203,9 +203,9 @@ fn copies_that_a_stranger_has_made_are_on_the_leases_of_who_stored_the_file() {
     peers[2].ask(&format!("clear {key}"));
     let repaired = run(&["check", &key, "--repair", "--bootstrap", &address(&peers[1])]);
     assert_eq!(code(&repaired), Some(0), "{}", said(&repaired));
-    until(|| copies(&mut peers) == 3 * 2);
+    until(|| copies(&mut peers) == 3);
     let deleted = answer(&ctl(&peers[0], &["delete", "original"]));
-    assert_eq!((&deleted["copies"], &deleted["free"]), (&json!(6), &json!(6)), "{deleted}");
+    assert_eq!((&deleted["copies"], &deleted["free"]), (&json!(3), &json!(3)), "{deleted}");
     until(|| copies(&mut peers) == 0);
 }
 
@@ -221,13 +221,13 @@ fn several_names_are_renewed_at_once_and_what_is_wrong_with_any_is_told() {
     }
     let renewed = ctl(&peers[0], &["renew", "one", "two", "none", "--for", "1h"]);
     let told = &answer(&renewed)["answers"];
-    assert_eq!((&told[0]["copies"], &told[1]["kind"]), (&json!(8), &json!("not_found")), "{told}");
+    assert_eq!((&told[0]["copies"], &told[1]["kind"]), (&json!(4), &json!("not_found")), "{told}");
     assert_eq!(code(&renewed), Some(3), "not all of it: {told}");
     let untils = answer(&ctl(&peers[0], &["files"]));
     let untils: Vec<u64> = (0..2).filter_map(|n| untils["files"][n]["lease"]["lasts"].as_u64()).collect();
     assert_eq!(untils, [3_600_000; 2]);
     // The third was forgotten, and nobody renews it.
-    until(|| copies(&mut peers) == 8);
+    until(|| copies(&mut peers) == 4);
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn a_folder_is_deleted_with_all_that_is_in_it() {
 fn the_number_of_copies_belongs_to_the_file_and_can_be_changed() {
     let folder = folder();
     let mut peers = cluster(&folder, 4, &["--grace", "1s"]);
-    let (path, _) = file(&folder, "original", 7, 1000);
+    let (path, _) = file(&folder, "original", 7, 1 << 20);
     let stored = ctl(&peers[0], &["store", text(&path), "--copies", "2"]);
     assert_eq!(answer(&stored)["copies"], json!([0, 0, 2]), "{}", printed(&stored));
     let checked = answer(&ctl(&peers[0], &["check", "original"]));

@@ -46,7 +46,7 @@ fn whoever_has_nobody_to_hand_over_to_or_shall_not_exits_0() {
     let mut alone = Launch::new(folder.path().join("alone")).start();
     alone.store(&path);
     let answer = alone.ask("quit");
-    assert_eq!((&answer["left_behind"], &answer["alone"]), (&json!(2), &json!(true)), "{answer}");
+    assert_eq!((&answer["left_behind"], &answer["alone"]), (&json!(1), &json!(true)), "{answer}");
     assert_eq!(alone.wait(), Some(0));
     let [_stopped, mut peer] = two_and_one_is_stopped(&folder, &["--no-handover"]);
     assert_eq!(peer.ask("quit")["left_behind"], 4);

@@ -30,7 +30,8 @@ impl Get {
         let (holders, complete, took) = (self.holders.len(), !incomplete, desk.now().since(self.since));
         let one_block = matches!(self.wanted, Retrieval::Block(_));
         let from = if one_block { self.holders.iter().copied().collect() } else { Vec::new() };
-        let hashed = self.promised().is_some() && !standing;
+        let is_one_block = sha256 == Some(self.total.root);
+        let hashed = (self.promised().is_some() || is_one_block) && !standing;
         let answer =
             Answer::Retrieved { bytes, resumed, sha256, hashed, blocks, holders, from, standing, complete, took };
         desk.answer(self.command, answer);

@@ -278,10 +278,10 @@ impl Get {
     }
 
     fn fetch(&mut self, desk: &mut Desk, id: u64, from: Holder) {
-        let ticket = self.ticket(id);
+        let (ticket, root_of) = (self.ticket(id), self.seeks_root_of_file().then_some(self.id));
         let Some(block) = self.blocks.get_mut(&id) else { return };
         let work = match block.what {
-            BlockKind::Manifest { key } => Job::Unpack { key, from },
+            BlockKind::Manifest { key } => Job::Unpack { key, from, root_of },
             BlockKind::Data { slot, .. } => Job::Fetch { get: self.id, slot, from },
         };
         let job = desk.order(ticket, work, Urgency::Own);
@@ -358,7 +358,11 @@ impl Get {
                 self.drop_block(desk, id);
                 self.on_node(desk, manifest)
             }
-            Outcome::NotManifest { size } => self.on_bare_block(desk, id, size),
+            Outcome::NotManifest { size } => {
+                let what = block.what;
+                self.credit(desk, what, fetched);
+                self.on_bare_block(desk, id, size)
+            }
             // What stands there cannot be read, so nobody can say that it is the file.
             Outcome::Failed(_) if comparing && matches!(block.what, BlockKind::Data { .. }) => self.on_difference(desk),
             Outcome::Failed(error) if did_our_disk_fail(&error, fetched) => {

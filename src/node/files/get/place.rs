@@ -35,7 +35,8 @@ impl Get {
     fn order_open(&mut self, desk: &mut Desk, walk: Box<TreeWalk>, compare: bool) -> Flow {
         let RetrieveTotal { root, size, .. } = self.total;
         let (dest, replace) = (self.dest.clone(), self.replace);
-        let only = only_block(&walk, size).filter(|slot| desk.holds(&slot.key) && self.promised().is_none());
+        let only = only_block(&walk, size).filter(|slot| desk.holds(&slot.key) || self.is_bare_root(&slot.key));
+        let only = only.filter(|_| self.promised().is_none());
         self.stage = RetrieveStage::Opening { walk };
         let work = Job::Open { get: self.id, dest, root, size, compare, replace, only };
         self.order(desk, work);

@@ -84,6 +84,16 @@ impl Get {
         }
     }
 
+    /// Whether the root of a file is being sought, which may be the whole file.
+    pub(super) fn seeks_root_of_file(&self) -> bool {
+        matches!((&self.stage, &self.wanted), (RetrieveStage::Root, Retrieval::File(_)))
+    }
+
+    /// Whether this block was brought as the root, and is lent.
+    pub(super) fn is_bare_root(&self, key: &Key) -> bool {
+        matches!(&self.wanted, Retrieval::File(Source::Key(root)) if root == key)
+    }
+
     /// The key names no manifest. At the root that is fine: the key of one block brings that block.
     pub(super) fn on_bare_block(&mut self, desk: &mut Desk, id: u64, size: u32) -> Flow {
         let Some(key) = self.wanted.key() else { return GOES_ON };
@@ -99,7 +109,7 @@ impl Get {
         }
         let entry = ManifestEntry { key, size: u64::from(size) };
         let entries = if size == 0 { Vec::new() } else { vec![entry] };
-        self.open(desk, TreeWalk::flat(entries), key, u64::from(size), None)
+        self.open(desk, TreeWalk::flat(entries), key, u64::from(size), Some(key))
     }
 }
 
