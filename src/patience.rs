@@ -104,7 +104,12 @@ pub fn silence(tries: u8) -> Duration {
 
 /// The same where the first of its timeouts takes `first`.
 pub fn silence_after(first: Duration, tries: u8) -> Duration {
-    (0..tries.max(2).into()).map(|doublings| (first * 2_u32.saturating_pow(doublings)).min(MAX_TIMEOUT)).sum()
+    (0..tries.max(2).into()).map(|doublings| doubled(first, doublings, MAX_TIMEOUT)).sum()
+}
+
+/// A pause that was `first` and has doubled so many times, but is no longer than `longest`.
+pub fn doubled(first: Duration, doublings: u32, longest: Duration) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(doublings)).min(longest)
 }
 
 #[cfg(test)]

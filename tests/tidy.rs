@@ -157,6 +157,15 @@ fn parts_of_the_node_go_by_the_desks_door() {
 }
 
 #[test]
+fn the_core_tells_no_message_of_the_rings_by_its_shape() {
+    assert_none(&objections(|name, line| {
+        let looks = name.starts_with("node/") && !name.starts_with("node/tests/");
+        let shapes = ["Request::Ring", "Response::Ring", "RingRequest", "RingResponse"];
+        (looks && shapes.iter().any(|shape| line.contains(shape))).then(|| line.trim().to_owned())
+    }));
+}
+
+#[test]
 fn only_the_clock_reads_the_clock_and_nobody_sleeps_or_draws_hidden_chance() {
     assert_none(&objections(|name, line| {
         let forbidden = ["Instant::now", "SystemTime::now", "thread::sleep", "rand::rng()", "rand::random"];

@@ -157,7 +157,7 @@ impl Explanations {
         let wish = match request {
             Request::FindNode { .. } => AskedFor::Nearer,
             Request::FindValue { .. } => AskedFor::Block,
-            Request::Ring(_) => AskedFor::Owner,
+            request if request.is_routed() => AskedFor::Owner,
             _ => AskedFor::Proof,
         };
         let distance = to.id.map(|id| bits(&self.kind.distance(&id, &of.key)));
@@ -230,7 +230,7 @@ fn outcome(request: AskedFor, response: &Response, new: usize) -> QuestionOutcom
     match response {
         Response::Nodes(peers) => QuestionOutcome::Named { peers: peers.len(), new },
         Response::Node(_) | Response::Holder { .. } if request == AskedFor::Block => QuestionOutcome::Holds,
-        Response::Ring(_) => QuestionOutcome::Owned,
+        response if response.is_from_owner() => QuestionOutcome::Owned,
         _ => QuestionOutcome::Known,
     }
 }

@@ -374,10 +374,10 @@ impl Node {
             }
             self.spare_effects = effects;
         }
-        // On the classroom ring, a neighbour has to hear the goodbye before this peer ends: found dead, it would be
-        // told of in other words. Silence is waited for no longer than any answer.
-        let heard = !(self.desk.config.named_files && self.desk.exchange.expects_goodbyes());
-        if self.desk.life == Life::SayingGoodbye && heard {
+        // Silence is waited for no longer than any answer.
+        let must_be_heard = self.desk.overlay.router().is_some_and(|ring| ring.must_be_heard_leaving());
+        let heard = || !(must_be_heard && self.desk.exchange.expects_goodbyes());
+        if self.desk.life == Life::SayingGoodbye && heard() {
             self.desk.life = self.desk.life.after(life::LifeEvent::Heard);
             self.answer_all();
             self.desk.exchange.out().push(Action::Stop);

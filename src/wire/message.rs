@@ -178,6 +178,11 @@ impl Response {
         }
     }
 
+    /// Whether it comes from the peer that is responsible for a key, to which the question travelled.
+    pub const fn is_from_owner(&self) -> bool {
+        matches!(self, Self::Ring(RingResponse::Owner { .. }))
+    }
+
     /// The peers that it names besides the one that answers.
     pub fn named(&self) -> &[Peer] {
         match self {
@@ -321,6 +326,11 @@ impl Request {
         if let Self::Ring(RingRequest::Routed { route, .. }) = self {
             route.trail = Some(Vec::new());
         }
+    }
+
+    /// Whether it travels from peer to peer, to the one that is responsible.
+    pub const fn is_routed(&self) -> bool {
+        matches!(self, Self::Ring(RingRequest::Routed { .. }))
     }
 
     /// Whether this is a goodbye.

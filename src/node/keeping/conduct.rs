@@ -7,6 +7,7 @@ use crate::config::{REPAIR_DELAY, REPAIR_RETRY, REPUBLISH_INTERVAL};
 use crate::id::Id;
 use crate::node::part::Taken;
 use crate::node::refusal::Refusal;
+use crate::patience::doubled;
 use crate::recent::Recent;
 use crate::time::Time;
 
@@ -103,8 +104,8 @@ impl Conduct {
 
     /// It did not. Returns when it is tried again: ever more rarely.
     pub(super) fn failed(&mut self, now: Time, jittered: impl FnOnce(Duration) -> Duration) -> Time {
+        let wait = doubled(REPAIR_RETRY, self.failures, REPUBLISH_INTERVAL);
         self.failures += 1;
-        let wait = (REPAIR_RETRY * 2_u32.pow((self.failures - 1).min(16))).min(REPUBLISH_INTERVAL);
         self.retry = now + jittered(wait);
         self.retry
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::comparison::LOOKS_A_TURN;
 use crate::agenda::Agenda;
-use crate::config::{MAX_REPAIRS, REPAIR_RETRY};
+use crate::config::{MAX_REPAIRS, REPAIR_RETRY, REPUBLISH_INTERVAL};
 use crate::id::Key;
 use crate::lease::Lease;
 use crate::node::around::Around;
@@ -203,7 +203,7 @@ impl Heal {
         if desk.holds(&key) {
             // Somebody offered it meanwhile.
         } else if lost.attempts < patience::HEALS {
-            let pause = desk.jittered(REPAIR_RETRY) * 2_u32.pow(lost.attempts - 1);
+            let pause = patience::doubled(desk.jittered(REPAIR_RETRY), lost.attempts - 1, REPUBLISH_INTERVAL);
             self.waiting.set(key, desk.now() + pause, lost);
         } else {
             desk.trouble(Trouble::Lost { key });

@@ -13,6 +13,7 @@ use crate::node::notice::Notice;
 use crate::node::part::{About, Answered, PartId, Reply, Ticket};
 use crate::node::trouble::Trouble;
 use crate::overlay::Goal;
+use crate::patience::doubled;
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{Request, Response};
@@ -166,7 +167,7 @@ impl StrayBlocks {
         let is_over = self.running.get(&key).is_some_and(|check| check.open == 0);
         if is_over && self.running.remove(&key).is_some_and(|check| check.failed) {
             self.failed.insert(key);
-            let wait = (REPAIR_RETRY * 2_u32.pow(self.rounds.min(16))).min(REPUBLISH_INTERVAL);
+            let wait = doubled(REPAIR_RETRY, self.rounds, REPUBLISH_INTERVAL);
             self.retry = self.retry.or_else(|| Some(desk.now() + desk.jittered(wait)));
         }
     }

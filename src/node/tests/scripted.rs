@@ -98,6 +98,10 @@ impl Overlay for Scripted {
 }
 
 impl Router for Scripted {
+    fn must_be_heard_leaving(&self) -> bool {
+        false
+    }
+
     fn knows_its_successors(&self) -> bool {
         true
     }

@@ -432,4 +432,8 @@ impl Router for Ring {
     fn knows_its_successors(&self) -> bool {
         self.table.is_complete()
     }
+
+    fn must_be_heard_leaving(&self) -> bool {
+        self.options.variant == RingVariant::Classroom
+    }
 }

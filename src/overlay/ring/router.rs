@@ -19,6 +19,10 @@ pub trait Router {
 
     /// Whether this peer has heard of all that are to stand in its list of successors.
     fn knows_its_successors(&self) -> bool;
+
+    /// Whether a neighbour has to hear the goodbye before this peer ends: found dead, it would be told of in other
+    /// words.
+    fn must_be_heard_leaving(&self) -> bool;
 }
 
 /// What only the ring wants done, or found out.

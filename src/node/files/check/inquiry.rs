@@ -403,7 +403,7 @@ impl Inquiry {
             return InquiryTurn::Goes;
         }
         if context.options.until.is_some() && copies < goal.max(1) {
-            let pause = (FIRST_PAUSE * 2_u32.pow(self.pauses.min(8))).min(LONGEST_PAUSE);
+            let pause = patience::doubled(FIRST_PAUSE, self.pauses, LONGEST_PAUSE);
             self.pauses += 1;
             self.again = Some(context.desk.now() + pause);
             return InquiryTurn::Goes;
