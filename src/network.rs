@@ -1,4 +1,4 @@
-//! The name of a network: peers of different names never become one network, whoever was named to join through.
+//! The name of a network: peers of different names never become one network, even if one joins through another.
 
 use std::fmt;
 use std::str::FromStr;

@@ -36,7 +36,7 @@ pub fn text_of(name: impl AsRef<OsStr>) -> String {
     text(name.as_ref().as_bytes())
 }
 
-/// Where a process finds its own streams, whoever gave it the name.
+/// Where a process finds its own streams, by any of their names.
 const OWN: [&str; 3] = ["/dev/fd/", "/proc/self/fd/", "/proc/thread-self/fd/"];
 
 /// Which stream of its own a process finds under this name, by its number or `tty`. What reads or writes there takes

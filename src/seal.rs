@@ -4,7 +4,7 @@
 //! datagram is one message of XChaCha20-Poly1305:
 //!
 //! ```text
-//! 16 bytes   the session: chosen at random by whoever seals, once for each process
+//! 16 bytes   the session: chosen at random by the sealing process, once for each process
 //!  8 bytes   the number of the datagram in its session, big-endian: with the session, the nonce
 //!  n bytes   the text, encrypted
 //! 16 bytes   the tag

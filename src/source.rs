@@ -1,8 +1,8 @@
 //! From where strangers come, as far as they can be told apart, and how they share what is bounded.
 //!
-//! Two rules hold everywhere. Places that can be taken back are given to whoever comes, and one who has fewer than
-//! another takes his place where none is left ([`who_gives_way`]); where each source has one, the [`Giving`] rule says
-//! whose a newcomer takes, for many sources may be one user. Of what is not taken back, nobody has more than he
+//! Two rules hold everywhere. Places that can be taken back are given to any source that comes, and one that has fewer
+//! than another takes its place where none is left ([`who_gives_way`]); where each source has one, the [`Giving`] rule
+//! says whose a newcomer takes, for many sources may be one user. Of what is not taken back, nobody has more than he
 //! leaves to others, or seven times as much of the room for blocks, which is not to lie idle ([`leaves_enough`]). So
 //! one source may have all, or a large part, while nobody else comes, and its flood keeps nobody out.
 

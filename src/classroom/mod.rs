@@ -17,8 +17,8 @@
 //! - Nothing that a user put into the directory is ever replaced: only what a
 //!   [`Keep`](crate::node::job::NamedJob::Keep) of this run wrote, or an empty file. Peers may share one directory;
 //!   then a file is in its place already.
-//! - A file that lies here but belongs to other peers is not the ring's until it is stored: until then whoever asks for
-//!   it by its name, in whosever name, is not given it.
+//! - A file that lies here but belongs to other peers is not the ring's until it is stored: until then a peer that asks
+//!   for it by its name, in whosever name, is not given it.
 //! - Bytes pass from worker to worker, never through here.
 
 mod asked;

@@ -1,4 +1,4 @@
-//! How far the departure of a peer is, for whoever waits for its end.
+//! How far the departure of a peer is, for a user who waits for its end.
 
 use std::time::Duration;
 

@@ -17,7 +17,8 @@ use serde::Deserialize;
 use super::Failed;
 
 /// Removes the ready file of an earlier run. Another file of that name is left alone, and is an error. That of a
-/// process that lives stays: whoever is about to start may fail to, and that may be the very peer that has the place.
+/// process that lives stays: a peer that is about to start may fail to, and that may be the very peer that has the
+/// place.
 pub(super) fn forget_gone(path: &Path) -> Result<(), Failed> {
     match announced(path)? {
         Some(pid) if pid.is_some_and(lives) => Ok(()),
@@ -26,7 +27,7 @@ pub(super) fn forget_gone(path: &Path) -> Result<(), Failed> {
     }
 }
 
-/// Removes the ready file of an earlier run, whoever lives: what it tells of has lost its place to this peer.
+/// Removes the ready file of an earlier run, even if that lives: what it tells of has lost its place to this peer.
 pub(super) fn forget(path: &Path) -> Result<(), Failed> {
     announced(path)?.map_or(Ok(()), |_| remove(path))
 }

@@ -147,7 +147,7 @@ impl OutputPipe {
             Err(error) => Err(Some(error)),
         };
         if let Err(trouble) = passed {
-            // Whoever writes to the pipe learns that nobody reads it.
+            // A process that writes to the pipe learns that nobody reads it.
             self.from = None;
             self.trouble = trouble;
         }

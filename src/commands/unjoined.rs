@@ -69,7 +69,7 @@ pub(super) fn filtered(addrs: &[SocketAddr]) -> Option<String> {
     ))
 }
 
-/// That whoever answers at `names` gives this reason for not being joined.
+/// That the peer which answers at `names` gives this reason for not being joined.
 pub(super) fn answers_but(names: &str, reason: &str) -> String {
     format!("something answers at {names}, but: {reason}")
 }

@@ -8,7 +8,7 @@ use super::{FirstFailure, Screen};
 use crate::locks::{self, Ranked};
 use crate::node::FailureKind;
 
-/// Writes answers, or hands them to whoever does.
+/// Writes answers, or hands them to a thread that does.
 pub trait AnswerSink: Send + Sync {
     /// Takes an answer; `job` is the number of the command if it ran beside others. Whether it can be read.
     fn reply(&self, job: Option<u64>, reply: &LineReply) -> bool;

@@ -4,9 +4,9 @@
 //! the same, which somebody must be able to end. So a line is written first, without a key, for there is none yet. The
 //! line of the finished file has the same secret, and with that the first one is done with.
 //!
-//! Whoever reads the catalogue finds that first line at once, should this process be killed too. For a power cut it is
-//! synced while the blocks are on their way, unless the line of the finished file, which is synced before the answer,
-//! comes as soon: a small file then waits for the disk once less.
+//! A process that reads the catalogue finds that first line at once, should this process be killed too. For a power cut
+//! it is synced while the blocks are on their way, unless the line of the finished file, which is synced before the
+//! answer, comes as soon: a small file then waits for the disk once less.
 
 use std::collections::BTreeSet;
 use std::io;

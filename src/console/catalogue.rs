@@ -45,7 +45,7 @@ const OWNER: &str = "owner";
 /// The name of the file that tells which leases were ended from here, one in a line.
 const ENDED: &str = "ended";
 
-/// Whoever needs the lock waits for it so long at most, and tries again after so long.
+/// A process that needs the lock waits for it so long at most, and tries again after so long.
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
 
 /// A catalogue in a folder.
@@ -58,7 +58,7 @@ pub struct Catalogue {
     owner: Arc<OnceLock<Secret>>,
 }
 
-/// The text of the file of ended leases. It only grows, so whoever asks for one lease reads no other line of it.
+/// The text of the file of ended leases. It only grows, so a process that asks for one lease reads no other line of it.
 pub(super) struct Ended(String);
 
 impl Ended {
@@ -135,8 +135,8 @@ impl Catalogue {
         file.sync_data().map(|()| true)
     }
 
-    /// Adds a file. Whoever reads the catalogue from here on finds it. It is on the disk once the file that is returned
-    /// is synced, or that of a later line. With it comes which of its bytes are new.
+    /// Adds a file. A process that reads the catalogue from here on finds it. It is on the disk once the file that is
+    /// returned is synced, or that of a later line. With it comes which of its bytes are new.
     ///
     /// # Errors
     /// The catalogue cannot be written.
@@ -150,7 +150,7 @@ impl Catalogue {
     fn append_locked(&self, entry: &Entry) -> io::Result<(File, Range<u64>)> {
         let line = with_sum(&serde_json::to_string(entry)?) + "\n";
         let line_length = line.len() as u64;
-        // Whoever reads a key can retrieve its file.
+        // A user who reads a key can retrieve its file.
         let mut file = File::options().read(true).append(true).create(true).mode(0o600).open(self.path())?;
         sums::append(&mut file, &line)?;
         let end = file.stream_position()?;

@@ -114,8 +114,8 @@ fn key_of(catalogue: &Catalogue, word: &str) -> Result<Option<Key>, String> {
     word.parse().map_or_else(|_| catalogue.find(word), |key| Ok(Some(key)))
 }
 
-/// Puts a file that was stored in the catalogue, and returns whether it is there. That it could not be is told to
-/// whoever had it stored, and changes nothing of the answer.
+/// Puts a file that was stored in the catalogue, and returns whether it is there. That it could not be is told to the
+/// user who had it stored, and changes nothing of the answer.
 ///
 /// # Errors
 /// Somebody deleted it meanwhile.

@@ -201,7 +201,7 @@ impl<B: Backend> Performer<B> {
         Ok(whole)
     }
 
-    /// Whether a folder has this key, as far as that can be found out: whoever stored it knows without asking.
+    /// Whether a folder has this key, as far as that can be found out: the peer that stored it knows without asking.
     fn is_folder(&self, key: Key) -> Result<bool, Failure> {
         match self.answer_to(Command::RetrieveManifest { key }) {
             Answer::Failed(failure) if failure.kind == FailureKind::Cancelled => Err(failure),

@@ -88,7 +88,7 @@ impl<B: Backend> Performer<B> {
         if let Some(failure) = unheard(&answer) {
             return Err(failure);
         }
-        // Whoever has not heard can be told again, as long as the catalogue has what ends the leases.
+        // A holder that has not heard can be told again, as long as the catalogue has what ends the leases.
         let is_over = answer.verdict().is_none();
         let settle = |entry: &mut Entry| {
             let Some(lease) = &mut entry.lease else { return };

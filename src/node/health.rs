@@ -147,7 +147,7 @@ pub struct Scrubbing {
 }
 
 impl Health {
-    /// The sort of failure that it is for whoever wants the file safe; none if it is.
+    /// The sort of failure that it is for a user who wants the file safe; none if it is.
     pub const fn failure(self) -> Option<FailureKind> {
         match self {
             Self::Whole => None,

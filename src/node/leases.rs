@@ -333,8 +333,8 @@ impl Leases {
         })
     }
 
-    /// A lease lasts longer, if any block here has it: returns its terms. The copies that it asks for stay, for whoever
-    /// has a block knows the names of its leases; to ask for more, another lease is laid.
+    /// A lease lasts longer, if any block here has it: returns its terms. The copies that it asks for stay, for anybody
+    /// who has a block knows the names of its leases; to ask for more, another lease is laid.
     pub(super) fn renew(&mut self, lease: &Lease) -> Option<Lease> {
         let ended = self.ended.contains(&lease.id);
         let terms = self.terms.get_mut(&lease.id).filter(|_| !ended)?;

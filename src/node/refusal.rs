@@ -53,7 +53,7 @@ const WORDS: [(Refusal, &str); 8] = [
 ];
 
 impl Refusal {
-    /// What whoever offered the block can do about it.
+    /// What the peer that offered the block can do about it.
     pub(crate) const fn advice(&self) -> Option<&'static str> {
         match self {
             Self::Unreached => Some(

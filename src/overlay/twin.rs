@@ -12,7 +12,7 @@ use super::{Effect, Incoming};
 use crate::peer::Peer;
 use crate::time::Time;
 
-/// Such an address is asked this often at most, whoever names it.
+/// Such an address is asked this often at most, however many name it.
 const ASKED_EVERY: Duration = Duration::from_secs(60);
 
 /// What is known of other peers of our id.

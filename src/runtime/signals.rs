@@ -166,8 +166,8 @@ fn end_at_once(signal: i32, abrupt: Option<&LastAct<i32>>) {
     std::process::exit(128 + signal);
 }
 
-/// The signals that tell this process to end. SIGINT is one though a script's `&` has it ignored: whoever sends it to a
-/// peer means it.
+/// The signals that tell this process to end. SIGINT is one though a script's `&` has it ignored: a user who sends it
+/// to a peer means it.
 pub fn ends() -> Vec<i32> {
     let mut signals = vec![SIGINT, SIGTERM];
     if !is_ignored(SIGHUP) {

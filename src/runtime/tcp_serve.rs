@@ -55,7 +55,7 @@ const LAST: u64 = 4096;
 /// way, and each gives up by itself what comes too slowly.
 const LEAST_RATE: u64 = 4 * 1024;
 
-/// Lines that are no requests are answered so often; whoever sends more speaks another protocol.
+/// Lines that are no requests are answered so often; a client that sends more speaks another protocol.
 const MAX_STRANGE: u32 = 8;
 
 /// Serves one connection until its client closes it, goes silent or breaks the rules.
@@ -179,7 +179,7 @@ impl AnsweredConnection<'_> {
 fn answer(stage: AnsweredConnection<'_>, from: SocketAddr, key: &Key, events: &Post) -> io::Result<()> {
     let AnsweredConnection { shared, mut stream, .. } = stage;
     let limit = |size: u64| shared.clock.now() + STUCK_LIMIT + Duration::from_secs(size / LEAST_RATE);
-    // It is noted before the last bytes go out, and so before whoever pulled them can say that it has saved them.
+    // It is noted before the last bytes go out, and so before the puller can say that it has saved them.
     let delivered = || shared.ledger.note_delivery(*key, from.ip());
     let send_last_noted = |file: &File, offset: u64, size: u32| {
         let (first, until) = (u64::from(size).saturating_sub(LAST), limit(size.into()));
@@ -192,7 +192,7 @@ fn answer(stage: AnsweredConnection<'_>, from: SocketAddr, key: &Key, events: &P
         Some(LentBlock::Bytes(bytes)) => {
             shared.served.count_sent(bytes.len() as u64);
             delivered();
-            // Whoever reads it is woken once.
+            // Its reader is woken once.
             return stream.write_all(&[format!("{}\n", bytes.len()).as_bytes(), &bytes].concat());
         }
         Some(LentBlock::Slice { file, offset, size }) => return send_last_noted(&file, offset, size),

@@ -70,7 +70,7 @@ impl SybilNet {
         guest
     }
 
-    /// So many ids that hide whoever stands behind the key.
+    /// So many ids that hide the peers behind the key.
     fn before_all(&mut self, kind: OverlayKind, key: &Key, count: usize) -> Vec<Id> {
         match kind {
             OverlayKind::Kademlia => self.around(key, count),

@@ -51,7 +51,7 @@ impl DiskStore {
         let lines = lines(notes);
         let append = || {
             let length = &mut *self.journal.lock();
-            // Whoever reads it knows the names of leases.
+            // Its readers know the names of leases.
             let mut file = File::options().create(true).read(true).append(true).mode(0o600).open(&path)?;
             sums::append(&mut file, &lines)?;
             length.lines += notes.len();

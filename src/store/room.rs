@@ -1,5 +1,4 @@
-//! Room on a disk. A part of every disk is kept free for whoever else uses it: strangers decide how much is stored
-//! here.
+//! Room on a disk. A part of every disk is kept free for its other users: strangers decide how much is stored here.
 
 use std::io;
 use std::path::Path;

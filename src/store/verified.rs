@@ -1,7 +1,7 @@
 //! Which files were hashed and found to be what their names say, so that a block is not hashed each time it is served.
 //!
 //! A memory of fixed size, without a lock: a block whose place another took is hashed once more, and that is all that
-//! can come of it. Whoever stores blocks chooses their keys, so which of them share places is drawn anew by each
+//! can come of it. A user who stores blocks chooses their keys, so which of them share places is drawn anew by each
 //! process.
 
 use std::fs::Metadata;

@@ -180,8 +180,8 @@ impl<'a, B: Backend, T> Flight<'a, B, T> {
 }
 
 impl<B: Backend, T> Drop for Flight<'_, B, T> {
-    /// After a failure nothing goes on behind the back of whoever asked. A command that moves on tells its number, by
-    /// which it is ended; one that does not move ends by itself.
+    /// After a failure nothing goes on behind the back of the user who asked. A command that moves on tells its number,
+    /// by which it is ended; one that does not move ends by itself.
     fn drop(&mut self) {
         for leg in self.under_way.drain(..) {
             let mut told = false;

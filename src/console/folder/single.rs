@@ -82,7 +82,7 @@ pub(super) fn slice(pack: &File, offset: u32, content: &Content) -> Result<Vec<u
     Ok(bytes)
 }
 
-/// Whoever may read the file may execute it too.
+/// All who may read the file may execute it too.
 pub(super) fn make_executable(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode & 0o777 | (mode & 0o444) >> 2))
 }

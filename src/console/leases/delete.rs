@@ -87,7 +87,7 @@ impl<B: Backend> Performer<B> {
         let (changes, copies) = (each_of(&keys, ended), copies.unwrap_or(0));
         let command = Command::Lease { changes, listed: BTreeSet::new(), copies };
         let answer = heard_or_gone(self.ask(command), meant.iter().all(|entry| has_ended(entry)))?;
-        // Whoever has not heard can be told again, as long as the catalogue has the lease as it was.
+        // A holder that has not heard can be told again, as long as the catalogue has the lease as it was.
         if answer.failure().is_none() {
             settle(settled(answer.verdict().is_none()));
         }

@@ -18,7 +18,7 @@ impl Desk {
         Some(Subnet::of(addr)).filter(|source| *source != Subnet::of(self.me().addr))
     }
 
-    /// Whether whoever offers a block from there leaves enough room to others.
+    /// Whether a peer that offers a block from there leaves enough room to others.
     pub(crate) fn has_share(&self, (key, size): (Key, Option<u32>), from: SocketAddr) -> bool {
         let most = size.unwrap_or(MAX_BLOCK_SIZE);
         self.other_source(from).is_none_or(|source| self.holdings.has_share(&key, most, source))

@@ -72,7 +72,7 @@ impl Task for Put {
             lease.copies = u8::try_from(desk.config().replicas).unwrap_or(u8::MAX);
         }
         if options.lease.is_some_and(|lease| desk.has_ended(&lease)) {
-            // Whoever holds its blocks would drop them.
+            // The holders of its blocks would drop them.
             let reason = "the lease that it was to be stored on has ended: it takes another one";
             desk.fail(id, FailureKind::Other, reason);
             return None;

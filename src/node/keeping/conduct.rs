@@ -128,7 +128,7 @@ impl Conduct {
     }
 }
 
-/// The conduct of many peers, by their ids: of the latest, whoever they are.
+/// The conduct of many peers, by their ids: of those that were met last.
 #[derive(Default)]
 pub(super) struct Conducts(Recent<Id, Conduct, CONDUCTS_KEPT>);
 

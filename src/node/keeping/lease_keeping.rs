@@ -38,7 +38,7 @@ const LEASE_REQUESTS_A_SECOND: u32 = 800;
 /// An answer counts as one more request for each so many looks that it took.
 const LOOKS_A_UNIT: usize = 256;
 
-/// Whoever was off for longer by its clock may have a clock that is wrong.
+/// A peer that was off for longer by its clock may have a clock that is wrong.
 const LONG_OFF: Duration = Duration::from_secs(24 * 3600);
 
 /// Requests whose news is being written down at a time.

@@ -42,7 +42,7 @@ pub(super) struct Neighbour {
     pub(super) pass: Option<Box<ComparisonPass>>,
     /// Blocks that it lacked after the last one, though somebody else was to give them.
     lacked: usize,
-    /// That number did not shrink: they are given by this peer now, whoever else may.
+    /// That number did not shrink: they are given by this peer now, even if others give them too.
     takes_over: bool,
 }
 

@@ -190,7 +190,7 @@ impl Pulls {
         }
     }
 
-    /// Pulls as many blocks as may be under way, each from whoever's turn it is.
+    /// Pulls as many blocks as may be under way, each from the source whose turn it is.
     fn start_next(&mut self, desk: &mut Desk) {
         while let Some(from) = self.queue.next()
             && let Some(key) = self.queue.begin_of(from)
@@ -260,8 +260,8 @@ impl Pulls {
     }
 
     /// Whether one more offer from this address can wait for its proof: where all places are taken, the source that has
-    /// most addresses gives those of one; where each has one, any does. Whoever is there shows it by its answer all the
-    /// same, and is taken at its word when it offers again.
+    /// most addresses gives those of one; where each has one, any does. A peer that is there shows it by its answer all
+    /// the same, and is taken at its word when it offers again.
     fn make_room_for_unproven(&mut self, desk: &mut Desk, from: SocketAddr) -> bool {
         if self.unproven_count < MAX_PULLS {
             return true;
@@ -376,8 +376,8 @@ fn check_leases(desk: &mut Desk, offer: &IncomingOffer) -> Result<(), Refusal> {
     let ended: Vec<Secret> = known.secrets_of(&offer.leases).collect();
     let holds = |lease: &Lease| lease.holds(now) && !ended.iter().any(|secret| secret.id() == lease.id);
     let wanted = offer.leases.iter().any(holds);
-    // By the clock of whoever offers it they have not ended, and nobody has ended them: which clock is wrong is not
-    // known.
+    // By the clock of the peer that offers it they have not ended, and nobody has ended them: which clock is wrong is
+    // not known.
     let doubtful = |lease: &&Lease| !lease.holds(now) && !ended.iter().any(|secret| secret.id() == lease.id);
     let doubtful: Vec<LeaseId> = offer.leases.iter().filter(doubtful).map(|lease| lease.id).collect();
     if desk.is_validated(&offer.from.addr) {

@@ -1,10 +1,10 @@
 //! Leaving in good order: the neighbours close the gap at once (Chord, ToN 2003, section IV-E4).
 //!
 //! Anybody can write a goodbye in a neighbour's name. So that neighbour is pinged, where it is known, more than once,
-//! for a datagram may get lost: whoever has left answers none, and the goodbye counts when the patience with that ping
-//! is over, or a connection there fails. One that was started again at once answers, and has no neighbours: so it has
-//! left, and that is told before it is let in again. Until then nothing is sent over the leaving peer and no `join` is
-//! answered, and nobody is told of anything.
+//! for a datagram may get lost: a peer that has left answers none, and the goodbye counts when the patience with that
+//! ping is over, or a connection there fails. One that was started again at once answers, and has no neighbours: so it
+//! has left, and that is told before it is let in again. Until then nothing is sent over the leaving peer and no `join`
+//! is answered, and nobody is told of anything.
 
 use super::join::Membership;
 use super::neighbours::{RingNeighbours, RingPosition};

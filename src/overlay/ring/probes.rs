@@ -1,6 +1,6 @@
 //! How many peers that were only spoken of are pinged at a time, and whose turn it is where many are. Where as many
 //! sources as there are places have one each, a newcomer takes that of the peer that was pinged first, of those that
-//! spoke for themselves: whoever is there has answered by then.
+//! spoke for themselves: a peer that is there has answered by then.
 
 use std::time::Duration;
 

@@ -6,8 +6,8 @@
 //! both           <length in 2 bytes, big-endian> and so many bytes, again and again: what is said, in sealed pieces
 //! ```
 //! Who cannot make the first message is answered nothing, nor is one that was recorded and comes again. A peer that was
-//! started since, or another than it was meant for, answers it once with a second message, of random bytes, and whoever
-//! sent it can say nothing further.
+//! started since, or another than it was meant for, answers it once with a second message, of random bytes, and a
+//! client that sent it can say nothing further.
 
 use std::cell::RefCell;
 use std::io::{self, Read, Write};

@@ -9,8 +9,8 @@ use super::secrecy::Stream;
 use std::fs::File;
 use std::io::{self, Write};
 
-/// Sends what stands before a part of a file. Where more `follows`, it leaves with that if it can: then whoever reads
-/// it is woken once.
+/// Sends what stands before a part of a file. Where more `follows`, it leaves with that if it can: then the process
+/// that reads it is woken once.
 pub(super) fn send_head(mut stream: &Stream, head: &[u8], follows: bool) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     if follows && !portable::only() && !stream.is_sealed() {

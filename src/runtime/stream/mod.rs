@@ -74,7 +74,7 @@ impl Handle {
     }
 
     /// [`put`](Self::put), on behalf of a lease. What is on none is kept as long as there is room for it, and nobody
-    /// can delete it. What is on one goes once that ends: at its time, or when whoever has its secret says so.
+    /// can delete it. What is on one goes once that ends: at its time, or when a user who has its secret says so.
     ///
     /// # Errors
     /// Those of [`put`](Self::put), and [`FailureKind::Other`] if the lease is known to have ended.

@@ -203,7 +203,7 @@ struct KeepRequest {
 }
 
 impl KeepRequest {
-    /// Two versions of a file met that were stored apart, as on both sides of a cut: one of them goes, and whoever
+    /// Two versions of a file met that were stored apart, as on both sides of a cut: one of them goes, and the user who
     /// reads this log hears which. That a user's store takes the place of what was there is as it should be.
     fn tell_of_two(&self, theirs: Option<Version>, ours_stays: bool) {
         if let Some(told) = self.two(theirs, ours_stays) {
@@ -269,7 +269,7 @@ impl IncomingFile<'_> {
         Ok(ArrivedFile { temporary, sha256 })
     }
 
-    /// Some of the `left` bytes. Where none come, the file is asked for again, by whoever wants it.
+    /// Some of the `left` bytes. Where none come, the file is asked for again, by the peer that wants it.
     fn read(&mut self, piece: &mut [u8], left: u64) -> Result<usize, JobError> {
         match self.lines.read(&self.stream, piece) {
             Ok(0) => Err(self.broke(&io::ErrorKind::UnexpectedEof.into())),

@@ -68,7 +68,7 @@ impl Storm<'_> {
     }
 
     /// An honest peer knows nobody who never was, and not hostile ones alone. (A classroom has so few peers that in bad
-    /// weather one may know a single other for a moment, whoever that is.)
+    /// weather one may know a single other for a moment, and that may be a hostile one.)
     fn check_table(&self, slot: usize) -> Result<(), Violation> {
         let table = self.world.node(slot).map(|node| node.overlay().peers()).unwrap_or_default();
         let slot_of = |addr| network::slot(addr).filter(|&known| known < self.world.slots());

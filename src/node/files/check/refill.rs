@@ -1,8 +1,8 @@
 //! Making the copies of a block that are missing: now, and not when its holders compare next.
 //!
 //! A peer of the replica set that lacks the block is offered it, as any block is. Where this peer does not hold it
-//! itself, it asks the holders on whose behalf they keep it, so that what is made can be ended by whoever could end
-//! what was there. Then it fetches the block from one of them and lends it, in memory, until the offers have ended.
+//! itself, it asks the holders on whose behalf they keep it, so that what is made can be ended by the user who could
+//! end what was there. Then it fetches the block from one of them and lends it, in memory, until the offers have ended.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

@@ -32,7 +32,7 @@ use crate::time::Time;
 /// Fetches of one and the same block at a time.
 const AT_ONCE: usize = 2;
 
-/// The same while nobody sends it: whoever is silent takes nothing from the others.
+/// The same while nobody sends it: a silent holder takes nothing from the others.
 const SIDE_BY_SIDE: usize = 8;
 
 /// A holder that has not begun to send is silent after so many round trips: a connection and a request take two.
@@ -290,7 +290,7 @@ impl Get {
         })
     }
 
-    /// Whether every block of the file is under way: whoever is free can only help with those.
+    /// Whether every block of the file is under way: a holder that is free can only help with those.
     fn all_begun(&self) -> bool {
         matches!(&self.stage, RetrieveStage::Walking { walk, .. } if walk.is_over())
     }

@@ -154,7 +154,7 @@ impl Laying {
             && let Some(peer) = block.left.pop_front()
         {
             if !desk.is_me(&peer) {
-                // Whoever has the block looks at it and asks for no bytes.
+                // A peer that has the block looks at it and asks for no bytes.
                 desk.lay(ticket, Urgency::Own, (key, block.size), lease, peer);
             } else if desk.holds(&key) {
                 desk.look_at(ticket, Urgency::Own, key, &[lease]);

@@ -155,7 +155,7 @@ impl Telling {
         telling
     }
 
-    /// Tells whoever is known, and whoever is found all over the network.
+    /// Tells all peers that are known, and all that are found all over the network.
     fn disowning(desk: &Desk, command: CommandId, secrets: Vec<Secret>) -> Self {
         let places = (0..TOLD_PLACES).flat_map(|place| (0..secrets.len()).map(move |change| (change, place)));
         let queue = places.map(|(change, place)| WalkItem::new(change, (place_in_network(place), 0), false)).collect();

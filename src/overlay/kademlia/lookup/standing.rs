@@ -160,7 +160,7 @@ impl Standing {
         }
     }
 
-    /// Its answer is waited for, whoever else answers.
+    /// Its answer is waited for, even if others answer.
     pub(super) fn is_awaited(self) -> bool {
         self.lateness().is_some_and(|late| late <= Lateness::Overdue)
     }
