@@ -45,7 +45,7 @@ fn orders(bench: &mut Bench, command: Command) -> Vec<Action> {
 
 /// Something that another peer sent on its way, and that ends here.
 fn arrives(bench: &mut Bench, origin: Peer, magic: u64, what: Routed) -> Vec<Action> {
-    let route = Route { origin, hops: 1, last: true, quiet: false, trail: None };
+    let route = Route { hops: 1, last: true, ..Route::of(origin) };
     bench.hears_request(peer(2), magic, Request::Ring(RingRequest::Routed { route, what }))
 }
 

@@ -31,7 +31,9 @@ use super::trouble::Trouble;
 use crate::config::{Config, WIDTH};
 use crate::id::Key;
 use crate::lease::{Lease, Note, UnixTime};
-use crate::overlay::{Asker, Cause, Effect, Entrances, Goal, LookupId, Overlay, Region, Router, TableRow, Target};
+use crate::overlay::{
+    Asker, Cause, Effect, Entrances, Goal, LookupId, Overlay, OverlayKind, Region, Router, TableRow, Target,
+};
 use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -72,7 +74,10 @@ pub(crate) struct Desk {
 
 impl Desk {
     pub(super) fn new(config: Config, overlay: Box<dyn Overlay>, seed: [u8; 32]) -> Self {
-        let sender = Sender { peer: overlay.me(), guest: config.guest, leaving: false, network: config.network };
+        let (peer, guest, network) = (overlay.me(), config.guest, config.network);
+        // Whose lines the assignment's users compare, and who count its messages, gets what the assignment says.
+        let datagrams = overlay.kind() == OverlayKind::Ring && !config.named_files;
+        let sender = Sender { peer, guest, leaving: false, network, datagrams };
         let exchange = Exchange::new(sender, overlay.kind().dialect(), seed);
         let holdings = Holdings::new(config.capacity, config.replicas);
         Self {

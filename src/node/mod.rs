@@ -308,12 +308,14 @@ impl Node {
             Request::Store { .. } => Some(PartId::Pulls),
             Request::Verify { .. } | Request::Terms { .. } => Some(PartId::Answering),
             Request::Lease(_) => Some(PartId::Leases),
-            Request::FindValue { key } if self.desk.holds(key) && !self.desk.is_leaving() => Some(PartId::Answering),
             Request::Compare { .. } => Some(PartId::Repair),
+            request if request.sought().is_some_and(|key| self.desk.holds(key)) && !self.desk.is_leaving() => {
+                Some(PartId::Answering)
+            }
             request => request.offers_file().then_some(PartId::NamedFiles),
         };
         if let Some((part, desk)) = owner.and_then(|owner| self.part(owner)) {
-            let wanted = if let Request::FindValue { key } = request { Some(key) } else { None };
+            let wanted = request.sought().copied();
             part.on_request(desk, from.asker, request);
             // Who was told that it is here may count on it.
             let unseen = wanted.filter(|key| self.desk.holdings.is_unseen(key));

@@ -191,12 +191,14 @@ pub struct Asker {
     pub magic: u64,
     /// The bytes that the answer may have, while that address has not shown that it receives what is sent to it.
     pub allowance: Option<usize>,
+    /// It reads an answer that comes by datagram, whatever carried the request.
+    pub datagrams: bool,
 }
 
 impl Asker {
     /// The asker of the request `magic`, which gets its answer over a connection to `addr`.
     pub const fn connected(addr: SocketAddr, magic: u64) -> Self {
-        Self { addr, via: Via::Tcp, magic, allowance: None }
+        Self { addr, via: Via::Tcp, magic, allowance: None, datagrams: false }
     }
 
     /// Whether `other` asks the same, perhaps once more.

@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(said(&Job::Delete { key }), format!("delete {short}"));
         assert_eq!(said(&Job::Named(NamedJob::Scan)), "scan");
         let origin = Peer::new(Id::from_u64(7), SocketAddr::from(([127, 0, 0, 1], 12007)));
-        let route = Route { origin, hops: 0, last: false, quiet: false, trail: None };
+        let route = Route::of(origin);
         let routed = |what| Body::Request(Request::Ring(RingRequest::Routed { route: route.clone(), what }));
         assert_eq!(said(&routed(Routed::Join)), "join");
         let file = "2067".parse().expect("a name");

@@ -201,14 +201,17 @@ impl World {
     fn lie(&mut self, slot: usize, request: &Request) -> Option<Response> {
         let hides = self.peers[slot].role == Some(HostileRole::Hider);
         match request {
-            request if self.breaks_off(slot) && !matches!(request, Request::FindValue { .. }) => None,
+            request if self.breaks_off(slot) && request.sought().is_none() => None,
             Request::Ring(RingRequest::Routed { what: Routed::Lookup { key }, .. }) if hides => {
                 let (peers, trail) = (self.false_names(slot, key), Vec::new());
-                Some(Response::Ring(RingResponse::Owner { peers, hops: 0, trail }))
+                Some(Response::Ring(RingResponse::Owner { peers, hops: 0, trail, brief: false }))
             }
             Request::FindValue { key } if hides => Some(Response::Nodes(self.false_names(slot, key))),
+            Request::Ring(RingRequest::Has { .. }) if hides => {
+                Some(Response::Ring(RingResponse::Has { peer: self.peers[slot].me, has: false }))
+            }
             Request::FindNode { id } => Some(Response::Nodes(self.false_names(slot, id))),
-            Request::FindValue { .. } => Some(Response::Node(self.peers[slot].me)),
+            request if request.sought().is_some() => Some(request.answer_of(self.peers[slot].me, None)),
             Request::Verify { .. } => Some(Response::Vouch(Vouch::Verified)),
             Request::Compare { .. } => Some(Response::Same),
             Request::Store { .. } if self.rng.random_bool(0.5) => {
@@ -371,5 +374,5 @@ impl World {
 
 /// The way of a request that has just set out.
 fn route(origin: Peer) -> Route {
-    Route { origin, hops: 0, last: false, quiet: false, trail: None }
+    Route::of(origin)
 }

@@ -52,7 +52,7 @@ fn in_request(request: &mut RingRequest, one: impl Fn(&mut Peer) -> bool, all: i
         }
         RingRequest::Exit { predecessors } => all(predecessors),
         RingRequest::Abrupt { peer } => drop(one(peer)),
-        RingRequest::Transfer { .. } => {}
+        RingRequest::Has { .. } | RingRequest::Transfer { .. } => {}
     }
 }
 
@@ -67,6 +67,7 @@ fn in_response(response: &mut RingResponse, one: impl Fn(&mut Peer) -> bool, all
             all(predecessors);
             all(successors);
         }
+        RingResponse::Has { peer, .. } => drop(one(peer)),
         RingResponse::Owner { peers, trail, .. } => {
             all(peers);
             all(trail);

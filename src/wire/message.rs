@@ -39,6 +39,9 @@ pub struct Sender {
     /// out.
     #[serde(default, skip_serializing_if = "NetworkName::is_usual")]
     pub network: NetworkName,
+    /// It reads an answer that comes by datagram though a connection brought the request. On the ring alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub datagrams: bool,
 }
 
 /// The three kinds of message.
@@ -321,6 +324,29 @@ impl Request {
         matches!(self, Self::Ring(RingRequest::Routed { what: Routed::Lookup { .. }, .. }))
     }
 
+    /// Has the answer come by datagram, if it is a lookup that travels from peer to peer.
+    pub fn ask_for_datagram(&mut self) {
+        if let Self::Ring(RingRequest::Routed { route, what: Routed::Lookup { .. } }) = self {
+            route.datagrams = true;
+        }
+    }
+
+    /// The block of which it asks whether the receiver holds it, and nothing more.
+    pub const fn sought(&self) -> Option<&Key> {
+        match self {
+            Self::FindValue { key } | Self::Ring(RingRequest::Has { key }) => Some(key),
+            _ => None,
+        }
+    }
+
+    /// How `holder` answers that the block which is [sought](Self::sought) is there, in so many copies in all.
+    pub fn answer_of(&self, holder: Peer, copies: Option<u8>) -> Response {
+        match self {
+            Self::Ring(_) => Response::Ring(RingResponse::Has { peer: holder, has: true }),
+            _ => Response::holder(holder, copies),
+        }
+    }
+
     /// Has the answer tell who passed the request on, if it travels from peer to peer.
     pub fn ask_for_trail(&mut self) {
         if let Self::Ring(RingRequest::Routed { route, .. }) = self {
@@ -342,6 +368,12 @@ impl Request {
 impl Sender {
     /// A full member, at `addr`, of the network with the usual name.
     pub fn member(id: Id, addr: SocketAddr) -> Self {
-        Self { peer: Peer::new(id, addr), guest: false, leaving: false, network: NetworkName::default() }
+        Self {
+            peer: Peer::new(id, addr),
+            guest: false,
+            leaving: false,
+            network: NetworkName::default(),
+            datagrams: false,
+        }
     }
 }

@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 
 use crate::config::{PING_BYTES, RING_PING_BYTES};
 use crate::peer::Peer;
+use ring::RingRequest;
 
 /// Which text carries a network's messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,7 +35,8 @@ impl Dialect {
     /// What carries `request` to another peer. What belongs on a connection is refused in a datagram.
     pub const fn carrier(self, request: &Request) -> Via {
         match (self, request) {
-            (Self::Kademlia, _) | (Self::Ring, Request::Ping | Request::Ring(ring::RingRequest::Ping { .. })) => {
+            (Self::Kademlia, _)
+            | (Self::Ring, Request::Ping | Request::Ring(RingRequest::Ping { .. } | RingRequest::Has { .. })) => {
                 Via::Udp
             }
             (Self::Ring, _) => Via::Tcp,
@@ -46,7 +48,7 @@ impl Dialect {
         match (self, request) {
             (Self::Kademlia, _) => PING_BYTES,
             // A ping that names no neighbour comes from a peer outside the ring; it is not pinged back.
-            (Self::Ring, Request::Ring(ring::RingRequest::Ping { predecessors, successors, .. }))
+            (Self::Ring, Request::Ring(RingRequest::Ping { predecessors, successors, .. }))
                 if !(predecessors.is_empty() && successors.is_empty()) =>
             {
                 RING_PING_BYTES
@@ -76,8 +78,23 @@ impl Dialect {
                 kad::fit(message, allowance.map_or(MAX_DATAGRAM_SENT, |most| most.min(MAX_DATAGRAM_SENT)))
             }
             (Self::Ring, Some(most)) => ring::fit(message, me, to, most),
-            // Pings alone travel in its datagrams, and they are written no longer than those are.
+            // Pings alone have to travel in its datagrams, and they are written no longer than those are.
             (Self::Ring, None) => true,
+        }
+    }
+
+    /// The answer `message` as a datagram brings it that goes where a connection could bring it too; see
+    /// [`Sender::datagrams`]. None if it is too long for one, or for `allowance` bytes if there is such a limit.
+    pub fn in_datagram(
+        self,
+        message: &Message,
+        me: &Peer,
+        to: SocketAddr,
+        allowance: Option<usize>,
+    ) -> Option<Message> {
+        match self {
+            Self::Kademlia => None,
+            Self::Ring => ring::in_datagram(message, me, to, allowance.unwrap_or(MAX_DATAGRAM_SENT)),
         }
     }
 

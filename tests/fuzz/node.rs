@@ -150,6 +150,12 @@ impl World {
                 if *tcp {
                     self.handle(Event::Validated { addr: from });
                     self.proven.insert(from);
+                    if let Body::Request(request) = &message.body
+                        && let Some(origin) = request.origin()
+                    {
+                        // So much was said in its name.
+                        self.unproven.entry(origin.addr).or_default().0 += bytes;
+                    }
                 } else {
                     self.unproven.entry(from).or_default().0 += bytes;
                 }

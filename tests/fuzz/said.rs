@@ -47,10 +47,10 @@ impl Said {
                 if self.manner & 4 > 0 {
                     sender.id = Id::of(&[self.of, 1]);
                 }
-                let (guest, leaving) = (self.manner & 1 > 0, self.manner & 2 > 0);
+                let (guest, leaving, datagrams) = (self.manner & 1 > 0, self.manner & 2 > 0, self.manner & 128 > 0);
                 Message::request(
                     magic,
-                    Sender { guest, leaving, ..Sender::member(sender.id, sender.addr) },
+                    Sender { guest, leaving, datagrams, ..Sender::member(sender.id, sender.addr) },
                     self.request(),
                 )
             }
@@ -85,9 +85,9 @@ impl Said {
     }
 
     fn route(&self) -> Route {
-        let (last, quiet) = (self.manner & 16 > 0, self.manner & 32 > 0);
+        let (last, quiet, datagrams) = (self.manner & 16 > 0, self.manner & 32 > 0, self.manner & 128 > 0);
         let trail = (self.manner & 64 > 0).then(|| vec![peer(self.sender); usize::from(self.many % 17)]);
-        Route { origin: peer(self.of), hops: u16::from(self.many), last, quiet, trail }
+        Route { hops: u16::from(self.many), last, quiet, trail, datagrams, ..Route::of(peer(self.of)) }
     }
 
     fn file(&self) -> kadring::name::FileName {
@@ -132,6 +132,7 @@ impl Said {
                 let joined = (self.many & 1 > 0).then(|| peer(self.sender));
                 Request::Ring(RingRequest::Update { successors: self.peers(0), joined })
             }
+            16 if self.many % 4 == 3 => Request::Ring(RingRequest::Has { key }),
             16 => Request::Ring(RingRequest::Quit { predecessors: self.peers(0), successors: self.peers(2) }),
             _ if self.many & 1 > 0 => Request::Ring(RingRequest::Exit { predecessors: self.peers(0) }),
             _ => Request::Ring(RingRequest::Abrupt { peer: peer(self.of) }),
@@ -155,7 +156,11 @@ impl Said {
                 peers: predecessors,
                 hops: u16::from(self.many),
                 trail: Vec::new(),
+                brief: self.manner & 64 > 0,
             }),
+            11 if self.many & 1 > 0 => {
+                Response::Ring(RingResponse::Has { peer: peer(self.of), has: self.manner & 1 > 0 })
+            }
             11 => Response::Ring(RingResponse::Kept { file: self.file() }),
             12 => {
                 let place = FilePlace { size: Some(u64::from(self.magic)) };

@@ -8,6 +8,7 @@ mod again;
 mod cli;
 mod cluster;
 mod console;
+mod datagrams;
 mod disk;
 mod ending;
 mod faults;

@@ -75,8 +75,9 @@ pub(crate) struct Traffic {
 pub(crate) struct Exchange {
     now: Time,
     rng: StdRng,
-    /// What this peer says that it is.
+    /// What this peer says that it is. Whether it reads datagrams it says with the requests that such may answer.
     pub(super) sender: Sender,
+    datagrams: bool,
     dialect: Dialect,
     pending: Pending,
     uplink: Uplink,
@@ -94,7 +95,8 @@ impl Exchange {
         Self {
             now: Time::ZERO,
             rng: StdRng::from_seed(seed),
-            sender,
+            sender: Sender { datagrams: false, ..sender },
+            datagrams: sender.datagrams,
             dialect,
             pending: Pending::new(sender.guest),
             uplink: Uplink::default(),
@@ -141,7 +143,7 @@ impl Exchange {
         self.out.push(Action::Send { to, via, message });
     }
 
-    /// Sends a request under the magic that it has already.
+    /// Sends a request under the magic that it has already: another peer's, or one of this peer's once more.
     pub(crate) fn forward(&mut self, to: SocketAddr, magic: u64, request: Request) {
         let via = self.dialect.carrier(&request);
         let message = Message::request(magic, self.sender, request);
@@ -149,9 +151,19 @@ impl Exchange {
     }
 
     /// Sends a request, and waits for its answer. Of a peer that dies before bytes have moved, none comes.
-    pub(crate) fn ask(&mut self, why: SentFor, to: Target, request: Request, patience: Patience) {
+    ///
+    /// The answer may come by datagram where this peer reads those. If it is lost, the request comes again without that
+    /// word, and its answer over a connection.
+    pub(crate) fn ask(&mut self, why: SentFor, to: Target, mut request: Request, patience: Patience) {
         let magic = self.pending.ask(self.now, &mut self.rng, to, (request.clone(), why), patience);
-        self.forward(to.addr, magic, request);
+        let (via, mut sender) = (self.dialect.carrier(&request), self.sender);
+        if self.datagrams && via == Via::Tcp {
+            match request.origin() {
+                Some(_) => request.ask_for_datagram(),
+                None => sender.datagrams = true,
+            }
+        }
+        self.send(to.addr, via, Message::request(magic, sender, request));
     }
 
     /// Offers a block of so many bytes to a peer, when its turn comes: please pull it from here and keep it.
@@ -209,7 +221,8 @@ impl Exchange {
             let left = (bytes as usize * AMPLIFICATION).saturating_sub(self.dialect.ping_besides(request));
             if left < PADDED_MIN { left } else { left - PADDING }
         });
-        let asker = Asker { addr: from, via, magic, allowance };
+        let datagrams = via == Via::Tcp && sender.is_some_and(|sender| sender.datagrams);
+        let asker = Asker { addr: from, via, magic, allowance, datagrams };
         let ours = self.sender.network;
         if let Some(Sender { network, .. }) = sender.filter(|sender| sender.network != ours) {
             let reason = format!("this peer is of the network '{ours}', not of '{network}'; see --network");
@@ -237,6 +250,10 @@ impl Exchange {
     }
 
     fn reply(&mut self, to: &Asker, mut message: Message) {
+        let brief = |dialect: Dialect| dialect.in_datagram(&message, &self.sender.peer, to.addr, to.allowance);
+        if let Some(brief) = to.datagrams.then_some(self.dialect).and_then(brief) {
+            return self.send(to.addr, Via::Udp, brief);
+        }
         if to.via == Via::Tcp || self.dialect.fit(&mut message, &self.sender.peer, to.addr, to.allowance) {
             self.send(to.addr, to.via, message);
         }

@@ -97,10 +97,6 @@ impl Part for Answering {
 
     fn on_request(&mut self, desk: &mut Desk, asker: Asker, request: Request) {
         match request {
-            Request::FindValue { key } => {
-                let here = Response::holder(desk.me(), desk.copies_asked(&key));
-                desk.respond(&asker, RequestKind::FindValue, here);
-            }
             Request::Terms { key } => {
                 let is_kept = desk.wanted_size(&key).is_some() && !desk.is_leaving();
                 let leases = is_kept.then(|| desk.holdings().leases(&key));
@@ -108,7 +104,11 @@ impl Part for Answering {
                 desk.respond(&asker, RequestKind::FindValue, terms);
             }
             Request::Verify { key } => self.verify(desk, key, asker),
-            _ => {}
+            request => {
+                let Some(key) = request.sought() else { return };
+                let here = request.answer_of(desk.me(), desk.copies_asked(key));
+                desk.respond(&asker, request.kind(), here);
+            }
         }
     }
 

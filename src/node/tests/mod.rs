@@ -4,6 +4,7 @@ mod answers;
 mod bootstrap;
 mod claims;
 mod crowded;
+mod datagrams;
 mod deletions;
 mod departure;
 mod ending;

@@ -111,7 +111,7 @@ impl Router for Scripted {
         if owner == self.me {
             return out.push(Effect::Ring(RingEffect::Settled { lookup, outcome: RouteOutcome::Here }));
         }
-        let route = Route { origin: self.me, hops: 0, last: true, quiet: false, trail: None };
+        let route = Route { last: true, ..Route::of(self.me) };
         let request = Request::Ring(RingRequest::Routed { route, what });
         out.push(Effect::Ask {
             to: owner.into(),

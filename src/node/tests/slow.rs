@@ -327,7 +327,7 @@ fn what_is_being_taken_is_waited_for_as_long_as_others_were_no_faster_and_bytes_
 
 /// A request for a file that `origin` sent on its way, as this node passes it on to the peer that should have it.
 fn passed_on(origin: Peer) -> Message {
-    let route = Route { origin, hops: 1, last: true, quiet: false, trail: None };
+    let route = Route { hops: 1, last: true, ..Route::of(origin) };
     let what = Routed::Request { file: "0001".parse().expect("four digits") };
     let request = Request::Ring(RingRequest::Routed { route, what });
     Message::request(5, Sender::member(peer(0).id, peer(0).addr), request)

@@ -318,7 +318,7 @@ mod tests {
         let mut pings = |request: Request, allowance: usize, guest: bool| {
             stranger += 1;
             let Peer { id, addr } = far(stranger);
-            let asker = Asker { addr, via: Via::Udp, magic: 1, allowance: Some(allowance) };
+            let asker = Asker { addr, via: Via::Udp, magic: 1, allowance: Some(allowance), datagrams: false };
             let sender = Sender { guest, ..Sender::member(id, addr) };
             let mut out = Vec::new();
             let from = Incoming { asker, sender: Some(sender) };

@@ -6,6 +6,10 @@
 //! time that it repeats the request it is pinged again, for that datagram may be lost, or its answer: so much comes to
 //! an address as is said in its name, and no more.
 //! A `join` is proven each time, anything else by whatever that address has answered before.
+//!
+//! A lookup whose origin is said to read datagrams need not wait for that: its answer is one datagram of three bytes at
+//! most for each that somebody must have sent in that name, the rule that holds for any stranger, and once. Where the
+//! answer is longer, or the lookup comes again, the origin is pinged as for anything else.
 
 use std::net::SocketAddr;
 
@@ -130,10 +134,11 @@ impl QuestionFor {
 mod tests {
     use super::super::{RingOptions, SUCCESSORS};
     use super::*;
-    use crate::id::Id;
+    use crate::config::AMPLIFICATION;
+    use crate::id::{ID_BITS, Id};
     use crate::overlay::{Asker, Cause, Incoming, Overlay};
-    use crate::wire::ring::{RingRequest, RingResponse, Route};
-    use crate::wire::{Response, Sender};
+    use crate::wire::ring::{RingRequest, RingResponse, Route, least_len};
+    use crate::wire::{Dialect, Message, RequestKind, Response, Sender, Via};
 
     fn peer(id: u64, ip: [u8; 4]) -> Peer {
         Peer::new(Id::from_u64(id), (ip, 7000).into())
@@ -152,12 +157,15 @@ mod tests {
         says(ring, origin, magic, Routed::Join)
     }
 
+    /// Requests of greater numbers say that their origin reads datagrams.
+    const READS: u64 = 1 << 40;
+
     /// The same of anything else.
     fn says(ring: &mut Ring, origin: Peer, magic: u64, what: Routed) -> Vec<Effect> {
         let liar = peer(666, [203, 0, 113, 66]);
         let sender = Some(Sender::member(liar.id, liar.addr));
         let from = Incoming { asker: Asker::connected(liar.addr, magic), sender };
-        let route = Route { origin, hops: 0, last: false, quiet: false, trail: None };
+        let route = Route { datagrams: magic > READS, ..Route::of(origin) };
         let request = Request::Ring(RingRequest::Routed { route, what });
         let mut out = Vec::new();
         ring.on(Time::ZERO, Cause::Request { from: &from, request: &request }, &mut out);
@@ -220,6 +228,36 @@ mod tests {
             let asked = out.iter().filter(|effect| matches!(effect, Effect::Ask { .. }));
             assert_eq!((asked.count(), &pings(&out)[..]), (1, &[(victim, pings(&out)[0].1, patience::ONCE)][..]));
         }
+    }
+
+    #[test]
+    fn a_lookup_in_the_name_of_one_that_reads_datagrams_brings_it_one_of_three_bytes_for_each_and_no_connection() {
+        let [me, others @ ..] =
+            [1, 2, 3, 4, 5, 6, 7, 8, 9, 10].map(|n| Peer::new(Id::of(&[n]), ([10, 0, 0, n], 7000).into()));
+        let mut ring = Ring::new(me, RingOptions::default());
+        ring.fill(Time::ZERO, &[&[me], &others[..]].concat());
+        let victim = Peer::new(Id::of(b"victim"), ([198, 51, 100, 1], 7000).into());
+        let (what, mut most) = (Routed::Lookup { key: me.id }, 0);
+        for magic in READS + 1..READS + 100 {
+            let out = says(&mut ring, victim, magic, what);
+            let [Effect::Respond { to, response, .. }] = &out[..] else { panic!("{out:?}") };
+            assert_eq!((to.addr, to.via), (victim.addr, Via::Udp));
+            let paid = AMPLIFICATION * least_len(magic, victim, what);
+            let message = Message::response(magic, RequestKind::Ring, response.clone());
+            let sent = Dialect::Ring.in_datagram(&message, &ring.me, victim.addr, to.allowance);
+            let mut text = Vec::new();
+            Dialect::Ring.encode(&sent.expect("it fits"), &ring.me, victim.addr, &mut text);
+            assert!(to.allowance == Some(paid) && text.len() <= paid, "{} bytes, {paid} paid for", text.len());
+            most = most.max(text.len());
+            // The same once more, as often as somebody likes: bare pings, as for any other.
+            let again: Vec<Effect> = (0..9).flat_map(|_| says(&mut ring, victim, magic, what)).collect();
+            assert!(again.len() <= MAX_PINGS && again.len() == pings(&again).len(), "{again:?}");
+        }
+        assert!(most > 300, "{most} bytes");
+        // Nothing is answered so that is not a lookup.
+        let newcomer = Peer::new(me.id.plus_power_of_two(0, ID_BITS), ([198, 51, 101, 1], 7000).into());
+        let out = says(&mut ring, newcomer, READS + 1000, Routed::Join);
+        assert_eq!((out.len(), pings(&out).len()), (1, 1), "{out:?}");
     }
 
     #[test]

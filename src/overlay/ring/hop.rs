@@ -195,7 +195,7 @@ mod tests {
             for _ in 0..times {
                 let sender = Some(Sender::member(origin.id, origin.addr));
                 let from = Incoming { asker: Asker::connected(origin.addr, magic), sender };
-                let route = Route { origin, hops: 0, last: false, quiet: false, trail: None };
+                let route = Route::of(origin);
                 let what = Routed::Lookup { key: Id::from_u64(1500 + magic * 50) };
                 let request = Request::Ring(RingRequest::Routed { route, what });
                 ring.on(NOW, Cause::Request { from: &from, request: &request }, &mut out);
@@ -271,7 +271,8 @@ mod tests {
         let mut ring = ring(5, 8);
         let liar = Peer::new(Id::from_u64(1600), peer(2).addr);
         let way = way(&look_up(&mut ring, 1500)).expect("it is sent");
-        let out = answer(&mut ring, way, RingResponse::Owner { peers: vec![liar], hops: 0, trail: Vec::new() });
+        let out =
+            answer(&mut ring, way, RingResponse::Owner { peers: vec![liar], hops: 0, trail: Vec::new(), brief: false });
         let peers = found(&out).expect("it is over");
         assert!(peers[0] == liar && peers[1..3] == [peer(2), peer(3)], "{peers:?}");
     }
@@ -280,7 +281,7 @@ mod tests {
     fn what_another_peer_takes_this_one_for_the_owner_of_does_not_go_back_to_it() {
         let (mut ring, by, mut out) = (ring(3, 8), peer(2), Vec::new());
         let from = Incoming { asker: Asker::connected(by.addr, 1), sender: Some(Sender::member(by.id, by.addr)) };
-        let route = Route { origin: by, hops: 1, last: true, quiet: false, trail: None };
+        let route = Route { hops: 1, last: true, ..Route::of(by) };
         let what = Routed::Lookup { key: Id::from_u64(1500) };
         let request = Request::Ring(RingRequest::Routed { route, what });
         ring.on(NOW, Cause::Request { from: &from, request: &request }, &mut out);
@@ -293,7 +294,7 @@ mod tests {
         let mut ring = ring(1, 64);
         let (_, tag) = way(&look_up(&mut ring, 30_500)).expect("it is sent");
         let nearer = *ring.table.clockwise(&Id::from_u64(30_500)).next().expect("some are known");
-        let owner = RingResponse::Owner { peers: vec![peer(60)], hops: 0, trail: Vec::new() };
+        let owner = RingResponse::Owner { peers: vec![peer(60)], hops: 0, trail: Vec::new(), brief: false };
         let out = answer(&mut ring, (peer(60).addr, tag), owner);
         let [Effect::Ask { to, request: Request::Ping, tag, .. }] = &out[..] else { panic!("{out:?}") };
         assert_eq!(to.addr, nearer.addr);

@@ -235,7 +235,7 @@ impl Ring {
 
     /// Asks for a way in; `quiet`, if it may be that this peer was never out.
     pub(super) fn ask_to_join(&mut self, through: Peer, quiet: bool, out: &mut Vec<Effect>) {
-        let route = Route { origin: self.me, hops: 0, last: false, quiet, trail: None };
+        let route = Route { quiet, ..Route::of(self.me) };
         self.ask(through, RingRequest::Routed { route, what: Routed::Join }, QuestionFor::Join, out);
     }
 

@@ -9,6 +9,9 @@
 //! those that the owner named more strangers are late than others have answered, or two that stand in for others, the
 //! peers that are known here are asked in place of the other strangers.
 //!
+//! Whether somebody holds the block, a ping asks where that is all that is to be known; a search for holders asks over
+//! a connection, as who copies or fetches the block will.
+//!
 //! A search is *wide* that goes on once all holders have failed, or of which no owner was found: then whoever is asked
 //! and holds nothing may name others, and three times as many are asked.
 
@@ -25,6 +28,7 @@ use crate::overlay::{Effect, Found, Goal, LookupId};
 use crate::patience;
 use crate::peer::Peer;
 use crate::source::AddressScope;
+use crate::wire::ring::RingRequest;
 use crate::wire::{Request, Response};
 
 /// How far the asking of one peer has come.
@@ -184,15 +188,15 @@ impl Ring {
         let Some((members, _)) = &mut search.found else { return };
         asked.extend(std::iter::from_fn(|| members.next()));
         let (key, complete) = (search.key, members.is_complete());
+        let by_ping = search.goal == Goal::Survey && !search.wide;
         for peer in asked {
-            let why = QuestionFor::Value { lookup, peer };
-            self.ask_plain(peer.into(), Request::FindValue { key }, why, patience::QUESTION, out);
+            self.ask_member(lookup, peer, by_ping, out);
         }
         if complete
             && let Some(search) = self.searches.remove(&lookup)
             && let Some((members, hops)) = search.found
         {
-            // Answers come over connections that others make to this peer.
+            // Answers come over connections that others make to this peer, or by datagrams of theirs: none do.
             if self.options.guest && search.wide && self.hears.is_none() {
                 self.hears = Some(false);
             }
@@ -202,6 +206,14 @@ impl Ring {
             let crowded = self.table.is_crowded(&key, &peers);
             out.push(Effect::Found { lookup, found: Found { peers, hops, unreached, conclusive, crowded } });
         }
+    }
+
+    /// Asks a member whether it holds the block, by a ping or over a connection.
+    pub(super) fn ask_member(&mut self, lookup: LookupId, peer: Peer, is_ping: bool, out: &mut Vec<Effect>) {
+        let Some(key) = self.searches.get(&lookup).map(|search| search.key) else { return };
+        let request = if is_ping { Request::Ring(RingRequest::Has { key }) } else { Request::FindValue { key } };
+        let why = QuestionFor::Value { lookup, peer, is_ping };
+        self.ask_plain(peer.into(), request, why, patience::QUESTION, out);
     }
 
     /// A member said whether it holds the block, or whom it knows near the key.

@@ -144,7 +144,7 @@ pub struct Ring {
     proven: Recent<SocketAddr, Time, { admission::MAX_PROVEN }>,
     /// Relayed requests that were seen lately, and how often again: they are told of once.
     seen: VecDeque<(u64, Id, u8)>,
-    /// Whether anything came that comes over connections alone; that none do, once that is known.
+    /// Whether any answer came but to a ping; that none do, once that is known.
     hears: Option<bool>,
     /// Requests whose next peer is still starting.
     waiting: VecDeque<WaitingRequest>,
@@ -234,6 +234,9 @@ impl Ring {
         match request {
             RingRequest::Ping { predecessors, successors, quiet } => {
                 self.on_ping(from, RingNeighbours { predecessors, successors }, *quiet, out);
+            }
+            RingRequest::Has { .. } => {
+                Self::respond(from, RingResponse::Has { peer: self.me, has: false }, out);
             }
             RingRequest::Routed { route, what } => {
                 self.on_routed(now, from, Relay { magic: from.asker.magic, route: route.clone(), what: *what }, out);

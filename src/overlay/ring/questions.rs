@@ -39,8 +39,8 @@ pub(super) enum QuestionFor {
     Search(LookupId),
     /// Is the next hop there, to which this lookup was sent?
     Hop { to: SocketAddr, sent: SentLookup },
-    /// Does this peer hold the search's block?
-    Value { lookup: LookupId, peer: Peer },
+    /// Does this peer hold the search's block? A `ping` asks, or a question that has those who do not name others.
+    Value { lookup: LookupId, peer: Peer, is_ping: bool },
     /// What does the peer answer that is responsible for this peer's own request?
     Routed(OwnFileRequest),
     /// Is this peer there, which stands nearer to the key than the one that answered?
@@ -176,7 +176,11 @@ impl Ring {
         }
         match (why, response) {
             (why, Response::Ring(response)) => self.on_ring_answer(now, why, (from, by), response, out),
-            (QuestionFor::Value { lookup, peer }, response) => self.on_value(lookup, peer, Some(response), out),
+            // An older peer answers any ping so.
+            (QuestionFor::Value { lookup, peer, is_ping: true }, Response::Node(_)) => {
+                self.ask_member(lookup, peer, false, out);
+            }
+            (QuestionFor::Value { lookup, peer, .. }, response) => self.on_value(lookup, peer, Some(response), out),
             (QuestionFor::Twin(suspect), response) => self.twins.on_answer(&self.me, suspect, response.node(), out),
             (why, Response::Node(peer)) => self.on_named(now, why, Peer::new(peer.id, from), out),
             (QuestionFor::Namesakes, Response::Nodes(named)) => {
@@ -235,7 +239,10 @@ impl Ring {
                     self.on_update_confirmed(by, joined.or(successors.first().copied()), own, out);
                 }
             }
-            (QuestionFor::Value { lookup, peer }, _) => self.on_value(lookup, peer, None, out),
+            (QuestionFor::Value { lookup, peer, .. }, RingResponse::Has { has: true, .. }) => {
+                self.on_value(lookup, peer, Some(&Response::Node(peer)), out);
+            }
+            (QuestionFor::Value { lookup, peer, .. }, _) => self.on_value(lookup, peer, None, out),
             (QuestionFor::Twin(suspect), _) => self.twins.on_answer(&self.me, suspect, None, out),
             (why, _) => self.on_other_answer(now, why, from, out),
         }
@@ -298,7 +305,7 @@ impl Ring {
                     self.on_no_answer(now, why, to, out);
                 }
             }
-            Some(&QuestionFor::Value { lookup, peer }) => {
+            Some(&QuestionFor::Value { lookup, peer, .. }) => {
                 let how = match late {
                     Late::Overdue => MemberState::Overdue,
                     Late::Doubtful => MemberState::Doubtful,
@@ -331,7 +338,7 @@ impl Ring {
                 }
             }
             QuestionFor::Hop { to, sent } => self.on_silent_hop(now, to, sent, out),
-            QuestionFor::Value { lookup, peer } => self.on_no_value(lookup, peer, MemberState::Silent, out),
+            QuestionFor::Value { lookup, peer, .. } => self.on_no_value(lookup, peer, MemberState::Silent, out),
             QuestionFor::Nearer { peer, claim } => {
                 self.vitals.doubt(&peer.id);
                 self.believe(*claim, out);

@@ -11,11 +11,12 @@ use super::Ring;
 use super::hop::SentLookup;
 use super::router::{RingEffect, RouteNotice};
 use super::table::Hop;
+use crate::config::AMPLIFICATION;
 use crate::overlay::{Asker, Effect, Incoming};
 use crate::peer::Peer;
 use crate::time::Time;
-use crate::wire::ring::{MAX_PEERS_LISTED, RingRequest, RingResponse, Route, Routed};
-use crate::wire::{Request, RequestKind, Response};
+use crate::wire::ring::{MAX_PEERS_LISTED, RingRequest, RingResponse, Route, Routed, least_len};
+use crate::wire::{Dialect, Message, Request, RequestKind, Response, Via};
 
 /// Times that a request is passed on at most: more than any ring without fingers has peers in a classroom.
 const MAX_HOPS: u16 = 1024;
@@ -64,10 +65,25 @@ impl Relay {
         self.magic == other.magic && self.route.origin == other.route.origin
     }
 
-    /// Answers the origin.
+    /// Answers the origin, which has shown that it is there.
     pub(super) fn answer(&self, response: RingResponse, out: &mut Vec<Effect>) {
-        let to = Asker::connected(self.route.origin.addr, self.magic);
+        let datagrams = self.route.datagrams;
+        let to = Asker { datagrams, ..Asker::connected(self.route.origin.addr, self.magic) };
         out.push(Effect::Respond { to, kind: RequestKind::Ring, response: Response::Ring(response) });
+    }
+
+    /// Answers the origin, wherever it is, by one datagram from `me`; or not, if it reads none, or the answer is longer
+    /// than what anybody who asks in its name has paid for.
+    fn answer_unproven(&self, me: &Peer, response: &RingResponse, out: &mut Vec<Effect>) -> bool {
+        let (origin, response) = (self.route.origin, Response::Ring(response.clone()));
+        let paid = Some(AMPLIFICATION * least_len(self.magic, origin, self.what));
+        let message = Message::response(self.magic, RequestKind::Ring, response.clone());
+        let fits = self.route.datagrams && Dialect::Ring.in_datagram(&message, me, origin.addr, paid).is_some();
+        if fits {
+            let to = Asker { addr: origin.addr, via: Via::Udp, magic: self.magic, allowance: paid, datagrams: true };
+            out.push(Effect::Respond { to, kind: RequestKind::Ring, response });
+        }
+        fits
     }
 
     /// Tells the origin that its request ends here, and why.
@@ -146,27 +162,8 @@ impl Ring {
         };
         let heir = self.table.successors().first().filter(|_| self.has_left());
         let hop = heir.filter(|_| hop == Hop::Mine).map_or(hop, |&heir| Hop::Last(heir));
-        if matches!(hop, Hop::Mine | Hop::Nowhere) && !self.is_proven(&relay.route.origin.addr) {
-            return self.have_proven(relay, first_time, out);
-        }
         match hop {
-            Hop::Mine if self.membership.is_pending() && !is_last => {
-                relay.refuse("this peer is about to join the ring", out);
-            }
-            Hop::Mine => match what {
-                Routed::Lookup { .. } => {
-                    // Who is cut off is not the whole network: who asks shall miss those too.
-                    let mut peers = self.owned_set();
-                    peers.extend(self.vanished());
-                    // Upkeep asks for the owner alone.
-                    peers.truncate(if is_quiet { 1 } else { peers.len() });
-                    let (hops, trail) = (relay.route.hops, relay.route.trail.clone().unwrap_or_default());
-                    relay.answer(RingResponse::Owner { peers, hops, trail }, out);
-                }
-                _ => {
-                    out.push(Effect::Ring(RingEffect::Arrived { origin: relay.route.origin, magic: relay.magic, what }))
-                }
-            },
+            Hop::Mine | Hop::Nowhere => self.end_here(relay, hop == Hop::Mine, first_time, out),
             Hop::Last(to) | Hop::Via(to) => {
                 self.forward(relay.clone(), hop, is_told, out);
                 // Upkeep can wait, unless it had to be sent again. Who takes this peer for the owner may have found
@@ -175,7 +172,37 @@ impl Ring {
                     self.mind_hop(now, to, SentLookup::Relayed(relay), !first_time || is_last, out);
                 }
             }
-            Hop::Nowhere => relay.refuse("no way leads to the key from here", out),
+        }
+    }
+
+    /// A request goes no further: it `is_mine` to answer, or no way leads on.
+    fn end_here(&mut self, relay: Relay, is_mine: bool, first_time: bool, out: &mut Vec<Effect>) {
+        let (what, route) = (relay.what, &relay.route);
+        let refused = |reason: &str| Some(RingResponse::Refused { of: what.kind(), reason: reason.to_owned() });
+        let response = match what {
+            _ if !is_mine => refused("no way leads to the key from here"),
+            _ if self.membership.is_pending() && !route.last => refused("this peer is about to join the ring"),
+            Routed::Lookup { .. } => {
+                // Who is cut off is not the whole network: who asks shall miss those too.
+                let mut peers = self.owned_set();
+                peers.extend(self.vanished());
+                // Upkeep asks for the owner alone.
+                peers.truncate(if route.quiet { 1 } else { peers.len() });
+                let (hops, trail) = (route.hops, route.trail.clone().unwrap_or_default());
+                Some(RingResponse::Owner { peers, hops, trail, brief: false })
+            }
+            _ => None,
+        };
+        if !self.is_proven(&route.origin.addr) {
+            // Once: what comes again in its name may be somebody's who has this peer send and send.
+            if !(first_time && response.is_some_and(|said| relay.answer_unproven(&self.me, &said, out))) {
+                self.have_proven(relay, first_time, out);
+            }
+            return;
+        }
+        match response {
+            Some(response) => relay.answer(response, out),
+            None => out.push(Effect::Ring(RingEffect::Arrived { origin: route.origin, magic: relay.magic, what })),
         }
     }
 
@@ -230,7 +257,7 @@ mod tests {
             asker: Asker::connected(small(8).addr, 1),
             sender: Some(Sender::member(small(8).id, small(8).addr)),
         };
-        let route = Route { origin: small(2), hops: 0, last: false, quiet: false, trail: None };
+        let route = Route::of(small(2));
         let request = Request::Ring(RingRequest::Routed { route, what: Routed::Lookup { key: Id::from_u64(17) } });
         let mut out = Vec::new();
         for _ in 0..1000 {
@@ -245,7 +272,7 @@ mod tests {
         let mut ring = Ring::new(small(9), RingOptions::classroom(std::time::Duration::from_secs(10), Vec::new()));
         ring.fill(Time::ZERO, &[2, 4, 5, 8, 9, 10, 14, 19].map(small));
         let mut ways = |magic: u64, file: &str| {
-            let route = Route { origin: small(2), hops: 4, last: false, quiet: false, trail: None };
+            let route = Route { hops: 4, ..Route::of(small(2)) };
             let what = Routed::Request { file: file.parse().unwrap() };
             let request = Request::Ring(RingRequest::Routed { route, what });
             let from = Incoming {

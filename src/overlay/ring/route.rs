@@ -26,7 +26,7 @@ const WAYS_OF_SILENCE: usize = 3;
 /// A lookup of this peer's own.
 pub(super) struct Search {
     pub(super) key: Key,
-    goal: Goal,
+    pub(super) goal: Goal,
     /// First hops that led nowhere.
     pub(super) tried: Vec<SocketAddr>,
     /// The question that went the last of these ways, and how often its answer was late.
@@ -148,7 +148,7 @@ impl Ring {
 
     /// No way of a search has led to an owner: those that are known here must do, which name others, unless the owner
     /// answers before they have. If none of them answers a guest, it is out of reach: answers come over connections
-    /// that others make to it, and a firewall or a translated address keeps those out.
+    /// that others make to it, or by datagrams of theirs, and a firewall or a translated address keeps those out.
     pub(super) fn ask_known(&mut self, lookup: LookupId, out: &mut Vec<Effect>) {
         let Some(search) = self.searches.get_mut(&lookup).filter(|search| search.found.is_none()) else { return };
         search.wide = true;
@@ -173,7 +173,7 @@ impl Ring {
     }
 
     pub(super) fn routed(&self, what: Routed, hop: Hop, quiet: bool) -> RingRequest {
-        let route = Route { origin: self.me, hops: 0, last: matches!(hop, Hop::Last(_)), quiet, trail: None };
+        let route = Route { last: matches!(hop, Hop::Last(_)), quiet, ..Route::of(self.me) };
         RingRequest::Routed { route, what }
     }
 
@@ -347,16 +347,16 @@ mod tests {
                 };
                 let liar = Peer::new(Id::from_u64(1600), to.addr);
                 let peers = std::iter::once(liar).chain((1..=count).map(made_up)).collect();
-                let named = Response::Ring(RingResponse::Owner { peers, hops: 0, trail: Vec::new() });
+                let named = Response::Ring(RingResponse::Owner { peers, hops: 0, trail: Vec::new(), brief: false });
                 let response = match request {
-                    Request::FindValue { .. } if to.addr.ip() == made_up(0).addr.ip() => {
+                    request if request.sought().is_some() && to.addr.ip() == made_up(0).addr.ip() => {
                         asked += 1;
                         order += 1;
                         silent.insert((now + FIRST_TIMEOUT, order, false), (tag, to));
                         silent.insert((now + patience::silence(tries), order, true), (tag, to));
                         continue;
                     }
-                    Request::FindValue { .. } => &here,
+                    request if request.sought().is_some() => &here,
                     Request::Ring(RingRequest::Routed { .. }) => &named,
                     _ => continue,
                 };
@@ -413,6 +413,47 @@ mod tests {
             }
         }
         found
+    }
+
+    #[test]
+    fn a_survey_asks_members_by_ping_and_an_older_one_which_only_says_that_it_is_there_over_a_connection() {
+        let (mut ring, mut out) = (Ring::new(peer(5), RingOptions::default()), Vec::new());
+        ring.fill(Time::ZERO, &(1..=20).map(peer).collect::<Vec<_>>());
+        let key = Id::from_u64(4500);
+        ring.lookup(Time::ZERO, 1, key, Goal::Survey, &mut out);
+        let (mut by_ping, mut over_connections, mut holders) = (Vec::new(), Vec::new(), Vec::new());
+        while !out.is_empty() {
+            for effect in std::mem::take(&mut out) {
+                let (to, tag, request) = match effect {
+                    Effect::Ask { to, tag, request, .. } => (to.peer().expect("it is known"), tag, request),
+                    Effect::Holder { peer, .. } => {
+                        holders.push(peer);
+                        continue;
+                    }
+                    Effect::Found { found, .. } => {
+                        assert_eq!(found.peers, (5..12).map(peer).collect::<Vec<_>>());
+                        continue;
+                    }
+                    other => panic!("{other:?}"),
+                };
+                // 6 has the block, and so has 8, an older one, as 7 is.
+                let response = match request {
+                    Request::Ring(RingRequest::Has { .. }) if to == peer(7) || to == peer(8) => Response::Node(to),
+                    Request::Ring(RingRequest::Has { .. }) => {
+                        by_ping.push(to);
+                        Response::Ring(RingResponse::Has { peer: to, has: to == peer(6) })
+                    }
+                    Request::FindValue { .. } => {
+                        over_connections.push(to);
+                        if to == peer(8) { Response::Node(to) } else { Response::Nodes(Vec::new()) }
+                    }
+                    other => panic!("{other:?}"),
+                };
+                ring.on(Time::ZERO, Cause::Answer { tag, from: to.addr, by: Some(to), response: &response }, &mut out);
+            }
+        }
+        assert_eq!(by_ping, [6, 9, 10, 11].map(peer));
+        assert_eq!((over_connections, holders), (vec![peer(7), peer(8)], vec![peer(6), peer(8)]));
     }
 
     #[test]

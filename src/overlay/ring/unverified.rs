@@ -5,7 +5,8 @@
 //! living peer is known that stands nearer to the key, that one is asked itself, after a ping of which the answer shows
 //! that it lives. An answer about a file, which has this peer open a connection, is believed of a stranger only after a
 //! ping as well. A liar is left the places between the key and the nearest peer that is known here; one who wants that
-//! can as well join there.
+//! can as well join there. Of an answer that a datagram brings, a liar on the way can forge the address too, where the
+//! network lets him: then it names the true owner, and behind it whom he likes. Who only looks for peers believes that.
 
 use std::net::SocketAddr;
 

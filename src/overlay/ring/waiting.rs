@@ -143,7 +143,7 @@ mod tests {
         let what = Routed::Request { file: "0002".parse().expect("four digits") };
         assert!(ring.wait_with_own(now, peer(2).addr, 7, what), "it is still starting");
         for magic in 0..2 * MAX_WAITING as u64 {
-            let route = Route { origin: peer(3), hops: 1, last: false, quiet: false, trail: None };
+            let route = Route { hops: 1, ..Route::of(peer(3)) };
             assert!(ring.wait_with_relay(now, peer(2).addr, &Relay { magic, route, what }));
         }
         assert_eq!(ring.waiting.len(), MAX_WAITING);

@@ -158,7 +158,7 @@ impl Envelope {
             }
             RequestKind::Ring => return Err("type is unknown"),
         };
-        Ok((Sender { peer, guest: self.guest, leaving: self.leaving, network }, request))
+        Ok((Sender { peer, guest: self.guest, leaving: self.leaving, network, datagrams: false }, request))
     }
 }
 

@@ -2,19 +2,16 @@
 
 use std::net::SocketAddr;
 
-use super::fields::{Content, Peers, StampOnly, WireDestination, WireId, WireLine, WirePeer, WireReply};
+use super::fields::{Content, PeerNames, Peers, StampOnly, WireDestination, WireId, WireLine, WireReply};
+use super::fit::{DATAGRAM, shorten};
 use super::{FilePlace, MAX_PEERS_LISTED, RingKind, RingRequest, RingResponse, Route, Routed};
 use crate::lease::{Lease, MAX_LEASES};
 use crate::peer::Peer;
 use crate::wire::kad::Malformed;
 use crate::wire::summary::{MAX_KEYS, MAX_PARTS, MAX_RANGES};
 use crate::wire::{
-    Body, Difference, MAGIC_LIMIT, MAX_CONTROL_LINE, MAX_DATAGRAM_SENT, Message, Request, RequestKind, Response,
-    Sender, Summary, clip,
+    Body, Difference, MAGIC_LIMIT, MAX_CONTROL_LINE, Message, Request, RequestKind, Response, Sender, Summary, clip,
 };
-
-/// Bytes of a datagram that sealing may add (a nonce of 24 and a tag of 16).
-const SEAL_ROOM: usize = 40;
 
 /// Appends the line of `message`, from `me` to the peer at `to`, with its newline. A ping is kept small enough
 /// for one datagram: its lists lose their farthest peers. The text of an error is cut at 160 bytes.
@@ -34,37 +31,16 @@ pub fn encode(message: &Message, me: &Peer, to: SocketAddr, out: &mut Vec<u8>) {
     let start = out.len();
     let kind = put(message, me, to, out);
     let len = out.len() - start;
-    if kind == RingKind::Ping && len > MAX_DATAGRAM_SENT - SEAL_ROOM {
+    if kind == RingKind::Ping && len > DATAGRAM {
         let mut shorter = message.clone();
-        shorten(&mut shorter, len, MAX_DATAGRAM_SENT - SEAL_ROOM);
+        shorten(&mut shorter, len, DATAGRAM);
         out.truncate(start);
         put(&shorter, me, to, out);
     }
 }
 
-/// Makes `message`, from `me` to the peer at `to`, fit `budget` bytes.
-pub(in crate::wire) fn fit(message: &mut Message, me: &Peer, to: SocketAddr, budget: usize) -> bool {
-    let mut text = Vec::new();
-    encode(message, me, to, &mut text);
-    if text.len() <= budget {
-        return true;
-    }
-    text.clear();
-    put(message, me, to, &mut text);
-    shorten(message, text.len(), budget)
-}
-
-/// Takes peers off the lists of `message` until its line, of `len` bytes now, has no more than `budget`.
-fn shorten(message: &mut Message, len: usize, budget: usize) -> bool {
-    if len > budget {
-        // The rest is not written anyway.
-        message.lists().into_iter().flatten().for_each(|list| list.truncate(MAX_PEERS_LISTED));
-    }
-    message.shorten(len, budget, peer_len)
-}
-
 /// Writes the line of `message`, however long it is.
-fn put(message: &Message, me: &Peer, to: SocketAddr, out: &mut Vec<u8>) -> RingKind {
+pub(super) fn put(message: &Message, me: &Peer, to: SocketAddr, out: &mut Vec<u8>) -> RingKind {
     let sender = message.sender.unwrap_or(Sender::member(me.id, me.addr));
     let (kind, content) = match &message.body {
         Body::Request(request) => request_content(request),
@@ -84,11 +60,6 @@ fn put(message: &Message, me: &Peer, to: SocketAddr, out: &mut Vec<u8>) -> RingK
     serde_json::to_writer(&mut *out, &line).expect("a line is plain data, and a buffer takes all of it");
     out.push(b'\n');
     kind
-}
-
-/// Bytes of the text of `peer` in a list.
-fn peer_len(peer: &Peer) -> usize {
-    serde_json::to_string(&WirePeer::from(*peer)).expect("a peer is plain data").len()
 }
 
 fn request_content(request: &Request) -> (RingKind, Content) {
@@ -121,21 +92,16 @@ fn ring_request_content(request: &RingRequest) -> Content {
         RingRequest::Ping { predecessors, successors, quiet } => {
             Content { quiet: quiet.then_some(true), ..neighbours(predecessors, successors) }
         }
-        RingRequest::Routed { route, what } => {
-            let content = Content {
-                origin: Some(route.origin.into()),
-                hops: Some(route.hops),
-                last: Some(route.last),
-                quiet: route.quiet.then_some(true),
-                trail: route.trail.as_deref().map(list),
-                ..empty
-            };
-            match what {
-                Routed::Join => content,
-                Routed::Lookup { key } => Content { key: Some(WireId(*key)), ..content },
-                Routed::Store { file } | Routed::Request { file } => Content { file: Some(*file), ..content },
-            }
-        }
+        RingRequest::Has { key } => Content { key: Some(WireId(*key)), ..empty },
+        RingRequest::Routed { route, what } => Content {
+            origin: Some(route.origin.into()),
+            hops: Some(route.hops),
+            last: Some(route.last),
+            quiet: route.quiet.then_some(true),
+            trail: route.trail.as_deref().map(list),
+            datagrams: route.datagrams.then_some(true),
+            ..routed_content(*what)
+        },
         &RingRequest::Transfer { file, size, modified, stored } => {
             let stored = stored.then_some(true);
             Content { file: Some(file), size: Some(size), modified: Some(modified), stored, ..empty }
@@ -146,6 +112,15 @@ fn ring_request_content(request: &RingRequest) -> Content {
         RingRequest::Quit { predecessors, successors } => neighbours(predecessors, successors),
         RingRequest::Exit { predecessors } => Content { predecessors: Some(list(predecessors)), ..empty },
         RingRequest::Abrupt { peer } => Content { peer: Some((*peer).into()), ..empty },
+    }
+}
+
+pub(super) fn routed_content(what: Routed) -> Content {
+    let empty = Content::default();
+    match what {
+        Routed::Join => empty,
+        Routed::Lookup { key } => Content { key: Some(WireId(key)), ..empty },
+        Routed::Store { file } | Routed::Request { file } => Content { file: Some(file), ..empty },
     }
 }
 
@@ -187,12 +162,17 @@ fn ring_response_content(response: &RingResponse) -> Content {
             let reply = Some(WireReply::Pong);
             Content { peer: Some(peer.into()), reply, ..neighbours(predecessors, successors) }
         }
+        &RingResponse::Has { peer, has } => {
+            Content { peer: Some(peer.into()), has: Some(has), ..reply(WireReply::Node) }
+        }
         RingResponse::Welcome { predecessors, successors } => {
             Content { reply: Some(WireReply::Welcome), ..neighbours(predecessors, successors) }
         }
-        RingResponse::Owner { peers, hops, trail } => {
+        RingResponse::Owner { peers, hops, trail, brief } => {
             let trail = (!trail.is_empty()).then(|| list(trail));
-            Content { peers: Some(list(peers)), hops: Some(*hops), trail, ..reply(WireReply::Owner) }
+            let (peers, named) =
+                if *brief { (None, Some(PeerNames(list(peers).0))) } else { (Some(list(peers)), None) };
+            Content { peers, named, hops: Some(*hops), trail, ..reply(WireReply::Owner) }
         }
         RingResponse::Kept { file } => Content { file: Some(*file), ..reply(WireReply::Kept) },
         RingResponse::File { file, place } => Content { file: Some(*file), size: place.size, ..reply(WireReply::File) },
@@ -272,7 +252,8 @@ fn open_routed(kind: RingKind, origin: Peer, content: Content) -> Result<Request
     };
     let (last, quiet) = (content.last.unwrap_or(false), content.quiet.unwrap_or(false));
     let trail = content.trail.map(|trail| trail.0);
-    let route = Route { origin, hops: content.hops.unwrap_or(0), last, quiet, trail };
+    let datagrams = content.datagrams.unwrap_or(false);
+    let route = Route { origin, hops: content.hops.unwrap_or(0), last, quiet, trail, datagrams };
     Ok(Request::Ring(RingRequest::Routed { route, what }))
 }
 
@@ -289,8 +270,12 @@ fn open_request(kind: RingKind, content: Content) -> Result<Request, &'static st
     }
     let successors = content.successors.map(|list| list.0);
     let predecessors = content.predecessors.map(|list| list.0);
+    let is_bare = successors.is_none() && predecessors.is_none();
     Ok(Request::Ring(match kind {
-        RingKind::Ping if successors.is_none() && predecessors.is_none() => return Ok(Request::Ping),
+        RingKind::Ping if is_bare => match content.key {
+            Some(WireId(key)) => RingRequest::Has { key },
+            None => return Ok(Request::Ping),
+        },
         RingKind::Ping => RingRequest::Ping {
             predecessors: predecessors.unwrap_or_default(),
             successors: successors.unwrap_or_default(),
@@ -369,7 +354,10 @@ fn open_reply(kind: RingKind, reply: WireReply, content: Content) -> Result<(Req
     Ok(match reply {
         WireReply::Node => {
             let peer = content.peer.ok_or("the answer lacks its peer")?.into();
-            (shared, Response::holder(peer, content.copies))
+            match content.has.filter(|_| kind == RingKind::Ping) {
+                Some(has) => (RequestKind::Ring, Response::Ring(RingResponse::Has { peer, has })),
+                None => (shared, Response::holder(peer, content.copies)),
+            }
         }
         WireReply::Nodes => (shared, Response::Nodes(listed(content.peers)?)),
         WireReply::Saved => {
@@ -406,7 +394,8 @@ fn open_ring_reply(kind: RingKind, reply: WireReply, content: Content) -> Result
             successors: listed(content.successors)?,
         },
         WireReply::Owner => RingResponse::Owner {
-            peers: listed(content.peers)?,
+            brief: content.named.is_some(),
+            peers: content.named.map_or_else(|| listed(content.peers), |named| Ok(named.0))?,
             hops: content.hops.unwrap_or(0),
             trail: content.trail.unwrap_or_default().0,
         },

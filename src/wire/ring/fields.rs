@@ -1,5 +1,6 @@
 //! The five fields as serde sees them, and the bounds that hold while they are read.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -66,7 +67,7 @@ content! {
     key: WireId, id: WireId,
     file: FileName, size: u64, modified: u64, stored: bool,
     peer: WirePeer, joined: WirePeer, predecessors: Peers, successors: Peers, peers: Peers,
-    quiet: bool, trail: Peers,
+    quiet: bool, trail: Peers, datagrams: bool, named: PeerNames, has: bool,
     ranges: Vec<Range>, count: u32, digest: KeysDigest, copies: u8, difference: Difference,
     verify: bool, terms: bool, vouch: Vouch,
     leases: Vec<Lease>, news: LeaseNews, shown: Id, free: u32,
@@ -160,19 +161,21 @@ pub(super) struct WireSource {
     leaving: bool,
     #[serde(default, skip_serializing_if = "NetworkName::is_usual")]
     network: NetworkName,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    datagrams: bool,
 }
 
 impl From<Sender> for WireSource {
     fn from(sender: Sender) -> Self {
-        let Sender { peer, guest, leaving, network } = sender;
-        Self { peer: peer.into(), guest, leaving, network }
+        let Sender { peer, guest, leaving, network, datagrams } = sender;
+        Self { peer: peer.into(), guest, leaving, network, datagrams }
     }
 }
 
 impl From<WireSource> for Sender {
     fn from(source: WireSource) -> Self {
-        let WireSource { peer, guest, leaving, network } = source;
-        Self { peer: peer.into(), guest, leaving, network }
+        let WireSource { peer, guest, leaving, network, datagrams } = source;
+        Self { peer: peer.into(), guest, leaving, network, datagrams }
     }
 }
 
@@ -181,6 +184,25 @@ impl From<WireSource> for Sender {
 pub(super) struct WireDestination {
     pub(super) ip: IpAddr,
     pub(super) port: u16,
+}
+
+/// A peer in one word, `ID@HOST:PORT`: half as long as its object.
+struct PeerName(Peer);
+
+impl Serialize for PeerName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Peer { id, addr } = self.0;
+        serializer.collect_str(&format_args!("{id}@{}", SocketAddr::new(addr.ip(), addr.port())))
+    }
+}
+
+impl<'de> Deserialize<'de> for PeerName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = Cow::<'de, str>::deserialize(deserializer)?;
+        let (id, addr) = word.split_once('@').ok_or_else(|| de::Error::custom("a peer is ID@HOST:PORT"))?;
+        let id = id.parse().map_err(de::Error::custom)?;
+        Ok(Self(Peer::new(id, addr.parse().map_err(de::Error::custom)?)))
+    }
 }
 
 /// A list of peers, at most [`MAX_PEERS_LISTED`]; a longer one is refused before it is kept.
@@ -195,25 +217,43 @@ impl Serialize for Peers {
 
 impl<'de> Deserialize<'de> for Peers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ListVisitor;
-        impl<'de> Visitor<'de> for ListVisitor {
-            type Value = Peers;
+        deserializer.deserialize_seq(ListVisitor(WirePeer::into)).map(Self)
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "at most {MAX_PEERS_LISTED} peers")
-            }
+/// The same in words.
+pub(super) struct PeerNames(pub(super) Vec<Peer>);
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Peers, A::Error> {
-                let mut peers = Vec::new();
-                while let Some(peer) = list.next_element::<WirePeer>()? {
-                    if peers.len() == MAX_PEERS_LISTED {
-                        return Err(de::Error::invalid_length(peers.len() + 1, &self));
-                    }
-                    peers.push(peer.into());
-                }
-                Ok(Peers(peers))
+impl Serialize for PeerNames {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|peer| PeerName(*peer)))
+    }
+}
+
+impl<'de> Deserialize<'de> for PeerNames {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ListVisitor(|PeerName(peer)| peer)).map(Self)
+    }
+}
+
+/// Reads a list of peers, each of which is written so.
+struct ListVisitor<E>(fn(E) -> Peer);
+
+impl<'de, E: Deserialize<'de>> Visitor<'de> for ListVisitor<E> {
+    type Value = Vec<Peer>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at most {MAX_PEERS_LISTED} peers")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Peer>, A::Error> {
+        let mut peers = Vec::new();
+        while let Some(peer) = list.next_element()? {
+            if peers.len() == MAX_PEERS_LISTED {
+                return Err(de::Error::invalid_length(peers.len() + 1, &self));
             }
+            peers.push((self.0)(peer));
         }
-        deserializer.deserialize_seq(ListVisitor)
+        Ok(peers)
     }
 }

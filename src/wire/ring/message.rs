@@ -70,6 +70,16 @@ pub struct Route {
     /// the origin wants to know. Older peers pass it on without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trail: Option<Vec<Peer>>,
+    /// The origin reads an answer that comes by datagram. Older peers pass the request on without.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub datagrams: bool,
+}
+
+impl Route {
+    /// The way of a request of this peer's, as it begins.
+    pub const fn of(origin: Peer) -> Self {
+        Self { origin, hops: 0, last: false, quiet: false, trail: None, datagrams: false }
+    }
 }
 
 /// What only the ring asks.
@@ -84,6 +94,11 @@ pub enum RingRequest {
         successors: Vec<Peer>,
         /// One ping more than the interval asks for; nobody is told of it.
         quiet: bool,
+    },
+    /// Are you there, and do you hold the block `key`? Older peers read a bare ping.
+    Has {
+        /// The block's key.
+        key: Key,
     },
     /// Something on its way to the peer that is responsible for it.
     Routed {
@@ -148,6 +163,13 @@ pub enum RingResponse {
         /// Peers after it, nearest first.
         successors: Vec<Peer>,
     },
+    /// To the question whether a block is here. Older peers only say who answers, as to any ping.
+    Has {
+        /// Who answers.
+        peer: Peer,
+        /// Whether it holds the block.
+        has: bool,
+    },
     /// To a join: you are in.
     Welcome {
         /// Peers before the joining one, nearest first: the first is who answers.
@@ -164,6 +186,9 @@ pub enum RingResponse {
         /// The peers that passed it on, as they say, if the origin asked for them.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         trail: Vec<Peer>,
+        /// The text is as short as can be: it goes by datagram.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        brief: bool,
     },
     /// To a store: the file is kept.
     Kept {
@@ -207,7 +232,7 @@ impl RingRequest {
     /// The `type` on the wire.
     pub const fn kind(&self) -> RingKind {
         match self {
-            Self::Ping { .. } => RingKind::Ping,
+            Self::Ping { .. } | Self::Has { .. } => RingKind::Ping,
             Self::Routed { what, .. } => what.kind(),
             Self::Transfer { .. } => RingKind::Transfer,
             Self::Update { .. } => RingKind::Update,
@@ -222,7 +247,7 @@ impl RingResponse {
     /// The `type` on the wire: that of the request it answers.
     pub const fn kind(&self) -> RingKind {
         match self {
-            Self::Pong { .. } => RingKind::Ping,
+            Self::Pong { .. } | Self::Has { .. } => RingKind::Ping,
             Self::Welcome { .. } => RingKind::Join,
             Self::Owner { .. } => RingKind::Lookup,
             Self::Kept { .. } => RingKind::Store,

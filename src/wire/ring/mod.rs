@@ -8,8 +8,9 @@
 //! | `type` | asks | `content` |
 //! |---|---|---|
 //! | `ping` | are you there? (stabilize and notify in one) | `predecessors`, `successors`, `quiet`; empty for a bare ping |
+//! | `ping` | are you there, and do you hold this block? (older peers read a bare ping, and say nothing of the block) | `key`; the answer `node` says whether it `has` the block |
 //! | `join` | let me in (routed) | `origin`, `hops`, `last` |
-//! | `lookup` | who is responsible for `key`? (routed) | `key`, `origin`, `hops`, `last`, `quiet` (for upkeep), `trail` (who passed it on; only where the origin asks, and then in the answer too) |
+//! | `lookup` | who is responsible for `key`? (routed) | `key`, `origin`, `hops`, `last`, `quiet` (for upkeep), `trail` (who passed it on; only where the origin asks, and then in the answer too), `datagrams` (see below); the answer `owner` has `peers`, or in a datagram `named` |
 //! | `lookup` | do you hold the same blocks in these [ranges](crate::wire::summary)? | `ranges`, `count`, `digest`, and `copies` if of some blocks alone; the answer `same`, or `differs` with a `difference` |
 //! | `store` | keep this: a file by its name (routed), or a block by its key | `file`, `origin`, … or `key`, `size`; the answer `saved` has `shown`, a [sample](crate::wire::sample), from who did not pull it |
 //! | `request` | give me this: a file (routed), or a block | `file`, `origin`, … or `key` |
@@ -28,8 +29,20 @@
 //!
 //! An answer has the `type` and the `stamp` of its request and a `content` with `reply` (or `error`) in it. An `id` is
 //! a number where it fits one (the classroom's 0 to 255), else 64 hexadecimal digits. A line ends with a newline, so
-//! two messages stuck together in one read are still two messages. `ping` travels alone in a datagram, the others on
-//! kept TCP connections.
+//! two messages stuck together in one read are still two messages. `ping` travels in a datagram, the others on kept
+//! TCP connections.
+//!
+//! # Answers by datagram
+//! A connection takes a round trip to open, and an answer is short. So every peer but the classroom's says that it
+//! reads answers by datagram, with what it asks for the first time: by `"datagrams":true` in the `source`, or for a
+//! routed `lookup` in its `content`, where it goes along to the owner. Who reads that answers by one datagram, from the
+//! port that it listens on, if the answer is no longer than one may be, and else over a connection. A datagram may be
+//! lost: what is asked once more is asked without that word, and answered over a connection. Older peers neither say
+//! nor read it, and answer as they always did.
+//!
+//! The origin of a `lookup` may be forged. One that has not shown that it is there gets three bytes at most for each
+//! byte that whoever asks in its name must have sent (see [`least_len`]), and that once. To fit that, peers in a
+//! datagram are words: `"named":["ID@HOST:PORT", …]`.
 //!
 //! # Files by name
 //! No file travels in these lines. A peer that was told who has one (`request`), or that it should take one over
@@ -48,12 +61,14 @@
 
 mod codec;
 mod fields;
+mod fit;
 mod message;
 #[cfg(test)]
 mod tests;
 
-pub(super) use codec::fit;
 pub use codec::{decode, encode};
+pub use fit::least_len;
+pub(super) use fit::{fit, in_datagram};
 pub use message::{FilePlace, RingKind, RingRequest, RingResponse, Route, Routed};
 
 /// Peers in any list of a message at most.

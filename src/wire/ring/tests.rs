@@ -54,8 +54,9 @@ fn leases(rng: &mut impl Rng) -> Vec<Lease> {
 
 fn request(rng: &mut impl Rng) -> Request {
     let trail = rng.random::<bool>().then(|| peers(rng, 16));
-    let route = Route { origin: peer(rng), hops: rng.random(), last: rng.random(), quiet: rng.random(), trail };
-    Request::Ring(match rng.random_range(0..17) {
+    let (last, quiet, datagrams) = (rng.random(), rng.random(), rng.random());
+    let route = Route { origin: peer(rng), hops: rng.random(), last, quiet, trail, datagrams };
+    Request::Ring(match rng.random_range(0..18) {
         0 => return Request::Ping,
         1 => return Request::FindNode { id: id(rng) },
         2 => return Request::FindValue { key: id(rng) },
@@ -83,7 +84,8 @@ fn request(rng: &mut impl Rng) -> Request {
             return Request::Compare { ranges, held: held(rng), copies };
         }
         14 => return Request::Verify { key: id(rng) },
-        17 => return Request::Terms { key: id(rng) },
+        17 if rng.random() => return Request::Terms { key: id(rng) },
+        17 => RingRequest::Has { key: id(rng) },
         12 => RingRequest::Exit { predecessors: peers(rng, 16) },
         _ => RingRequest::Abrupt { peer: peer(rng) },
     })
@@ -92,7 +94,8 @@ fn request(rng: &mut impl Rng) -> Request {
 fn response(rng: &mut impl Rng) -> (RequestKind, Response) {
     const NOTED: [RingKind; 5] =
         [RingKind::Transfer, RingKind::Update, RingKind::Quit, RingKind::Exit, RingKind::Abrupt];
-    let response = match rng.random_range(0..16) {
+    let response = match rng.random_range(0..17) {
+        16 => RingResponse::Has { peer: peer(rng), has: rng.random() },
         15 => return (RequestKind::FindValue, Response::Terms(leases(rng))),
         0 => return (RequestKind::Ping, Response::Node(peer(rng))),
         1 => return (RequestKind::FindValue, Response::Nodes(peers(rng, 16))),
@@ -116,7 +119,12 @@ fn response(rng: &mut impl Rng) -> (RequestKind, Response) {
         }
         3 => RingResponse::Pong { peer: peer(rng), predecessors: peers(rng, 2), successors: peers(rng, 3) },
         4 => RingResponse::Welcome { predecessors: peers(rng, 16), successors: peers(rng, 16) },
-        5 => RingResponse::Owner { peers: peers(rng, 16), hops: rng.random(), trail: peers(rng, 16) },
+        5 => RingResponse::Owner {
+            peers: peers(rng, 16),
+            hops: rng.random(),
+            trail: peers(rng, 16),
+            brief: rng.random(),
+        },
         6 => RingResponse::Kept { file: file(rng) },
         7 => {
             let place = FilePlace { size: rng.random::<bool>().then(|| rng.random()) };
@@ -131,7 +139,8 @@ fn response(rng: &mut impl Rng) -> (RequestKind, Response) {
 fn message(rng: &mut impl Rng) -> Message {
     let magic = rng.random_range(0..MAGIC_LIMIT);
     let network = if rng.random() { NetworkName::default() } else { "comp3331.26t1_-X".parse().unwrap() };
-    let sender = Sender { peer: peer(rng), guest: rng.random(), leaving: rng.random(), network };
+    let (guest, leaving, datagrams) = (rng.random(), rng.random(), rng.random());
+    let sender = Sender { peer: peer(rng), guest, leaving, network, datagrams };
     let mut message = match rng.random_range(0..3) {
         0 => Message::request(magic, sender, request(rng)),
         1 => {
@@ -172,7 +181,7 @@ fn every_message_comes_back_as_it_went() {
 #[test]
 fn a_line_has_the_five_fields_and_small_ids_are_numbers() {
     let peer = |id: u64| Peer::new(Id::from_u64(id), SocketAddr::from(([127, 0, 0, 1], 12_000 + id as u16)));
-    let route = Route { origin: peer(15), hops: 1, last: false, quiet: false, trail: None };
+    let route = Route { hops: 1, ..Route::of(peer(15)) };
     let request = Request::Ring(RingRequest::Routed { route, what: Routed::Join });
     let message = Message::request(77, Sender::member(peer(4).id, peer(4).addr), request);
     let mut line = Vec::new();
@@ -315,4 +324,57 @@ fn damage(text: &mut Vec<u8>, rng: &mut StdRng) {
             text.splice(at..at, piece);
         }
     }
+}
+
+#[test]
+fn nobody_says_in_fewer_bytes_that_another_asks_and_three_times_as_many_name_an_owner_and_those_behind_it() {
+    let key = Id::of(b"key");
+    let what = Routed::Lookup { key };
+    // The addresses of all; how many peers are named of nine.
+    type Addressed = fn(u8) -> SocketAddr;
+    let cases: [(Addressed, usize); 3] = [
+        (|n| ([10, 0, 0, n], 7000).into(), 9),
+        (|n| ([255, 255, 255, 200 + n], 65_000).into(), 8),
+        (|n| ([0x2001, 0xdb80, 0x1111, 0x2222, 0x3333, 0x4444, 0x5555, 0x6600 + u16::from(n)], 65_000).into(), 0),
+    ];
+    for (address, expected) in cases {
+        let peer = |n: u8| Peer::new(Id::of(&[n]), address(n));
+        let (origin, me) = (peer(0), peer(1));
+        let shortest = format!(
+            concat!(
+                r#"{{"type":"lookup","source":{{"id":0,"ip":"::","port":0}},"destination":{{"ip":"::","port":0}},"#,
+                r#""stamp":{},"content":{{"origin":{{"id":"{}","ip":"{}","port":{}}},"key":"{}","datagrams":true}}}}"#,
+            ),
+            MAGIC_LIMIT - 1,
+            origin.id,
+            origin.addr.ip(),
+            origin.addr.port(),
+            key
+        );
+        let read = decode(shortest.as_bytes()).expect("it is one");
+        let route = Route { datagrams: true, ..Route::of(origin) };
+        assert_eq!(read.body, Body::Request(Request::Ring(RingRequest::Routed { route, what })));
+        let most = 3 * least_len(read.magic, origin, what);
+        assert_eq!(most, 3 * shortest.len());
+
+        let peers: Vec<Peer> = (1..=9).map(peer).collect();
+        let owner = RingResponse::Owner { peers: peers.clone(), hops: 9, trail: Vec::new(), brief: false };
+        let answer = Message::response(read.magic, RequestKind::Ring, Response::Ring(owner));
+        let named = in_datagram(&answer, &me, origin.addr, most).map(|message| {
+            let line = line_of(&message, &me, origin.addr);
+            assert!(line.len() <= most.min(MAX_DATAGRAM_SENT - 40), "{} bytes", line.len());
+            match decode(&line).expect("it is one").body {
+                Body::Response(Response::Ring(RingResponse::Owner { peers, .. })) => peers,
+                other => panic!("{other:?}"),
+            }
+        });
+        let named = named.unwrap_or_default();
+        assert_eq!((named.len(), &named[..]), (expected, &peers[..expected]));
+    }
+}
+
+fn line_of(message: &Message, me: &Peer, to: SocketAddr) -> Vec<u8> {
+    let mut line = Vec::new();
+    encode(message, me, to, &mut line);
+    line
 }

@@ -15,5 +15,5 @@ mod leaving;
 mod options;
 mod pausing;
 mod piped;
-mod running;
+pub(crate) mod running;
 mod starting;

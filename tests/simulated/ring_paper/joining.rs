@@ -426,7 +426,7 @@ fn a_join_in_another_s_name_brings_that_address_one_ping_and_nobody_into_a_list(
             .expect("a gap");
         // Its place is right behind a peer, and nobody is at its address.
         let forged = Peer::new(id, "10.9.9.9:5555".parse().expect("an address"));
-        let route = Route { origin: forged, hops: 1, last: true, quiet: false, trail: None };
+        let route = Route { hops: 1, last: true, ..Route::of(forged) };
         let join = Request::Ring(RingRequest::Routed { route, what: Routed::Join });
         let known = net.asked.len();
         for magic in 0..3 {

@@ -78,7 +78,7 @@ fn what_reaches_a_peer_after_its_goodbye_is_passed_on() {
     net.say_goodbye(addr(14));
     for (origin, what) in [(15, join), (2, store)] {
         let origin = small(origin);
-        let route = Route { origin, hops: 1, last: true, quiet: false, trail: None };
+        let route = Route { hops: 1, last: true, ..Route::of(origin) };
         let sender = Sender::member(origin.id, origin.addr);
         let request = Request::Ring(RingRequest::Routed { route, what });
         net.inject(origin.addr, sender, addr(14), Via::Tcp, request);

@@ -114,7 +114,7 @@ fn what_is_written_in_a_member_s_name_has_nobody_told_of_what_did_not_happen() {
     };
     let before = told(&net);
     for last in [false, true] {
-        let route = |id: u64| Route { origin: small(id), hops: 0, last, quiet: false, trail: None };
+        let route = |id: u64| Route { last, ..Route::of(small(id)) };
         let join = RingRequest::Routed { route: route(9), what: Routed::Join };
         for to in [2, 5, 8, 14] {
             forge(&mut net, Via::Tcp, 9, addr(9), to, join.clone());
@@ -150,7 +150,7 @@ fn an_answer_from_a_peer_that_the_key_does_not_lead_to_is_not_believed() {
             net.answer(
                 asker.addr,
                 liar.addr,
-                &Response::Ring(RingResponse::Owner { peers: vec![liar; 3], hops: 1, trail: Vec::new() }),
+                &Response::Ring(RingResponse::Owner { peers: vec![liar; 3], hops: 1, trail: Vec::new(), brief: false }),
             );
             assert!(net.found(lookup).is_none(), "{liar} was believed");
             tried += 1;
@@ -193,7 +193,7 @@ fn a_request_in_another_s_name_brings_that_address_one_ping_sent_once() {
             for hops in [1, 2000] {
                 let before = net.asked.len();
                 net.answers.clear();
-                let route = Route { origin: forged, hops, last: true, quiet: false, trail: None };
+                let route = Route { hops, last: true, ..Route::of(forged) };
                 let request = Request::Ring(RingRequest::Routed { route, what });
                 net.inject(liar.addr, Sender::member(liar.id, liar.addr), to.addr, Via::Tcp, request);
                 net.run(Duration::from_secs(3));
@@ -227,7 +227,7 @@ fn a_peer_that_answers_for_a_finger_is_not_taken_for_it_while_a_nearer_one_is_kn
         net.answer(
             asker,
             liar.addr,
-            &Response::Ring(RingResponse::Owner { peers: vec![liar], hops: 1, trail: Vec::new() }),
+            &Response::Ring(RingResponse::Owner { peers: vec![liar], hops: 1, trail: Vec::new(), brief: false }),
         );
         net.run(Duration::from_secs(1));
         assert_eq!(fingers(&net), right, "{liar} was believed");
