@@ -33,7 +33,7 @@ use super::sockets::outgoing;
 use super::tcp_serve::IDLE_LIMIT;
 use super::threads::{Roster, Worker, message as said};
 use super::{Role, fault};
-use crate::config::LATE_CONNECTION;
+use crate::config::{LATE_CONNECTION, LINK_IDLE, LINK_IDLE_ANSWERING};
 use crate::gauges;
 use crate::node::{Event, Obstacle};
 use crate::peer::Peer;
@@ -51,11 +51,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// While a connection is late, what came to wait for it is looked at this often.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// A link without work ends after this long, before the other side closes the connection.
-const IDLE: Duration = IDLE_LIMIT.checked_div(2).expect("two is not zero");
-
-/// One that was opened to answer somebody makes room sooner.
-const IDLE_ANSWERING: Duration = Duration::from_secs(2);
+const _: () = assert!(LINK_IDLE.as_millis() < IDLE_LIMIT.as_millis(), "a link ends before the other side ends it");
 
 /// Messages that a link was given and has not taken, or that it takes none any more: it retires only while none waits,
 /// so each that it was given is delivered or comes back.
@@ -126,7 +122,7 @@ type KeptConnection = (Stream, Option<IpAddr>);
 
 impl Links {
     pub(super) fn new(dialect: Dialect, me: Peer, keys: Option<Arc<Keyring>>, events: Post, roster: Roster) -> Self {
-        let (idle, idle_answering, most) = (IDLE, IDLE_ANSWERING, ConnectionShares::of_process().links);
+        let (idle, idle_answering, most) = (LINK_IDLE, LINK_IDLE_ANSWERING, ConnectionShares::of_process().links);
         Self { dialect, me, keys, events, roster, links: HashMap::new(), most, next: 0, idle, idle_answering }
     }
 

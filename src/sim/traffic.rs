@@ -11,7 +11,7 @@ use super::network;
 use super::sabotage::SabotageKind;
 use super::work::{self, SimJob, SimWorker};
 use super::world::{PlannedEvent, SimEvent, World, destination};
-use crate::config::{FLOW, FLOWS_FROM, LATE_CONNECTION, MAX_JOBS};
+use crate::config::{FLOW, FLOWS_FROM, LATE_CONNECTION, LINK_IDLE, LINK_IDLE_ANSWERING, MAX_JOBS};
 use crate::id::Key;
 use crate::node::job::{
     Holder, Job, JobError, JobErrorKind, JobId, NamedJob, Outcome, Resolution, Slot, Version, resolve,
@@ -21,6 +21,22 @@ use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::ring::{RingRequest, Routed};
 use crate::wire::{Body, Message, Request, Sender, Via};
+
+/// The connection over which one peer sends lines to another.
+pub(super) struct SimLink {
+    /// When the last line arrives; a later one arrives no earlier.
+    last: Time,
+    /// The lives of the two.
+    lives: [u32; 2],
+    /// Without a line for so long it is closed.
+    idle: Duration,
+}
+
+impl SimLink {
+    fn is_open(&self, now: Time, lives: [u32; 2]) -> bool {
+        self.lives == lives && now.since(self.last) < self.idle
+    }
+}
 
 impl World {
     pub(super) fn send(&mut self, from: usize, to: SocketAddr, via: Via, message: Message) {
@@ -72,20 +88,26 @@ impl World {
             return;
         }
         let one_way = self.rules.weather.delay(&mut self.rng) + self.handshake((from, to), &message);
-        let last = self.streams.entry((from as u32, to as u32)).or_default();
-        let at = (*last).max(self.now + one_way + lag);
-        *last = at;
+        let at = self.now + one_way + lag;
+        let link = self.links.get_mut(&(from as u32, to as u32)).expect("it was opened");
+        link.last = link.last.max(at);
+        let at = link.last;
         self.plan_arrival(at, (from, to), Via::Tcp, purpose, message);
     }
 
-    /// How long the first line to a peer waits for its connection: a round trip. It is counted where that is late, and
-    /// the sender hears so.
+    /// How long the first line to a peer waits for its connection: a round trip. Where that is late, the sender hears
+    /// so.
     fn handshake(&mut self, (from, to): (usize, usize), message: &Message) -> Duration {
-        let takes = self.rules.weather.rtt;
-        if takes < LATE_CONNECTION || self.streams.contains_key(&(from as u32, to as u32)) {
+        let (now, lives) = (self.now, [from, to].map(|slot| self.peers[slot].life));
+        let answering = !matches!(message.body, Body::Request(_));
+        let pair = (from as u32, to as u32);
+        if self.links.get(&pair).is_some_and(|link| link.is_open(now, lives)) {
             return Duration::ZERO;
         }
-        if matches!(message.body, Body::Request(_)) {
+        let idle = if answering { LINK_IDLE_ANSWERING } else { LINK_IDLE };
+        self.links.insert(pair, SimLink { last: now, lives, idle });
+        let takes = self.rules.weather.rtt;
+        if takes >= LATE_CONNECTION && !answering {
             let addr = network::address(to);
             self.tell_of_obstacle(from, addr, message.clone(), Obstacle::Delay, LATE_CONNECTION);
         }

@@ -19,6 +19,7 @@ use super::sabotage::SabotageKind;
 use super::sim_peer::SimPeer;
 use super::tally::{Counts, CurrentRequest};
 use super::trace::Trace;
+use super::traffic::SimLink;
 use crate::config::{Config, MAX_BLOCK_SIZE};
 use crate::id::{Id, Key};
 use crate::node::job::{JobId, Outcome};
@@ -100,8 +101,8 @@ pub struct World {
     outbox: Vec<Action>,
     next_command: CommandId,
     answers: BTreeMap<(usize, CommandId), Answer>,
-    /// When the last message over TCP from one peer to another arrives; a later one arrives no earlier.
-    pub(super) streams: BTreeMap<(u32, u32), Time>,
+    /// Connections, from one peer to another.
+    pub(super) links: BTreeMap<(u32, u32), SimLink>,
     pub(super) counts: Counts,
     /// The request that is being handled.
     pub(super) answering: Option<CurrentRequest>,
@@ -169,7 +170,7 @@ impl World {
             outbox: Vec::new(),
             next_command: 0,
             answers: BTreeMap::new(),
-            streams: BTreeMap::new(),
+            links: BTreeMap::new(),
             counts: Counts::default(),
             answering: None,
             offers: BTreeMap::new(),

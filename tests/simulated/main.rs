@@ -1,6 +1,7 @@
 //! What whole networks promise, in virtual time: the papers' results, and what loss, churn, deaths and storms do to it.
 
 mod churn;
+mod connecting;
 mod kademlia_paper;
 mod leaving;
 mod long_ways;
