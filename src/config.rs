@@ -44,8 +44,8 @@ pub const PADDED_MIN: usize = 640;
 /// After the peers known have changed, they are written to disk this much later.
 pub const SAVE_PEERS_DELAY: Duration = Duration::from_secs(5);
 
-/// Peers known are written to disk this much later where there are twice as many as on disk: whoever loses power soon
-/// after it joined is not to come back alone.
+/// Peers known are written to disk this much later where there are twice as many as on disk: a peer that loses power
+/// soon after it joined is not to come back alone.
 pub const SAVE_FIRST_PEERS_DELAY: Duration = Duration::from_millis(200);
 
 /// Jobs that a node has out with the transfer workers at a time; the rest wait in its own queue.

@@ -207,9 +207,12 @@ fn every_module_says_what_it_is() {
 }
 
 #[test]
-fn no_description_is_a_bare_question() {
+fn no_description_is_a_bare_question_and_no_comment_leaves_its_subject_open() {
     let questions = ["Who.", "What.", "Which.", "Where.", "When.", "Why.", "How many.", "How much."];
-    let bare = |text: &str| text.trim().strip_prefix("/// ").is_some_and(|said| questions.contains(&said));
+    let bare = |text: &str| {
+        let is_open = text.trim().starts_with("//") && text.contains("hoever");
+        is_open || text.trim().strip_prefix("/// ").is_some_and(|said| questions.contains(&said))
+    };
     let sources = sources();
     let lines = sources.iter().flat_map(|(name, text)| text.lines().zip(1..).map(move |(line, at)| (name, at, line)));
     let found: Vec<_> =

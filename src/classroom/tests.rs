@@ -238,7 +238,7 @@ fn the_peer_responsible_replaces_a_newer_copy_only_by_what_was_stored_just_now()
         let (_, work) = job(&bench.hears_request(peer(1), 5, offer(fresh)));
         assert!(matches!(work, NamedJob::Keep { replace, .. } if replace == fresh), "{work:?}");
     }
-    // Its replicas are told so while they are waited for, and whoever comes later is not.
+    // Its replicas are told so while they are waited for, and a peer that comes later is not.
     let mut bench = classroom(0);
     let (find, _) = job(&orders(&mut bench, Command::StoreFile { file: file(1) }));
     let (touch, _) = job(&bench.ends(find, found(Some(VERSION))));

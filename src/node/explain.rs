@@ -156,7 +156,7 @@ impl Explanations {
         request.ask_for_trail();
         let wish = match request {
             Request::FindNode { .. } => AskedFor::Nearer,
-            Request::FindValue { .. } => AskedFor::Block,
+            request if request.sought().is_some() => AskedFor::Block,
             request if request.is_routed() => AskedFor::Owner,
             _ => AskedFor::Proof,
         };
@@ -229,7 +229,7 @@ impl Explanations {
 fn outcome(request: AskedFor, response: &Response, new: usize) -> QuestionOutcome {
     match response {
         Response::Nodes(peers) => QuestionOutcome::Named { peers: peers.len(), new },
-        Response::Node(_) | Response::Holder { .. } if request == AskedFor::Block => QuestionOutcome::Holds,
+        response if request == AskedFor::Block && response.is_from_holder() => QuestionOutcome::Holds,
         response if response.is_from_owner() => QuestionOutcome::Owned,
         _ => QuestionOutcome::Known,
     }

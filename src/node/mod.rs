@@ -103,7 +103,7 @@ impl Node {
     /// A node that routes by `overlay`. All its randomness comes from `seed`. It keeps files by their names once the
     /// [classroom](crate::classroom::join) has joined it, as every driver has it do.
     pub fn new(config: Config, overlay: Box<dyn Overlay>, seed: [u8; 32]) -> Self {
-        // Without a copy of each block nothing is kept, whoever asks for that.
+        // Without a copy of each block nothing is kept, even if the user asks for that.
         let (replicas, quorum, window) = (config.replicas.max(1), config.quorum.max(1), config.window.max(1));
         let config = Config { replicas, quorum, window, ..config };
         let mut node = Self {

@@ -140,7 +140,7 @@ pub enum Goal {
     /// peer's place in the search, so that liars near the key do not hide the holders behind them.
     MoreHolders,
     /// The peers nearest to an id that is away from the key by one part in 2^(n + 1) of all ids, and none that stands
-    /// nearer to the key: whoever chose to stand there does not hide them. On the ring they follow the key.
+    /// nearer to the key: peers that chose to stand there do not hide them. On the ring they follow the key.
     Around(u8),
     /// A look for people: the replica set, and its holders if the peers asked on the way know of any.
     Survey,

@@ -207,8 +207,8 @@ impl NodeLoop {
         }
     }
 
-    /// Before anything that others say: whoever says that it saved a block may have pulled it a moment ago. And before
-    /// each tick: whoever is late may have begun. That alone wakes nobody, so it costs no turn.
+    /// Before anything that others say: a peer that says it saved a block may have pulled it a moment ago. And before
+    /// each tick: a peer that is late may have begun. That alone wakes nobody, so it costs no turn.
     fn hear_of_pulls(&mut self, now: Time) {
         let OthersPulls { asked, delivered } = self.shared.ledger.take_pulls();
         self.own.way = None;
@@ -394,7 +394,7 @@ impl Commander {
     fn hear(&mut self, now: Time, command: CommandId, notice: Notice) -> Option<Notice> {
         let session = self.session;
         let done = match &notice {
-            // At once: whoever asked may end the command from here on, by the number that this tells.
+            // At once: the user who asked may end the command from here on, by the number that this tells.
             Notice::Progress { progress: Progress::Begun { bytes }, .. } => {
                 self.of = *bytes;
                 hand(&self.answer, notice);

@@ -94,7 +94,7 @@ impl World {
         self.peers[slot].role.is_some()
     }
 
-    /// Whether whoever wants a block from this peer waits in vain.
+    /// Whether a peer that wants a block from this one waits in vain.
     pub(super) fn withholds(&self, slot: usize) -> bool {
         matches!(
             self.peers[slot].role,
@@ -102,7 +102,7 @@ impl World {
         )
     }
 
-    /// Whether whoever wants a block from this peer is soon cut off.
+    /// Whether a peer that wants a block from this one is soon cut off.
     pub(super) fn breaks_off(&self, slot: usize) -> bool {
         self.peers[slot].role == Some(HostileRole::Breaker)
     }
@@ -161,8 +161,8 @@ impl World {
     }
 
     /// A hostile peer of a classroom refuses a file, swallows its offer, says that it has it without taking it, or says
-    /// to whoever's request passes it that nobody has the file. What it gives, if it gives anything, is what a user
-    /// stored: no name says what its file is, so nobody could know better.
+    /// to each peer whose request passes it that nobody has the file. What it gives, if it gives anything, is what a
+    /// user stored: no name says what its file is, so nobody could know better.
     fn mistreats_file(
         &mut self,
         (from, to): (usize, usize),

@@ -181,6 +181,11 @@ impl Response {
         }
     }
 
+    /// Whether who answers, or another that it names, holds the block that was [sought](Request::sought).
+    pub const fn is_from_holder(&self) -> bool {
+        matches!(self, Self::Node(_) | Self::Holder { .. } | Self::Ring(RingResponse::Has { has: true, .. }))
+    }
+
     /// Whether it comes from the peer that is responsible for a key, to which the question travelled.
     pub const fn is_from_owner(&self) -> bool {
         matches!(self, Self::Ring(RingResponse::Owner { .. }))
@@ -302,7 +307,7 @@ impl Request {
         matches!(self, Self::Ring(RingRequest::Transfer { .. }))
     }
 
-    /// The file that is offered by its name, if one is: its sender gives it to whoever asks.
+    /// The file that is offered by its name, if one is: its sender gives it to any peer that asks.
     pub(crate) const fn file_offered(&self) -> Option<FileName> {
         match self {
             Self::Ring(RingRequest::Transfer { file, .. }) => Some(*file),

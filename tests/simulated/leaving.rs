@@ -19,7 +19,10 @@ const SOON: Duration = Duration::from_secs(2);
 /// A network that has come to rest, with files stored by each of its peers.
 fn network(kind: OverlayKind) -> World {
     let overlay = move |me, config: &kadring::config::Config, seed| kind.build(me, seed, config.guest);
-    let mut world = World::new(Rules::new(1, Box::new(overlay)));
+    // A file fills a block, so it has a list.
+    let mut rules = Rules::new(1, Box::new(overlay));
+    rules.block_size = size_of_val(&FILES) as u32;
+    let mut world = World::new(rules);
     for n in 0..PEERS {
         let slot = world.add(Id::of(&n.to_be_bytes()));
         world.start(slot, &[0]);

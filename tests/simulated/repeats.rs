@@ -19,7 +19,8 @@ const KINDS: [OverlayKind; 2] = [OverlayKind::Kademlia, OverlayKind::Ring];
 /// A grown network of so many whole peers.
 fn world(seed: u64, kind: OverlayKind, peers: usize, weather: Weather) -> World {
     let mut rules = Rules::new(seed, Box::new(move |me, config, seed| kind.build(me, seed, config.guest)));
-    rules.weather = weather;
+    // A file fills a block, so it has a list, and storing it takes two lookups.
+    (rules.weather, rules.block_size) = (weather, size_of::<u64>() as u32);
     let mut world = World::new(rules);
     populate(&mut world, &Shape::usual(kind), peers, |_| {});
     world

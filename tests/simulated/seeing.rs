@@ -246,7 +246,7 @@ fn an_explained_lookup_agrees_with_the_trace_of_the_same_lookup_and_a_plain_one_
             let begun = start + one.begun;
             let fits = |request: &Request| match one.request {
                 AskedFor::Nearer => matches!(request, Request::FindNode { .. }),
-                AskedFor::Block => *request == Request::FindValue { key },
+                AskedFor::Block => request.sought() == Some(&key),
                 AskedFor::Proof => *request == Request::Ping,
                 AskedFor::Owner => matches!(request, Request::Ring(RingRequest::Routed { .. })),
             };
@@ -277,7 +277,7 @@ fn an_explained_lookup_agrees_with_the_trace_of_the_same_lookup_and_a_plain_one_
             }
         }
         let questions = all.iter().filter(|(at, _, message)| {
-            *at <= start + took && matches!(&message.body, Body::Request(Request::FindValue { key: of }) if *of == key)
+            *at <= start + took && matches!(&message.body, Body::Request(request) if request.sought() == Some(&key))
         });
         assert!(questions.clone().all(|(_, _, message)| magics.contains(&message.magic)), "{kind:?}: each is told of");
         assert!(questions.count() >= 3, "{kind:?}");

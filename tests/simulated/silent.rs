@@ -216,7 +216,8 @@ fn a_lookup_on_the_ring_whose_next_hop_stopped_a_moment_before_costs_no_second()
     }
     let (median, slowest) = middle(&mut took);
     println!("{median:?}, at most {slowest:?}");
-    assert!(median < Duration::from_millis(500) && slowest < Duration::from_secs(1), "{took:?}");
+    // Of that, up to 100 ms are connections that are opened on the way.
+    assert!(median < Duration::from_millis(600) && slowest < Duration::from_secs(1), "{took:?}");
 }
 
 /// The searches of a file's blocks go through few peers, side by side: what one ping tells of a hop, it tells for all.

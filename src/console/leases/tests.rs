@@ -288,7 +288,7 @@ fn of_a_file_of_one_block_no_list_is_read_to_renew_it_unless_another_file_is_kep
     let (one, empty) = (data(b"one"), Key::of(b""));
     let small = [stored("small", &[one], one.key), stored("empty", &[], empty)];
     let large = stored("large", &[one, data(b"two")], Key::of(b"onetwo"));
-    // What has the large one's list for its text, as whoever stores a local manifest has.
+    // What has the large one's list for its text, as a user has who stores a local manifest.
     let of_its_list = ManifestEntry { key: large.key, size: 9 };
     let list = stored("its list", &[of_its_list], large.key);
     let (_folder, _, performer) = bench(&[]);

@@ -1,4 +1,4 @@
-//! What a listing promises, whoever wrote it.
+//! What a listing promises, a forged one too.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;

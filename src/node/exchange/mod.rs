@@ -98,7 +98,7 @@ impl Exchange {
             sender: Sender { datagrams: false, ..sender },
             datagrams: sender.datagrams,
             dialect,
-            pending: Pending::new(sender.guest),
+            pending: Pending::new(sender.guest, dialect),
             uplink: Uplink::default(),
             validated: Recent::default(),
             deliveries: Deliveries::default(),

@@ -25,7 +25,7 @@ use crate::overlay::{Late, Target};
 use crate::patience::{self, MIN_DECISION};
 use crate::recent::Recent;
 use crate::time::Time;
-use crate::wire::{MAGIC_LIMIT, Request};
+use crate::wire::{Dialect, MAGIC_LIMIT, Request, Via};
 
 /// Requests that have failed and are remembered, at least.
 const FAILED: usize = 256;
@@ -99,13 +99,15 @@ pub(super) struct Pending {
     failed: Recent<u64, (SocketAddr, Time), FAILED>,
     round_trips: RoundTrips,
     conditions: Conditions,
+    dialect: Dialect,
 }
 
 impl Pending {
     /// The requests of a peer, or of a `guest`.
-    pub(super) fn new(guest: bool) -> Self {
+    pub(super) fn new(guest: bool, dialect: Dialect) -> Self {
         let (requests, failed) = (Agenda::default(), Recent::default());
-        Self { requests, failed, round_trips: RoundTrips::default(), conditions: Conditions::new(guest) }
+        let (round_trips, conditions) = (RoundTrips::default(), Conditions::new(guest));
+        Self { requests, failed, round_trips, conditions, dialect }
     }
 
     /// Registers a request that goes out now. Returns its magic.
@@ -126,6 +128,9 @@ impl Pending {
             }
             Patience::Moved(limit) => (self.gap(&to.addr, urgent).max(patience::RESEND_FIRST), limit),
         };
+        // A connection may have to be opened first, which takes a round trip more. Where nobody waits, that is no delay.
+        let opens = !urgent && self.dialect.carrier(&request) == Via::Tcp;
+        let gap = if opens { gap * 2 } else { gap };
         let magic = loop {
             let magic = rng.random_range(0..MAGIC_LIMIT);
             if !self.requests.contains(&magic) {

@@ -27,7 +27,7 @@ pub(super) struct Schedule {
     pub(super) limit: Time,
     /// It is answered once bytes have moved; others are answered at once.
     pub(super) patient: bool,
-    /// Whoever is responsible may answer it.
+    /// The peer that is responsible may answer it.
     pub(super) from_anyone: bool,
     /// Somebody waits for what comes of it.
     pub(super) urgent: bool,

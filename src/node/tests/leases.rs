@@ -94,7 +94,7 @@ fn a_block_goes_an_hour_after_its_last_lease_ended_and_one_without_any_stays() {
     );
 }
 
-/// The clock may be wrong, and whoever renews needs time.
+/// The clock may be wrong, and a user who renews needs time.
 #[test]
 fn what_ended_while_the_peer_was_off_stays_for_the_grace_and_for_a_day_after_a_long_time_off() {
     const DAY: u64 = 24 * HOUR;
@@ -119,7 +119,7 @@ fn what_others_still_offer_on_a_lease_that_ended_by_the_clock_here_stays_as_long
     }
     assert_eq!(deleted(&mut bench, Duration::from_secs(23 * HOUR)), []);
     assert_eq!(deleted(&mut bench, Duration::from_secs(2 * HOUR)).len(), 1);
-    // Whoever has the secret ends it all the same.
+    // A user who has the secret ends it all the same.
     let mut bench = holding(&[(key(1), 4)], &[laid(1, &[lease])]);
     bench.hears_request(peer(1), 1, offer(1, &[lease]));
     bench.hears_request(peer(1), 2, told(&[], &[secret(1)]));

@@ -49,7 +49,7 @@ pub(crate) struct Bench {
     pub(crate) node: Node,
     pub(crate) now: Time,
     pub(crate) out: Outbox,
-    /// Whoever says that it has saved a block has pulled it.
+    /// A peer that says it has saved a block has pulled it.
     pub(crate) pulls: bool,
     /// The offers that the node made, by their magic.
     pub(crate) offers: BTreeMap<u64, (Key, IpAddr)>,
@@ -111,7 +111,7 @@ impl Bench {
     }
 
     /// Hands the node an event; returns what it does about it, but for dials and what saves its peers: those succeed at
-    /// once, unless nobody is to be reached there. Whoever is asked for a block begins to send it.
+    /// once, unless nobody is to be reached there. A peer that is asked for a block begins to send it.
     pub(crate) fn does(&mut self, event: Event) -> Vec<Action> {
         self.out.clear();
         self.node.handle(self.now, event, &mut self.out);

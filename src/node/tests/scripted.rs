@@ -11,8 +11,8 @@ use crate::wire::ring::{RingRequest, Route, Routed};
 use crate::wire::{Request, RequestKind, Response};
 
 /// Every lookup finds `set` at once; every other peer in it is told as a holder, unless nobody `holds` anything. What
-/// is routed goes to the first of `set`, which is responsible for everything; what comes routed has arrived. Whoever
-/// pings as the ring does tells who stands before this peer.
+/// is routed goes to the first of `set`, which is responsible for everything; what comes routed has arrived. A peer
+/// that pings as the ring does tells who stands before this peer.
 pub(crate) struct Scripted {
     pub(crate) me: Peer,
     pub(crate) set: Vec<Peer>,

@@ -186,7 +186,7 @@ fn others_are_looked_for_where_nobody_is_left_in_place_of_a_silent_peer() {
     assert_eq!(next_offer(&mut bench, Duration::from_secs(2)).0, peer(7).addr);
 }
 
-/// Lets time pass. Whoever is pinged answers; returns what else happens.
+/// Lets time pass. Each peer that is pinged answers; returns what else happens.
 pub(super) fn live_for(bench: &mut Bench, time: Duration) -> Vec<Action> {
     let (until, mut seen) = (bench.now + time, Vec::new());
     while let Some(actions) = bench.wait(until - bench.now) {

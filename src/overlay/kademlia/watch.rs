@@ -1,13 +1,13 @@
 //! Who looks after whom, and how a death gets about (after SWIM: Das, Gupta and Motivala 2002).
 //!
 //! A peer pings those contacts to which it is among the [`WATCHERS`] nearest, its *wards*. So each peer has that many
-//! watchers, whoever its own nearest are (that is not mutual), and however large the network is, a peer sends as few
-//! pings. Nobody is appointed: each sees from its own table whether it is to watch, and takes over where a nearer peer
-//! is silent. A watcher that finds its ward dead tells those that may know it, and each of them pings it once before it
-//! believes that. Any other peer near the dead one tells the watchers. And a peer that comes to know of a death tells
-//! its own wards that may know the dead one too, in the pings that they get anyway: one death each time, however many
-//! there are. Where many die at a time, watchers with their wards, there is a [roll call](RollCall). And where so many
-//! die all the time that there is more news than can be handed on, each death is told to half as many: lives are short
+//! watchers, be they its own nearest or not, and however large the network is, a peer sends as few pings. Nobody is
+//! appointed: each sees from its own table whether it is to watch, and takes over where a nearer peer is silent. A
+//! watcher that finds its ward dead tells those that may know it, and each of them pings it once before it believes
+//! that. Any other peer near the dead one tells the watchers. And a peer that comes to know of a death tells its own
+//! wards that may know the dead one too, in the pings that they get anyway: one death each time, however many there
+//! are. Where many die at a time, watchers with their wards, there is a [roll call](RollCall). And where so many die
+//! all the time that there is more news than can be handed on, each death is told to half as many: lives are short
 //! there, hardly any table is full, and what a lookup meets that is dead costs it a round trip or two.
 
 use std::collections::VecDeque;

@@ -60,8 +60,8 @@ impl Ring {
     }
 
     /// Pings the origin of a request, and again when that repeats it, unless too many of its source are pinged. Where
-    /// too many are pinged in all, the one that was pinged first is not waited for any longer: whoever is there answers
-    /// at once.
+    /// too many are pinged in all, the one that was pinged first is not waited for any longer: a peer that is there
+    /// answers at once.
     pub(super) fn have_proven(&mut self, relay: Relay, first_time: bool, out: &mut Vec<Effect>) {
         let (origin, is_join) = (relay.route.origin, relay.what == Routed::Join);
         let proving = |(tag, why): (&Tag, &QuestionFor)| why.proving().map(|peer| (*tag, peer.addr));

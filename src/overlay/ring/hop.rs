@@ -36,7 +36,8 @@ use crate::wire::ring::Routed;
 /// stopped since then: once the lookup is late, that says more.
 const TRUSTED_FOR: Duration = Duration::from_millis(500);
 
-/// Pings beside lookups of others that are out at a time: each holds a lookup, and whoever asks again brings one about.
+/// Pings beside lookups of others that are out at a time: each holds a lookup, and a peer that asks again brings one
+/// about.
 const MOST_MINDED: usize = 64;
 
 /// An answer may be late so often before its lookup goes another way though the next hop lives: a peer further on may

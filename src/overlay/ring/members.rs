@@ -12,8 +12,8 @@
 //! Whether somebody holds the block, a ping asks where that is all that is to be known; a search for holders asks over
 //! a connection, as who copies or fetches the block will.
 //!
-//! A search is *wide* that goes on once all holders have failed, or of which no owner was found: then whoever is asked
-//! and holds nothing may name others, and three times as many are asked.
+//! A search is *wide* that goes on once all holders have failed, or of which no owner was found: then a peer that is
+//! asked and holds nothing may name others, and three times as many are asked.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

@@ -189,9 +189,10 @@ impl Connections {
         }
         if kept.len() >= self.most {
             let sources = count(kept.iter().map(|kept| Subnet::of(kept.to)));
-            let most = who_gives_way(Subnet::of(to), sources.iter().map(|(source, count)| (*source, *count)));
-            let gives_way = |kept: &IdleConnection| most.is_none_or(|most| Subnet::of(kept.to) == most);
-            let at = kept.iter().position(gives_way).unwrap_or(0);
+            let newcomer = Subnet::of(to);
+            let most = who_gives_way(newcomer, sources.iter().map(|(source, count)| (*source, *count)));
+            let gives_way = most.unwrap_or(newcomer);
+            let at = kept.iter().position(|kept| Subnet::of(kept.to) == gives_way).unwrap_or(0);
             kept.remove(at);
         }
         kept.push_back(IdleConnection { to, stream, used });

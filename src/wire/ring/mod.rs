@@ -41,7 +41,7 @@
 //! nor read it, and answer as they always did.
 //!
 //! The origin of a `lookup` may be forged. One that has not shown that it is there gets three bytes at most for each
-//! byte that whoever asks in its name must have sent (see [`least_len`]), and that once. To fit that, peers in a
+//! byte that a peer which asks in its name must have sent (see [`least_len`]), and that once. To fit that, peers in a
 //! datagram are words: `"named":["ID@HOST:PORT", …]`.
 //!
 //! # Files by name

@@ -22,7 +22,7 @@ fn no_reader_keeps_a_writer_waiting_or_waits_for_one() {
     let one = entry("a", "/a", "1");
     catalogue.add(&one).unwrap();
     let secret = catalogue.secret(b"stamp").unwrap();
-    // Whoever needed the lock would fail for want of it.
+    // A process that needed the lock would fail for want of it.
     let _writer = catalogue.lock().unwrap();
     assert_eq!(catalogue.listed().unwrap(), std::slice::from_ref(&one));
     assert_eq!(catalogue.entries().unwrap(), std::slice::from_ref(&one));

@@ -25,7 +25,7 @@ fn after(duration: Duration) -> Time {
 
 #[test]
 fn a_peer_that_did_not_run_reads_what_came_meanwhile_before_it_gives_anybody_up() {
-    let mut pending = Pending::new(false);
+    let mut pending = Pending::new(false, Dialect::Kademlia);
     let magic = asked(&mut pending, Time::ZERO, patience::ONCE);
     let woken = after(Duration::from_secs(20));
     assert!(matches!(pending.next_overdue(woken), Some(Overdue::Resend { late: None, .. })));
@@ -39,7 +39,7 @@ fn a_peer_that_did_not_run_reads_what_came_meanwhile_before_it_gives_anybody_up(
 
 #[test]
 fn an_offer_that_was_out_while_this_peer_did_not_run_has_the_time_that_it_had_left() {
-    let mut pending = Pending::new(false);
+    let mut pending = Pending::new(false, Dialect::Kademlia);
     let mut rng = StdRng::seed_from_u64(0);
     let offer = (Request::Ping, SentFor::Pulse);
     pending.ask(Time::ZERO, &mut rng, target(1), offer, Patience::Moved(patience::OFFER));
@@ -55,7 +55,7 @@ fn an_offer_that_was_out_while_this_peer_did_not_run_has_the_time_that_it_had_le
 
 #[test]
 fn an_answer_counts_once_and_only_from_the_address_that_was_asked() {
-    let mut pending = Pending::new(false);
+    let mut pending = Pending::new(false, Dialect::Kademlia);
     let magic = asked(&mut pending, Time::ZERO, 3);
     assert!(magic < MAGIC_LIMIT);
     assert!(pending.settle(Time::ZERO, magic, target(2).addr).is_none());
@@ -91,7 +91,7 @@ fn ask_the_silent(pending: &mut Pending, start: Time, tries: u8) -> (Vec<Duratio
 
 #[test]
 fn a_silent_peer_is_asked_again_until_it_is_doubted_and_then_ever_more_slowly() {
-    let mut pending = Pending::new(false);
+    let mut pending = Pending::new(false, Dialect::Kademlia);
     let doubt = pending.conditions.doubt_after();
     let (sent, failed, doubted_after) = ask_the_silent(&mut pending, Time::ZERO, patience::CHECK);
     let gaps: Vec<Duration> = sent.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -105,13 +105,14 @@ fn a_silent_peer_is_asked_again_until_it_is_doubted_and_then_ever_more_slowly() 
 
 #[test]
 fn the_news_of_a_death_takes_as_long_as_one_datagram_and_is_several() {
-    let (sent, failed, _) = ask_the_silent(&mut Pending::new(false), Time::ZERO, patience::DEATH_NEWS);
+    let (sent, failed, _) =
+        ask_the_silent(&mut Pending::new(false, Dialect::Kademlia), Time::ZERO, patience::DEATH_NEWS);
     assert!(sent.len() >= 3 && failed == patience::silence(patience::ONCE), "{sent:?}");
 }
 
 #[test]
 fn where_answers_are_quick_repeats_are_too_and_the_verdict_comes_no_sooner() {
-    let mut pending = Pending::new(false);
+    let mut pending = Pending::new(false, Dialect::Kademlia);
     let trip = Duration::from_millis(20);
     let mut now = Time::ZERO;
     for _ in 0..100 {
@@ -127,7 +128,7 @@ fn where_answers_are_quick_repeats_are_too_and_the_verdict_comes_no_sooner() {
 
 #[test]
 fn once_the_first_answer_tells_how_long_they_take_what_went_out_with_it_waits_no_longer() {
-    let (mut pending, mut rng) = (Pending::new(false), StdRng::seed_from_u64(0));
+    let (mut pending, mut rng) = (Pending::new(false, Dialect::Kademlia), StdRng::seed_from_u64(0));
     let mut ask = |pending: &mut Pending, port, tries| {
         pending.ask(Time::ZERO, &mut rng, target(port), (Request::Ping, SentFor::Pulse), Patience::Tries(tries))
     };
@@ -143,7 +144,7 @@ fn once_the_first_answer_tells_how_long_they_take_what_went_out_with_it_waits_no
 
 #[test]
 fn an_answer_to_what_has_failed_tells_once_that_its_peer_lives_and_how_slow_it_is() {
-    let mut pending = Pending::new(false);
+    let mut pending = Pending::new(false, Dialect::Kademlia);
     let magic = asked(&mut pending, Time::ZERO, patience::ONCE);
     let failed = after(patience::silence(patience::ONCE));
     while let Some(Overdue::Resend { .. }) = pending.next_overdue(failed) {}
@@ -156,7 +157,7 @@ fn an_answer_to_what_has_failed_tells_once_that_its_peer_lives_and_how_slow_it_i
 
 #[test]
 fn a_way_of_which_nothing_is_known_is_taken_to_be_as_long_as_the_longest() {
-    let mut pending = Pending::new(true);
+    let mut pending = Pending::new(true, Dialect::Kademlia);
     assert_eq!(pending.usual_trip(&target(1).addr), Duration::ZERO, "nothing is known at all");
     pending.learn(Time::ZERO, target(1).addr, Duration::from_millis(400));
     assert_eq!(pending.usual_trip(&target(1).addr), Duration::from_millis(400));
@@ -165,7 +166,7 @@ fn a_way_of_which_nothing_is_known_is_taken_to_be_as_long_as_the_longest() {
 
 #[test]
 fn repeats_come_slowly_where_hardly_anybody_answers() {
-    let mut pending = Pending::new(false);
+    let mut pending = Pending::new(false, Dialect::Kademlia);
     for port in 2..100 {
         let mut rng = StdRng::seed_from_u64(port.into());
         pending.ask(
@@ -185,7 +186,7 @@ fn repeats_come_slowly_where_hardly_anybody_answers() {
 
 #[test]
 fn what_is_passed_on_and_answered_by_another_peer_is_answered() {
-    let mut pending = Pending::new(false);
+    let mut pending = Pending::new(false, Dialect::Kademlia);
     let mut rng = StdRng::seed_from_u64(1);
     let line =
         br#"{"type":"join","source":{"id":4,"ip":"127.0.0.1","port":4},"destination":{"ip":"127.0.0.1","port":5},
@@ -201,7 +202,7 @@ fn what_is_passed_on_and_answered_by_another_peer_is_answered() {
 
 #[test]
 fn timeouts_follow_the_measured_round_trip_between_the_bounds() {
-    let mut pending = Pending::new(false);
+    let mut pending = Pending::new(false, Dialect::Kademlia);
     let mut now = Time::ZERO;
     for _ in 0..50 {
         let magic = asked(&mut pending, now, 3);
@@ -216,7 +217,7 @@ fn timeouts_follow_the_measured_round_trip_between_the_bounds() {
 
 #[test]
 fn a_way_that_became_longer_is_measured_again() {
-    let mut pending = Pending::new(false);
+    let mut pending = Pending::new(false, Dialect::Kademlia);
     let mut now = Time::ZERO;
     for trip in [1, 350, 350, 350, 350_u64].map(Duration::from_millis) {
         let magic = asked(&mut pending, now, 9);
@@ -237,7 +238,7 @@ fn a_way_that_became_longer_is_measured_again() {
 
 #[test]
 fn a_peer_whose_answers_are_late_now_and_then_is_asked_again_as_soon_as_others() {
-    let (mut pending, mut now) = (Pending::new(false), Time::ZERO);
+    let (mut pending, mut now) = (Pending::new(false, Dialect::Kademlia), Time::ZERO);
     let mut ask = |pending: &mut Pending, millis| {
         let magic = asked(pending, now, patience::ONCE);
         now += Duration::from_millis(millis);
@@ -254,7 +255,8 @@ fn a_peer_whose_answers_are_late_now_and_then_is_asked_again_as_soon_as_others()
 
 #[test]
 fn where_half_of_all_datagrams_get_lost_or_come_twice_the_way_grows_no_longer() {
-    let (mut pending, mut rng, mut now) = (Pending::new(false), StdRng::seed_from_u64(3), Time::ZERO);
+    let (mut pending, mut rng, mut now) =
+        (Pending::new(false, Dialect::Kademlia), StdRng::seed_from_u64(3), Time::ZERO);
     let trip = Duration::from_millis(1);
     for _ in 0..1000 {
         let magic = asked(&mut pending, now, 9);
@@ -273,7 +275,7 @@ fn where_half_of_all_datagrams_get_lost_or_come_twice_the_way_grows_no_longer() 
 
 #[test]
 fn a_request_sent_twice_measures_nothing() {
-    let mut pending = Pending::new(false);
+    let mut pending = Pending::new(false, Dialect::Kademlia);
     let magic = asked(&mut pending, Time::ZERO, 3);
     assert!(matches!(pending.next_overdue(after(FIRST_TIMEOUT)), Some(Overdue::Resend { .. })));
     let settled = pending.settle(after(FIRST_TIMEOUT), magic, target(1).addr).unwrap();
@@ -283,7 +285,7 @@ fn a_request_sent_twice_measures_nothing() {
 
 #[test]
 fn an_offer_is_repeated_until_its_limit() {
-    let mut pending = Pending::new(false);
+    let mut pending = Pending::new(false, Dialect::Kademlia);
     let mut rng = StdRng::seed_from_u64(0);
     pending.ask(Time::ZERO, &mut rng, target(1), (Request::Ping, SentFor::Pulse), Patience::Moved(patience::OFFER));
     let mut sent = vec![Duration::ZERO];

@@ -46,7 +46,7 @@ fn whatever_a_peer_replies_nothing_passes_for_a_block_but_its_bytes() {
                     let (mut asked, _) = listener.accept().expect("it is asked");
                     let mut line = [0; 65];
                     io::Read::read_exact(&mut asked, &mut line).expect("a request");
-                    // Whoever has heard enough closes.
+                    // A client that has heard enough closes.
                     let _ = asked.write_all(&reply);
                 });
                 let reply = connections.request(clock, from, &key, expected, &cancel, &post);
