@@ -128,7 +128,8 @@ impl Pending {
             }
             Patience::Moved(limit) => (self.gap(&to.addr, urgent).max(patience::RESEND_FIRST), limit),
         };
-        // A connection may have to be opened first, which takes a round trip more. Where nobody waits, that is no delay.
+        // A connection may have to be opened first, which takes a round trip more. Where nobody waits, that is no
+        // delay.
         let opens = !urgent && self.dialect.carrier(&request) == Via::Tcp;
         let gap = if opens { gap * 2 } else { gap };
         let magic = loop {
