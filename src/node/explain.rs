@@ -231,6 +231,7 @@ fn outcome(request: AskedFor, response: &Response, new: usize) -> QuestionOutcom
         Response::Nodes(peers) => QuestionOutcome::Named { peers: peers.len(), new },
         response if request == AskedFor::Block && response.is_from_holder() => QuestionOutcome::Holds,
         response if response.is_from_owner() => QuestionOutcome::Owned,
+        response if let Some(reason) = response.refusal() => QuestionOutcome::Refused { reason: reason.to_owned() },
         _ => QuestionOutcome::Known,
     }
 }
@@ -257,5 +258,16 @@ mod tests {
         }
         let became: Vec<QuestionOutcome> = explained.end(Time::ZERO, 1).into_iter().map(|one| one.outcome).collect();
         assert_eq!(became, [QuestionOutcome::Refused { reason: "busy".to_owned() }, QuestionOutcome::Silent]);
+    }
+
+    #[test]
+    fn a_lookup_that_ends_on_the_ring_without_an_owner_was_refused_and_a_member_that_has_the_block_holds_it() {
+        use crate::wire::ring::{RingKind, RingResponse};
+        let refused = RingResponse::Refused { of: RingKind::Lookup, reason: "no way".to_owned() };
+        let refused = outcome(AskedFor::Owner, &Response::Ring(refused), 0);
+        assert_eq!(refused, QuestionOutcome::Refused { reason: "no way".to_owned() });
+        let peer = crate::peer::Peer::new(Id::ZERO, ([10, 0, 0, 1], 7000).into());
+        let has = |has| outcome(AskedFor::Block, &Response::Ring(RingResponse::Has { peer, has }), 0);
+        assert_eq!([true, false].map(has), [QuestionOutcome::Holds, QuestionOutcome::Known]);
     }
 }

@@ -311,3 +311,15 @@ impl Drop for CloseOnDrop {
         let _ = self.0.shutdown(Shutdown::Both);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_talks_to_peers_of_its_own_and_of_root_and_root_to_all() {
+        let [root, user, other] = [0, 1000, 1001].map(Uid::from_raw);
+        let trusted = [(user, user), (root, user), (other, root), (other, user)];
+        assert_eq!(trusted.map(|(owner, user)| is_trusted(owner, user)), [true, true, true, false]);
+    }
+}

@@ -181,6 +181,14 @@ impl Response {
         }
     }
 
+    /// Why a request that travelled to the responsible peer ends without it, if it does.
+    pub fn refusal(&self) -> Option<&str> {
+        match self {
+            Self::Ring(RingResponse::Refused { reason, .. }) => Some(reason),
+            _ => None,
+        }
+    }
+
     /// Whether who answers, or another that it names, holds the block that was [sought](Request::sought).
     pub const fn is_from_holder(&self) -> bool {
         matches!(self, Self::Node(_) | Self::Holder { .. } | Self::Ring(RingResponse::Has { has: true, .. }))
