@@ -13,12 +13,11 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-use super::Node;
 use super::desk::Desk;
 use super::exchange::Offer;
 use super::job::{Job, JobErrorKind, JobId, Outcome};
 use super::jobs::{Jobs, Urgency};
-use super::part::{Proof, Reply, Taken, Ticket};
+use super::part::{Part, PartId, Proof, Reply, Taken, Ticket};
 use super::reach::Reach;
 use super::refusal::Refusal;
 use crate::id::{Id, Key};
@@ -26,11 +25,13 @@ use crate::peer::Peer;
 use crate::recent::Recent;
 use crate::time::Time;
 
+/// The part that judges claims. They stand at the desk, where those who make offers take them back.
+pub(super) struct Judge;
+
 /// Claims that are being looked into, each by a job, and those that wait for that.
 #[derive(Default)]
 pub(super) struct Claims {
-    /// None where nobody wants to know any more: then the job's outcome is for nobody.
-    by_job: BTreeMap<JobId, Option<Claim>>,
+    by_job: BTreeMap<JobId, Claim>,
     queue: VecDeque<Claim>,
     /// Copies that were shown, at peers of which it is not known yet whether they can be connected to.
     unreached: Vec<(Claim, Taken)>,
@@ -60,6 +61,9 @@ const PICKS: u32 = 4;
 const DISBELIEF: Duration = Duration::from_secs(600);
 const LIARS: usize = 256;
 
+/// Under this the answers to offers come here, and the jobs are ordered that look into claims.
+pub(super) const TICKET: Ticket = Ticket::of(PartId::Claims, 0);
+
 /// What has become of a claim: whether the peer has a copy, or why it does not count.
 type ClaimEnd = (Offer, Result<Taken, Refusal>);
 
@@ -77,8 +81,8 @@ impl Desk {
     fn take_claim(&mut self, offer: Offer, proof: Proof) -> Result<(), Refusal> {
         if let Proof::Sample { magic, sample, shows } = proof {
             let work = Job::Sample { key: offer.key, magic, by: offer.to.id };
-            let job = self.order(offer.ticket, work, offer.urgency);
-            self.claims.by_job.insert(job, Some(Claim { offer, sample: Some((sample, shows)), patience: None }));
+            let job = self.order(TICKET, work, offer.urgency);
+            self.claims.by_job.insert(job, Claim { offer, sample: Some((sample, shows)), patience: None });
             return Ok(());
         }
         if let Some(refusal) = self.disbelief(&offer.to.addr) {
@@ -116,14 +120,9 @@ impl Desk {
     pub(super) fn drop_claims(&mut self, unwanted: impl Fn(&Ticket) -> bool) {
         self.claims.queue.retain(|claim| !unwanted(&claim.offer.ticket));
         self.claims.unreached.retain(|(claim, _)| !unwanted(&claim.offer.ticket));
-        let is_unwanted = |claim: &Option<Claim>| claim.as_ref().is_some_and(|claim| unwanted(&claim.offer.ticket));
-        let jobs = self.claims.by_job.iter().filter(|(_, claim)| is_unwanted(claim)).map(|(&job, _)| job);
+        let jobs = self.claims.by_job.iter().filter(|(_, claim)| unwanted(&claim.offer.ticket)).map(|(&job, _)| job);
         for job in jobs.collect::<Vec<_>>() {
-            if self.jobs.has_begun(job) {
-                self.claims.by_job.insert(job, None);
-            } else {
-                self.claims.by_job.remove(&job);
-            }
+            self.claims.by_job.remove(&job);
             self.cancel_job(job);
         }
         self.read_back();
@@ -131,18 +130,18 @@ impl Desk {
 
     /// Has as many blocks read back as may be at a time.
     fn read_back(&mut self) {
-        while self.claims.claims().filter(|claim| claim.sample.is_none()).count() < MAX_READ_BACK
+        while self.claims.being_read() < MAX_READ_BACK
             && let Some(claim) = self.claims.queue.pop_front()
         {
-            let Offer { ticket, urgency, key, to, .. } = claim.offer;
-            let job = self.order(ticket, Job::ReadBack { key, from: to.addr }, urgency);
-            self.claims.by_job.insert(job, Some(claim));
+            let Offer { urgency, key, to, .. } = claim.offer;
+            let job = self.order(TICKET, Job::ReadBack { key, from: to.addr }, urgency);
+            self.claims.by_job.insert(job, claim);
         }
     }
 
-    /// A job is done: what it tells of claims, if it was about one.
-    fn take_verdicts(&mut self, job: JobId, outcome: &Outcome) -> Option<Vec<ClaimEnd>> {
-        let Some(Claim { offer, sample, .. }) = self.claims.by_job.remove(&job)? else { return Some(Vec::new()) };
+    /// A job is done: what it tells of claims that somebody still wants to know of.
+    fn take_verdicts(&mut self, job: JobId, outcome: &Outcome) -> Vec<ClaimEnd> {
+        let Some(Claim { offer, sample, .. }) = self.claims.by_job.remove(&job) else { return Vec::new() };
         let result = match outcome {
             Outcome::Sampled { sample: own } if let Some((_, shows)) = sample.filter(|(shown, _)| shown == own) => {
                 Ok(shows)
@@ -172,30 +171,83 @@ impl Desk {
             verdicts.extend(false_ones.into_iter().map(|claim| (claim.offer, Err(refusal.clone()))));
         }
         self.read_back();
-        Some(verdicts)
+        verdicts
+    }
+
+    /// A peer was offered a block, and says that it has it, or why not. Its offerer hears of a copy once that is shown.
+    fn judge(&mut self, offer: Offer, result: Result<Proof, Refusal>) {
+        let result = match result {
+            Ok(Proof::Pulled) => Ok(Taken::Pulled),
+            Ok(_) if !offer.to_show => Ok(Taken::Had),
+            Ok(proof) => match self.take_claim(offer, proof) {
+                Ok(()) => return,
+                Err(refusal) => Err(refusal),
+            },
+            Err(refusal) => Err(refusal),
+        };
+        self.conclude(offer, result);
+    }
+
+    /// It is known whether a peer has a block. A copy counts where it can be had.
+    fn conclude(&mut self, offer: Offer, result: Result<Taken, Refusal>) {
+        let result = match (result, self.connects_to(&offer.to.addr)) {
+            (Ok(taken), None) if self.claims.unreached.len() < MAX_QUEUE && self.dial(offer.to.addr, offer.urgency) => {
+                let patience = Some(self.now() + READ_BACK_LIMIT);
+                return self.claims.unreached.push((Claim { offer, sample: None, patience }, taken));
+            }
+            (Ok(_), None) => Err(Refusal::Unjudged("too many peers are being connected to".to_owned())),
+            (Ok(_), Some(false)) => {
+                self.tell_of_shut(offer.to.addr);
+                Err(Refusal::Shut)
+            }
+            (result, _) => result,
+        };
+        if result == Err(Refusal::Full) {
+            self.note_full(offer.to.addr);
+        }
+        self.pass_on(offer.ticket, Reply::Offered { to: offer.to, result });
+    }
+
+    /// The copies at a peer that waited to hear whether it can be connected to: they count, unless for this reason.
+    pub(super) fn judge_unreached(&mut self, addr: SocketAddr, refusal: Option<&Refusal>) {
+        let waiting = self.claims.unreached.extract_if(.., |(claim, _)| claim.offer.to.addr == addr);
+        for (Claim { offer, .. }, taken) in waiting.collect::<Vec<_>>() {
+            let result = refusal.filter(|refusal| **refusal != Refusal::Shut).map_or(Ok(taken), |why| Err(why.clone()));
+            self.conclude(offer, result);
+        }
+    }
+
+    /// A job is done: those are told who made the offers that it is about.
+    fn on_looked_into(&mut self, job: JobId, outcome: &Outcome) {
+        for (offer, result) in self.take_verdicts(job, outcome) {
+            if matches!(outcome, Outcome::Sound { .. }) && result.is_ok() {
+                self.on_connected(offer.to.addr);
+            }
+            self.conclude(offer, result);
+        }
     }
 }
 
 impl Claims {
-    /// The claims that a job looks into.
-    fn claims(&self) -> impl Iterator<Item = &Claim> {
-        self.by_job.values().flatten()
+    /// Blocks that are being read back.
+    fn being_read(&self) -> usize {
+        self.by_job.values().filter(|claim| claim.sample.is_none()).count()
     }
 
     /// A claim of which nobody knows for too long whether it is true. Each comes once.
     fn next_late(&mut self, now: Time) -> Option<Offer> {
         let unreached = self.unreached.iter_mut().map(|(claim, _)| claim);
-        let mut all = self.by_job.values_mut().flatten().chain(&mut self.queue).chain(unreached);
+        let mut all = self.by_job.values_mut().chain(&mut self.queue).chain(unreached);
         let late = all.find(|claim| claim.patience.is_some_and(|until| until <= now))?;
         late.patience = None;
         Some(late.offer)
     }
 
     /// What must be true between any two events: what is waited for comes.
-    pub(super) fn check(&self, jobs: &Jobs, reach: &Reach) -> Result<(), String> {
-        let read_back = self.claims().filter(|claim| claim.sample.is_none()).count();
-        if read_back < MAX_READ_BACK && !self.queue.is_empty() {
-            return Err(format!("{} claims wait while {read_back} are read back", self.queue.len()));
+    fn check(&self, jobs: &Jobs, reach: &Reach) -> Result<(), String> {
+        let being_read = self.being_read();
+        if being_read < MAX_READ_BACK && !self.queue.is_empty() {
+            return Err(format!("{} claims wait while {being_read} are read back", self.queue.len()));
         }
         if let Some(job) = self.by_job.keys().find(|job| !jobs.is_ordered(**job)) {
             return Err(format!("a claim waits for job {job:?}, which nobody does"));
@@ -209,77 +261,33 @@ impl Claims {
     }
 
     /// When the next claim will be late.
-    pub(super) fn next_wake(&self) -> Option<Time> {
+    fn next_wake(&self) -> Option<Time> {
         let unreached = self.unreached.iter().map(|(claim, _)| claim);
-        self.claims().chain(&self.queue).chain(unreached).filter_map(|claim| claim.patience).min()
+        self.by_job.values().chain(&self.queue).chain(unreached).filter_map(|claim| claim.patience).min()
     }
 }
 
-impl Node {
-    /// A peer was offered a block, and says that it has it, or why not. Its offerer hears of a copy once that is shown.
-    pub(super) fn on_offered(&mut self, offer: Offer, result: Result<Proof, Refusal>) {
-        let result = match result {
-            Ok(Proof::Pulled) => Ok(Taken::Pulled),
-            Ok(_) if !offer.to_show => Ok(Taken::Had),
-            Ok(proof) => match self.desk.take_claim(offer, proof) {
-                Ok(()) => return,
-                Err(refusal) => Err(refusal),
-            },
-            Err(refusal) => Err(refusal),
-        };
-        self.conclude(offer, result);
-    }
-
-    /// It is known whether a peer has a block. A copy counts where it can be had.
-    fn conclude(&mut self, offer: Offer, result: Result<Taken, Refusal>) {
-        let result = match (result, self.desk.connects_to(&offer.to.addr)) {
-            (Ok(taken), None)
-                if self.desk.claims.unreached.len() < MAX_QUEUE && self.desk.dial(offer.to.addr, offer.urgency) =>
-            {
-                let patience = Some(self.desk.now() + READ_BACK_LIMIT);
-                return self.desk.claims.unreached.push((Claim { offer, sample: None, patience }, taken));
-            }
-            (Ok(_), None) => Err(Refusal::Unjudged("too many peers are being connected to".to_owned())),
-            (Ok(_), Some(false)) => {
-                self.desk.tell_of_shut(offer.to.addr);
-                Err(Refusal::Shut)
-            }
-            (result, _) => result,
-        };
-        if result == Err(Refusal::Full) {
-            self.desk.note_full(offer.to.addr);
-        }
-        self.reply(offer.ticket, Reply::Offered { to: offer.to, result });
-    }
-
-    /// The copies at a peer that waited to hear whether it can be connected to: they count, unless for this reason.
-    pub(super) fn settle_unreached(&mut self, addr: SocketAddr, refusal: Option<&Refusal>) {
-        let waiting = self.desk.claims.unreached.extract_if(.., |(claim, _)| claim.offer.to.addr == addr);
-        for (Claim { offer, .. }, taken) in waiting.collect::<Vec<_>>() {
-            let result = refusal.filter(|refusal| **refusal != Refusal::Shut).map_or(Ok(taken), |why| Err(why.clone()));
-            self.conclude(offer, result);
+impl Part for Judge {
+    fn on(&mut self, desk: &mut Desk, _ticket: Ticket, reply: Reply) {
+        match reply {
+            Reply::Claimed { offer, result } => desk.judge(offer, result),
+            Reply::Done { job, outcome } => desk.on_looked_into(job, &outcome),
+            reply => debug_assert!(false, "a judge asks for jobs alone: {reply:?}"),
         }
     }
 
-    /// A job is done. Whether it was about a claim: then its offerer is told, if it still wants to know.
-    pub(super) fn settle_claim(&mut self, job: JobId, outcome: &Outcome) -> bool {
-        let verdicts = self.desk.take_verdicts(job, outcome);
-        let was_claim = verdicts.is_some();
-        for (offer, result) in verdicts.into_iter().flatten() {
-            if matches!(outcome, Outcome::Sound { .. }) && result.is_ok() {
-                self.on_connected(offer.to.addr);
-            }
-            self.conclude(offer, result);
+    /// Tells those who wait too long to hear whether peers tell the truth.
+    fn on_tick(&mut self, desk: &mut Desk) {
+        while let Some(offer) = desk.claims.next_late(desk.now()) {
+            desk.pass_on(offer.ticket, Reply::Doubted(offer.to));
         }
-        was_claim
     }
 
-    /// Tells those who wait too long to hear whether peers tell the truth, and [finds out](super::reach) once more who
-    /// can be connected to.
-    pub(super) fn look_after_claims(&mut self) {
-        while let Some(offer) = self.desk.claims.next_late(self.desk.now()) {
-            self.reply(offer.ticket, Reply::Doubted(offer.to));
-        }
-        self.look_after_dials();
+    fn next_wake(&self, desk: &Desk) -> Option<Time> {
+        desk.claims.next_wake()
+    }
+
+    fn check(&self, desk: &Desk) -> Result<(), String> {
+        desk.claims.check(&desk.jobs, &desk.reach)
     }
 }

@@ -7,7 +7,7 @@ mod keeping;
 mod offers;
 mod room;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use super::job::{GetId, Job, JobId, PutId};
 use super::jobs::{Jobs, Urgency};
 use super::life::{Life, LifeEvent};
 use super::notice::{Answer, Failure, FailureKind, Notice, PeerInfo, Progress};
-use super::part::{PartId, Ticket};
+use super::part::{News, PartId, Reply, Ticket};
 use super::reach::Reach;
 use super::refusal::Refusal;
 use super::trouble::Trouble;
@@ -46,6 +46,15 @@ const BEHIND_LIARS: usize = 5 * WIDTH;
 /// Addresses that are pinged at a time because somebody there asked for a favour.
 const MAX_PROVING: usize = 4096;
 
+/// What a part has for other parts.
+#[expect(clippy::large_enum_variant, reason = "few are in the queue, and none stays there")]
+pub(super) enum Passed {
+    /// For the one that asked under this ticket.
+    Reply(Ticket, Reply),
+    /// For all.
+    News(News<'static>),
+}
+
 /// What every part works with.
 pub(crate) struct Desk {
     pub(super) config: Config,
@@ -65,6 +74,8 @@ pub(crate) struct Desk {
     pub(super) no_room: NoRoom,
     /// Addresses that are pinged because somebody there asked for a favour.
     proving: BTreeSet<SocketAddr>,
+    /// What parts passed on, until the node hands it on.
+    pub(super) passed_on: VecDeque<Passed>,
     pub(super) life: Life,
     /// The time at which [`Time`] begins, in seconds since 1970.
     pub(super) began: UnixTime,
@@ -95,6 +106,7 @@ impl Desk {
             reach: Reach::default(),
             no_room: NoRoom::default(),
             proving: BTreeSet::new(),
+            passed_on: VecDeque::new(),
             life: Life::Running,
             began: 0,
             next_lookup: 0,
@@ -446,6 +458,18 @@ impl Desk {
     /// Nothing more will be asked of this file: what is there stays.
     pub(crate) fn forget_get(&mut self, get: GetId) {
         self.exchange.out().push(Action::ForgetGet { get });
+    }
+
+    // What other parts are told.
+
+    /// Has this brought to the part that asked under this ticket, once the part that passes it on is done.
+    pub(super) fn pass_on(&mut self, ticket: Ticket, reply: Reply) {
+        self.passed_on.push_back(Passed::Reply(ticket, reply));
+    }
+
+    /// Has every part told of this, once the part that tells is done.
+    pub(super) fn tell_all(&mut self, news: News<'static>) {
+        self.passed_on.push_back(Passed::News(news));
     }
 
     // What those who watch are told.

@@ -72,7 +72,7 @@ pub use event::{Event, Obstacle};
 pub use notice::{Answer, Failure, FailureKind, NamedBy, Notice, Phase, Progress};
 pub use purpose::Purpose;
 
-use self::desk::Desk;
+use self::desk::{Desk, Passed};
 use self::exchange::{Patience, RequestOutcome, SentFor};
 use self::life::Life;
 use self::part::{News, Part, PartId, Reply, Ticket};
@@ -115,6 +115,8 @@ impl Node {
             waits: UserWaits::default(),
             spare_effects: Vec::new(),
         };
+        node.add(PartId::Claims, Box::new(claims::Judge));
+        node.add(PartId::Reach, Box::new(reach::Dialler));
         node.add(PartId::Puts, Box::<files::Puts>::default());
         node.add(PartId::Repair, Box::<keeping::Repair>::default());
         node.add(PartId::Heal, Box::<keeping::Heal>::default());
@@ -177,8 +179,7 @@ impl Node {
             .exchange
             .wakes()
             .into_iter()
-            .chain([(self.desk.overlay.next_tick(), "overlay"), (self.waits.next_wake(self.desk.now()), "waits")])
-            .chain([(self.desk.claims.next_wake(), "claims"), (self.desk.reach.next_wake(), "reach")]);
+            .chain([(self.desk.overlay.next_tick(), "overlay"), (self.waits.next_wake(self.desk.now()), "waits")]);
         wakes.chain(parts).filter_map(|(due, by)| due.map(|due| (due, by))).min()
     }
 
@@ -211,13 +212,12 @@ impl Node {
         self.desk.exchange.check()?;
         self.desk.jobs.check()?;
         self.desk.holdings.check()?;
-        self.desk.claims.check(&self.desk.jobs, &self.desk.reach).map_err(|error| format!("claims: {error}"))?;
-        self.desk.reach.check(&self.desk.jobs).map_err(|error| format!("reach: {error}"))?;
         self.desk.overlay.check()?;
         for (owner, part) in &self.parts {
             part.check(&self.desk).map_err(|error| format!("{}: {error}", owner.name()))?;
         }
-        if self.desk.effects.is_empty() { Ok(()) } else { Err("effects of the overlay were left undone".to_owned()) }
+        let is_settled = self.desk.effects.is_empty() && self.desk.passed_on.is_empty();
+        is_settled.then_some(()).ok_or_else(|| "something that the node has to do was left undone".to_owned())
     }
 
     fn on_event(&mut self, event: Event) {
@@ -233,7 +233,10 @@ impl Node {
             Event::NoWay { to, magic } => {
                 self.desk.exchange.on_no_way(&to, magic).into_iter().for_each(|outcome| self.deliver(outcome));
             }
-            Event::Validated { addr } => self.on_connected(addr),
+            Event::Validated { addr } => {
+                self.desk.on_connected(addr);
+                self.hand_on();
+            }
             Event::Command { id, command } => self.on_command(id, command),
             Event::Damaged { key } => self.on_damaged(key),
             Event::FolderGone => self.on_folder_gone(),
@@ -271,6 +274,17 @@ impl Node {
     fn reply(&mut self, ticket: Ticket, reply: Reply) {
         if let Some((part, desk)) = self.part(ticket.owner) {
             part.on(desk, ticket, reply);
+        }
+        self.hand_on();
+    }
+
+    /// Brings what a part passed on to those that it is for.
+    fn hand_on(&mut self) {
+        while let Some(passed) = self.desk.passed_on.pop_front() {
+            match passed {
+                Passed::Reply(ticket, reply) => self.reply(ticket, reply),
+                Passed::News(news) => self.tell(news),
+            }
         }
     }
 
@@ -333,7 +347,7 @@ impl Node {
             RequestOutcome::Late { tag, late, .. } => self.desk.tell_overlay(Cause::Late { tag, late }),
             RequestOutcome::NoAnswer { tag, to, .. } => self.desk.tell_overlay(Cause::NoAnswer { tag, to }),
             RequestOutcome::Part(ticket, reply) => self.reply(ticket, reply),
-            RequestOutcome::Offered { offer, result } => self.on_offered(offer, result),
+            RequestOutcome::Offered { offer, result } => self.reply(claims::TICKET, Reply::Claimed { offer, result }),
             RequestOutcome::Revived(addr) => self.desk.tell_overlay(Cause::Revived { addr }),
             RequestOutcome::Pulse => {}
             RequestOutcome::FaintPulse(addr) => {
@@ -361,9 +375,9 @@ impl Node {
         if self.desk.overlay.next_tick().is_some_and(|due| due <= self.desk.now()) {
             self.desk.tell_overlay(Cause::Tick);
         }
-        self.look_after_claims();
-        for (_, part) in &mut self.parts {
-            part.on_tick(&mut self.desk);
+        for at in 0..self.parts.len() {
+            self.parts[at].1.on_tick(&mut self.desk);
+            self.hand_on();
         }
     }
 

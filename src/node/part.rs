@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::command::{Command, CommandId};
 use super::desk::Desk;
+use super::exchange::Offer;
 use super::health::Scrubbing;
 use super::job::{JobId, Outcome, Version};
 use super::notice::FailureKind;
@@ -25,6 +26,10 @@ use crate::wire::{Request, Response};
 /// The parts, in the order in which they hear of what concerns several.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum PartId {
+    /// Copies that other peers say they have made.
+    Claims,
+    /// The ways to other peers.
+    Reach,
     /// Files on their way into the network.
     Puts,
     /// Blocks whose replica sets are kept full.
@@ -90,7 +95,9 @@ pub(crate) enum About {
 }
 
 /// What each part is called, for people, and what it asks other peers for; in the order of [`PartId`].
-const PARTS: [(PartId, &str, Purpose); 18] = [
+const PARTS: [(PartId, &str, Purpose); 20] = [
+    (PartId::Claims, "claims", Purpose::Repair),
+    (PartId::Reach, "reach", Purpose::Upkeep),
     (PartId::Puts, "puts", Purpose::Transfer),
     (PartId::Repair, "repair", Purpose::Repair),
     (PartId::Heal, "heal", Purpose::Repair),
@@ -147,6 +154,13 @@ pub(crate) enum Reply {
         to: Target,
         /// What happened instead, for people.
         reason: &'static str,
+    },
+    /// A peer was offered a block: what its answer shows, or why it has none. To [who judges that](super::claims).
+    Claimed {
+        /// What it was offered, and by whom.
+        offer: Offer,
+        /// What shows that it has the block.
+        result: Result<Proof, Refusal>,
     },
     /// An offer was taken, or was not.
     Offered {

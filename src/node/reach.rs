@@ -12,11 +12,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::Node;
 use super::desk::Desk;
 use super::job::{Job, JobId, Outcome};
 use super::jobs::{Jobs, Urgency};
-use super::part::{News, PartId, Ticket};
+use super::part::{News, Part, PartId, Reply, Ticket};
 use super::refusal::Refusal;
 use super::trouble::Trouble;
 use crate::recent::Recent;
@@ -36,6 +35,12 @@ const MAX_SHUT: usize = 256;
 /// Addresses that are dialled at a time: where nothing answers that takes seconds. So many others wait.
 const DIALS: usize = 8;
 const MAX_QUEUE: usize = 256;
+
+/// Under this peers are dialled.
+const TICKET: Ticket = Ticket::of(PartId::Reach, 0);
+
+/// The part that dials. What it knows stands at the desk, where all who make offers ask for it.
+pub(super) struct Dialler;
 
 /// What is known of the ways to other peers.
 #[derive(Default)]
@@ -94,7 +99,7 @@ impl Reach {
     }
 
     /// What must be true between any two events: what is waited for comes.
-    pub(super) fn check(&self, jobs: &Jobs) -> Result<(), String> {
+    fn check(&self, jobs: &Jobs) -> Result<(), String> {
         if let Some((job, addr)) = self.dials.iter().find(|(job, _)| !jobs.is_ordered(**job)) {
             return Err(format!("{addr} is dialled by job {job:?}, which nobody does"));
         }
@@ -104,7 +109,7 @@ impl Reach {
     }
 
     /// When somebody is to be dialled again.
-    pub(super) fn next_wake(&self) -> Option<Time> {
+    fn next_wake(&self) -> Option<Time> {
         self.shut.values().map(|shut| shut.again).min()
     }
 }
@@ -143,7 +148,7 @@ impl Desk {
         while self.reach.dials.len() < DIALS
             && let Some((to, urgency)) = self.reach.queue.pop_front()
         {
-            let job = self.order(Ticket::of(PartId::User, 0), Job::Dial { to }, urgency);
+            let job = self.order(TICKET, Job::Dial { to }, urgency);
             self.reach.dials.insert(job, to);
         }
     }
@@ -159,48 +164,55 @@ impl Desk {
     }
 }
 
-impl Node {
+impl Desk {
     /// A connection to `addr` came about.
     pub(super) fn on_connected(&mut self, addr: SocketAddr) {
-        let desk = &mut self.desk;
-        desk.exchange.validate(addr);
-        let before = desk.connects_to(&addr);
-        desk.reach.shut.remove(&addr);
-        desk.reach.reached.insert(addr, desk.exchange.now());
+        self.exchange.validate(addr);
+        let before = self.connects_to(&addr);
+        self.reach.shut.remove(&addr);
+        self.reach.reached.insert(addr, self.exchange.now());
         if before != Some(true) {
-            self.settle_way(addr, None);
+            self.tell_of_way(addr, None);
         }
     }
 
-    /// A job is done. Whether that was a dial: then those are told who wait for it.
-    pub(super) fn settle_dial(&mut self, job: JobId, outcome: &Outcome) -> bool {
-        let Some(addr) = self.desk.reach.dials.remove(&job) else { return false };
+    /// A dial is over: those are told who wait for it.
+    fn on_dialled(&mut self, job: JobId, outcome: &Outcome) {
+        let Some(addr) = self.reach.dials.remove(&job) else { return };
         match outcome {
             // What fails here tells nothing about the other.
             Outcome::Failed(error) if error.kind.is_our_own() => {
-                self.settle_way(addr, Some(&Refusal::Unjudged(error.reason.clone())));
+                self.tell_of_way(addr, Some(&Refusal::Unjudged(error.reason.clone())));
             }
             // Another connection came about meanwhile.
-            Outcome::Failed(_) if self.desk.connects_to(&addr) == Some(true) => {}
+            Outcome::Failed(_) if self.connects_to(&addr) == Some(true) => {}
             Outcome::Failed(_) => {
-                self.desk.reach.on_shut(self.desk.exchange.now(), addr);
-                self.settle_way(addr, Some(&Refusal::Shut));
+                self.reach.on_shut(self.exchange.now(), addr);
+                self.tell_of_way(addr, Some(&Refusal::Shut));
             }
             _ => self.on_connected(addr),
         }
-        self.desk.dial_next();
-        true
+        self.dial_next();
     }
 
     /// What is known of the way to `addr` has changed, or cannot be known now.
-    fn settle_way(&mut self, addr: SocketAddr, refusal: Option<&Refusal>) {
-        self.settle_unreached(addr, refusal);
-        self.tell(News::Dialled(addr));
+    fn tell_of_way(&mut self, addr: SocketAddr, refusal: Option<&Refusal>) {
+        self.judge_unreached(addr, refusal);
+        self.tell_all(News::Dialled(addr));
+    }
+}
+
+impl Part for Dialler {
+    fn on(&mut self, desk: &mut Desk, _ticket: Ticket, reply: Reply) {
+        match reply {
+            Reply::Done { job, outcome } => desk.on_dialled(job, &outcome),
+            reply => debug_assert!(false, "a dialler asks for jobs alone: {reply:?}"),
+        }
     }
 
     /// Dials those again who could not be connected to, if they are still known.
-    pub(super) fn look_after_dials(&mut self) {
-        let (now, desk) = (self.desk.now(), &mut self.desk);
+    fn on_tick(&mut self, desk: &mut Desk) {
+        let now = desk.now();
         let mut due = Vec::new();
         for (addr, shut) in desk.reach.shut.iter_mut().filter(|(_, shut)| shut.again <= now) {
             // What becomes of the dial says when the next one is; where there is no room for it that is later too.
@@ -215,6 +227,14 @@ impl Node {
             }
         }
         desk.dial_next();
+    }
+
+    fn next_wake(&self, desk: &Desk) -> Option<Time> {
+        desk.reach.next_wake()
+    }
+
+    fn check(&self, desk: &Desk) -> Result<(), String> {
+        desk.reach.check(&desk.jobs)
     }
 }
 

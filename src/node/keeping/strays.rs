@@ -157,7 +157,7 @@ impl StrayBlocks {
                     }
                 }
             }
-            Reply::Done { .. } | Reply::Settled(_) | Reply::Doubted(_) => {}
+            Reply::Done { .. } | Reply::Settled(_) | Reply::Doubted(_) | Reply::Claimed { .. } => {}
         }
         self.end_if_over(desk, key);
     }

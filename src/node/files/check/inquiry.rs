@@ -171,7 +171,7 @@ impl Inquiry {
                     self.on_offered(context, to, result);
                 }
             }
-            Reply::Holder(_) | Reply::Settled(_) | Reply::Doubted(_) => {}
+            Reply::Holder(_) | Reply::Settled(_) | Reply::Doubted(_) | Reply::Claimed { .. } => {}
         }
         self.go_on(context)
     }
