@@ -34,8 +34,8 @@
 //! | [`HEALS`]: a block in place of a damaged one is looked for, with pauses that double | 6 | 310 s |
 //!
 //! What is tried for ever, after pauses that double, has its pauses beside it: names of bootstrap peers
-//! ([`node::bootstrap`](crate::node)), connections to those that let none in (`node::reach`), peers that were lost
-//! (`overlay::kademlia::lost`), other ways into a ring (`overlay::ring::join`) and comparisons with who failed
+//! ([`node::bootstrap`](crate::node)), connections to those that let none in (`node::desk::reach`), peers that were
+//! lost (`overlay::kademlia::lost`), other ways into a ring (`overlay::ring::join`) and comparisons with who failed
 //! (`node::keeping::conduct`). The reporter, which is no peer, has its own in `runtime::survey`.
 
 use std::time::Duration;

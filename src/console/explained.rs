@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::escape::escape;
 use super::text::count;
-use crate::node::explain::{AskedFor, AskedQuestion, QuestionOutcome};
+use crate::node::notice::{AskedFor, AskedQuestion, QuestionOutcome};
 use crate::overlay::AskReason;
 
 /// A table of the questions of a lookup that took so long: a heading and a line for each; below it where the time went,

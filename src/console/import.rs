@@ -99,7 +99,7 @@ impl<B: Backend> Performer<B> {
             let file = temporary(&list.encode())?;
             match self.answer_to(Command::StoreBlock { path: path_of(&file), keep: false }.on(lease)) {
                 Answer::Stored { key, wanted, .. } => root = (key, wanted),
-                answer => return Err(Failure::of(answer)),
+                answer => return Err(Failure::from(answer)),
             }
         }
         Ok(root)
@@ -116,7 +116,7 @@ impl<B: Backend> Performer<B> {
         match self.ask(Command::StoreBlock { path: path.to_owned(), keep: false }.on(lease)) {
             Answer::Stored { key, .. } if key == Key::of(&block) => Ok(block),
             Answer::Stored { .. } => Err(NotImported::LeftOut("it was changed meanwhile".to_owned())),
-            answer => Err(NotImported::Failed(Failure::of(answer))),
+            answer => Err(NotImported::Failed(Failure::from(answer))),
         }
     }
 }

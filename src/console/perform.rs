@@ -335,7 +335,7 @@ impl<B: Backend> Performer<B> {
         let retrieved_in =
             match self.ask(Command::Retrieve { source: Source::Key(key), dest: dest.clone(), replace: false }) {
                 Answer::Retrieved { took, .. } => took,
-                answer => return Err(Failure::of(answer)),
+                answer => return Err(Failure::from(answer)),
             };
         let after = sha256(&dest)?;
         if after != before {
@@ -350,7 +350,7 @@ impl<B: Backend> Performer<B> {
         let store = Command::Store { path: file.to_owned(), manifest: None, keep };
         match self.reply_on(store, None, Some(Terms::default())) {
             LineReply::File(Named { answer: Answer::Stored { key, bytes, took, .. }, .. }) => Ok((key, bytes, took)),
-            LineReply::File(Named { answer, .. }) | LineReply::Node(answer) => Err(Failure::of(answer)),
+            LineReply::File(Named { answer, .. }) | LineReply::Node(answer) => Err(Failure::from(answer)),
             other => Err(Failure::new(FailureKind::Other, format!("an unexpected answer: {other:?}"))),
         }
     }

@@ -13,7 +13,7 @@ use super::escape::quoted;
 use super::explained::{became, millis, who, why};
 use super::folder::trouble;
 use crate::id::Key;
-use crate::node::explain::{AskedQuestion, QuestionOutcome};
+use crate::node::notice::{AskedQuestion, QuestionOutcome};
 use crate::node::{Failure, FailureKind};
 use crate::raw_text;
 use crate::svg::{self, Anchor, CHARACTER, Svg};
@@ -134,7 +134,7 @@ fn draw_question(svg: &mut Svg, y: f64, one: &AskedQuestion, words: &str, took: 
 mod tests {
     use super::*;
     use crate::id::Id;
-    use crate::node::explain::AskedFor;
+    use crate::node::notice::AskedFor;
     use crate::overlay::AskReason;
 
     #[test]

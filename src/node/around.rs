@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use crate::config::WIDTH;
 use crate::id::Key;
 use crate::node::desk::Desk;
-use crate::node::part::{Answered, Reply, Ticket};
+use crate::node::ticket::{Answered, Reply, Ticket};
 use crate::overlay::{Found, Goal, LookupId};
 use crate::peer::Peer;
 use crate::wire::{Request, Response};

@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 use super::desk::Desk;
-use super::job::{Job, Outcome};
-use super::jobs::Urgency;
-use super::part::{News, Part, PartId, Reply, Ticket};
+use super::job::{Job, Outcome, Urgency};
+use super::part::Part;
+use super::ticket::{News, PartId, Reply, Ticket};
 use crate::time::Time;
 
 /// The first look-up comes so long after this peer is alone; each further one after twice the time.

@@ -2,7 +2,7 @@
 
 use super::life::LifeEvent;
 use super::notice::{Answer, FailureKind, Status};
-use super::part::{News, PartId};
+use super::ticket::{News, PartId};
 use super::{Command, CommandId, Node, Until};
 use crate::config::INTERRUPT_WINDOW;
 

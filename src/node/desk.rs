@@ -3,9 +3,12 @@
 //! Parts that know what a *file* is and what a *replica set is owed* ask here, each under its [`Ticket`]; the node
 //! brings the reply back to the part that the ticket names.
 
+pub(crate) mod claims;
 mod keeping;
 mod offers;
+pub(crate) mod reach;
 mod room;
+mod telling;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -15,19 +18,17 @@ use rand::RngExt;
 
 use super::action::Action;
 use super::budget::{Favour, Favours, RepairBudget};
-use super::claims::Claims;
 use super::command::CommandId;
 use super::exchange::{Exchange, Patience, SentFor};
-use super::explain::{AskedQuestion, Explanations};
-use super::holdings::{Holdings, USUAL};
-use super::job::{GetId, Job, JobId, PutId};
-use super::jobs::{Jobs, Urgency};
+use super::explain::Explanations;
+use super::holdings::Holdings;
+use super::job::{GetId, Job, JobId, PutId, Urgency};
+use super::jobs::Jobs;
+use super::leases::USUAL;
 use super::life::{Life, LifeEvent};
-use super::notice::{Answer, Failure, FailureKind, Notice, PeerInfo, Progress};
-use super::part::{News, PartId, Reply, Ticket};
-use super::reach::Reach;
+use super::notice::{AskedQuestion, PeerInfo};
 use super::refusal::Refusal;
-use super::trouble::Trouble;
+use super::ticket::{PartId, Ticket};
 use crate::config::{Config, WIDTH};
 use crate::id::Key;
 use crate::lease::{Lease, Note, UnixTime};
@@ -38,22 +39,16 @@ use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{Request, RequestKind, Response, Sender};
+use claims::Claims;
+use reach::Reach;
 use room::NoRoom;
+pub(super) use telling::Passed;
 
 /// Where some say that they have saved a block and have not, so many of the nearest peers known may be offered it.
 const BEHIND_LIARS: usize = 5 * WIDTH;
 
 /// Addresses that are pinged at a time because somebody there asked for a favour.
 const MAX_PROVING: usize = 4096;
-
-/// What a part has for other parts.
-#[expect(clippy::large_enum_variant, reason = "few are in the queue, and none stays there")]
-pub(super) enum Passed {
-    /// For the one that asked under this ticket.
-    Reply(Ticket, Reply),
-    /// For all.
-    News(News<'static>),
-}
 
 /// What every part works with.
 pub(crate) struct Desk {
@@ -69,8 +64,8 @@ pub(crate) struct Desk {
     pub(super) asked: BTreeSet<CommandId>,
     pub(super) holdings: Holdings,
     pub(super) repair_budget: RepairBudget,
-    pub(super) claims: Claims,
-    pub(super) reach: Reach,
+    claims: Claims,
+    reach: Reach,
     pub(super) no_room: NoRoom,
     /// Addresses that are pinged because somebody there asked for a favour.
     proving: BTreeSet<SocketAddr>,
@@ -458,41 +453,5 @@ impl Desk {
     /// Nothing more will be asked of this file: what is there stays.
     pub(crate) fn forget_get(&mut self, get: GetId) {
         self.exchange.out().push(Action::ForgetGet { get });
-    }
-
-    // What other parts are told.
-
-    /// Has this brought to the part that asked under this ticket, once the part that passes it on is done.
-    pub(super) fn pass_on(&mut self, ticket: Ticket, reply: Reply) {
-        self.passed_on.push_back(Passed::Reply(ticket, reply));
-    }
-
-    /// Has every part told of this, once the part that tells is done.
-    pub(super) fn tell_all(&mut self, news: News<'static>) {
-        self.passed_on.push_back(Passed::News(news));
-    }
-
-    // What those who watch are told.
-
-    pub(crate) fn notify(&mut self, notice: Notice) {
-        self.exchange.out().push(Action::Notify(notice));
-    }
-
-    /// Something went wrong that no command has to hear of.
-    pub(crate) fn trouble(&mut self, trouble: Trouble) {
-        self.notify(Notice::Trouble { trouble });
-    }
-
-    pub(crate) fn progress(&mut self, command: CommandId, progress: Progress) {
-        self.notify(Notice::Progress { command, progress });
-    }
-
-    pub(crate) fn answer(&mut self, command: CommandId, answer: Answer) {
-        self.asked.remove(&command);
-        self.notify(Notice::Answer { command, answer });
-    }
-
-    pub(crate) fn fail(&mut self, command: CommandId, kind: FailureKind, reason: impl Into<String>) {
-        self.answer(command, Answer::Failed(Failure::new(kind, reason)));
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::notice::FailureKind;
+use super::failure::FailureKind;
 use crate::id::Key;
 use crate::peer::Peer;
 

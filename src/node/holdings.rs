@@ -18,20 +18,12 @@ use self::copies::{CopyRound, RoundNumber};
 pub(super) use self::room::SettledJob;
 use self::room::{ComingBlock, charge};
 use super::job::JobId;
-use super::leases::{Leases, SetId};
+use super::leases::{Class, Leases, SetId, USUAL};
 use super::shares::{SourceNumber, SourceShares};
 use crate::id::Key;
 use crate::lease::{Lease, LeaseId, Note, UnixTime};
 use crate::source::Subnet;
 use crate::wire::{Range, Start};
-
-/// The copies that a block is to have: the number that its leases ask for, at most [`WIDTH`](crate::config::WIDTH), or
-/// [`USUAL`]. Each class has replica sets of its own size, and is compared by itself.
-pub(crate) type Class = u8;
-
-/// The class of a block for which nobody asks for a number: each peer has its own
-/// ([`Config::replicas`](crate::config::Config::replicas)).
-pub(crate) const USUAL: Class = 0;
 
 /// The blocks in the own store.
 #[derive(Default, Debug)]

@@ -24,6 +24,15 @@ pub type PutId = u64;
 /// Names a file on its way out of the network.
 pub type GetId = u64;
 
+/// For whom a job is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Urgency {
+    /// The user of this peer.
+    Own,
+    /// Other peers.
+    Others,
+}
+
 /// Where a block's bytes can be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Holder {

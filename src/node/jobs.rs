@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::action::{Action, Outbox};
-use super::job::{Job, JobId};
-use super::part::Ticket;
+use super::job::{Job, JobId, Urgency};
+use super::ticket::Ticket;
 use crate::config::{FLOW_LASTS, HEDGE_MIN, MAX_JOBS};
 use crate::time::Time;
 
@@ -56,15 +56,6 @@ impl ByteFlow {
     pub(crate) fn left(&self, size: u32) -> Option<Duration> {
         self.takes(size.saturating_sub(self.last.1))
     }
-}
-
-/// For whom a job is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Urgency {
-    /// The user of this peer.
-    Own,
-    /// Other peers.
-    Others,
 }
 
 impl Jobs {
@@ -170,7 +161,7 @@ impl Jobs {
 mod tests {
     use super::*;
     use crate::id::Id;
-    use crate::node::part::PartId;
+    use crate::node::ticket::PartId;
 
     fn ticket(n: u64) -> Ticket {
         Ticket::of(PartId::User, n)

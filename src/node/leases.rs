@@ -11,10 +11,17 @@ use std::collections::btree_map::Entry;
 use std::ops::Deref;
 use std::time::Duration;
 
-use super::holdings::{Class, USUAL};
 use crate::agenda::Agenda;
 use crate::config::WIDTH;
 use crate::lease::{Lease, LeaseId, MAX_LEASES, Secret, UnixTime};
+
+/// The copies that a block is to have: the number that its leases ask for, at most [`WIDTH`], or [`USUAL`]. Each class
+/// has replica sets of its own size, and is compared by itself.
+pub(crate) type Class = u8;
+
+/// The class of a block for which nobody asks for a number: each peer has its own
+/// ([`Config::replicas`](crate::config::Config::replicas)).
+pub(crate) const USUAL: Class = 0;
 
 /// The number of a set of leases.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -141,8 +148,8 @@ impl Leases {
         set == SetId::NONE || self.of(set, now).next().is_some()
     }
 
-    /// The [class](super::holdings::Class) of a block of this set, if it is still wanted: as many copies as any of its
-    /// leases asks for. One that leaves that open asks for the `usual` number.
+    /// The [class](Class) of a block of this set, if it is still wanted: as many copies as any of its leases asks for.
+    /// One that leaves that open asks for the `usual` number.
     pub(super) fn wanted_class(&self, set: SetId, now: UnixTime, usual: usize) -> Option<Class> {
         if set == SetId::NONE {
             return Some(USUAL);

@@ -4,9 +4,9 @@
 use std::collections::VecDeque;
 
 use super::desk::Desk;
-use super::job::{Job, Outcome};
-use super::jobs::Urgency;
-use super::part::{News, Part, PartId, Reply, Ticket};
+use super::job::{Job, Outcome, Urgency};
+use super::part::Part;
+use super::ticket::{News, PartId, Reply, Ticket};
 use super::trouble::Trouble;
 use crate::config::SAVE_PEERS_DELAY;
 use crate::peer::Peer;

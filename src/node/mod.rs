@@ -6,12 +6,12 @@
 //! the same actions.
 //!
 //! # Inside
-//! A *part* does one thing for somebody: see `part`. It asks at the `desk` under a ticket, and hears what comes of
-//! it through one function; `Node::reply` is the only way there.
+//! A *part* does one thing for somebody: see `part`. It asks at the `desk` under a `ticket`, and hears what comes of it
+//! through one function; `Node::reply` is the only way there.
 //! - `exchange`: requests, answers, offers, and who asked; `obstacles`: what does not get there; `refusal`: why a peer
-//!   does not have what it was offered. `claims`: where the answer to an offer goes, and copies that have yet to be
-//!   shown. `jobs`: work for the workers, `outcomes`: what they have done. `commands`: which part gets which command.
-//!   `life`: from the start to the last goodbye.
+//!   does not have what it was offered. `claims`: the part that hears the answer to each offer first, and judges copies
+//!   that have yet to be shown. `jobs`: work for the workers, `outcomes`: what they have done. `commands`: which part
+//!   gets which command. `effects`: what the overlay wants done. `life`: from the start to the last goodbye.
 //! - `files`: files in and out, and how much of them at a time (`pace`).
 //! - `keeping`: what others ask us to hold, and what a replica set is owed while peers come and go and disks rot.
 //!   `leases`: for whom what is held is kept. `holdings`: the account of what is held, `shares`: who brought it, and
@@ -32,7 +32,7 @@
 pub mod action;
 pub mod command;
 pub mod event;
-pub mod explain;
+pub mod failure;
 pub mod health;
 pub mod job;
 pub mod notice;
@@ -42,10 +42,12 @@ pub mod trouble;
 mod around;
 mod bootstrap;
 mod budget;
-pub(crate) mod claims;
+mod claims;
 pub(crate) mod commands;
 pub(crate) mod desk;
+mod effects;
 pub(crate) mod exchange;
+mod explain;
 pub(crate) mod files;
 mod holdings;
 pub(crate) mod jobs;
@@ -57,10 +59,11 @@ mod obstacles;
 pub(crate) mod outcomes;
 mod pace;
 pub(crate) mod part;
-pub(crate) mod reach;
+mod reach;
 pub(crate) mod refusal;
 mod shares;
 mod smoothed;
+pub(crate) mod ticket;
 mod user;
 mod waits;
 
@@ -73,15 +76,15 @@ pub use notice::{Answer, Failure, FailureKind, NamedBy, Notice, Phase, Progress}
 pub use purpose::Purpose;
 
 use self::desk::{Desk, Passed};
-use self::exchange::{Patience, RequestOutcome, SentFor};
+use self::exchange::RequestOutcome;
 use self::life::Life;
-use self::part::{News, Part, PartId, Reply, Ticket};
-use self::trouble::Trouble;
+use self::part::Part;
+use self::ticket::{News, PartId, Reply, Ticket};
 use self::waits::UserWaits;
 use crate::config::Config;
 use crate::id::{Id, Key};
 use crate::name::FileName;
-use crate::overlay::{AskReason, Cause, Effect, Entrances, Incoming, LookupId, Overlay, RingEffect};
+use crate::overlay::{Cause, Effect, Entrances, Incoming, Overlay};
 use crate::time::Time;
 use crate::wire::{Body, Message, Request, Via};
 
@@ -347,7 +350,9 @@ impl Node {
             RequestOutcome::Late { tag, late, .. } => self.desk.tell_overlay(Cause::Late { tag, late }),
             RequestOutcome::NoAnswer { tag, to, .. } => self.desk.tell_overlay(Cause::NoAnswer { tag, to }),
             RequestOutcome::Part(ticket, reply) => self.reply(ticket, reply),
-            RequestOutcome::Offered { offer, result } => self.reply(claims::TICKET, Reply::Claimed { offer, result }),
+            RequestOutcome::Offered { offer, result } => {
+                self.reply(desk::claims::TICKET, Reply::Claimed { offer, result })
+            }
             RequestOutcome::Revived(addr) => self.desk.tell_overlay(Cause::Revived { addr }),
             RequestOutcome::Pulse => {}
             RequestOutcome::FaintPulse(addr) => {
@@ -378,81 +383,6 @@ impl Node {
         for at in 0..self.parts.len() {
             self.parts[at].1.on_tick(&mut self.desk);
             self.hand_on();
-        }
-    }
-
-    /// Does what the overlay wants done, and what comes of that, until nothing is left.
-    fn settle(&mut self) {
-        while !self.desk.effects.is_empty() {
-            let mut effects = std::mem::replace(&mut self.desk.effects, std::mem::take(&mut self.spare_effects));
-            for effect in effects.drain(..) {
-                self.on_effect(effect);
-            }
-            self.spare_effects = effects;
-        }
-        // Silence is waited for no longer than any answer.
-        let must_be_heard = self.desk.overlay.router().is_some_and(|ring| ring.must_be_heard_leaving());
-        let heard = || !(must_be_heard && self.desk.exchange.expects_goodbyes());
-        if self.desk.life == Life::SayingGoodbye && heard() {
-            self.desk.life = self.desk.life.after(life::LifeEvent::Heard);
-            self.answer_all();
-            self.desk.exchange.out().push(Action::Stop);
-        }
-    }
-
-    fn on_effect(&mut self, effect: Effect) {
-        match effect {
-            Effect::Ask { to, mut request, tag, tries, step } => {
-                // A ping beside a question is the ring's own look after its next hop.
-                let looks = step.filter(|step| step.reason != AskReason::Beside);
-                let purpose = looks.map_or(Purpose::Upkeep, |step| self.purpose_of(step.lookup));
-                if let Some(step) = step {
-                    self.desk.explained.on_ask(self.desk.exchange.now(), step, tag, &to, &mut request);
-                }
-                self.desk.exchange.ask(SentFor::Overlay(tag, purpose), to, request, Patience::Tries(tries));
-            }
-            Effect::Forward { to, magic, request } => self.desk.exchange.forward(to.addr, magic, request),
-            Effect::Respond { to, kind, response } => self.desk.respond(&to, kind, response),
-            Effect::Holder { lookup, peer } => {
-                if let Some(&ticket) = self.desk.lookups.get(&lookup) {
-                    self.reply(ticket, Reply::Holder(peer));
-                }
-            }
-            Effect::Found { lookup, mut found } => {
-                found.conclusive &= !self.is_cut_off();
-                self.on_end_of(lookup, Reply::Found(found));
-            }
-            Effect::Joined { peers, shut_out } => {
-                self.desk.notify(Notice::Joined { peers, shut_out });
-                self.waits.on_joined(self.desk.now());
-                self.tell(News::Joined);
-            }
-            Effect::PeerUp(peer) => {
-                self.desk.forgive(peer.addr);
-                self.desk.notify(Notice::PeerUp { peer });
-                self.waits.on_met(self.desk.now());
-                self.tell(News::Up);
-            }
-            Effect::Twin { addr } => self.desk.trouble(Trouble::Twin { addr }),
-            Effect::PeerDown(peer) => {
-                self.desk.notify(Notice::PeerDown { peer });
-                self.on_dead(peer.addr);
-                self.waits.on_change(self.desk.now());
-                self.tell(News::Down(&peer));
-            }
-            Effect::Ring(RingEffect::Settled { lookup, outcome }) => self.on_end_of(lookup, Reply::Settled(outcome)),
-            Effect::Ring(effect) => {
-                self.tell(News::Ring(&effect));
-                if let RingEffect::Notice(route) = effect {
-                    self.desk.notify(Notice::Route { route });
-                }
-            }
-        }
-    }
-
-    fn on_end_of(&mut self, lookup: LookupId, reply: Reply) {
-        if let Some(ticket) = self.desk.lookups.remove(&lookup) {
-            self.reply(ticket, reply);
         }
     }
 }

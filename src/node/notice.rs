@@ -3,7 +3,7 @@
 //! Console text and JSON lines are views of this one stream.
 
 mod answer;
-mod failure;
+mod question;
 
 use std::path::PathBuf;
 
@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use answer::too_few_copies;
 pub use answer::{Answer, PeerInfo, Status};
-pub use failure::{Failure, FailureKind};
+pub use question::{AskedFor, AskedQuestion, QuestionOutcome};
+
+pub use super::failure::{Failure, FailureKind};
 
 use super::command::{Command, CommandId, Source};
 use super::trouble::Trouble;

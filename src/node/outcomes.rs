@@ -6,7 +6,7 @@ use super::Node;
 use super::holdings::SettledJob;
 use super::job::{JobId, Outcome};
 use super::notice::Notice;
-use super::part::{self, News, Reply, Ticket};
+use super::ticket::{About, News, Reply, Ticket};
 use crate::id::Key;
 use crate::lease::{Lease, Note, UnixTime};
 use crate::source::Subnet;
@@ -18,8 +18,8 @@ impl Node {
         }
         let SettledJob { leases, by, deletes } = self.desk.holdings.settle(job);
         match (ticket.about, &outcome) {
-            (part::About::Block(key), &Outcome::Stored { size }) => self.hold(key, size, &leases, by),
-            (part::About::Block(key), &Outcome::Sound { .. }) if !leases.is_empty() => {
+            (About::Block(key), &Outcome::Stored { size }) => self.hold(key, size, &leases, by),
+            (About::Block(key), &Outcome::Sound { .. }) if !leases.is_empty() => {
                 let before = self.desk.holdings.class(&key);
                 // What else it is kept for may have changed since that was ordered.
                 let leases = self.desk.holdings.meant(&key, leases);

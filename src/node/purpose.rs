@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::part::PartId;
-
 /// What a message is sent for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -29,16 +27,6 @@ impl Purpose {
             Self::Upkeep => "upkeep",
             Self::Repair => "repair",
             Self::Transfer => "transfer",
-        }
-    }
-}
-
-impl PartId {
-    /// What the part has peers looked up for: lookups for a file count as such, those that keep blocks as repair.
-    pub(super) const fn purpose_of_lookups(self) -> Purpose {
-        match self.purpose() {
-            Purpose::Transfer => Purpose::Lookup,
-            other => other,
         }
     }
 }

@@ -176,7 +176,7 @@ impl LoadPlan {
 mod tests {
     use super::*;
     use crate::id::Id;
-    use crate::node::explain::QuestionOutcome;
+    use crate::node::notice::QuestionOutcome;
     use crate::node::{Answer, Command, Purpose};
     use crate::peer::Peer;
     use crate::sim::bursts::WeatherName;

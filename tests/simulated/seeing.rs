@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use kadring::id::{Id, Key};
-use kadring::node::explain::{AskedFor, AskedQuestion, QuestionOutcome};
+use kadring::node::notice::{AskedFor, AskedQuestion, QuestionOutcome};
 use kadring::node::{Action, Answer, Event};
 use kadring::overlay::{OverlayKind, RingOptions};
 use kadring::peer::Peer;

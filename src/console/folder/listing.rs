@@ -35,7 +35,7 @@ impl<B: Backend> Performer<B> {
     pub(super) fn listing(&self, key: Key, inside: &Path, file: PathBuf) -> Result<(Listing, ListedExtent), Failure> {
         let answer = self.answer_to(Command::RetrieveListing { key, dest: file.clone() });
         if !matches!(answer, Answer::Retrieved { .. }) {
-            return Err(Failure::of(answer));
+            return Err(Failure::from(answer));
         }
         let listing = Listing { file, inside: inside.to_owned() };
         let extent = listing.measure(key)?;

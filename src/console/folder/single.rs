@@ -37,7 +37,7 @@ impl<B: Backend> Performer<B> {
                 if let FileBytes::Packed { pack: key, size, offset } = place {
                     let pack = temporary.join("pack");
                     let answer = self.answer_to(Command::RetrieveBlock { key, size, dest: pack.clone() });
-                    let Answer::Retrieved { holders: from, .. } = answer else { return Err(Failure::of(answer)) };
+                    let Answer::Retrieved { holders: from, .. } = answer else { return Err(Failure::from(answer)) };
                     let file = File::open(&pack).map_err(|error| trouble("read", &pack, &error))?;
                     (holders, bytes) = (from, slice(&file, offset, content)?);
                 }
@@ -67,7 +67,7 @@ pub(super) fn check(content: &Content, answer: &Answer) -> Result<(), Failure> {
         Answer::Failed(Failure { kind: FailureKind::Folder, .. }) => {
             Err(Failure::new(FailureKind::Integrity, "a folder stands where the folder's listing tells of a file"))
         }
-        other => Err(Failure::of(other.clone())),
+        other => Err(Failure::from(other.clone())),
     }
 }
 

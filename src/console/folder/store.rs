@@ -67,7 +67,7 @@ impl<B: Backend> Performer<B> {
         let mut sum = gathered.send(Flight::new(&span, &mut *show), keep, lease)?;
         let listing = sum.listing().map_err(|error| no_temporary("write the folder's listing in", &error))?;
         let stored = self.answer_to(Command::StoreListing { path: path_of(&listing), keep }.on(lease));
-        let Answer::Stored { key, sha256, .. } = stored else { return Err(Failure::of(stored)) };
+        let Answer::Stored { key, sha256, .. } = stored else { return Err(Failure::from(stored)) };
         sum.count(&stored);
         let mut stored = sum.answer(folder, key, walked.skipped, took());
         stored.is_partial = !stored.skipped.is_empty() && !tree.skip_unreadable;
@@ -143,7 +143,7 @@ impl StoreSum {
             {
                 self.leave_out(item, failure).map(|()| 0)
             }
-            (_, answer) => Err(Failure::of(answer)),
+            (_, answer) => Err(Failure::from(answer)),
         }
     }
 

@@ -203,7 +203,7 @@ fn land(brought: BroughtItem, answer: &Answer) -> Result<u64, Failure> {
     match brought {
         BroughtItem::Pack { file, missing } => {
             if !matches!(answer, Answer::Retrieved { .. }) {
-                return Err(Failure::of(answer.clone()));
+                return Err(Failure::from(answer.clone()));
             }
             let pack = File::open(&file).map_err(|error| trouble("read", &file, &error))?;
             let mut bytes = 0;

@@ -6,9 +6,8 @@ use super::Desk;
 use crate::config::MAX_BLOCK_SIZE;
 use crate::id::Key;
 use crate::lease::Lease;
-use crate::node::exchange::Offer;
-use crate::node::jobs::Urgency;
-use crate::node::part::{PartId, Ticket};
+use crate::node::job::Urgency;
+use crate::node::ticket::{Offer, PartId, Ticket};
 use crate::peer::Peer;
 use crate::source::Subnet;
 

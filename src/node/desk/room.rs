@@ -9,9 +9,8 @@ use super::Desk;
 use crate::config::{MAX_BLOCK_SIZE, REPUBLISH_INTERVAL};
 use crate::id::Key;
 use crate::lease::Lease;
-use crate::node::job::{Holder, Job, JobError, JobErrorKind, JobId};
-use crate::node::jobs::Urgency;
-use crate::node::part::{PartId, Ticket};
+use crate::node::job::{Holder, Job, JobError, JobErrorKind, JobId, Urgency};
+use crate::node::ticket::{PartId, Ticket};
 use crate::recent::Recent;
 use crate::time::Time;
 

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use super::{Exchange, Offer, SentFor};
+use super::{Exchange, SentFor};
 use crate::config::DELIVERED_MEMORY;
 use crate::id::Key;
-use crate::node::part::{Proof, Taken};
 use crate::node::refusal::Refusal;
+use crate::node::ticket::{Offer, Proof, Taken};
 use crate::recent::Recent;
 use crate::time::Time;
 use crate::wire::Response;

@@ -29,10 +29,9 @@ use self::pulling::Pulling;
 use self::uplink::{OfferNumber, Offering, Uplink};
 pub(crate) use self::why::{RequestOutcome, SentFor};
 use super::action::{Action, Outbox};
-use super::jobs::Urgency;
-use super::part::{Answered, Proof, Reply, Ticket};
 use super::purpose::Purpose;
 use super::refusal::Refusal;
+use super::ticket::{Answered, Offer, Proof, Reply, Ticket};
 use crate::config::{AMPLIFICATION, PADDED_MIN, PADDING, VALIDATED_FOR, VALIDATED_MEMORY};
 use crate::id::Key;
 use crate::lease::Lease;
@@ -48,19 +47,6 @@ const SILENT: &str = "it went silent";
 
 /// Why a request failed that did not even leave.
 pub(crate) const NO_WAY: &str = "this machine has no way there";
-
-/// A block that is offered to a peer.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Offer {
-    /// What its end is reported under.
-    pub(crate) ticket: Ticket,
-    /// For whom it is made: the user's files and the others' blocks take turns.
-    pub(crate) urgency: Urgency,
-    pub(crate) key: Key,
-    pub(crate) to: Peer,
-    /// Whether that peer has to show that it has the block, if it did not pull it.
-    pub(crate) to_show: bool,
-}
 
 /// How many messages came and went.
 #[derive(Clone, Copy, Default, Debug)]

@@ -12,10 +12,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::Offer;
 use crate::lease::Lease;
-use crate::node::jobs::Urgency;
+use crate::node::job::Urgency;
 use crate::node::pace::{GOOD_TIME, Pace, weight};
+use crate::node::ticket::Offer;
 use crate::patience;
 use crate::recent::Recent;
 use crate::time::Time;

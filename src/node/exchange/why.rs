@@ -2,11 +2,10 @@
 
 use std::net::SocketAddr;
 
-use super::Offer;
 use super::uplink::OfferNumber;
-use crate::node::part::{PartId, Proof, Reply, Ticket};
 use crate::node::purpose::Purpose;
 use crate::node::refusal::Refusal;
+use crate::node::ticket::{Offer, PartId, Proof, Reply, Ticket};
 use crate::overlay::{Late, Tag, Target};
 use crate::peer::Peer;
 use crate::wire::Response;

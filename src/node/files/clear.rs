@@ -12,10 +12,9 @@ use crate::file::tree::list_keys;
 use crate::id::Key;
 use crate::node::command::{Command, CommandId, Source};
 use crate::node::desk::Desk;
-use crate::node::job::{Holder, Job, Outcome};
-use crate::node::jobs::Urgency;
+use crate::node::job::{Holder, Job, Outcome, Urgency};
 use crate::node::notice::{Answer, FailureKind};
-use crate::node::part::{About, Answered, PartId, Reply, Ticket};
+use crate::node::ticket::{About, Answered, PartId, Reply, Ticket};
 use crate::overlay::{Goal, LookupId};
 use crate::wire::{Request, Response};
 

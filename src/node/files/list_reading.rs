@@ -9,9 +9,8 @@ use crate::config::HEDGE_MIN;
 use crate::file::Manifest;
 use crate::id::Key;
 use crate::node::desk::Desk;
-use crate::node::job::{Holder, Job, JobErrorKind, JobId, Outcome};
-use crate::node::jobs::Urgency;
-use crate::node::part::Ticket;
+use crate::node::job::{Holder, Job, JobErrorKind, JobId, Outcome, Urgency};
+use crate::node::ticket::Ticket;
 use crate::peer::Peer;
 use crate::time::Time;
 

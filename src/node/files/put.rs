@@ -21,10 +21,9 @@ use crate::file::{Manifest, ManifestEntry};
 use crate::id::{Id, Key};
 use crate::node::command::{Command, CommandId};
 use crate::node::desk::Desk;
-use crate::node::job::{Holder, Job, Outcome, PutId};
-use crate::node::jobs::Urgency;
+use crate::node::job::{Holder, Job, Outcome, PutId, Urgency};
 use crate::node::notice::{FailureKind, Progress};
-use crate::node::part::{About, News, PartId, Reply, Ticket};
+use crate::node::ticket::{About, News, PartId, Reply, Ticket};
 use crate::overlay::{Found, Goal};
 use crate::time::Time;
 

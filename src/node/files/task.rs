@@ -6,7 +6,8 @@ use super::Flow;
 use crate::node::command::{Command, CommandId, is_meant};
 use crate::node::desk::Desk;
 use crate::node::notice::FailureKind;
-use crate::node::part::{About, News, Part, Reply, Ticket};
+use crate::node::part::Part;
+use crate::node::ticket::{About, News, Reply, Ticket};
 use crate::time::Time;
 
 /// What one command has under way. It is over when it says so, and has answered its command by then.

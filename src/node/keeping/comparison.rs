@@ -7,7 +7,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::id::Key;
-use crate::node::holdings::{Class, Holdings};
+use crate::node::holdings::Holdings;
+use crate::node::leases::Class;
 use crate::node::refusal::Refusal;
 use crate::wire::summary::{MAX_KEYS, MAX_PARTS, MAX_RANGES};
 use crate::wire::{Difference, Range, RangePart, Request, Response, Start, Summary};
@@ -299,7 +300,7 @@ mod tests {
 
     use super::*;
     use crate::lease::{Lease, Secret};
-    use crate::node::holdings::USUAL;
+    use crate::node::leases::USUAL;
 
     fn holdings(keys: impl IntoIterator<Item = u32>) -> Holdings {
         let mut holdings = Holdings::new(None, 7);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::config::{REPAIR_DELAY, REPAIR_RETRY, REPUBLISH_INTERVAL};
 use crate::id::Id;
-use crate::node::part::Taken;
 use crate::node::refusal::Refusal;
+use crate::node::ticket::Taken;
 use crate::patience::doubled;
 use crate::recent::Recent;
 use crate::time::Time;

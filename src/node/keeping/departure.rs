@@ -1,10 +1,10 @@
 //! Leaving in good order: each block held here is first given to the peers that should hold it in this peer's stead.
 //!
 //! With each of these peers what is held is [compared](super::comparison), and it is offered what it lacks. What it
-//! says that it holds counts once it has [shown](crate::node::claims) a block of that, chosen by chance. If everybody
-//! leaves at once, nobody is waited for twice: a peer that leaves too, or is silent, is asked no more, the next nearest
-//! stand in for it, and once all are gone the departure ends and tells what stays behind. Whatever is held, each turn
-//! of the node looks at some of it.
+//! says that it holds counts once it has [shown](crate::node::desk::claims) a block of that, chosen by chance. If
+//! everybody leaves at once, nobody is waited for twice: a peer that leaves too, or is silent, is asked no more, the
+//! next nearest stand in for it, and once all are gone the departure ends and tells what stays behind. Whatever is
+//! held, each turn of the node looks at some of it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -14,10 +14,11 @@ use super::neighbours::WINDOW;
 use crate::id::{Id, Key};
 use crate::node::command::{Command, CommandId};
 use crate::node::desk::Desk;
-use crate::node::jobs::Urgency;
+use crate::node::job::Urgency;
 use crate::node::notice::{Answer, Progress};
-use crate::node::part::{About, Answered, News, Part, PartId, Reply, Taken, Ticket};
+use crate::node::part::Part;
 use crate::node::refusal::Refusal;
+use crate::node::ticket::{About, Answered, News, PartId, Reply, Taken, Ticket};
 use crate::overlay::Target;
 use crate::peer::Peer;
 use crate::time::Time;

@@ -1,8 +1,8 @@
 //! Who should hold the blocks that are held here: ranges of keys, each with its replica set.
 //!
-//! Each [class](crate::node::holdings::Class) of blocks, of one number of copies, has ranges of its own: the more
-//! copies, the larger the replica sets. The ranges are few, for they depend on how many peers are near, not on how many
-//! blocks there are. So after a change all are looked through anew, some of them in each turn of the node.
+//! Each [class](crate::node::leases::Class) of blocks, of one number of copies, has ranges of its own: the more copies,
+//! the larger the replica sets. The ranges are few, for they depend on how many peers are near, not on how many blocks
+//! there are. So after a change all are looked through anew, some of them in each turn of the node.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::further::Shares;
 use crate::config::WIDTH;
 use crate::id::Key;
 use crate::node::desk::Desk;
-use crate::node::holdings::{Class, USUAL};
+use crate::node::leases::{Class, USUAL};
 use crate::peer::Peer;
 use crate::wire::{Range, Start};
 

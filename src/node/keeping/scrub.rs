@@ -16,10 +16,10 @@ use crate::id::Key;
 use crate::node::command::{Command, CommandId, is_meant};
 use crate::node::desk::Desk;
 use crate::node::health::{Scrubbed, Scrubbing};
-use crate::node::job::{Job, JobErrorKind, Outcome};
-use crate::node::jobs::Urgency;
+use crate::node::job::{Job, JobErrorKind, Outcome, Urgency};
 use crate::node::notice::{Answer, FailureKind, Progress};
-use crate::node::part::{About, News, Part, PartId, Reply, Ticket};
+use crate::node::part::Part;
+use crate::node::ticket::{About, News, PartId, Reply, Ticket};
 use crate::time::Time;
 
 /// After a block was read, this many times as long nothing is.

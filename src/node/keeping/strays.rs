@@ -10,7 +10,7 @@ use crate::config::{MAX_REPAIRS, REPAIR_RETRY, REPUBLISH_INTERVAL};
 use crate::id::{Id, Key};
 use crate::node::desk::Desk;
 use crate::node::notice::Notice;
-use crate::node::part::{About, Answered, PartId, Reply, Ticket};
+use crate::node::ticket::{About, Answered, PartId, Reply, Ticket};
 use crate::node::trouble::Trouble;
 use crate::overlay::Goal;
 use crate::patience::doubled;

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::failure::{Failure, FailureKind};
+use super::AskedQuestion;
 use crate::file::Manifest;
 use crate::id::{Id, Key};
 use crate::name::FileName;
 use crate::network::NetworkName;
-use crate::node::explain::AskedQuestion;
+use crate::node::failure::{Failure, FailureKind};
 use crate::node::health::{Checked, Scrubbed, Scrubbing};
 use crate::overlay::TableRow;
 use crate::peer::Peer;
@@ -295,6 +295,16 @@ pub struct Status {
     /// How far this peer is with reading what it holds; none if it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrub: Option<Scrubbing>,
+}
+
+/// What an answer says that is none of those expected.
+impl From<Answer> for Failure {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Failed(failure) => failure,
+            other => Self::new(FailureKind::Other, format!("an unexpected answer: {other:?}")),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The names of the peers to join through, which a peer that is alone has looked up anew.
 
 use super::*;
-use crate::node::part::News;
+use crate::node::ticket::News;
 
 /// A peer that is alone, and whose peers to join through have names or have not.
 fn alone(resolves: bool) -> Bench {

@@ -6,9 +6,9 @@ use super::upkeep::{blocks, compared, comparisons};
 use super::*;
 use crate::config::{MAX_JOBS, REPUBLISH_INTERVAL};
 use crate::node::Command;
-use crate::node::claims::TICKET;
-use crate::node::part::{PartId, Ticket};
+use crate::node::desk::claims::TICKET;
 use crate::node::refusal::Refusal;
+use crate::node::ticket::{PartId, Ticket};
 
 /// A peer says that it holds the same forty blocks, and that it has what it is offered, in these words. What comes of
 /// the jobs that look into it is `outcome`. How many of the blocks it is offered within an hour.

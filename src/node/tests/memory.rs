@@ -1,7 +1,7 @@
 //! The peers that are on disk for the next start.
 
 use super::*;
-use crate::node::part::News;
+use crate::node::ticket::News;
 
 /// After how long the peers known are saved next.
 fn saved_after(bench: &mut Bench) -> Duration {

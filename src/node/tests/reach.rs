@@ -3,7 +3,7 @@
 use super::offers::{acquainted, store};
 use super::*;
 use crate::file::ManifestEntry;
-use crate::node::jobs::Urgency;
+use crate::node::job::Urgency;
 use crate::node::refusal::Refusal;
 use crate::node::trouble::Trouble;
 use crate::node::{Command, FailureKind, Until};

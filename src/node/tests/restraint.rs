@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::upkeep::{answered, blocks, comparisons, next_requests, shown};
 use super::*;
 use crate::config::REPUBLISH_INTERVAL;
-use crate::node::part::News;
+use crate::node::ticket::News;
 use crate::overlay::OverlayKind;
 use crate::wire::{Difference, Range, Start, Summary};
 

@@ -211,7 +211,7 @@ impl Session {
         let store = Command::Store { path: spooled.path(), manifest: None, keep: false }.on(lease);
         match call.answer(&call.submit(store), &mut |_| ())? {
             Answer::Stored { key, .. } => Ok(key),
-            other => Err(Failure::of(other)),
+            other => Err(Failure::from(other)),
         }
     }
 
@@ -236,7 +236,7 @@ impl Session {
     ) -> Result<u64, Failure> {
         match self.stream(Origin::Key(key), range, &mut to, limit, &mut |_| ())? {
             Answer::Retrieved { bytes, .. } => Ok(bytes),
-            other => Err(Failure::of(other)),
+            other => Err(Failure::from(other)),
         }
     }
 
@@ -329,7 +329,7 @@ impl Call {
     fn manifest(&self, key: Key) -> Result<(Option<Manifest>, u64), Failure> {
         match self.answer(&self.submit(Command::RetrieveManifest { key }), &mut |_| ())? {
             Answer::Manifest { manifest, bytes } => Ok((manifest, bytes)),
-            other => Err(Failure::of(other)),
+            other => Err(Failure::from(other)),
         }
     }
 }

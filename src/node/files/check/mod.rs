@@ -21,10 +21,9 @@ use crate::id::Key;
 use crate::lease::Lease;
 use crate::node::command::{Command, CommandId, Source, Until};
 use crate::node::desk::Desk;
-use crate::node::job::{Job, Outcome, PutId};
-use crate::node::jobs::Urgency;
+use crate::node::job::{Job, Outcome, PutId, Urgency};
 use crate::node::notice::{Answer, FailureKind, Progress};
-use crate::node::part::{About, PartId, Reply, Ticket};
+use crate::node::ticket::{About, PartId, Reply, Ticket};
 use crate::time::Time;
 
 /// The checks under way.

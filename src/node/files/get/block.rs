@@ -14,7 +14,7 @@ use crate::node::job::{Holder, JobError, JobErrorKind, JobId, Slot};
 use crate::node::jobs::{ByteFlow, Jobs};
 use crate::node::notice::FailureKind;
 use crate::node::pace::weight;
-use crate::node::part::{Answered, Reply, Ticket};
+use crate::node::ticket::{Answered, Reply, Ticket};
 use crate::overlay::LookupId;
 use crate::peer::{Peer, named_silent};
 use crate::time::Time;

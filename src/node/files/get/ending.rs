@@ -7,7 +7,7 @@ use crate::id::Id;
 use crate::node::desk::Desk;
 use crate::node::files::{Flow, OVER};
 use crate::node::notice::{Answer, FailureKind, Progress};
-use crate::node::part::PartId;
+use crate::node::ticket::PartId;
 
 /// What the answer will tell.
 #[derive(Default)]

@@ -24,7 +24,7 @@ use crate::node::files::get::block::{BlockKind, Slow, SlowerFetch, WantedBlock};
 use crate::node::files::get::prospects::Prospects;
 use crate::node::job::{Holder, JobId};
 use crate::node::pace::{is_telling, weight};
-use crate::node::part::Ticket;
+use crate::node::ticket::Ticket;
 use crate::overlay::Goal;
 use crate::peer::Peer;
 use crate::time::Time;

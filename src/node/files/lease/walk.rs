@@ -13,7 +13,7 @@ use crate::node::command::CommandId;
 use crate::node::desk::Desk;
 use crate::node::files::list_reading::{ListRead, ListReading};
 use crate::node::job::{JobId, Outcome};
-use crate::node::part::{About, PartId, Reply, Ticket};
+use crate::node::ticket::{About, PartId, Reply, Ticket};
 use crate::overlay::{Found, Goal, LookupId};
 use crate::peer::Peer;
 use crate::time::Time;

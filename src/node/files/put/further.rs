@@ -8,8 +8,8 @@ use super::{Flow, GOES_ON, Put};
 use crate::id::Key;
 use crate::node::desk::Desk;
 use crate::node::notice::Progress;
-use crate::node::part::Taken;
 use crate::node::refusal::Refusal;
+use crate::node::ticket::Taken;
 use crate::overlay::Goal;
 use crate::peer::Peer;
 

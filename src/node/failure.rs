@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::Answer;
-use crate::node::job::{JobError, JobErrorKind};
+use super::job::{JobError, JobErrorKind};
 
 /// Why a command failed: its kind for programs, a sentence for people.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, Error)]
@@ -25,14 +24,6 @@ impl Failure {
     /// No answer came.
     pub fn gone() -> Self {
         Self::new(FailureKind::Gone, "the peer ended before it answered")
-    }
-
-    /// What an answer says that is none of those expected.
-    pub fn of(answer: Answer) -> Self {
-        match answer {
-            Answer::Failed(failure) => failure,
-            other => Self::new(FailureKind::Other, format!("an unexpected answer: {other:?}")),
-        }
     }
 }
 
