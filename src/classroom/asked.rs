@@ -62,6 +62,7 @@ impl TransferEnd {
             | JobErrorKind::Cancelled
             | JobErrorKind::Busy => Self::Unready(reason),
             JobErrorKind::Corrupt
+            | JobErrorKind::BrokenList
             | JobErrorKind::Exists
             | JobErrorKind::Unfit
             | JobErrorKind::Full

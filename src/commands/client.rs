@@ -361,6 +361,9 @@ fn join(args: &JoinArgs, config: Config) -> Result<LocalPeer, Failed> {
     let config = Config { network: args.network.name, ..config };
     let mut refused = None;
     for attempt in 1..=JOINS {
+        if attempt == 2 {
+            log::warn!("nobody has answered at {names} yet; trying on for some seconds");
+        }
         let guest = start(bind, known.clone(), args.overlay, keys.clone(), config.clone())?;
         // Where nobody let it in, somebody may answer all the same.
         let asked = if attempt > 1 { ping_all(&guest.handle(), &known.addrs) } else { Vec::new() };

@@ -270,8 +270,10 @@ pub(super) fn checked(checked: &Checked, named: Option<&str>) -> String {
     if *health == Health::Whole {
         return head;
     }
-    let unread =
-        (*unread > 0).then(|| format!("{} cannot be read; what they name is not known", count(*unread, "list")));
+    let unread = (*unread > 0).then(|| {
+        let blocks = count(*unread, "block");
+        format!("{blocks} cannot be read: what is listed there, if anything is, is not known")
+    });
     let weakest =
         weakest.and_then(|key| each.iter().find(|block| block.key == key)).map(|block| block_line(block, &block.key));
     let of_peers = peers.iter().map(peer_line);

@@ -24,6 +24,7 @@ use super::perform::Performer;
 use super::reply::LineReply;
 use super::terms::{Change, Lasting};
 use super::text::{count, lines, who};
+use crate::config::MAX_BLOCK_SIZE;
 use crate::id::Key;
 use crate::lease::{LAST, Lease, Secret, UnixTime};
 use crate::node::{Answer, Command, Failure, FailureKind, LeaseChange};
@@ -62,13 +63,14 @@ impl<B: Backend> Performer<B> {
     ) -> Result<Answer, Failure> {
         let cannot = |error: io::Error| Failure::new(FailureKind::Other, catalogue.cannot("write", &error));
         let (key, of_key) = of_word(entries, word, || catalogue.find(word))?;
-        let secrets = secrets_of(&of_key);
+        let (secrets, shared) = (secrets_of(&of_key), secrets_of(&of_other_keys(entries, key)));
         if secrets.is_empty() {
             return Err(without_lease(word));
         }
+        let ends: Vec<Secret> = secrets.iter().copied().filter(|secret| !shared.contains(secret)).collect();
         let keys = self.parts(key, of_key.iter().any(|entry| entry.folder))?;
         // From here on no store gets them: what is remembered on them is so by now, and looked at below.
-        catalogue.end(&secrets).map_err(cannot)?;
+        catalogue.end(&ends).map_err(cannot)?;
         let new = draw().map_err(cannot)?;
         let mut best: Option<Owned> = None;
         let add = |entry: &mut Entry| {
@@ -81,10 +83,12 @@ impl<B: Backend> Performer<B> {
         let Some(best) = best else { return Err(not_from_here(word)) };
         let before = best.copies;
         let next = Owned { secrets: vec![new], copies, ..best };
-        self.lay(&keys, &next)?;
-        let ended = secrets.iter().copied().map(LeaseChange::Ended);
-        let answer =
-            self.ask(Command::Lease { changes: each_of(&keys, ended), listed: BTreeSet::new(), copies: before });
+        let laid = self.lay(&keys, Lease { id: new.id(), until: next.until, copies })?;
+        let changes = each_of(&keys, ends.into_iter().map(LeaseChange::Ended));
+        let answer = match changes.is_empty() {
+            true => laid,
+            false => self.ask(Command::Lease { changes, listed: BTreeSet::new(), copies: before }),
+        };
         if let Some(failure) = unheard(&answer) {
             return Err(failure);
         }
@@ -104,10 +108,9 @@ impl<B: Backend> Performer<B> {
     }
 
     /// Lays a lease on all blocks of these files. Where that cannot be, those that they have are to stay.
-    fn lay(&self, keys: &[Key], owned: &Owned) -> Result<(), Failure> {
-        let Some(lease) = owned.lease() else { return Ok(()) };
+    fn lay(&self, keys: &[Key], lease: Lease) -> Result<Answer, Failure> {
         match self.ask(Command::Lay { keys: keys.to_vec(), lease }) {
-            Answer::Leased { unread: 0, missing: 0, .. } => Ok(()),
+            laid @ Answer::Leased { unread: 0, missing: 0, .. } => Ok(laid),
             Answer::Failed(failure) => Err(failure),
             Answer::Leased { unread, missing, .. } => {
                 let reason = format!(
@@ -197,6 +200,11 @@ fn of_word<'a>(
     key.filter(|_| !of_key.is_empty()).map(|key| (key, of_key)).ok_or_else(|| not_from_here(word))
 }
 
+/// The entries of other keys than this. A file that was stored under two keys may have one lease on both.
+fn of_other_keys(entries: &[Entry], key: Key) -> Vec<&Entry> {
+    entries.iter().filter(|entry| !entry.begun && entry.key != key).collect()
+}
+
 /// What ends the leases of these, each once.
 fn secrets_of(entries: &[&Entry]) -> Vec<Secret> {
     let secrets: BTreeSet<Secret> = entries.iter().flat_map(|entry| entry.secrets()).copied().collect();
@@ -264,7 +272,9 @@ fn stamp(path: &Path, there: &Metadata) -> Vec<u8> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let numbers =
         [there.dev(), there.ino(), there.size(), there.mtime() as u64, there.mtime_nsec() as u64, there.ctime() as u64];
-    let numbers = numbers.into_iter().chain([there.ctime_nsec() as u64]);
+    // One that fits a block once had a list, and another key. What is ended on one of its keys leaves the other.
+    let fits = (there.size() < u64::from(MAX_BLOCK_SIZE)).then_some(1);
+    let numbers = numbers.into_iter().chain([there.ctime_nsec() as u64]).chain(fits);
     numbers.flat_map(u64::to_be_bytes).chain(path.as_os_str().as_bytes().iter().copied()).collect()
 }
 

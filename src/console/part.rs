@@ -31,7 +31,8 @@ pub(super) const NOTHING: &str = "; nothing is kept";
 
 /// Where it is.
 pub(super) fn kept(bytes: u64, of: u64) -> String {
-    format!("; {bytes} of {of} bytes are kept, and the same command goes on from there")
+    let next = if bytes < of { "goes on from there" } else { "looks at them again" };
+    format!("; {bytes} of {of} bytes are kept, and the same command {next}")
 }
 
 fn is_there(source: &Source, dest: &Path, size: u64) -> bool {
@@ -60,6 +61,7 @@ mod tests {
         assert_eq!(part.told(3, 5), NOTHING);
         fs::write(&name, "bytes").unwrap();
         assert_eq!(part.told(3, 5), "; 3 of 5 bytes are kept, and the same command goes on from there");
+        assert_eq!(part.told(5, 5), "; 5 of 5 bytes are kept, and the same command looks at them again");
         fs::write(&name, "another").unwrap();
         assert_eq!(part.told(3, 5), NOTHING);
         fs::remove_dir_all(folder.path()).unwrap();

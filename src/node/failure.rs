@@ -91,7 +91,7 @@ impl From<&JobError> for FailureKind {
         match error.kind {
             JobErrorKind::NotFound => Self::NotFound,
             JobErrorKind::TimedOut | JobErrorKind::Unreachable => Self::TimedOut,
-            JobErrorKind::Corrupt => Self::Integrity,
+            JobErrorKind::Corrupt | JobErrorKind::BrokenList => Self::Integrity,
             JobErrorKind::Exists => Self::Exists,
             JobErrorKind::Unfit => Self::Usage,
             JobErrorKind::Full | JobErrorKind::Io | JobErrorKind::Busy | JobErrorKind::Cancelled => Self::Other,

@@ -22,6 +22,8 @@ pub(crate) enum Refusal {
     NotPulled,
     /// No connection from there comes about, so it pulls nothing.
     Unreached,
+    /// It pinged who offered the block, and has no answer.
+    Unproven,
     /// It says that it has the block, and does not show it; what came of it. No peer says that of itself.
     Unshown(Option<String>),
     /// It may have the block, and nobody can have it from there: it was out of reach, or silent. No peer says that of
@@ -41,7 +43,7 @@ pub(crate) enum Refusal {
 }
 
 /// Those that have words of their own on the wire.
-const WORDS: [(Refusal, &str); 8] = [
+const WORDS: [(Refusal, &str); 9] = [
     (Refusal::Full, "full"),
     (Refusal::Disk, "the disk refused the block"),
     (Refusal::Busy, "busy: too many blocks are on their way here"),
@@ -49,6 +51,7 @@ const WORDS: [(Refusal, &str); 8] = [
     (Refusal::NotItsHash, "the bytes do not hash to the key"),
     (Refusal::NotPulled, "the block could not be pulled from you"),
     (Refusal::Unreached, "no connection to you comes about, so nothing is pulled from you"),
+    (Refusal::Unproven, "you did not answer a ping, so nothing is pulled from you"),
     (Refusal::Ended, "its lease has ended"),
 ];
 
@@ -112,6 +115,7 @@ mod tests {
             (Refusal::NotItsHash, "the bytes do not hash to the key"),
             (Refusal::NotPulled, "the block could not be pulled from you"),
             (Refusal::Unreached, "no connection to you comes about, so nothing is pulled from you"),
+            (Refusal::Unproven, "you did not answer a ping, so nothing is pulled from you"),
             (Refusal::Ended, "its lease has ended"),
         ] {
             assert_eq!((Refusal::from(words), refusal.to_string()), (refusal, words.to_owned()));

@@ -181,12 +181,12 @@ fn answer(stage: AnsweredConnection<'_>, from: SocketAddr, key: &Key, events: &P
     let limit = |size: u64| shared.clock.now() + STUCK_LIMIT + Duration::from_secs(size / LEAST_RATE);
     // It is noted before the last bytes go out, and so before the puller can say that it has saved them.
     let delivered = || shared.ledger.note_delivery(*key, from.ip());
-    let send_last_noted = |file: &File, offset: u64, size: u32| {
+    let send_last_noted = |file: &File, offset: u64, size: u32, send: SendRange| {
         let (first, until) = (u64::from(size).saturating_sub(LAST), limit(size.into()));
         send_head(stream, format!("{size}\n").as_bytes(), size > 0)?;
-        send_file(stage, file, offset, first, until)?;
+        send(stage, file, offset, first, until)?;
         delivered();
-        send_file(stage, file, offset + first, u64::from(size) - first, until)
+        send(stage, file, offset + first, u64::from(size) - first, until)
     };
     match shared.ledger.note_asked(*key, from.ip()) {
         Some(LentBlock::Bytes(bytes)) => {
@@ -195,11 +195,11 @@ fn answer(stage: AnsweredConnection<'_>, from: SocketAddr, key: &Key, events: &P
             // Its reader is woken once.
             return stream.write_all(&[format!("{}\n", bytes.len()).as_bytes(), &bytes].concat());
         }
-        Some(LentBlock::Slice { file, offset, size }) => return send_last_noted(&file, offset, size),
+        Some(LentBlock::Slice { file, offset, size }) => return send_last_noted(&file, offset, size, send_lent),
         None => {}
     }
     match shared.store.read(key) {
-        Ok(block) => send_last_noted(&block.file, 0, block.size),
+        Ok(block) => send_last_noted(&block.file, 0, block.size, send_file),
         Err(error) if error.kind() == StoreErrorKind::NotFound => {
             let _ = events.send(Event::Missing { key: *key });
             // Somebody else may have asked a moment before, or a look of its own may have found it so.
@@ -239,13 +239,37 @@ fn send_named(
     })
 }
 
+/// Sends so many bytes of a file, from an offset on, until a moment.
+type SendRange = fn(AnsweredConnection<'_>, &File, u64, u64, Time) -> io::Result<()>;
+
 fn send_file(stage: AnsweredConnection<'_>, file: &File, offset: u64, size: u64, limit: Time) -> io::Result<()> {
+    match send_what_is_there(stage, file, offset, size, limit)? {
+        sent if sent < size => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Sends a part of the user's file, which may have been cut since it was hashed. Zeros stand for what it has lost: then
+/// the bytes have another hash, and who pulls them says so. A connection that breaks would look like a bad way.
+fn send_lent(stage: AnsweredConnection<'_>, file: &File, offset: u64, size: u64, limit: Time) -> io::Result<()> {
+    let sent = send_what_is_there(stage, file, offset, size, limit)?;
+    io::copy(&mut io::repeat(0).take(size - sent), &mut CountedStream { stage, limit }).map(drop)
+}
+
+/// Returns how many bytes were sent: fewer where the file ends before.
+fn send_what_is_there(
+    stage: AnsweredConnection<'_>,
+    file: &File,
+    offset: u64,
+    size: u64,
+    limit: Time,
+) -> io::Result<u64> {
     let stream = stage.stream;
     let (mut at, end) = (offset, offset + size);
     while at < end {
         let most = usize::try_from(end - at).map_or(PART, |left| left.min(PART));
         match send_part(stream, file, at, most) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(0) => break,
             Ok(count) => {
                 at += count as u64;
                 stage.took(count, limit)?;
@@ -254,7 +278,7 @@ fn send_file(stage: AnsweredConnection<'_>, file: &File, offset: u64, size: u64,
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(at - offset)
 }
 
 /// Sends a file's first `size` bytes and adds them to `hash` on their way.

@@ -278,7 +278,7 @@ fn unpack(bytes: &Bytes) -> Done {
     match Manifest::decode(bytes) {
         Ok(Some(manifest)) => Ok(Outcome::Unpacked { manifest }),
         Ok(None) => Ok(Outcome::NotManifest { size: size_of(bytes) }),
-        Err(error) => Err((JobErrorKind::Corrupt, error.to_string())),
+        Err(error) => Err((JobErrorKind::BrokenList, error.to_string())),
     }
 }
 

@@ -72,6 +72,8 @@ pub struct DiskStore {
     place: Option<(u64, u64)>,
     /// The file `lock`, locked as long as it is open; none where there is no folder.
     lock: Option<File>,
+    /// The folder, locked like it: a file can be removed, and made anew by another peer.
+    _whole: Option<File>,
     /// When a peer ran in the folder last, before this one.
     ran: UnixTime,
     journal: Ranked<journal::Length>,
@@ -92,11 +94,11 @@ impl DiskStore {
             let error = io::Error::new(io::ErrorKind::InvalidInput, "it has no name");
             return Err(StoreError::Unusable { path: folder.to_owned(), error });
         }
-        let lock = prepare(folder)?;
+        let (lock, whole) = prepare(folder)?;
         // Before anything here is changed.
         let ran = memory::ran(folder, &lock);
         scan::clear_away(&folder.join("tmp"))?;
-        Ok(Self { ran, ..Self::of(folder.to_owned(), Some(lock)) })
+        Ok(Self { ran, _whole: Some(whole), ..Self::of(folder.to_owned(), Some(lock)) })
     }
 
     /// Whether a folder is the data folder of a peer.
@@ -121,6 +123,7 @@ impl DiskStore {
             refuses_syncs: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             lock,
+            _whole: None,
             ran: 0,
             journal: Ranked::new(&locks::JOURNAL, journal::Length::default()),
         }
@@ -250,7 +253,7 @@ impl DiskStore {
 }
 
 /// Makes the data folder and takes its lock.
-fn prepare(folder: &Path) -> Result<File, StoreError> {
+fn prepare(folder: &Path) -> Result<(File, File), StoreError> {
     let unusable = |error| StoreError::Unusable { path: folder.to_owned(), error };
     if folder.exists() && !folder.is_dir() {
         return Err(unusable(io::ErrorKind::NotADirectory.into()));
@@ -274,8 +277,14 @@ fn prepare(folder: &Path) -> Result<File, StoreError> {
         _ => unusable(error),
     })?;
     match lock.try_lock() {
-        Ok(()) => Ok(lock),
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(StoreError::InUse(folder.to_owned())),
+        Err(TryLockError::Error(error)) => return Err(unusable(error)),
+    }
+    let whole = File::open(folder).map_err(unusable)?;
+    match whole.try_lock() {
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse(folder.to_owned())),
-        Err(TryLockError::Error(error)) => Err(unusable(error)),
+        // Not every network's file system locks folders.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok((lock, whole)),
     }
 }

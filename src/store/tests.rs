@@ -356,6 +356,9 @@ fn a_folder_in_use_or_of_no_use_is_refused_with_what_to_do() {
     let first = DiskStore::open(folder.path()).expect("a store");
     let second = DiskStore::open(folder.path()).expect_err("it is in use");
     assert!(second.kind() == StoreErrorKind::InUse && second.to_string().contains("--data"), "{second}");
+    fs::remove_file(folder.path().join("lock")).expect("it is there");
+    let second = DiskStore::open(folder.path()).expect_err("whatever was removed meanwhile");
+    assert_eq!(second.kind(), StoreErrorKind::InUse);
     let file = folder.path().join("file");
     fs::write(&file, "").expect("writable");
     let error = DiskStore::open(&file).expect_err("not a folder");

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::support::{Launch, PeerProcess, file, program, until, walk};
+use crate::support::{Launch, PeerProcess, cluster, file, program, until, walk};
 use kadring::id::Id;
 use nix::sys::signal::Signal;
 use nix::unistd::Uid;
@@ -312,4 +312,20 @@ fn a_disk_that_is_full_read_only_or_failing_is_told_of_and_used_again_once_it_is
     assert!(peer.is_alive());
     let said = peer.all_said();
     assert!(!said.contains("moved aside"), "{said}");
+}
+
+#[test]
+fn a_file_that_is_cut_while_another_peer_pulls_it_has_changed_and_needs_no_more_peers() {
+    let folder = tempdir().expect("a temporary folder");
+    let mut peers = cluster(&folder, 2, &["--quorum", "2"]);
+    let (path, _) = file(&folder, "cut", 1, 600_000);
+    peers[1].signal(Signal::SIGSTOP);
+    peers[0].tell(&format!("store {}", path.display()));
+    // This peer has its own copy, and lends the file to the other, which cannot come yet.
+    until(|| !peers[0].blocks().is_empty());
+    fs::File::options().write(true).open(&path).expect("it is there").set_len(10).expect("writable");
+    peers[1].signal(Signal::SIGCONT);
+    let answer = peers[0].answer();
+    assert_eq!(answer["kind"], "integrity", "{answer}");
+    assert!(answer["reason"].as_str().is_some_and(|reason| reason.contains("was changed while")), "{answer}");
 }

@@ -136,6 +136,8 @@ pub enum JobErrorKind {
     TimedOut,
     /// Bytes or sizes that are not what was promised.
     Corrupt,
+    /// The block's bytes are right. They begin as a list of blocks, and are none.
+    BrokenList,
     /// Another file stands at the destination, and the command does not allow replacing it.
     Exists,
     /// The destination cannot be a file: it is a folder, a pipe, or may not be written; or what is named as a manifest

@@ -27,7 +27,7 @@ use crate::node::part::Part;
 use crate::node::refusal::Refusal;
 use crate::node::ticket::{About, PartId, Reply, Ticket};
 use crate::node::trouble::Trouble;
-use crate::overlay::Asker;
+use crate::overlay::{Asker, Target};
 use crate::patience;
 use crate::source::{Giving, Subnet, count};
 use crate::time::Time;
@@ -67,9 +67,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// datagram can be sent in another's name.
 const DENIED_AT_ONCE: Duration = HEDGE_MIN;
 
-/// What a stranger is told whose block is not pulled, because it did not answer a ping.
-const UNPROVEN: &str = "you did not answer a ping, so nothing is pulled from you";
-
 impl Part for Pulls {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
         match (ticket.about, reply) {
@@ -90,7 +87,7 @@ impl Part for Pulls {
             // It did not. If that was a lost datagram, it offers again.
             (_, Reply::Silence { to, .. }) => {
                 for offer in self.take_unproven(to.addr) {
-                    respond(desk, &offer, Err(UNPROVEN.into()));
+                    respond(desk, &offer, Err(Refusal::Unproven));
                 }
             }
             _ => {}
@@ -250,12 +247,15 @@ impl Pulls {
             return respond(desk, &offer, Err(Refusal::Busy));
         }
         let offers = self.unproven.entry(offer.from.addr).or_default();
-        let from = offer.from.addr;
+        let (from, came_over) = (offer.from.addr, offer.from.is_validated());
         offers.push(offer);
         self.unproven_count += 1;
-        if offers.len() == 1 {
+        match (offers.len(), came_over) {
+            // Who made a connection is on that host, and offers but once. Datagrams may be lost.
+            (1, true) => desk.ask(Ticket::of(PartId::Pulls, 0), Target { id: None, addr: from }, Request::Ping),
             // One datagram and no more: an address that has shown nothing gets little for what it sent.
-            desk.ask_once(Ticket::of(PartId::Pulls, 0), from, Request::Ping);
+            (1, false) => desk.ask_once(Ticket::of(PartId::Pulls, 0), from, Request::Ping),
+            _ => {}
         }
     }
 

@@ -49,6 +49,20 @@ fn holders_are_asked_to_hash_and_one_that_cannot_is_taken_at_its_word() {
 }
 
 #[test]
+fn a_block_that_begins_as_a_list_and_is_none_has_sound_copies_and_is_not_called_damaged() {
+    let mut bench = Bench::new(Config { guest: true, ..Config::default() }, 2, 0).start(&[]);
+    let asked = requests(&check(&mut bench, false));
+    let ends: Vec<_> =
+        asked.iter().map(|(to, magic, _)| bench.hears_answer(*to, *magic, Response::Node(peer(1)))).collect();
+    let read: Vec<_> = ends.iter().flat_map(|actions| jobs(actions)).collect();
+    let [(job, Job::Unpack { .. })] = read[..] else { panic!("{read:?}") };
+    let end = bench.ends(job, failed(JobErrorKind::BrokenList));
+    let Some(Answer::Checked(checked)) = answer(&end) else { panic!("{end:?}") };
+    assert_eq!(states(&checked), [CopyState::Claimed; 2]);
+    assert_eq!((checked.health, checked.unread, checked.each[0].copies), (Health::Unknown, 1, 2));
+}
+
+#[test]
 fn a_block_that_another_file_has_more_copies_of_is_told_with_all_of_them() {
     let mut bench = Bench::new(Config { guest: true, ..Config::default() }, 4, 0).start(&[]);
     let secret: crate::lease::Secret = "07".repeat(32).parse().expect("64 digits");

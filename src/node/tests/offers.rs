@@ -160,6 +160,22 @@ fn a_stranger_that_stays_silent_gets_one_ping_and_is_forgotten() {
 }
 
 #[test]
+fn a_stranger_whose_offer_came_over_a_connection_is_pinged_again_for_a_ping_may_be_lost() {
+    let mut bench = Bench::new(Config::default(), 2, 0).start(&[]);
+    let message = Message::request(5, Sender::member(peer(9).id, peer(9).addr), store(1));
+    let offer = Event::Message { from: peer(9).addr, via: Via::Tcp, bytes: 250, message };
+    let mut pings = requests(&bench.does(offer));
+    while pings.len() < 3 {
+        let actions = bench.wait(Duration::from_secs(10)).expect("it is asked again");
+        pings.extend(requests(&actions));
+        assert_eq!(responses(&actions), [], "it waits");
+    }
+    let [.., (to, magic, Request::Ping)] = pings[..] else { panic!("{pings:?}") };
+    let actions = bench.hears_answer(to, magic, Response::Node(peer(9)));
+    assert!(matches!(jobs(&actions)[..], [(0, Job::Pull { from, .. })] if from == peer(9).addr));
+}
+
+#[test]
 fn a_flood_of_offers_is_refused_as_busy_not_queued_without_bound() {
     let mut bench = acquainted();
     let mut refused = 0;

@@ -307,6 +307,18 @@ fn who_could_not_pull_a_block_in_time_over_a_slow_way_out_is_offered_it_again_an
 }
 
 #[test]
+fn who_heard_no_answer_to_its_ping_is_offered_the_block_again_for_that_may_have_been_lost() {
+    let (mut bench, job) = client(1, 1);
+    let (mut out, _) = read(&mut bench, job, 1);
+    for _ in 0..2 {
+        let [(to, magic)] = out[..] else { panic!("it is the only one: {out:?}") };
+        out = offers(&bench.hears(to, Message::error(magic, Refusal::Unproven.to_string())));
+    }
+    let [(to, magic)] = out[..] else { panic!("it is offered again: {out:?}") };
+    assert!(is_placed(&bench.hears_answer(to, magic, Response::Saved), 1));
+}
+
+#[test]
 fn what_is_being_taken_is_waited_for_as_long_as_others_were_no_faster_and_bytes_go_out() {
     for (others_take, sent_whole, waits) in [(20, false, true), (1, false, false), (20, true, false)] {
         let (mut bench, job) = client(3, 3);

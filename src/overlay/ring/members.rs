@@ -60,7 +60,9 @@ pub(super) struct Members {
 impl Members {
     pub(super) fn new(peers: Vec<Peer>, me: &Peer, goal: Goal) -> Self {
         let patient = goal == Goal::Holders;
-        let all = peers.into_iter().map(|peer| (peer, MemberState::Spare)).collect();
+        // Where this peer is, others only say.
+        let own = |peer: Peer| if peer.id == me.id { *me } else { peer };
+        let all = peers.into_iter().map(|peer| (own(peer), MemberState::Spare)).collect();
         Self { me: me.id, all, strangers: BTreeSet::new(), patient, wide: goal == Goal::MoreHolders }
     }
 
@@ -273,6 +275,16 @@ mod tests {
             (0..20).for_each(|_| members.hear_of(&key, &all[0].addr, &peers(200)[100..]));
             assert!(members.all.len() <= 2 * WIDER, "{}", members.all.len());
         }
+    }
+
+    #[test]
+    fn this_peer_is_where_it_is_and_not_where_others_say() {
+        let all = peers(3);
+        let elsewhere = Peer::new(all[1].id, ([10, 0, 0, 1], 7).into());
+        let mut members = Members::new(vec![all[0], elsewhere, all[2]], &all[1], Goal::Survey);
+        assert_eq!(asked(&mut members), 2);
+        all.iter().for_each(|peer| members.set(peer, MemberState::Answered));
+        assert_eq!(members.found(|_| false), (all, Vec::new()));
     }
 
     #[test]

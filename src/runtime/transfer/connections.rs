@@ -366,7 +366,13 @@ fn read_size(line: &str, from: SocketAddr, expected: Option<u32>) -> Result<u32,
     match BlockHead::read(line) {
         BlockHead::Refused(reason) => Err(refused(from, reason)),
         BlockHead::Size(size) if expected.is_none_or(|expected| expected == size) => Ok(size),
-        BlockHead::Size(_) | BlockHead::Malformed => {
+        // That peer may be wrong, or who made the list.
+        BlockHead::Size(size) => {
+            let listed = expected.unwrap_or(size);
+            let reason = format!("peer {from} has a block of {size} bytes where the list says {listed}");
+            Err(failed(JobErrorKind::Corrupt, reason))
+        }
+        BlockHead::Malformed => {
             let said: String = line.chars().take(24).flat_map(char::escape_default).collect();
             Err(failed(JobErrorKind::Corrupt, format!("peer {from} announced a block of '{said}' bytes")))
         }

@@ -22,7 +22,7 @@ pub(super) fn unpack(key: &Key, buffer: &Buffer, size: usize) -> Result<Outcome,
     match Manifest::decode(&buffer.pieces(size).collect::<Vec<_>>().concat()) {
         Ok(Some(manifest)) => Ok(Outcome::Unpacked { manifest }),
         Ok(None) => Ok(Outcome::NotManifest { size: size as u32 }),
-        Err(error) => Err(failed(JobErrorKind::Corrupt, format!("block {key} is a broken manifest: {error}"))),
+        Err(error) => Err(failed(JobErrorKind::BrokenList, format!("block {key} is a broken manifest: {error}"))),
     }
 }
 

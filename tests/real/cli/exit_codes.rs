@@ -40,6 +40,8 @@ fn silence_and_too_few_copies_are_5() {
     let (path, _) = file(&folder, "original", 4, 1000);
     assert_ends(&["ping", &nobody], 5, "");
     assert_ends(&["store", text(&path), "--bootstrap", &nobody], 5, &nobody);
+    let waits = format!("nobody has answered at {nobody} yet");
+    assert_ends(&["retrieve", KEY, text(&folder.path().join("back")), "--bootstrap", &nobody], 5, &waits);
     let peers = crate::support::cluster(&folder, 1, &[]);
     let bootstrap = address(&peers[0]);
     assert_ends(&["store", text(&path), "--bootstrap", &bootstrap, "--quorum", "2"], 5, "quorum");

@@ -432,6 +432,11 @@ impl Inquiry {
                 self.bytes = Some(size);
                 InquiryTurn::Bare(size)
             }
+            // It is the same at every holder, and each has the block as it should be.
+            Some(ListRead::Failed(_, JobErrorKind::BrokenList)) => {
+                self.reading.cancel(context.desk);
+                InquiryTurn::Unread
+            }
             Some(ListRead::Failed(from, kind)) => {
                 let state = match kind {
                     JobErrorKind::Corrupt => CopyState::Damaged,

@@ -70,7 +70,8 @@ impl Put {
         if !matches!(result, Ok(_) | Err(Refusal::Unjudged(_))) {
             *self.failures.entry(to.addr).or_default() += 1;
         }
-        if result == Err(Refusal::Slow) {
+        // What it sent to find out who offers may be lost.
+        if matches!(result, Err(Refusal::Slow | Refusal::Unproven)) {
             self.offer_again(key, to);
         }
         let could_not = result == Err(Refusal::NotPulled);
