@@ -300,6 +300,7 @@ fn watch(
     };
     loop {
         let [repaired, damaged] = bursts.due();
+        let alone = company.due();
         let came = waits(|| {
             select! {
                 recv(notices) -> notice => MainEvent::Notice(notice.ok().map(Box::new)),
@@ -307,6 +308,7 @@ fn watch(
                 recv(handover.due()) -> _ => MainEvent::Due,
                 recv(repaired) -> _ => MainEvent::Counted(0),
                 recv(damaged) -> _ => MainEvent::Counted(1),
+                recv(alone) -> _ => MainEvent::Company,
             }
         });
         match came {
@@ -336,6 +338,7 @@ fn watch(
             MainEvent::Counted(sort) => {
                 bursts.line(sort).inspect(|(level, line)| log::log!(*level, "{line}"));
             }
+            MainEvent::Company => drop(company.line().inspect(|news| log::warn!("{news}"))),
         }
     }
 }
@@ -350,6 +353,8 @@ enum MainEvent {
     Due,
     /// Time to tell how many notices of a sort came.
     Counted(usize),
+    /// Time to tell whether this peer has others.
+    Company,
 }
 
 /// Whether the main thread has anything to do with a notice.

@@ -23,6 +23,8 @@ enum RingMainEvent {
     Notice(Option<Notice>),
     Reply(Option<ConsoleReply>),
     Line(Option<String>),
+    /// Time to tell whether this peer has others.
+    Company,
 }
 
 /// Writes standard output: the assignment's lines, and the answers of other commands.
@@ -107,9 +109,11 @@ impl RingOutput {
             }
         };
         loop {
+            let alone = self.company.due();
             let came = waits(|| {
                 select! {
                     recv(notices) -> notice => RingMainEvent::Notice(notice.ok()),
+                    recv(alone) -> _ => RingMainEvent::Company,
                     recv(replies) -> reply => RingMainEvent::Reply(reply.ok()),
                     recv(printed) -> line => RingMainEvent::Line(line.ok()),
                 }
@@ -117,6 +121,7 @@ impl RingOutput {
             match came {
                 RingMainEvent::Notice(Some(notice)) => self.tell(&notice),
                 RingMainEvent::Notice(None) => break,
+                RingMainEvent::Company => drop(self.company.line().inspect(|news| log::warn!("{news}"))),
                 RingMainEvent::Reply(Some(reply)) => {
                     // The node sent the notices that led to an answer before the answer: write them first.
                     notices.try_iter().for_each(|notice| self.tell(&notice));
