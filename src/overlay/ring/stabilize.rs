@@ -387,3 +387,48 @@ impl Ring {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::RingOptions;
+    use super::*;
+    use crate::overlay::{Cause, Overlay};
+    use crate::wire::Response;
+
+    fn peer(id: u64) -> Peer {
+        Peer::new(Id::from_u64(id), ([10, 0, (id >> 8) as u8, id as u8], 7000).into())
+    }
+
+    /// The peer 1 hears of the peer `id` behind it. The pings that go there.
+    fn hears_of(ring: &mut Ring, id: u64) -> Vec<Tag> {
+        let mut out = Vec::new();
+        ring.consider(peer(id), RingPosition::AFTER, &mut out);
+        let pings = out.iter().filter_map(|effect| match effect {
+            Effect::Ask { to, tag, .. } if to.addr == peer(id).addr => Some(*tag),
+            _ => None,
+        });
+        pings.collect()
+    }
+
+    fn answers(ring: &mut Ring, id: u64, tag: Tag) {
+        let pong = RingNeighbours::NONE.pong(peer(id));
+        let cause = Cause::Answer { tag, from: peer(id).addr, by: Some(peer(id)), response: &Response::Ring(pong) };
+        ring.on(Time::ZERO, cause, &mut Vec::new());
+    }
+
+    #[test]
+    fn sixteen_peers_at_most_wait_for_one_between_that_has_yet_to_answer() {
+        let mut ring = Ring::new(peer(1), RingOptions::default());
+        ring.fill(Time::ZERO, &[peer(1), peer(10)]);
+        let awaited = hears_of(&mut ring, 100);
+        assert_eq!(awaited.len(), 1);
+        for id in 200..200 + 3 * MOST_EARLY as u64 {
+            for tag in hears_of(&mut ring, id) {
+                answers(&mut ring, id, tag);
+            }
+        }
+        assert_eq!((ring.early.len(), ring.successors()), (MOST_EARLY, &[peer(10)][..]));
+        answers(&mut ring, 100, awaited[0]);
+        assert!(ring.early.is_empty() && ring.successors().len() > 2, "{:?}", ring.successors());
+    }
+}
