@@ -89,6 +89,13 @@ impl Giving {
     }
 }
 
+/// Which of these addresses, each of which has a place, may give its place to the `newcomer` where none is left.
+pub(crate) fn who_may_give_way(newcomer: SocketAddr, having: &[SocketAddr]) -> Vec<SocketAddr> {
+    let counts = count(having.iter().copied().map(Subnet::of));
+    let giving = Giving::way(Subnet::of(newcomer), counts.iter().map(|(source, count)| (*source, *count)));
+    having.iter().copied().filter(|addr| giving.includes(Subnet::of(*addr))).collect()
+}
+
 /// How many each source has.
 pub(crate) fn count(sources: impl Iterator<Item = Subnet>) -> BTreeMap<Subnet, usize> {
     let mut counts = BTreeMap::new();

@@ -4,6 +4,7 @@
 //! brings the reply back to the part that the ticket names.
 
 pub(crate) mod claims;
+mod favours;
 mod keeping;
 mod offers;
 pub(crate) mod reach;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use rand::RngExt;
 
 use super::action::Action;
-use super::budget::{Favour, Favours, RepairBudget};
+use super::budget::RepairBudget;
 use super::command::CommandId;
 use super::exchange::{Exchange, Patience, SentFor};
 use super::explain::Explanations;
@@ -28,7 +29,7 @@ use super::leases::USUAL;
 use super::life::{Life, LifeEvent};
 use super::notice::{AskedQuestion, PeerInfo};
 use super::refusal::Refusal;
-use super::ticket::{PartId, Ticket};
+use super::ticket::Ticket;
 use crate::config::{Config, WIDTH};
 use crate::id::Key;
 use crate::lease::{Lease, Note, UnixTime};
@@ -46,9 +47,6 @@ pub(super) use telling::Passed;
 
 /// Where some say that they have saved a block and have not, so many of the nearest peers known may be offered it.
 const BEHIND_LIARS: usize = 5 * WIDTH;
-
-/// Addresses that are pinged at a time because somebody there asked for a favour.
-const MAX_PROVING: usize = 4096;
 
 /// What every part works with.
 pub(crate) struct Desk {
@@ -175,27 +173,6 @@ impl Desk {
     /// The account of the blocks held here.
     pub(super) fn holdings(&self) -> &Holdings {
         &self.holdings
-    }
-
-    /// A favour of so many units for a peer that asks for something, if it has one now: it is spent.
-    pub(super) fn grant<const RATE: u32>(&self, favours: &mut Favours<RATE>, to: &Asker, units: u32) -> Option<Favour> {
-        let is_known = to.is_validated() && self.knows(&to.addr);
-        favours.take(self.now(), to.addr, is_known, units)
-    }
-
-    /// Whether who asks for a favour has shown that it receives. If not, it is pinged and gets no answer: when it asks
-    /// again, it has.
-    pub(super) fn has_proof(&mut self, asker: &Asker) -> bool {
-        let is_there = asker.is_validated();
-        if !is_there && self.proving.len() < MAX_PROVING && self.proving.insert(asker.addr) {
-            self.ask_once(Ticket::of(PartId::Leases, 0), asker.addr, Request::Ping);
-        }
-        is_there
-    }
-
-    /// What somebody was asked, so as to show that it receives, is over.
-    pub(super) fn end_proof(&mut self, addr: &SocketAddr) {
-        self.proving.remove(addr);
     }
 
     /// The replica set of a key as far as it is known without asking: at most `count` peers, nearest first.

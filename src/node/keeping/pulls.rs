@@ -29,7 +29,7 @@ use crate::node::ticket::{About, PartId, Reply, Ticket};
 use crate::node::trouble::Trouble;
 use crate::overlay::{Asker, Target};
 use crate::patience;
-use crate::source::{Giving, Subnet, count};
+use crate::source::who_may_give_way;
 use crate::time::Time;
 use crate::wire::{Request, RequestKind, Response};
 
@@ -266,11 +266,8 @@ impl Pulls {
         if self.unproven_count < MAX_PULLS {
             return true;
         }
-        let counts = count(self.unproven.keys().copied().map(Subnet::of));
-        let giving = Giving::way(Subnet::of(from), counts.iter().map(|(source, count)| (*source, *count)));
-        let givers: Vec<SocketAddr> =
-            self.unproven.keys().copied().filter(|addr| giving.includes(Subnet::of(*addr))).collect();
-        let Some(giver) = desk.any_of(givers) else { return false };
+        let waiting: Vec<SocketAddr> = self.unproven.keys().copied().collect();
+        let Some(giver) = desk.any_of(who_may_give_way(from, &waiting)) else { return false };
         self.take_unproven(giver).iter().for_each(|offer| respond(desk, offer, Err(Refusal::Busy)));
         true
     }

@@ -137,3 +137,22 @@ fn favours_asked_for_in_the_names_of_others_cost_each_of_them_a_ping_and_leave_a
     let actions = bench.hears_request(stranger, 6, lease);
     assert!(matches!(responses(&actions)[..], [(_, 6, Ok(Response::Leased { .. }))]), "{actions:?}");
 }
+
+/// The places of those that are pinged for a proof are all taken by addresses that answer nothing.
+#[test]
+fn favours_asked_for_in_the_names_of_4096_others_keep_no_newcomer_from_its_proof() {
+    for host in [|n: u64| [1, (n >> 8) as u8, n as u8, 1], |n: u64| [9, 9, 9, n as u8], |n: u64| [n as u8, 9, 9, 9]] {
+        let mut bench = Bench::new(Config::default(), 0, 0).start(&[(key(1), 1000)]);
+        let at = |host, n: u64| Peer::new(Id::from_u64(n), SocketAddr::from((host, 7000 + (n >> 8) as u16)));
+        let (ask, newcomer) = (Request::Verify { key: key(1) }, at([203, 0, 113, 1], 0));
+        for n in 0..4096 {
+            bench.hears_request(at(host(n), n), n, ask.clone());
+        }
+        let actions = bench.hears_request(newcomer, 1, ask.clone());
+        let [(to, magic, Request::Ping)] = requests(&actions)[..] else { panic!("no ping: {actions:?}") };
+        assert_eq!(to, newcomer.addr);
+        bench.hears_answer(newcomer.addr, magic, Response::Node(newcomer));
+        let actions = bench.hears_request(newcomer, 2, ask);
+        assert!(matches!(jobs(&actions)[..], [(_, Job::Rehash { .. })]), "{actions:?}");
+    }
+}
