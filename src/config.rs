@@ -76,8 +76,9 @@ pub const RTT_MEMORY: usize = 4096;
 /// Addresses that are remembered to have shown that they receive.
 pub const VALIDATED_MEMORY: usize = 16 * 1024;
 
-/// An address has shown that it receives for this long: by then another may have it.
-pub const VALIDATED_FOR: Duration = Duration::from_secs(3600);
+/// An address has shown that it receives for this long, counted from the last answer that came from there: by then
+/// another may have it, and until then what others say in its name brings it more than they spend.
+pub const VALIDATED_FOR: Duration = Duration::from_secs(300);
 
 /// Blocks and hosts to which they were sent that are remembered, until the host says that it has saved the block.
 pub const DELIVERED_MEMORY: usize = 4096;

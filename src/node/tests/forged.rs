@@ -156,3 +156,25 @@ fn favours_asked_for_in_the_names_of_4096_others_keep_no_newcomer_from_its_proof
         assert!(matches!(jobs(&actions)[..], [(_, Job::Rehash { .. })]), "{actions:?}");
     }
 }
+
+#[test]
+fn what_is_asked_in_the_name_of_a_peer_that_was_not_heard_for_five_minutes_brings_it_one_ping() {
+    let mut bench = Bench::new(Config::default(), 0, 0).start(&[(key(1), 1000)]);
+    let former = peer(1);
+    bench.does(Event::Validated { addr: former.addr });
+    let mut asked_at = |seconds: u64| {
+        bench.now = Time::from_micros(seconds * 1_000_000);
+        let actions = bench.hears_request(former, seconds, Request::Verify { key: key(1) });
+        for (job, _) in jobs(&actions) {
+            bench.ends(job, failed(JobErrorKind::NotFound));
+        }
+        let pings = requests(&actions).into_iter().filter(|(to, ..)| *to == former.addr);
+        (jobs(&actions).len(), pings.map(|(_, magic, _)| magic).collect::<Vec<_>>())
+    };
+    assert_eq!(asked_at(299), (1, vec![]));
+    let (0, pings) = asked_at(301) else { panic!("what it said itself is no proof") };
+    let [ping] = pings[..] else { panic!("{pings:?}") };
+    bench.hears_answer(former.addr, ping, Response::Node(former));
+    let actions = bench.hears_request(former, 302, Request::Verify { key: key(1) });
+    assert!(matches!(jobs(&actions)[..], [(_, Job::Rehash { .. })]), "{actions:?}");
+}
