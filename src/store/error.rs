@@ -26,7 +26,7 @@ pub enum StoreError {
     #[error("the data folder cannot be used: '{0}' is in the way, where {1} of its own has to be; move it elsewhere")]
     InTheWay(PathBuf, &'static str),
     /// A file or folder in the data folder cannot be read or written.
-    #[error("cannot {action} '{path}': {error}")]
+    #[error("cannot {action} '{path}': {error}{}", remedy(error))]
     Io {
         /// The operation that failed, such as "write".
         action: &'static str,
@@ -95,6 +95,17 @@ impl StoreError {
     pub(super) fn on(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |error| Self::Io { action, path, error }
+    }
+}
+
+/// What its user can do about what the system refused, where that goes beyond its own words.
+pub(crate) fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::QuotaExceeded => {
+            "; your share of that disk is used up: delete something of yours there, have the share raised, or name a \
+             folder on another disk"
+        }
+        _ => "",
     }
 }
 

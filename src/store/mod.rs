@@ -41,8 +41,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nix::fcntl::OFlag;
 
-pub(crate) use error::is_shortage;
 pub use error::{StoreError, StoreErrorKind};
+pub(crate) use error::{is_shortage, remedy};
 pub use memory::remembers_peers;
 pub use reader::{BlockReader, hash_all};
 pub use room::{Free, check_room, free, room};
@@ -63,9 +63,8 @@ pub struct DiskStore {
     bins_ready: AtomicBool,
     /// Numbers temporary files: each number is given once, in whatever order (`Relaxed`).
     temporary: AtomicU64,
-    /// Whether folders cannot be made durable.
     #[cfg(test)]
-    refuses_syncs: AtomicBool,
+    fault: tests::DiskFault,
     /// It was told that the folder is gone, and not yet that it is back. Nothing else rests on it (`Relaxed`).
     gone: AtomicBool,
     /// The device and the number of the folder; none where there is no folder, or that is not known.
@@ -120,7 +119,7 @@ impl DiskStore {
             bins_ready: AtomicBool::new(false),
             temporary: AtomicU64::new(0),
             #[cfg(test)]
-            refuses_syncs: AtomicBool::new(false),
+            fault: tests::DiskFault::default(),
             gone: AtomicBool::new(false),
             lock,
             _whole: None,

@@ -1,5 +1,6 @@
 //! What a data folder promises.
 
+mod fault;
 mod gone;
 
 use std::io::Read;
@@ -7,6 +8,7 @@ use std::time::SystemTime;
 
 use tempfile::tempdir;
 
+pub(super) use self::fault::DiskFault;
 use super::*;
 use crate::config::MAX_BLOCK_SIZE;
 use crate::id::Id;
@@ -263,24 +265,6 @@ fn a_copy_that_took_the_place_of_a_damaged_one_is_not_taken_away_in_its_stead() 
     assert!(!store.take_away(&path, &seen, &aside).expect("it is there"), "another copy is there by now");
     assert!(!aside.exists());
     assert_eq!(bytes(&store, &key), Ok(b"some bytes".to_vec()));
-}
-
-#[test]
-fn nothing_stays_of_a_block_that_is_not_durable() {
-    let folder = tempdir().expect("a folder");
-    let store = DiskStore::open(folder.path()).expect("a store");
-    let renewed = put(&store, b"here before").expect("room");
-    store.refuses_syncs.store(true, Ordering::Relaxed);
-    let failed = put(&store, b"never durable").map_err(|error| error.kind());
-    assert_eq!(failed, Err(StoreErrorKind::Io));
-    assert_eq!(bytes(&store, &Key::of(b"never durable")), Err(StoreErrorKind::NotFound));
-    assert!(!store.path(&Key::of(b"never durable")).exists(), "its file is still there");
-    put(&store, b"here before").expect_err("the disk is failing");
-    assert_eq!(held(&store), [(renewed, 11)]);
-    assert_eq!(bytes(&store, &renewed), Ok(b"here before".to_vec()), "a copy that counts is not taken away");
-    store.refuses_syncs.store(false, Ordering::Relaxed);
-    put(&store, b"never durable").expect("the disk has recovered");
-    assert_eq!(files_in(&folder.path().join("tmp")), 0);
 }
 
 #[test]

@@ -47,6 +47,8 @@ impl<'a> BlockWriter<'a> {
             return Err(StoreError::Corrupt(self.key));
         }
         self.hash.update(bytes);
+        #[cfg(test)]
+        self.store.fault.strike().map_err(StoreError::on("write", &self.path))?;
         self.file.write_all(bytes).map_err(StoreError::on("write", &self.path))
     }
 
@@ -61,6 +63,8 @@ impl<'a> BlockWriter<'a> {
         }
         let path = self.store.path(&self.key);
         let failed = |error| self.store.failed("write the block", &path)(error);
+        #[cfg(test)]
+        self.store.fault.strike().map_err(failed)?;
         self.file.sync_data().map_err(failed)?;
         let bin = self.store.ready_bin(&self.key).map_err(failed)?;
         let renewed = fs::symlink_metadata(&path).is_ok();
@@ -114,9 +118,7 @@ impl DiskStore {
     /// Makes what was renamed into `folder` outlive a power cut.
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         #[cfg(test)]
-        if self.refuses_syncs.load(Ordering::Relaxed) {
-            return Err(io::Error::other("the disk is failing"));
-        }
+        self.fault.strike()?;
         File::open(folder)?.sync_all()
     }
 

@@ -5,15 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::support::{Launch, PeerProcess, cluster, file, program, until, walk};
 use kadring::id::Id;
-use nix::sys::signal::Signal;
-use nix::unistd::Uid;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, Uid};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use rustix::process::{Resource, Rlimit, prlimit};
@@ -238,6 +238,45 @@ fn a_peer_without_descriptors_calls_nothing_damaged_and_goes_on_once_it_has_some
     prlimit(pid, Resource::Nofile, back).expect("it runs, and is ours");
     peer.retrieve(&key, &dest, &original);
     assert_eq!(peer.ask(&format!("check {key} --verify"))["each"][0]["health"], "whole");
+}
+
+/// A file system with quotas needs a system built with them, and a user who is under one. Whoever may watch a process can
+/// have its disk answer as such a file system does.
+#[test]
+fn a_peer_whose_quota_is_used_up_says_what_to_do_loses_nothing_and_goes_on_once_there_is_room() {
+    let folder = folder();
+    let mut peer = Launch::new(folder.path().join("peer")).start();
+    let (path, original) = file(&folder, "original", 1, 1_300_000);
+    let key = peer.store(&path);
+    let log = folder.path().join("strace");
+    let pid = peer.pid().to_string();
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-o", text(&log), "-p", &pid, "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EDQUOT"]);
+    let Ok(mut watching) = strace.stderr(Stdio::piped()).spawn() else {
+        return println!("not tested here: there is no strace");
+    };
+    let mut said = String::new();
+    let mut stderr = BufReader::new(watching.stderr.take().expect("it is piped"));
+    stderr.read_line(&mut said).expect("it says whether it may");
+    if !said.contains("attached") {
+        watching.wait().expect("it ends");
+        return println!("not tested here: there is no right to watch a process: {said}");
+    }
+    let (more, bytes) = file(&folder, "more", 2, 200_000);
+    let refused = peer.ask(&format!("store '{}'", text(&more)));
+    let reason = refused["reason"].as_str().unwrap_or_default().to_owned();
+    assert!(reason.contains("quota exceeded") && reason.contains("delete something of yours"), "{refused}");
+    let dest = folder.path().join("back");
+    peer.retrieve(&key, &dest, &original);
+    let strace = Pid::from_raw(watching.id().cast_signed());
+    kill(strace, Signal::SIGINT).expect("it runs, and is ours");
+    watching.wait().expect("it lets the peer go");
+    assert!(fs::read_to_string(&log).expect("it is there").contains("EDQUOT"), "the disk refused something");
+    until(|| walk(&peer.data.join("tmp")).is_empty());
+    let key = peer.store(&more);
+    fs::remove_file(&dest).expect("it is ours");
+    peer.retrieve(&key, &dest, &bytes);
+    assert_whole(&peer.data);
 }
 
 /// How a process gets mounts of its own: root has the right; others have it where the system lets them be root of a

@@ -44,7 +44,7 @@ use crate::gauges;
 use crate::id::Key;
 use crate::lease::{Lease, Note};
 use crate::node::job::{Job, JobError, JobErrorKind, JobId, Outcome, PutId};
-use crate::store::{StoreError, StoreErrorKind, is_shortage};
+use crate::store::{StoreError, StoreErrorKind, is_shortage, remedy};
 
 /// A worker without work ends after this long, and a connection that nobody uses is closed.
 const IDLE: Duration = Duration::from_secs(5);
@@ -283,7 +283,7 @@ fn io_failed(what: &str, error: &io::Error) -> JobError {
         _ if is_shortage(error) => JobErrorKind::Busy,
         _ => JobErrorKind::Io,
     };
-    failed(kind, format!("cannot {what}: {error}"))
+    failed(kind, format!("cannot {what}: {error}{}", remedy(error)))
 }
 
 /// A file of the user's choice cannot be written. That its folder is missing is no file that was looked for and not
