@@ -13,12 +13,15 @@
 //! a connection, as who copies or fetches the block will.
 //!
 //! A search is *wide* that goes on once all holders have failed, or of which no owner was found: then a peer that is
-//! asked and holds nothing may name others, and three times as many are asked.
+//! asked and holds nothing may name others, and three times as many are asked. Who names others may be a liar, and a
+//! connection costs the host at the other end more than a datagram. So a stranger is pinged once, few at a time of
+//! those that one source named, and asked only if it answers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use super::Ring;
+use super::admission::is_recent;
 use super::questions::QuestionFor;
 use super::route::Search;
 use super::table::clockwise_from;
@@ -27,9 +30,12 @@ use crate::id::Id;
 use crate::overlay::{Effect, Found, Goal, LookupId};
 use crate::patience;
 use crate::peer::Peer;
-use crate::source::AddressScope;
+use crate::source::{AddressScope, Subnet, count};
 use crate::wire::ring::RingRequest;
 use crate::wire::{Request, Response};
+
+/// Strangers that are pinged at a time of all that one source named.
+const MOST_UNPROVEN: usize = 4;
 
 /// How far the asking of one peer has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,6 +58,8 @@ pub(super) struct Members {
     all: Vec<(Peer, MemberState)>,
     /// Those of them that were only heard of.
     strangers: BTreeSet<Id>,
+    /// Those of a wide search that have yet to answer a ping, and the source that named each.
+    unproven: BTreeMap<Id, Subnet>,
     patient: bool,
     /// Whether those who hold nothing may name others.
     wide: bool,
@@ -63,12 +71,17 @@ impl Members {
         // Where this peer is, others only say.
         let own = |peer: Peer| if peer.id == me.id { *me } else { peer };
         let all = peers.into_iter().map(|peer| (own(peer), MemberState::Spare)).collect();
-        Self { me: me.id, all, strangers: BTreeSet::new(), patient, wide: goal == Goal::MoreHolders }
+        let (strangers, unproven) = (BTreeSet::new(), BTreeMap::new());
+        Self { me: me.id, all, strangers, unproven, patient, wide: goal == Goal::MoreHolders }
     }
 
-    /// The same for a wide search, if it `is_wide`.
-    pub(super) fn widened(self, is_wide: bool) -> Self {
-        Self { wide: self.wide || is_wide, ..self }
+    /// The same for a wide search, if it `is_wide`: one at `owner` named the strangers.
+    pub(super) fn widened(mut self, is_wide: bool, owner: SocketAddr) -> Self {
+        self.wide |= is_wide;
+        if self.wide {
+            self.unproven = self.strangers.iter().map(|id| (*id, Subnet::of(owner))).collect();
+        }
+        self
     }
 
     /// The same, of which those among the members `before` were asked, and may have answered.
@@ -79,8 +92,8 @@ impl Members {
         self
     }
 
-    /// One at `namer`, who does not hold the block at `key`, names these.
-    fn hear_of(&mut self, key: &Id, namer: &SocketAddr, named: &[Peer]) {
+    /// One at `namer`, who does not hold the block at `key`, names these. Some may have shown that they receive.
+    fn hear_of(&mut self, key: &Id, namer: &SocketAddr, named: &[Peer], is_proven: impl Fn(&SocketAddr) -> bool) {
         if !self.wide {
             return;
         }
@@ -89,6 +102,9 @@ impl Members {
             if is_new && self.all.len() < 2 * WIDER {
                 self.all.push((*peer, MemberState::Spare));
                 self.strangers.insert(peer.id);
+                if !is_proven(&peer.addr) {
+                    self.unproven.insert(peer.id, Subnet::of(*namer));
+                }
             }
         }
         self.all.sort_by_key(|(peer, _)| clockwise_from(key, peer));
@@ -136,13 +152,16 @@ impl Members {
     /// be.
     fn next(&mut self) -> Option<Peer> {
         let (wary, mut places) = (self.is_wary(), self.places());
-        let (strangers, patient) = (&self.strangers, self.patient);
+        let (strangers, patient, pinged) = (&self.strangers, self.patient, self.pinged());
+        let waits = |peer: &Peer| {
+            self.unproven.get(&peer.id).is_some_and(|namer| pinged.get(namer).is_some_and(|out| *out >= MOST_UNPROVEN))
+        };
         for (peer, standing) in &mut self.all {
             let takes_place = match standing {
                 MemberState::Answered | MemberState::Asked => true,
                 MemberState::Overdue | MemberState::Doubtful => patient && !strangers.contains(&peer.id),
                 MemberState::Silent => false,
-                MemberState::Spare if wary && strangers.contains(&peer.id) => false,
+                MemberState::Spare if wary && strangers.contains(&peer.id) || waits(peer) => false,
                 MemberState::Spare if peer.id == self.me => {
                     *standing = MemberState::Answered;
                     true
@@ -158,6 +177,13 @@ impl Members {
             }
         }
         None
+    }
+
+    /// How many strangers are pinged now of those that each source named.
+    fn pinged(&self) -> BTreeMap<Subnet, usize> {
+        let is_out = |standing| matches!(standing, MemberState::Asked | MemberState::Overdue);
+        let out = self.all.iter().filter(|(_, standing)| is_out(*standing));
+        count(out.filter_map(|(peer, _)| self.unproven.get(&peer.id).copied()))
     }
 
     /// The peer has answered, or has not for so long.
@@ -185,14 +211,14 @@ impl Members {
 impl Ring {
     /// Asks the members whose turn it is, and ends the search if no answer is awaited any more.
     pub(super) fn ask_members(&mut self, lookup: LookupId, out: &mut Vec<Effect>) {
-        let mut asked = Vec::new();
         let Some(search) = self.searches.get_mut(&lookup) else { return };
         let Some((members, _)) = &mut search.found else { return };
-        asked.extend(std::iter::from_fn(|| members.next()));
+        let asked: Vec<Peer> = std::iter::from_fn(|| members.next()).collect();
+        let pinged = asked.iter().map(|peer| members.unproven.contains_key(&peer.id)).collect::<Vec<_>>();
         let (key, complete) = (search.key, members.is_complete());
-        let by_ping = search.goal == Goal::Survey && !search.wide;
-        for peer in asked {
-            self.ask_member(lookup, peer, by_ping, out);
+        let tries = if search.goal == Goal::Survey && !search.wide { Some(patience::QUESTION) } else { None };
+        for (peer, is_unproven) in asked.into_iter().zip(pinged) {
+            self.ask_member(lookup, peer, if is_unproven { Some(patience::ONCE) } else { tries }, out);
         }
         if complete
             && let Some(search) = self.searches.remove(&lookup)
@@ -210,12 +236,24 @@ impl Ring {
         }
     }
 
-    /// Asks a member whether it holds the block, by a ping or over a connection.
-    pub(super) fn ask_member(&mut self, lookup: LookupId, peer: Peer, is_ping: bool, out: &mut Vec<Effect>) {
+    /// Asks a member whether it holds the block: by so many pings, or over a connection.
+    fn ask_member(&mut self, lookup: LookupId, peer: Peer, pings: Option<u8>, out: &mut Vec<Effect>) {
         let Some(key) = self.searches.get(&lookup).map(|search| search.key) else { return };
+        let is_ping = pings.is_some();
         let request = if is_ping { Request::Ring(RingRequest::Has { key }) } else { Request::FindValue { key } };
         let why = QuestionFor::Value { lookup, peer, is_ping };
-        self.ask_plain(peer.into(), request, why, patience::QUESTION, out);
+        self.ask_plain(peer.into(), request, why, pings.unwrap_or(patience::QUESTION), out);
+    }
+
+    /// A member answered a ping without saying that it holds the block. An older peer answers any ping so, and in a
+    /// wide search it is to name others.
+    pub(super) fn on_member_there(&mut self, lookup: LookupId, peer: Peer, is_older: bool, out: &mut Vec<Effect>) {
+        let Some(Search { found: Some((members, _)), .. }) = self.searches.get_mut(&lookup) else { return };
+        if members.unproven.remove(&peer.id).is_some() || is_older {
+            self.ask_member(lookup, peer, None, out);
+        } else {
+            self.on_value(lookup, peer, None, out);
+        }
     }
 
     /// A member said whether it holds the block, or whom it knows near the key.
@@ -233,7 +271,9 @@ impl Ring {
         if let Some((members, _)) = &mut search.found {
             members.set(&peer, MemberState::Answered);
             if let Some(Response::Nodes(named)) = response {
-                members.hear_of(&search.key, &peer.addr, named);
+                let (proven, now) = (&self.proven, self.now);
+                let is_proven = |addr: &SocketAddr| proven.get(addr).is_some_and(|shown| is_recent(now, *shown));
+                members.hear_of(&search.key, &peer.addr, named, is_proven);
             }
         }
         self.ask_members(lookup, out);
@@ -250,7 +290,13 @@ impl Ring {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
+    use super::super::RingOptions;
     use super::*;
+    use crate::overlay::{Cause, Overlay};
+    use crate::time::Time;
+    use crate::wire::ring::RingResponse;
 
     fn peers(count: u16) -> Vec<Peer> {
         (1..=count).map(|n| Peer::new(Id::from_u64(n.into()), ([127, 0, 0, 1], n).into())).collect()
@@ -268,13 +314,73 @@ mod tests {
             let mut members = Members::new(vec![all[0], all[1], all[8]], &peers(10)[9], goal);
             assert_eq!(asked(&mut members), 3);
             let afar = [93, 184, 216, 34].into();
-            members.hear_of(&key, &SocketAddr::new(afar, 9), &all);
+            members.hear_of(&key, &SocketAddr::new(afar, 9), &all, |_| true);
             assert_eq!(asked(&mut members), 0, "no peer of the open internet names one of this machine");
-            members.hear_of(&key, &all[0].addr, &[all[0], all[1], all[2], all[3], all[4]]);
+            members.hear_of(&key, &all[0].addr, &[all[0], all[1], all[2], all[3], all[4]], |_| true);
             assert_eq!(asked(&mut members), expected, "{goal:?}");
-            (0..20).for_each(|_| members.hear_of(&key, &all[0].addr, &peers(200)[100..]));
+            (0..20).for_each(|_| members.hear_of(&key, &all[0].addr, &peers(200)[100..], |_| true));
             assert!(members.all.len() <= 2 * WIDER, "{}", members.all.len());
         }
+    }
+
+    /// A liar names seven addresses to a wide search of the peer 5. One of them, or none, has a peer that answers.
+    fn asked_of_named(answering: Option<usize>) -> Vec<(SocketAddr, Request, u8)> {
+        let peer = |n: u8| Peer::new(Id::from_u64(u64::from(n) * 1000), ([10, 0, 0, n], 7000).into());
+        let named: Vec<Peer> =
+            (1..=7).map(|n| Peer::new(Id::from_u64(1500 + n), ([203, 0, 113, 1], 80 + n as u16).into())).collect();
+        let (mut ring, mut out) = (Ring::new(peer(5), RingOptions::default()), Vec::new());
+        ring.fill(Time::ZERO, &(1..=20).map(peer).collect::<Vec<_>>());
+        ring.lookup(Time::ZERO, 1, Id::from_u64(1500), Goal::MoreHolders, &mut out);
+        let (mut asked, mut waiting) = (Vec::new(), VecDeque::new());
+        loop {
+            for effect in std::mem::take(&mut out) {
+                let (to, tag, tries, request) = match effect {
+                    Effect::Ask { to, tag, tries, request, .. } => (to, tag, tries, request),
+                    Effect::Found { .. } => return asked,
+                    _ => continue,
+                };
+                let owner = RingResponse::Owner { peers: vec![peer(2)], hops: 0, trail: Vec::new(), brief: false };
+                let response = match request {
+                    request if named.iter().any(|peer| peer.addr == to.addr) => {
+                        asked.push((to.addr, request.clone(), tries));
+                        waiting.push_back((to, tag, request));
+                        assert!(waiting.len() <= MOST_UNPROVEN, "{waiting:?}");
+                        continue;
+                    }
+                    Request::FindValue { .. } if to.addr == peer(2).addr => Response::Nodes(named.clone()),
+                    Request::FindValue { .. } => Response::Nodes(Vec::new()),
+                    Request::Ring(RingRequest::Routed { .. }) => Response::Ring(owner),
+                    _ => continue,
+                };
+                ring.on(Time::ZERO, Cause::Answer { tag, from: to.addr, by: to.peer(), response: &response }, &mut out);
+            }
+            if out.is_empty() {
+                let (to, tag, request) = waiting.pop_front().expect("it ends");
+                let none = RingResponse::Has { peer: to.peer().expect("it was named"), has: false };
+                let is_there = answering.is_some_and(|at| named[at].addr == to.addr);
+                let response = match request {
+                    Request::FindValue { .. } => Response::Nodes(Vec::new()),
+                    _ => Response::Ring(none),
+                };
+                let answer = Cause::Answer { tag, from: to.addr, by: to.peer(), response: &response };
+                let cause = if is_there { answer } else { Cause::NoAnswer { tag, to } };
+                ring.on(Time::ZERO, cause, &mut out);
+            }
+        }
+    }
+
+    #[test]
+    fn whom_a_liar_names_to_a_wide_search_gets_one_ping_four_at_a_time_and_a_connection_once_it_answered() {
+        let ping = Request::Ring(RingRequest::Has { key: Id::from_u64(1500) });
+        let is_ping = |(_, request, tries): &&(SocketAddr, Request, u8)| *request == ping && *tries == patience::ONCE;
+        let silent = asked_of_named(None);
+        let addresses: BTreeSet<SocketAddr> = silent.iter().map(|(addr, ..)| *addr).collect();
+        assert!(silent.iter().all(|asked| is_ping(&asked)) && addresses.len() == silent.len(), "{silent:?}");
+        let mixed = asked_of_named(Some(1));
+        let (pings, questions): (Vec<_>, Vec<_>) = mixed.iter().partition(is_ping);
+        let [(addr, Request::FindValue { .. }, patience::QUESTION)] = questions[..] else { panic!("{mixed:?}") };
+        let at = |(asked, ..): &&(SocketAddr, Request, u8)| asked == addr;
+        assert!(mixed.iter().position(|asked| at(&asked)) == pings.iter().position(at), "the ping first");
     }
 
     #[test]

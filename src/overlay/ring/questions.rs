@@ -176,9 +176,8 @@ impl Ring {
         }
         match (why, response) {
             (why, Response::Ring(response)) => self.on_ring_answer(now, why, (from, by), response, out),
-            // An older peer answers any ping so.
             (QuestionFor::Value { lookup, peer, is_ping: true }, Response::Node(_)) => {
-                self.ask_member(lookup, peer, false, out);
+                self.on_member_there(lookup, peer, true, out);
             }
             (QuestionFor::Value { lookup, peer, .. }, response) => self.on_value(lookup, peer, Some(response), out),
             (QuestionFor::Twin(suspect), response) => self.twins.on_answer(&self.me, suspect, response.node(), out),
@@ -241,6 +240,9 @@ impl Ring {
             }
             (QuestionFor::Value { lookup, peer, .. }, RingResponse::Has { has: true, .. }) => {
                 self.on_value(lookup, peer, Some(&Response::Node(peer)), out);
+            }
+            (QuestionFor::Value { lookup, peer, is_ping: true }, RingResponse::Has { .. }) => {
+                self.on_member_there(lookup, peer, false, out);
             }
             (QuestionFor::Value { lookup, peer, .. }, _) => self.on_value(lookup, peer, None, out),
             (QuestionFor::Twin(suspect), _) => self.twins.on_answer(&self.me, suspect, None, out),

@@ -222,7 +222,10 @@ impl Ring {
             return out.push(Effect::Found { lookup, found: Found { peers, hops, unreached, conclusive, crowded } });
         }
         let asked = u32::from(peers.iter().any(|peer| peer.id != self.me.id));
-        let members = Members::new(peers, &self.me, search.goal).with_strangers(is_stranger).widened(search.wide);
+        // It stands first among those that it named.
+        let owner = peers.first().map_or(self.me.addr, |owner| owner.addr);
+        let members =
+            Members::new(peers, &self.me, search.goal).with_strangers(is_stranger).widened(search.wide, owner);
         let before = search.found.take();
         search.found = Some((members.after(before.map(|(before, _)| before)), hops + asked));
         self.ask_members(lookup, out);
