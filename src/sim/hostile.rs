@@ -2,7 +2,7 @@
 //! besides, or instead, what its [`HostileRole`] says.
 //!
 //! What they send is not counted, and they are not among those that are [up](World::up): what is counted and promised
-//! is the honest peers'. Not each role has something to say on the ring: see [`HostileRole::of`].
+//! is the honest peers'.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub enum HostileRole {
     Forger,
     /// It asks and offers without end, each time under another id.
     Flooder,
-    /// It comes and goes, says so each time (not on the ring), and is silent in between.
+    /// It comes and goes, says so each time (not in a classroom), and is silent in between.
     Flapper,
     /// It refuses whatever it is offered.
     Refuser,
@@ -55,20 +55,9 @@ const FLAP: Duration = Duration::from_secs(4);
 const MADE_UP: usize = 2;
 
 impl HostileRole {
-    /// The roles that peers of storms have.
+    /// The roles that peers of storms have. In a classroom lies are about files: see `World::mistreats_file`.
     pub const ALL: [Self; 7] =
         [Self::Liar, Self::Hoarder, Self::Forger, Self::Flooder, Self::Flapper, Self::Refuser, Self::Idler];
-
-    /// Those of them that an overlay's peers can have: lies about whom a peer knows, and goodbyes that are not meant,
-    /// are Kademlia's. In a classroom lies are about files: see `World::mistreats_file`.
-    pub fn of(kind: OverlayKind, classroom: bool) -> &'static [Self] {
-        match kind {
-            OverlayKind::Ring if !classroom => {
-                &[Self::Forger, Self::Flooder, Self::Hoarder, Self::Refuser, Self::Idler]
-            }
-            OverlayKind::Kademlia | OverlayKind::Ring => &Self::ALL,
-        }
-    }
 
     /// How often it does something of its own accord.
     const fn pace(self) -> Option<Duration> {
@@ -261,7 +250,9 @@ impl World {
                 Some(HostileRole::Forger) => self.forge(victim, &up),
                 Some(HostileRole::Flooder) if on_ring => self.flood_on_ring(slot, victim),
                 Some(HostileRole::Flooder) => self.flood(slot, victim),
-                Some(HostileRole::Flapper) if !on_ring => self.flap(slot, &up),
+                Some(HostileRole::Flapper) if self.rules.config.named_files => {}
+                Some(HostileRole::Flapper) if on_ring => self.flap_on_ring(slot, &up),
+                Some(HostileRole::Flapper) => self.flap(slot, &up),
                 _ => {}
             }
         }
@@ -368,6 +359,19 @@ impl World {
         for &known in up {
             let magic = self.rng.next_u64() >> 11;
             self.slip(slot, known, Message::request(magic, sender, Request::Ping));
+        }
+    }
+
+    /// The same on the ring, to each as one of its neighbours.
+    fn flap_on_ring(&mut self, slot: usize, up: &[usize]) {
+        let (me, leaves) = (self.peers[slot].me, self.is_away(slot));
+        for &known in up {
+            let (predecessors, successors) = (vec![self.peers[known].me], vec![self.peers[known].me]);
+            let request = match leaves {
+                true => RingRequest::Quit { predecessors, successors },
+                false => RingRequest::Ping { predecessors, successors, quiet: false },
+            };
+            self.say_on_ring((slot, slot), known, Sender::member(me.id, me.addr), Request::Ring(request));
         }
     }
 }

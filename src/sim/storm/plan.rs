@@ -32,8 +32,8 @@ pub struct StormPlan {
     pub faults: usize,
     /// If given, only these faults of the schedule strike.
     pub only: Option<Vec<usize>>,
-    /// Hostile peers among the others, of each [role that they can have](crate::sim::HostileRole::of) in turn. A
-    /// classroom has two at most.
+    /// Hostile peers among the others, of each [role](crate::sim::HostileRole::ALL) in turn. A classroom has two at
+    /// most.
     pub hostile: usize,
     /// How the driver is broken, if it is.
     pub saboteur: Option<&'static Saboteur>,
