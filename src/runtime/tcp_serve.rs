@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -177,29 +178,28 @@ impl AnsweredConnection<'_> {
 }
 
 fn answer(stage: AnsweredConnection<'_>, from: SocketAddr, key: &Key, events: &Post) -> io::Result<()> {
-    let AnsweredConnection { shared, mut stream, .. } = stage;
+    let AnsweredConnection { shared, stream, .. } = stage;
     let limit = |size: u64| shared.clock.now() + STUCK_LIMIT + Duration::from_secs(size / LEAST_RATE);
-    // It is noted before the last bytes go out, and so before the puller can say that it has saved them.
     let delivered = || shared.ledger.note_delivery(*key, from.ip());
-    let send_last_noted = |file: &File, offset: u64, size: u32, send: SendRange| {
-        let (first, until) = (u64::from(size).saturating_sub(LAST), limit(size.into()));
+    let send_block = |file: &File, offset: u64, size: u32, send: SendRange| {
+        let until = limit(size.into());
         send_head(stream, format!("{size}\n").as_bytes(), size > 0)?;
-        send(stage, file, offset, first, until)?;
-        delivered();
-        send(stage, file, offset + first, u64::from(size) - first, until)
+        let send = |part: Range<u64>| send(stage, file, offset + part.start, part.end - part.start, until);
+        send_last_noted(size.into(), send, delivered)
     };
     match shared.ledger.note_asked(*key, from.ip()) {
         Some(LentBlock::Bytes(bytes)) => {
-            shared.served.count_sent(bytes.len() as u64);
-            delivered();
-            // Its reader is woken once.
-            return stream.write_all(&[format!("{}\n", bytes.len()).as_bytes(), &bytes].concat());
+            // The reader of a short one is woken once.
+            let all = [format!("{}\n", bytes.len()).as_bytes(), &bytes].concat();
+            let mut way = CountedStream { stage, limit: limit(all.len() as u64) };
+            let send = |part: Range<u64>| way.write_all(&all[part.start as usize..part.end as usize]);
+            return send_last_noted(all.len() as u64, send, delivered);
         }
-        Some(LentBlock::Slice { file, offset, size }) => return send_last_noted(&file, offset, size, send_lent),
+        Some(LentBlock::Slice { file, offset, size }) => return send_block(&file, offset, size, send_lent),
         None => {}
     }
     match shared.store.read(key) {
-        Ok(block) => send_last_noted(&block.file, 0, block.size, send_file),
+        Ok(block) => send_block(&block.file, 0, block.size, send_file),
         Err(error) if error.kind() == StoreErrorKind::NotFound => {
             let _ = events.send(Event::Missing { key: *key });
             // Somebody else may have asked a moment before, or a look of its own may have found it so.
@@ -215,6 +215,19 @@ fn answer(stage: AnsweredConnection<'_>, from: SocketAddr, key: &Key, events: &P
             refuse(stream, FOUND_DAMAGED)
         }
     }
+}
+
+/// Sends so many bytes of a block. That they are delivered is noted before the last of them go out, and so before the
+/// puller can say that it has saved them, but not before its system has taken the others.
+fn send_last_noted(
+    size: u64,
+    mut send: impl FnMut(Range<u64>) -> io::Result<()>,
+    delivered: impl FnOnce(),
+) -> io::Result<()> {
+    let first = size.saturating_sub(LAST);
+    send(0..first)?;
+    delivered();
+    send(first..size)
 }
 
 /// A file by its name; the node is told once a user's has been sent.
@@ -337,4 +350,25 @@ fn control(shared: &Shared, from: SocketAddr, line: &[u8], events: &Post) -> io:
     let bytes = line.len() as u32;
     let event = Event::Message { from, via: Via::Tcp, bytes, message };
     events.send(event).map(Ok).map_err(|_| io::ErrorKind::BrokenPipe.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_block_of_a_file_or_a_list_is_delivered_to_nobody_who_takes_less_than_all_but_its_last_bytes() {
+        // Of so many bytes a client takes so many.
+        for (size, takes, counts) in [(1 << 20, 0, false), (1 << 20, (1 << 20) - LAST, true), (LAST + 1, 0, false)] {
+            let (noted, taken) = (Cell::new(false), Cell::new(0));
+            let send = |part: Range<u64>| {
+                taken.set(taken.get() + part.end - part.start);
+                if taken.get() > takes { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+            };
+            send_last_noted(size, send, || noted.set(true)).expect_err("it does not take all");
+            assert_eq!(noted.get(), counts, "{takes} of {size}");
+        }
+    }
 }
