@@ -47,7 +47,8 @@ impl<B: Backend> Performer<B> {
     }
 
     /// Ends the leases of what has a name, but for those on which it is kept under another name or key too; or all
-    /// leases of a key. What the catalogue is to say of that is handed to `settle`; that it can be written is `proven` first.
+    /// leases of a key. What the catalogue is to say of that is handed to `settle`; that it can be written is `proven`
+    /// first.
     fn delete(
         &self,
         catalogue: &Catalogue,

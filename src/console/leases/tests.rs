@@ -1,5 +1,7 @@
 //! What becomes of leases, as the catalogue and the holders hear of it.
 
+mod other_keys;
+
 use std::collections::VecDeque;
 use std::fs;
 use std::sync::Arc;
@@ -166,43 +168,6 @@ fn to_delete_a_name_ends_no_lease_of_another_name_and_to_delete_a_key_ends_all()
     let said = delete(&performer, &Key::of(b"it").to_string());
     assert!(said.ends_with("all of it is deleted: a, b"), "{said}");
     assert_eq!((ended(&performer), leases(&catalogue)), (ends(&both.secrets), Vec::new()));
-}
-
-#[test]
-fn what_ends_on_one_key_of_a_file_leaves_what_was_stored_under_another_key_of_it() {
-    let (shared, own) = (drawn(None), drawn(None));
-    let both = Owned { secrets: [&shared.secrets[..], &own.secrets].concat(), ..owned(&[]) };
-    for change in [Change::Delete, Change::Copies(2)] {
-        for (lease, ends) in [(&both, Some(own.secrets[0])), (&shared, None)] {
-            let (_folder, catalogue, performer) = bench(&[("new", lease)]);
-            catalogue.add(&Entry { key: Key::of(b"a list"), ..entry("old", &shared) }).unwrap();
-            let reply = performer.change_leases(&["new".to_owned()], &change);
-            assert_eq!(reply.verdict(), None, "{}", reply.to_text());
-            let asked = std::mem::take(&mut *performer.backend.0.lock());
-            let changes = asked.into_iter().flat_map(|command| match command {
-                Command::Lease { changes, .. } => changes,
-                _ => Vec::new(),
-            });
-            let told: Vec<_> = changes.collect();
-            let ended: Vec<_> = ends.map(|secret| (Key::of(b"it"), LeaseChange::Ended(secret))).into_iter().collect();
-            assert_eq!(told, ended, "{change:?}");
-            let left: Vec<(String, Owned)> = leases(&catalogue);
-            assert!(left.contains(&("old".to_owned(), shared.clone())), "{change:?}: {left:?}");
-            let ended = catalogue.ended().unwrap();
-            assert!(!ended.names(&shared.secrets[0].id()), "another store of it gets it again");
-        }
-    }
-}
-
-#[test]
-fn a_file_that_fits_a_block_has_another_secret_than_where_it_had_a_list() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a");
-    let stamped = |size: u64| {
-        fs::File::create(&path).unwrap().set_len(size).unwrap();
-        stamp(&path, &fs::metadata(&path).unwrap()).len()
-    };
-    assert_eq!(stamped(1), stamped(u64::from(MAX_BLOCK_SIZE)) + 8);
 }
 
 #[test]
