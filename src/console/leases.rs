@@ -63,11 +63,12 @@ impl<B: Backend> Performer<B> {
     ) -> Result<Answer, Failure> {
         let cannot = |error: io::Error| Failure::new(FailureKind::Other, catalogue.cannot("write", &error));
         let (key, of_key) = of_word(entries, word, || catalogue.find(word))?;
-        let (secrets, shared) = (secrets_of(&of_key), secrets_of(&of_other_keys(entries, key)));
+        let secrets = secrets_of(&of_key);
         if secrets.is_empty() {
             return Err(without_lease(word));
         }
-        let ends: Vec<Secret> = secrets.iter().copied().filter(|secret| !shared.contains(secret)).collect();
+        let ends: Vec<Secret> =
+            secrets.iter().copied().filter(|secret| !is_on_other_key(entries, key, secret)).collect();
         let keys = self.parts(key, of_key.iter().any(|entry| entry.folder))?;
         // From here on no store gets them: what is remembered on them is so by now, and looked at below.
         catalogue.end(&ends).map_err(cannot)?;
@@ -200,9 +201,10 @@ fn of_word<'a>(
     key.filter(|_| !of_key.is_empty()).map(|key| (key, of_key)).ok_or_else(|| not_from_here(word))
 }
 
-/// The entries of other keys than this. A file that was stored under two keys may have one lease on both.
-fn of_other_keys(entries: &[Entry], key: Key) -> Vec<&Entry> {
-    entries.iter().filter(|entry| !entry.begun && entry.key != key).collect()
+/// Whether another key than this is on the lease too: that of a file which was stored under two keys may be.
+fn is_on_other_key(entries: &[Entry], key: Key, secret: &Secret) -> bool {
+    let others = entries.iter().filter(|entry| !entry.begun && entry.key != key);
+    others.flat_map(Entry::secrets).any(|other| other == secret)
 }
 
 /// What ends the leases of these, each once.

@@ -72,7 +72,7 @@ pub struct DiskStore {
     /// The file `lock`, locked as long as it is open; none where there is no folder.
     lock: Option<File>,
     /// The folder, locked like it: a file can be removed, and made anew by another peer.
-    _whole: Option<File>,
+    _folder_lock: Option<File>,
     /// When a peer ran in the folder last, before this one.
     ran: UnixTime,
     journal: Ranked<journal::Length>,
@@ -93,11 +93,11 @@ impl DiskStore {
             let error = io::Error::new(io::ErrorKind::InvalidInput, "it has no name");
             return Err(StoreError::Unusable { path: folder.to_owned(), error });
         }
-        let (lock, whole) = prepare(folder)?;
+        let (lock, folder_lock) = prepare(folder)?;
         // Before anything here is changed.
         let ran = memory::ran(folder, &lock);
         scan::clear_away(&folder.join("tmp"))?;
-        Ok(Self { ran, _whole: Some(whole), ..Self::of(folder.to_owned(), Some(lock)) })
+        Ok(Self { ran, _folder_lock: Some(folder_lock), ..Self::of(folder.to_owned(), Some(lock)) })
     }
 
     /// Whether a folder is the data folder of a peer.
@@ -122,7 +122,7 @@ impl DiskStore {
             fault: tests::DiskFault::default(),
             gone: AtomicBool::new(false),
             lock,
-            _whole: None,
+            _folder_lock: None,
             ran: 0,
             journal: Ranked::new(&locks::JOURNAL, journal::Length::default()),
         }
@@ -251,7 +251,7 @@ impl DiskStore {
     }
 }
 
-/// Makes the data folder and takes its lock.
+/// Makes the data folder and takes its locks: on the file `lock`, as older programs do, and on the folder.
 fn prepare(folder: &Path) -> Result<(File, File), StoreError> {
     let unusable = |error| StoreError::Unusable { path: folder.to_owned(), error };
     if folder.exists() && !folder.is_dir() {
@@ -280,10 +280,10 @@ fn prepare(folder: &Path) -> Result<(File, File), StoreError> {
         Err(TryLockError::WouldBlock) => return Err(StoreError::InUse(folder.to_owned())),
         Err(TryLockError::Error(error)) => return Err(unusable(error)),
     }
-    let whole = File::open(folder).map_err(unusable)?;
-    match whole.try_lock() {
+    let folder_lock = File::open(folder).map_err(unusable)?;
+    match folder_lock.try_lock() {
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse(folder.to_owned())),
         // Not every network's file system locks folders.
-        Ok(()) | Err(TryLockError::Error(_)) => Ok((lock, whole)),
+        Ok(()) | Err(TryLockError::Error(_)) => Ok((lock, folder_lock)),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use super::{each_of, now, of_other_keys, of_word, secrets_of, unheard, without_lease};
+use super::{each_of, is_on_other_key, now, of_word, secrets_of, unheard, without_lease};
 use crate::console::Backend;
 use crate::console::begun::begun;
 use crate::console::catalogue::{Catalogue, Entry, find_among};
@@ -64,12 +64,12 @@ impl<B: Backend> Performer<B> {
         let (key, of_key) = of_word(entries, word, find)?;
         let (named, others): (Vec<&Entry>, Vec<&Entry>) = of_key.into_iter().partition(|entry| entry.name == word);
         let (name, meant, others) = if named.is_empty() { (None, others, named) } else { (Some(word), named, others) };
-        let own = secrets_of(&meant);
+        let (own, kept) = (secrets_of(&meant), secrets_of(&others));
         if own.is_empty() {
             return Err(without_lease(word));
         }
-        let kept = secrets_of(&[&others[..], &of_other_keys(entries, key)].concat());
-        let secrets: Vec<Secret> = own.iter().copied().filter(|secret| !kept.contains(secret)).collect();
+        let is_kept = |secret: &Secret| kept.contains(secret) || is_on_other_key(entries, key, secret);
+        let secrets: Vec<Secret> = own.iter().copied().filter(|secret| !is_kept(secret)).collect();
         let settled = |is_over| Settled { key, name: name.map(str::to_owned), secrets: own.clone(), is_over };
         if secrets.is_empty() {
             settle(settled(true));

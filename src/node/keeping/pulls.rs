@@ -247,10 +247,10 @@ impl Pulls {
             return respond(desk, &offer, Err(Refusal::Busy));
         }
         let offers = self.unproven.entry(offer.from.addr).or_default();
-        let (from, came_over) = (offer.from.addr, offer.from.is_validated());
+        let (from, by_connection) = (offer.from.addr, offer.from.is_validated());
         offers.push(offer);
         self.unproven_count += 1;
-        match (offers.len(), came_over) {
+        match (offers.len(), by_connection) {
             // Who made a connection is on that host, and offers but once. Datagrams may be lost.
             (1, true) => desk.ask(Ticket::of(PartId::Pulls, 0), Target { id: None, addr: from }, Request::Ping),
             // One datagram and no more: an address that has shown nothing gets little for what it sent.
