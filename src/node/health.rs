@@ -103,7 +103,7 @@ pub struct Checked {
     pub asked: usize,
     /// Copies that were made by this command.
     pub repaired: u64,
-    /// Lists that could not be had, so that what they name is not known.
+    /// Lists that could not be had or read, so that what they name is not known.
     pub unread: u64,
     /// The worst of the blocks.
     pub weakest: Option<Key>,
