@@ -147,8 +147,9 @@ impl Bucket {
         self.contacts.iter().position(|contact| contact.is_at(addr))
     }
 
-    pub(super) fn spares(&self) -> usize {
-        self.spares.len()
+    /// Its spares, the one heard of last at the end.
+    pub(super) fn spares(&self) -> impl DoubleEndedIterator<Item = Peer> + ExactSizeIterator {
+        self.spares.iter().map(|spare| Peer::new(spare.id, SocketAddr::from(&spare.addr)))
     }
 
     /// Puts a peer into the replacement cache as the most recent of at most `room`; the oldest goes.
@@ -158,11 +159,6 @@ impl Bucket {
             self.spares.remove(0);
         }
         self.spares.push(Spare { id: peer.id, addr: peer.addr.into() });
-    }
-
-    /// Takes the spare heard of last.
-    pub(super) fn take_spare(&mut self) -> Option<Peer> {
-        self.spares.pop().map(|spare| Peer::new(spare.id, SocketAddr::from(&spare.addr)))
     }
 
     pub(super) fn forget_spare(&mut self, id: &Id) {
@@ -202,12 +198,11 @@ mod tests {
     }
 
     #[test]
-    fn the_replacement_cache_keeps_the_latest_and_gives_the_latest_first() {
+    fn the_replacement_cache_keeps_the_latest() {
         let mut bucket = Bucket::new(Time::ZERO, 0);
         for n in [1, 2, 3, 2, 4] {
             bucket.spare(&peer(n), 3);
         }
-        let taken: Vec<_> = std::iter::from_fn(|| bucket.take_spare()).collect();
-        assert_eq!(taken, [peer(4), peer(2), peer(3)]);
+        assert!(bucket.spares().eq([peer(3), peer(2), peer(4)]));
     }
 }

@@ -437,7 +437,7 @@ impl Overlay for Kademlia {
             .map(|bucket| TableRow {
                 label: format!("bucket {}", bucket.index),
                 peers: bucket.contacts().iter().map(Contact::peer).collect(),
-                spare: bucket.spares(),
+                spare: bucket.spares().len(),
             })
             .collect()
     }

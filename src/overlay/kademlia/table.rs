@@ -94,9 +94,24 @@ impl RoutingTable {
         self.buckets.iter().flat_map(Bucket::contacts)
     }
 
-    /// Whether the bucket of `id` has a place.
+    /// Whether there is a place for `id`: in its bucket, or beside that for one of the k nearest to this peer. Where few
+    /// share more bits with this peer, those in a full bucket are its neighbours too, and the paper splits such a bucket
+    /// to keep them all (section 2.4). No contact makes room for them, so there are k of them at most.
     pub(super) fn has_room(&self, id: &Id) -> bool {
-        self.bucket(self.index_of(id)).is_none_or(|bucket| bucket.contacts().len() < self.k)
+        let index = self.index_of(id);
+        let held = self.bucket(index).map_or(0, |bucket| bucket.contacts().len());
+        held < self.k || held < 2 * self.k && self.is_near(index, id)
+    }
+
+    /// Whether fewer than k contacts are nearer to this peer than `id`, which belongs into the bucket `index`.
+    fn is_near(&self, index: usize, id: &Id) -> bool {
+        let distance = self.me.distance(id);
+        let is_nearer = |contact: &&Contact| self.me.distance(&contact.id) < distance;
+        let nearer = self.buckets.iter().rev().take_while(|bucket| bucket.index >= index).map(|bucket| {
+            let contacts = bucket.contacts();
+            if bucket.index > index { contacts.len() } else { contacts.iter().filter(is_nearer).count() }
+        });
+        nearer.sum::<usize>() < self.k
     }
 
     /// Who has to go before another peer of the same [network](Subnet::network_of) may come in: its contact in the
@@ -117,13 +132,13 @@ impl RoutingTable {
 
     /// A peer answered at its address under its id, and nobody else is a contact at that address.
     pub(super) fn enter(&mut self, now: Time, peer: Peer) -> Entered {
-        let k = self.k;
+        let (k, has_room) = (self.k, self.has_room(&peer.id));
         let crowd = self.crowd(&peer);
         let bucket = self.bucket_or_new(now, self.me.distance(&peer.id).leading_zeros());
         let entry = match bucket.get(&peer.id).map(Contact::peer) {
             Some(before) if before.addr != peer.addr => Entered::Waits(before),
             Some(_) => Entered::Known,
-            None if crowd.is_none() && bucket.contacts().len() < k => Entered::New,
+            None if crowd.is_none() && has_room => Entered::New,
             None => Entered::Waits(crowd.unwrap_or_else(|| bucket.contacts()[0].peer())),
         };
         match entry {
@@ -167,10 +182,10 @@ impl RoutingTable {
 
     /// A spare for the place that became free beside `id`, the one heard of last.
     pub(super) fn take_spare(&mut self, id: &Id) -> Option<Peer> {
-        if !self.has_room(id) {
-            return None;
-        }
-        self.bucket_mut(self.index_of(id))?.take_spare()
+        let index = self.index_of(id);
+        let spare = self.bucket(index)?.spares().rev().find(|spare| self.has_room(&spare.id))?;
+        self.bucket_mut(index)?.forget_spare(&spare.id);
+        Some(spare)
     }
 
     pub(super) fn forget_spare(&mut self, id: &Id) {
@@ -234,7 +249,7 @@ impl RoutingTable {
         let mut marks = Vec::with_capacity(self.len);
         for bucket in &self.buckets {
             let index = bucket.index;
-            if bucket.contacts().len() > self.k || bucket.spares() > self.k {
+            if bucket.contacts().len() > 2 * self.k || bucket.spares().len() > self.k {
                 return Err(format!("bucket {index} is too full"));
             }
             for (at, contact) in bucket.contacts().iter().enumerate() {
@@ -263,6 +278,7 @@ impl RoutingTable {
 mod tests {
     use rand::SeedableRng;
     use rand::rngs::StdRng;
+    use rand::seq::SliceRandom;
 
     use super::*;
 
@@ -299,6 +315,43 @@ mod tests {
                 assert_eq!(table.nearest(&key, count, |_| true), all);
             }
         }
+    }
+
+    /// As in the storm of Kademlia with the seed 3002323, 31 peers and 14 faults.
+    #[test]
+    fn the_k_nearest_have_a_place_where_few_are_nearer_than_a_full_bucket() {
+        let me = Id::ZERO;
+        for seed in 0..200 {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let mut table = RoutingTable::new(me, 20);
+            let mut peers: Vec<Peer> = (0..30)
+                .map(|n| {
+                    let id = Id::random(&mut rng);
+                    let id = if id.bit(0) == (n < 25) { id } else { id.flip_bit(0) };
+                    Peer::new(id, SocketAddr::from(([10, 0, 0, n], 7000)))
+                })
+                .collect();
+            peers.shuffle(&mut rng);
+            for peer in &peers {
+                table.enter(Time::ZERO, *peer);
+                table.check().unwrap();
+            }
+            peers.sort_by_cached_key(|peer| peer.id.distance(&me));
+            let far = &table.bucket(0).unwrap().contacts().len();
+            assert!((20..=25).contains(far), "seed {seed}: {far}");
+            assert!(peers[..20].iter().all(|peer| table.contact(peer).is_some()), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn newcomers_that_are_ever_nearer_take_twenty_places_beside_a_full_bucket_and_nobodys() {
+        let mut table = RoutingTable::new(Id::ZERO, 20);
+        let peer = |n: u8| Peer::new(Id::from_u64(u64::MAX - u64::from(n)), SocketAddr::from(([10, 0, 0, n], 1)));
+        for n in 0..100 {
+            assert_eq!(table.enter(Time::ZERO, peer(n)) == Entered::New, n < 40, "{n}");
+        }
+        assert!((0..40).all(|n| table.contact(&peer(n)).is_some()));
+        table.check().unwrap();
     }
 
     #[test]
@@ -357,13 +410,14 @@ mod tests {
     fn a_full_bucket_lets_newcomers_wait_behind_its_least_recently_seen() {
         let mut table = RoutingTable::new(Id::ZERO, 2);
         let peer = |n: u8| Peer::new(Id::ZERO.flip_bit(0).flip_bit(n.into()), SocketAddr::from(([10, 0, 0, n], 1)));
+        let far = Peer::new(peer(1).id.flip_bit(2), SocketAddr::from(([10, 0, 0, 3], 1)));
         assert_eq!(table.enter(Time::ZERO, peer(1)), Entered::New);
         assert_eq!(table.enter(Time::ZERO, peer(2)), Entered::New);
         assert_eq!(table.enter(Time::ZERO, peer(1)), Entered::Known);
-        assert_eq!(table.enter(Time::ZERO, peer(3)), Entered::Waits(peer(2)));
-        assert_eq!(table.take_spare(&peer(3).id), None, "no place is free");
+        assert_eq!(table.enter(Time::ZERO, far), Entered::Waits(peer(2)));
+        assert_eq!(table.take_spare(&far.id), None, "no place is free");
         assert!(table.remove(&peer(2).id).is_some());
-        assert_eq!(table.take_spare(&peer(3).id), Some(peer(3)));
+        assert_eq!(table.take_spare(&far.id), Some(far));
         table.check().unwrap();
     }
 }

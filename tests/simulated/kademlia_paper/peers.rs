@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use kadring::id::{Id, Key};
-use kadring::overlay::kademlia::Kademlia;
+use kadring::overlay::kademlia::{K, Kademlia};
 use kadring::overlay::{Asker, Cause, Effect, Incoming, Overlay};
 use kadring::peer::Peer;
 use kadring::wire::{Request, Sender};
@@ -18,6 +18,9 @@ pub(crate) type Net = net::Net<Kademlia>;
 pub(crate) const ME: u16 = 9000;
 
 pub(crate) const WIDTH: usize = 7;
+
+/// A bucket of neighbours.
+pub(crate) const NEAR: usize = 5;
 
 pub(crate) fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -71,6 +74,15 @@ pub(crate) fn nobody() -> Net {
 pub(crate) fn alone() -> Net {
     let mut net = nobody();
     net.start(kademlia(peer(ME)), false, &[]);
+    net
+}
+
+/// The same where K contacts are nearer than those of the buckets before [`NEAR`].
+pub(crate) fn surrounded() -> Net {
+    let mut net = alone();
+    for n in 0..K as u16 {
+        net.meet(in_bucket(NEAR, 1000 + n));
+    }
     net
 }
 

@@ -5,20 +5,20 @@ use kadring::overlay::{Cause, Effect, Overlay};
 use kadring::peer::Peer;
 use kadring::wire::{Request, Sender};
 
-use super::peers::{ME, addr, alone, in_bucket, peer, secs};
+use super::peers::{ME, NEAR, addr, alone, in_bucket, nearest, peer, secs, surrounded};
 
 #[test]
 fn s2_2_contacts_stand_in_the_bucket_of_their_common_prefix_and_a_bucket_holds_k() {
-    let mut net = alone();
-    for prefix in 0..5 {
+    let mut net = surrounded();
+    for prefix in 0..NEAR {
         for n in 0..25 {
             net.meet(in_bucket(prefix, prefix as u16 * 100 + n + 1));
         }
     }
     let overlay = &net.inside(addr(ME));
     let rows = overlay.table();
-    assert_eq!(rows.len(), 5);
-    for (prefix, row) in rows.iter().enumerate() {
+    assert_eq!(rows.len(), NEAR + 1);
+    for (prefix, row) in rows[..NEAR].iter().enumerate() {
         assert_eq!(row.label, format!("bucket {prefix}"));
         assert_eq!(row.peers.len(), K);
         assert_eq!(row.spare, 5);
@@ -40,7 +40,7 @@ fn s2_2_the_least_recently_seen_stands_first_and_an_answer_moves_to_the_end() {
 
 #[test]
 fn s2_2_a_live_contact_keeps_its_place_from_a_newcomer() {
-    let mut net = alone();
+    let mut net = surrounded();
     for n in 1..=K as u16 {
         net.meet(in_bucket(0, n));
     }
@@ -56,7 +56,7 @@ fn s2_2_a_live_contact_keeps_its_place_from_a_newcomer() {
 #[test]
 fn a_newcomer_s_ping_makes_nobody_ping_and_still_lets_it_wait() {
     // Else each ping would lead to another, and a large network never come to rest.
-    let mut net = alone();
+    let mut net = surrounded();
     for n in 1..=K as u16 {
         net.meet(in_bucket(0, n));
     }
@@ -71,7 +71,7 @@ fn a_newcomer_s_ping_makes_nobody_ping_and_still_lets_it_wait() {
 
 #[test]
 fn s2_2_a_dead_contact_loses_its_place_to_a_newcomer() {
-    let mut net = alone();
+    let mut net = surrounded();
     for n in 1..=K as u16 {
         net.meet(in_bucket(0, n));
     }
@@ -88,7 +88,7 @@ fn s2_2_a_dead_contact_loses_its_place_to_a_newcomer() {
 
 #[test]
 fn s4_1_spares_take_free_places_the_latest_first_once_they_answer() {
-    let mut net = alone();
+    let mut net = surrounded();
     for n in 1..=K as u16 {
         net.meet(in_bucket(0, n));
     }
@@ -105,6 +105,16 @@ fn s4_1_spares_take_free_places_the_latest_first_once_they_answer() {
     assert!(!net.knows(addr(ME), &in_bucket(0, 103)), "dead spares get no place");
     assert!(net.knows(addr(ME), &in_bucket(0, 102)), "the latest live spare does");
     assert!(!net.knows(addr(ME), &in_bucket(0, 101)));
+}
+
+#[test]
+fn s2_4_the_k_nearest_are_contacts_though_their_bucket_is_full() {
+    let mut net = alone();
+    let peers = (1..=35).map(|n| in_bucket(0, n));
+    peers.clone().for_each(|peer| net.meet(peer));
+    let known = net.known();
+    assert!((K..35).contains(&known.len()), "{}", known.len());
+    assert!(nearest(peers, &peer(ME).id, K).iter().all(|peer| known.contains(peer)));
 }
 
 #[test]
