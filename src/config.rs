@@ -22,8 +22,8 @@ pub const WIDER: usize = 3 * WIDTH;
 /// Bytes that an address gets for each byte it sent, while it has not shown that it receives (RFC 9000, section 8).
 pub const AMPLIFICATION: usize = 3;
 
-/// Bytes that a ping of ours takes at most: one such goes to a stranger beside the answer to its request.
-pub const PING_BYTES: usize = 240;
+/// Bytes that a ping of ours takes at most: one such goes to a stranger, beside the answer to its request or in it.
+pub const PING_BYTES: usize = 256;
 
 /// Bytes that a ping takes at most on the ring, where it names two peers and lists others: see [`PING_BYTES`].
 pub const RING_PING_BYTES: usize = 330;
@@ -33,13 +33,24 @@ pub const RING_PING_BYTES: usize = 330;
 pub const QUESTION_BYTES: usize = 480;
 
 /// Bytes of a question for peers among peers with IPv4 addresses, which are shorter: see [`QUESTION_BYTES`].
-pub const QUESTION_BYTES_IPV4: usize = 410;
+pub const QUESTION_BYTES_IPV4: usize = 414;
+
+/// The same of a peer that reads an answer in few bytes, in which a ping of ours goes too.
+pub const BRIEF_QUESTION_BYTES: usize = 330;
+
+/// The same among peers with IPv4 addresses.
+pub const BRIEF_QUESTION_BYTES_IPV4: usize = 270;
 
 /// Spaces that a long datagram may get at its end, so that several can leave as one (see `runtime/udp/batched.rs`).
 pub const PADDING: usize = 32;
 
 /// Bytes of the shortest datagram that may get such spaces: more than a stranger is told by any usual request.
 pub const PADDED_MIN: usize = 640;
+
+/// Of so many bytes that a stranger may get, those that it is told: a long datagram may get [`PADDING`] besides.
+pub const fn told_within(bytes: usize) -> usize {
+    if bytes < PADDED_MIN { bytes } else { bytes - PADDING }
+}
 
 /// After the peers known have changed, they are written to disk this much later.
 pub const SAVE_PEERS_DELAY: Duration = Duration::from_secs(5);

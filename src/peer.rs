@@ -1,11 +1,14 @@
 //! A peer: an id and the one address that serves it over UDP and TCP.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::Id;
+
+/// Stands for an address that a message does not tell: the one it came from is the truth.
+pub const NOT_TOLD: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// Who a peer is and where it answers. One port number serves UDP and TCP.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

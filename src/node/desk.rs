@@ -78,11 +78,12 @@ pub(crate) struct Desk {
 
 impl Desk {
     pub(super) fn new(config: Config, overlay: Box<dyn Overlay>, seed: [u8; 32]) -> Self {
+        let dialect = overlay.kind().dialect();
         let (peer, guest, network) = (overlay.me(), config.guest, config.network);
         // Whose lines the assignment's users compare, and who count its messages, gets what the assignment says.
         let datagrams = overlay.kind() == OverlayKind::Ring && !config.named_files;
-        let sender = Sender { peer, guest, leaving: false, network, datagrams };
-        let exchange = Exchange::new(sender, overlay.kind().dialect(), seed);
+        let sender = Sender { peer, guest, leaving: false, network, datagrams, recalls: dialect.recalls() };
+        let exchange = Exchange::new(sender, dialect, seed);
         let holdings = Holdings::new(config.capacity, config.replicas);
         Self {
             config,

@@ -301,11 +301,11 @@ impl Node {
     fn on_message(&mut self, from: SocketAddr, via: Via, bytes: u32, mut message: Message) {
         self.desk.exchange.traffic.received += 1;
         message.place_links(from);
-        let Message { magic, sender, body, .. } = message;
+        let Message { magic, sender, asks, body, .. } = message;
         let answer = match body {
             Body::Request(request) => {
-                if let Some(asker) = self.desk.exchange.on_request(from, via, (bytes, magic), sender, &request) {
-                    self.on_request(Incoming { asker, sender }, request);
+                if let Some(from) = self.desk.exchange.on_request(from, via, (bytes, magic), sender, &request) {
+                    self.on_request(from, request);
                 }
                 return;
             }
@@ -317,6 +317,12 @@ impl Node {
                 self.desk.tell_overlay(Cause::Alive { addr: from });
             }
             self.deliver(outcome);
+        }
+        // Who answered is known by now.
+        if let Some(magic) = asks
+            && let Some(from) = self.desk.exchange.on_ping_back(from, via, (bytes, magic))
+        {
+            self.on_request(from, Request::Ping);
         }
     }
 

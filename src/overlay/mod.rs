@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
+use crate::config::{Config, PING_BYTES, told_within};
 use crate::id::{Id, Key};
 use crate::peer::Peer;
 use crate::time::Time;
@@ -193,12 +193,23 @@ pub struct Asker {
     pub allowance: Option<usize>,
     /// It reads an answer that comes by datagram, whatever carried the request.
     pub datagrams: bool,
+    /// It will remember who answers, and reads a brief answer.
+    pub recalls: Option<Recalls>,
+}
+
+/// A peer that remembers who answers it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Recalls {
+    /// It remembers this peer already.
+    pub knows_us: bool,
+    /// The bytes that an answer may have in which a ping goes too: see [`Asker::allowance`].
+    pub most: Option<usize>,
 }
 
 impl Asker {
     /// The asker of the request `magic`, which gets its answer over a connection to `addr`.
     pub const fn connected(addr: SocketAddr, magic: u64) -> Self {
-        Self { addr, via: Via::Tcp, magic, allowance: None, datagrams: false }
+        Self { addr, via: Via::Tcp, magic, allowance: None, datagrams: false, recalls: None }
     }
 
     /// Whether `other` asks the same, perhaps once more.
@@ -209,6 +220,11 @@ impl Asker {
     /// Whether its address has shown that it receives what is sent to it.
     pub const fn is_validated(&self) -> bool {
         self.allowance.is_none()
+    }
+
+    /// The same where no ping goes there beside the answer: that may be longer by as much.
+    pub fn without_ping(self) -> Self {
+        Self { allowance: self.allowance.map(|allowance| told_within(allowance.saturating_add(PING_BYTES))), ..self }
     }
 
     /// Whether an answer of so many bytes may go there.

@@ -331,7 +331,7 @@ impl NodeLoop {
         match action {
             Action::Send { to, via: Via::Udp, message } => {
                 let (me, dialect) = (&self.me, self.shared.dialect);
-                let asks = matches!(message.body, Body::Request(_)).then_some(message.magic);
+                let asks = matches!(message.body, Body::Request(_)).then_some(message.magic).or(message.asks);
                 self.udp.push(to, asks, MAX_DATAGRAM_SENT, |text| dialect.encode(&message, me, to, text));
             }
             Action::Send { to, via: Via::Tcp, message } => {

@@ -313,9 +313,10 @@ fn a_file_with_a_block_whose_holders_are_all_gone_is_not_called_renewed_or_delet
         };
         assert_eq!(tell(&mut net, LeaseChange::Renewed(lease)), 0, "{kind:?}");
         let stays = [&net.set(&list)[..1], &[by]].concat();
-        let mut sets = net.keys[..40].iter().map(|key| net.set(key));
-        let holders =
-            sets.find(|set| !set.iter().any(|slot| stays.contains(slot))).expect("one of them lies elsewhere");
+        let holding = |key: &Key| net.world.up().into_iter().filter(|slot| net.world.disk(*slot).has(key)).collect();
+        let mut sets = net.keys[..40].iter().map(holding);
+        let lies_elsewhere = |set: &Vec<usize>| !set.iter().any(|slot| stays.contains(slot));
+        let holders = sets.find(lies_elsewhere).expect("one of them does");
         holders.iter().for_each(|slot| net.world.crash(*slot));
         // The peers that are left find that out, and make the copies that they can.
         net.pass(Duration::from_secs(90));

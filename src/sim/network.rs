@@ -8,8 +8,8 @@ use rand::{Rng, RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 use super::bursts::LossBursts;
-use crate::config::{QUESTION_BYTES, QUESTION_BYTES_IPV4};
-use crate::wire::{Body, Message, Request, Response};
+use crate::config::{BRIEF_QUESTION_BYTES_IPV4, QUESTION_BYTES, QUESTION_BYTES_IPV4};
+use crate::wire::{Body, Message, Request, Response, Sender};
 
 /// Port of every simulated peer; the address tells them apart.
 const PORT: u16 = 7000;
@@ -116,19 +116,26 @@ pub fn slot(addr: SocketAddr) -> Option<usize> {
 pub(super) fn wire_size(message: &Message) -> u32 {
     const ENVELOPE: u32 = 60;
     const NODE: u32 = 120;
+    const WORD: u32 = 85;
     const ID: u32 = 66;
+    const ASKS: u32 = 24;
     let sender = if message.sender.is_some() { NODE } else { 0 };
     let body = match &message.body {
         Body::Request(Request::Ping) => 0,
-        Body::Request(Request::FindNode { .. } | Request::FindValue { .. }) => return QUESTION_BYTES_IPV4 as u32,
+        Body::Request(Request::FindNode { .. } | Request::FindValue { .. }) => match message.sender {
+            Some(Sender { recalls: true, .. }) => return BRIEF_QUESTION_BYTES_IPV4 as u32,
+            Some(_) => return QUESTION_BYTES_IPV4 as u32,
+            None => ID + 10,
+        },
         Body::Request(Request::Verify { .. } | Request::Terms { .. }) => return QUESTION_BYTES as u32,
         Body::Request(_) => ID + 10,
         Body::Response(Response::Nodes(peers)) => NODE * peers.len() as u32,
-        Body::Response(Response::Saved) => 10,
+        Body::Response(Response::Named(peers)) => WORD * peers.len() as u32,
+        Body::Response(Response::Saved | Response::Here) => 10,
         Body::Response(_) => NODE,
         Body::Error(reason) => reason.len() as u32,
     };
-    ENVELOPE + sender + body
+    ENVELOPE + sender + body + message.asks.map_or(0, |_| ASKS)
 }
 
 #[cfg(test)]

@@ -121,12 +121,12 @@ fn usual(message: &Message) -> Purpose {
         Body::Response(Response::Ring(response)) => return of_ring(response.kind()),
         Body::Request(request) => request.kind(),
         Body::Response(response) => message.answers.unwrap_or(match response {
-            Response::Nodes(_) => RequestKind::FindNode,
+            Response::Nodes(_) | Response::Named(_) => RequestKind::FindNode,
             Response::Holder { .. } | Response::Vouch(_) | Response::Terms(_) => RequestKind::FindValue,
             Response::Saved | Response::Shown { .. } => RequestKind::Store,
             Response::Leased { .. } => RequestKind::Lease,
             Response::Same | Response::Differs(_) => RequestKind::Compare,
-            Response::Node(_) | Response::Ring(_) => RequestKind::Ping,
+            Response::Node(_) | Response::Here | Response::Ring(_) => RequestKind::Ping,
         }),
         // What takes long enough to be refused later is an offer.
         Body::Error(_) => RequestKind::Store,

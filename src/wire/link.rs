@@ -24,9 +24,9 @@ impl Message {
             one(&mut sender.peer);
         }
         match &mut self.body {
-            Body::Request(Request::Gone { peer })
+            Body::Request(Request::Gone { peer, .. })
             | Body::Response(Response::Node(peer) | Response::Holder { peer, .. }) => drop(one(peer)),
-            Body::Response(Response::Nodes(peers)) => all(peers),
+            Body::Response(Response::Nodes(peers) | Response::Named(peers)) => all(peers),
             Body::Request(Request::Ring(request)) => in_request(request, one, all),
             Body::Response(Response::Ring(response)) => in_response(response, one, all),
             _ => {}

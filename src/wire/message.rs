@@ -17,11 +17,17 @@ use crate::peer::Peer;
 pub struct Message {
     /// Names the request: a response carries the magic of its request. Below [`MAGIC_LIMIT`](super::MAGIC_LIMIT).
     pub magic: u64,
-    /// Who says so. Every request carries it. Of Kademlia's responses only those with a list of peers do, and they tell
-    /// the id alone: the address is unspecified once they were read.
+    /// Who says so. Every request carries it, but for those of Kademlia's to a peer that [recalls](Sender::recalls) who
+    /// answered it. Of its responses only those with a list of peers do, unless the peer that asked knows who answers.
+    /// They tell the id alone: the address is unspecified once they were read.
     pub sender: Option<Sender>,
-    /// What a response answers, where it says so. Only Kademlia's responses do.
+    /// What a response answers, where it says so. Only Kademlia's responses do, and none to a peer that
+    /// [recalls](Sender::recalls) who answered it.
     pub answers: Option<RequestKind>,
+    /// The magic of a ping back, which an answer of Kademlia's may carry to a peer that [recalls](Sender::recalls) who
+    /// answered it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asks: Option<u64>,
     /// What is said.
     pub body: Body,
 }
@@ -42,6 +48,10 @@ pub struct Sender {
     /// It reads an answer that comes by datagram though a connection brought the request. On the ring alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub datagrams: bool,
+    /// It remembers who answers it, by the address: a request from there need not carry its sender. Older peers do not.
+    /// On Kademlia alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recalls: bool,
 }
 
 /// The three kinds of message.
@@ -145,6 +155,12 @@ pub enum Response {
     },
     /// Peers nearest to what was asked for, nearest first.
     Nodes(Vec<Peer>),
+    /// The same in few bytes, to a peer of Kademlia's that [recalls](Sender::recalls) who answers: the node reads
+    /// [`Nodes`](Self::Nodes).
+    Named(Vec<Peer>),
+    /// I am here, who you know; to a peer of Kademlia's that did not say who it is. The node reads
+    /// [`Node`](Self::Node).
+    Here,
     /// The block is here, hashed and durable.
     Saved,
     /// The same, from a peer that did not pull it from who offered it: it [shows](super::sample) that it has it. Older
@@ -202,7 +218,7 @@ impl Response {
     /// The peers that it names besides the one that answers.
     pub fn named(&self) -> &[Peer] {
         match self {
-            Self::Nodes(peers) | Self::Ring(RingResponse::Owner { peers, .. }) => peers,
+            Self::Nodes(peers) | Self::Named(peers) | Self::Ring(RingResponse::Owner { peers, .. }) => peers,
             _ => &[],
         }
     }
@@ -255,17 +271,17 @@ pub enum Via {
 impl Message {
     /// The request `magic` from `sender`.
     pub fn request(magic: u64, sender: Sender, request: Request) -> Self {
-        Self { magic, sender: Some(sender), answers: None, body: Body::Request(request) }
+        Self { magic, sender: Some(sender), answers: None, asks: None, body: Body::Request(request) }
     }
 
     /// The response to the request `magic`, which was of this `kind`.
     pub fn response(magic: u64, kind: RequestKind, response: Response) -> Self {
-        Self { magic, sender: None, answers: Some(kind), body: Body::Response(response) }
+        Self { magic, sender: None, answers: Some(kind), asks: None, body: Body::Response(response) }
     }
 
     /// The error in place of a response to the request `magic`.
     pub fn error(magic: u64, reason: impl Into<String>) -> Self {
-        Self { magic, sender: None, answers: None, body: Body::Error(reason.into()) }
+        Self { magic, sender: None, answers: None, asks: None, body: Body::Error(reason.into()) }
     }
 
     /// Takes the last peers off the longer list of a datagram until its text, of `len` bytes now, has no more than
@@ -286,7 +302,7 @@ impl Message {
     /// The lists of peers of a message that travels in a datagram.
     pub(super) fn lists(&mut self) -> [Option<&mut Vec<Peer>>; 2] {
         match &mut self.body {
-            Body::Response(Response::Nodes(peers)) => [Some(peers), None],
+            Body::Response(Response::Nodes(peers) | Response::Named(peers)) => [Some(peers), None],
             Body::Request(Request::Ring(RingRequest::Ping { predecessors, successors, .. }))
             | Body::Response(Response::Ring(RingResponse::Pong { predecessors, successors, .. })) => {
                 [Some(predecessors), Some(successors)]
@@ -387,6 +403,7 @@ impl Sender {
             leaving: false,
             network: NetworkName::default(),
             datagrams: false,
+            recalls: false,
         }
     }
 }

@@ -10,6 +10,7 @@ mod reply;
 pub mod ring;
 pub mod sample;
 pub mod summary;
+mod word;
 
 pub use kad::Malformed;
 pub use message::{Body, Message, Request, RequestKind, Response, Sender, Via, Vouch};
@@ -60,6 +61,11 @@ impl Dialect {
     /// Whether an answer with this `body` names the peer that answers. A ping's does anyway; the ring's lines all do.
     pub const fn signs(self, body: &Body) -> bool {
         matches!((self, body), (Self::Kademlia, Body::Response(Response::Nodes(_))))
+    }
+
+    /// Whether peers remember who answered them, so that a request need not always name its sender: the ring's all do.
+    pub const fn recalls(self) -> bool {
+        matches!(self, Self::Kademlia)
     }
 
     /// Writes `message`, from `me` to the peer at `to`, at the end of `out`.

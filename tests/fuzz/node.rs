@@ -10,7 +10,7 @@ use kadring::node::job::{JobError, JobErrorKind, JobId, Outcome};
 use kadring::node::{Action, Event, Node, Outbox};
 use kadring::overlay::OverlayKind;
 use kadring::time::Time;
-use kadring::wire::{Body, Dialect, Message, Via};
+use kadring::wire::{Body, Dialect, Message, Request, Sender, Via};
 
 use crate::said::{PEERS, Said, addr, peer};
 
@@ -132,6 +132,10 @@ impl World {
                             assert!(*went <= *came * AMPLIFICATION, "{to} sent {came} bytes, got {went}: {message:?}");
                         }
                     }
+                    if let Some(magic) = message.asks {
+                        let ping = Message::request(magic, Sender::member(peer(0).id, peer(0).addr), Request::Ping);
+                        self.asked.push((to, ping));
+                    }
                     if asks {
                         self.asked.push((to, message));
                     }
@@ -168,6 +172,7 @@ impl World {
                 let Body::Request(request) = &asked.body else { return };
                 let kind = request.kind();
                 let answer = Message::response(asked.magic, kind, said.answer_to(kind));
+                let answer = Message { asks: said.asks(), ..answer };
                 let Some((message, bytes)) = self.travelled(&answer) else { return };
                 self.proven.insert(from);
                 self.handle(Event::Message { from, via: Via::Udp, bytes: bytes as u32, message });

@@ -48,19 +48,30 @@ impl Said {
                     sender.id = Id::of(&[self.of, 1]);
                 }
                 let (guest, leaving, datagrams) = (self.manner & 1 > 0, self.manner & 2 > 0, self.manner & 128 > 0);
-                Message::request(
-                    magic,
-                    Sender { guest, leaving, datagrams, ..Sender::member(sender.id, sender.addr) },
-                    self.request(),
-                )
+                let recalls = self.many & 128 > 0;
+                let sender = Sender { guest, leaving, datagrams, recalls, ..Sender::member(sender.id, sender.addr) };
+                let message = Message::request(magic, sender, self.request());
+                // Who thinks that it is known.
+                if self.many & 64 > 0 { Message { sender: None, ..message } } else { message }
             }
-            5 | 6 => Message { magic, sender: self.signature(), answers: None, body: Body::Response(self.response()) },
+            5 | 6 => Message {
+                magic,
+                sender: self.signature(),
+                answers: None,
+                asks: self.asks(),
+                body: Body::Response(self.response()),
+            },
             _ => Message::error(magic, "no"),
         }
     }
 
     fn signature(&self) -> Option<Sender> {
         (self.manner & 8 > 0).then(|| Sender::member(peer(self.sender).id, peer(self.sender).addr))
+    }
+
+    /// The magic of a ping back.
+    pub(crate) fn asks(&self) -> Option<u64> {
+        (self.many & 32 > 0).then_some(u64::from(self.size))
     }
 
     fn key(&self) -> Id {
@@ -144,7 +155,9 @@ impl Said {
         let (predecessors, successors) = (self.peers(0), self.peers(4));
         match self.size % 14 {
             0 => Response::Node(peer(self.of)),
-            1 | 2 => Response::Nodes(self.peers(0)),
+            1 => Response::Nodes(self.peers(0)),
+            2 if self.many & 1 > 0 => Response::Here,
+            2 => Response::Named(self.peers(0)),
             3 => Response::Saved,
             4 => Response::Leased { blocks: self.size, free: self.magic },
             5 => Response::Same,
@@ -173,7 +186,9 @@ impl Said {
     /// A response that its asker may have waited for.
     pub(crate) fn answer_to(&self, kind: RequestKind) -> Response {
         match kind {
+            RequestKind::Ping if self.many & 16 > 0 => Response::Here,
             RequestKind::Ping => Response::Node(peer(self.of)),
+            RequestKind::FindNode if self.many & 16 > 0 => Response::Named(self.peers(0)),
             RequestKind::FindNode => Response::Nodes(self.peers(0)),
             RequestKind::FindValue if self.many & 1 > 0 => Response::Node(peer(self.sender)),
             RequestKind::FindValue => Response::Nodes(self.peers(0)),

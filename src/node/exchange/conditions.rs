@@ -162,6 +162,11 @@ impl Conditions {
         (MIN_DOUBT..MAX_DOUBT).find(|tries| !by_chance(tries)).unwrap_or(MAX_DOUBT)
     }
 
+    /// Whether so little gets lost that two datagrams without an answer are no chance.
+    pub(super) fn is_clean(&self) -> bool {
+        self.doubt_after() == MIN_DOUBT
+    }
+
     /// After so many datagrams without an answer repeats come ever more slowly. On the worst ways, one request in
     /// twenty has none after as many as a peer is doubted for, and a file takes some twenty requests.
     pub(super) fn slower_after(&self, urgent: bool) -> u8 {

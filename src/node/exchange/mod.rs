@@ -1,14 +1,17 @@
 //! What the node says to other peers and hears from them: it alone draws request ids, keeps the deadlines of requests,
 //! matches answers, and limits what a stranger is told.
 //!
-//! Every message that the node sends passes through here. [`pending`] keeps the requests that wait for an answer, each
-//! with its [`schedule`]; [`round_trips`] and [`conditions`] what answers show of each address and of all; [`uplink`]
-//! the offers that wait for their turn; [`deliveries`] and [`pulling`] who got and who begins to pull what is offered;
-//! [`why`] for whom a request was sent. What comes of either is a [`RequestOutcome`]: for the overlay, or for the part
-//! whose ticket the request went out under.
+//! Every message that the node sends passes through here. [`pending`] keeps the requests that wait for an answer,
+//! each with its [`schedule`]; [`round_trips`] and [`conditions`] what answers show of each address and of all;
+//! [`uplink`] the offers that wait for their turn; [`deliveries`] and [`pulling`] who got and who begins to pull what
+//! is offered; [`introductions`] who need not say again who it is; [`why`] for whom a request was sent. [`answering`]
+//! says what others are told. What comes of a request is a [`RequestOutcome`]: for the overlay, or for the part whose
+//! ticket it went out under.
 
+mod answering;
 mod conditions;
 pub(crate) mod deliveries;
+mod introductions;
 pub(crate) mod pending;
 mod pulling;
 mod round_trips;
@@ -23,6 +26,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use self::deliveries::Deliveries;
+use self::introductions::Introductions;
 pub(crate) use self::pending::Patience;
 use self::pending::{Overdue, Pending, PendingRequest};
 use self::pulling::Pulling;
@@ -32,10 +36,10 @@ use super::action::{Action, Outbox};
 use super::purpose::Purpose;
 use super::refusal::Refusal;
 use super::ticket::{Answered, Offer, Proof, Reply, Ticket};
-use crate::config::{AMPLIFICATION, PADDED_MIN, PADDING, VALIDATED_FOR, VALIDATED_MEMORY};
+use crate::config::{VALIDATED_FOR, VALIDATED_MEMORY};
 use crate::id::Key;
 use crate::lease::Lease;
-use crate::overlay::{Asker, Late, Target};
+use crate::overlay::{Late, Target};
 use crate::patience;
 use crate::peer::Peer;
 use crate::recent::Recent;
@@ -69,6 +73,7 @@ pub(crate) struct Exchange {
     uplink: Uplink,
     /// Addresses that have shown that they receive what is sent to them.
     validated: Recent<SocketAddr, Time, VALIDATED_MEMORY>,
+    introductions: Introductions,
     deliveries: Deliveries,
     pulling: Pulling,
     pub(crate) traffic: Traffic,
@@ -87,6 +92,7 @@ impl Exchange {
             pending: Pending::new(sender.guest, dialect),
             uplink: Uplink::default(),
             validated: Recent::default(),
+            introductions: Introductions::default(),
             deliveries: Deliveries::default(),
             pulling: Pulling::default(),
             traffic: Traffic::default(),
@@ -131,9 +137,14 @@ impl Exchange {
 
     /// Sends a request under the magic that it has already: another peer's, or one of this peer's once more.
     pub(crate) fn forward(&mut self, to: SocketAddr, magic: u64, request: Request) {
+        self.send_request(to, magic, self.sender, request);
+    }
+
+    fn send_request(&mut self, to: SocketAddr, magic: u64, sender: Sender, request: Request) {
         let via = self.dialect.carrier(&request);
-        let message = Message::request(magic, self.sender, request);
-        self.send(to, via, message);
+        let omits = !sender.leaving && self.introductions.may_omit(self.now, &to, &request);
+        let sender = (!omits).then_some(sender);
+        self.send(to, via, Message { magic, sender, answers: None, asks: None, body: Body::Request(request) });
     }
 
     /// Sends a request, and waits for its answer. Of a peer that dies before bytes have moved, none comes.
@@ -142,14 +153,14 @@ impl Exchange {
     /// word, and its answer over a connection.
     pub(crate) fn ask(&mut self, why: SentFor, to: Target, mut request: Request, patience: Patience) {
         let magic = self.pending.ask(self.now, &mut self.rng, to, (request.clone(), why), patience);
-        let (via, mut sender) = (self.dialect.carrier(&request), self.sender);
-        if self.datagrams && via == Via::Tcp {
+        let mut sender = self.sender;
+        if self.datagrams && self.dialect.carrier(&request) == Via::Tcp {
             match request.origin() {
                 Some(_) => request.ask_for_datagram(),
                 None => sender.datagrams = true,
             }
         }
-        self.send(to.addr, via, Message::request(magic, sender, request));
+        self.send_request(to.addr, magic, sender, request);
     }
 
     /// Offers a block of so many bytes to a peer, when its turn comes: please pull it from here and keep it.
@@ -192,59 +203,6 @@ impl Exchange {
         self.uplink.forgive(addr);
     }
 
-    /// A request came: the token that its answer goes out under. None, and its sender is told so, if it is of another
-    /// network, or if this has to be asked over a connection, where a false address does not get far.
-    pub(crate) fn on_request(
-        &mut self,
-        from: SocketAddr,
-        via: Via,
-        (bytes, magic): (u32, u64),
-        sender: Option<Sender>,
-        request: &Request,
-    ) -> Option<Asker> {
-        let validated = via == Via::Tcp || self.is_validated(&from);
-        let allowance = (!validated).then(|| {
-            let left = (bytes as usize * AMPLIFICATION).saturating_sub(self.dialect.ping_besides(request));
-            if left < PADDED_MIN { left } else { left - PADDING }
-        });
-        let datagrams = via == Via::Tcp && sender.is_some_and(|sender| sender.datagrams);
-        let asker = Asker { addr: from, via, magic, allowance, datagrams };
-        let ours = self.sender.network;
-        if let Some(Sender { network, .. }) = sender.filter(|sender| sender.network != ours) {
-            let reason = format!("this peer is of the network '{ours}', not of '{network}'; see --network");
-            self.refuse(&asker, &Refusal::Other(reason));
-            return None;
-        }
-        if via == Via::Udp && self.dialect.carrier(request) == Via::Tcp {
-            self.refuse(&asker, &"this is asked over TCP".into());
-            return None;
-        }
-        Some(asker)
-    }
-
-    /// Answers a request. A stranger that has not yet shown that it receives gets no more than it paid for, so that
-    /// nobody can make us flood a victim in whose name it asks (RFC 9000, section 8).
-    pub(crate) fn respond(&mut self, to: &Asker, kind: RequestKind, response: Response) {
-        let mut message = Message::response(to.magic, kind, response);
-        message.sender = (self.dialect.signs(&message.body) && !self.sender.guest).then_some(self.sender);
-        self.reply(to, message);
-    }
-
-    /// Tells why a request has no answer.
-    pub(crate) fn refuse(&mut self, to: &Asker, reason: &Refusal) {
-        self.reply(to, Message::error(to.magic, reason.to_string()));
-    }
-
-    fn reply(&mut self, to: &Asker, mut message: Message) {
-        let brief = |dialect: Dialect| dialect.in_datagram(&message, &self.sender.peer, to.addr, to.allowance);
-        if let Some(brief) = to.datagrams.then_some(self.dialect).and_then(brief) {
-            return self.send(to.addr, Via::Udp, brief);
-        }
-        if to.via == Via::Tcp || self.dialect.fit(&mut message, &self.sender.peer, to.addr, to.allowance) {
-            self.send(to.addr, to.via, message);
-        }
-    }
-
     /// An answer came. Whether it shows that the peer that was asked lives; and whom it concerns.
     pub(crate) fn on_answer(
         &mut self,
@@ -253,6 +211,11 @@ impl Exchange {
         sender: Option<Sender>,
         answer: Result<Response, Refusal>,
     ) -> Option<(bool, RequestOutcome)> {
+        let (sender, answer) = self.introductions.in_full(from, sender, answer);
+        let is_enough = !matches!(answer, Err(_) | Ok(Response::Here));
+        if !is_enough && self.asks_anew(from, magic) || answer == Ok(Response::Here) {
+            return None;
+        }
         let Some(settled) = self.pending.settle(self.now, magic, from) else {
             return self.pending.is_too_late(self.now, magic, from).then_some((false, RequestOutcome::Revived(from)));
         };
@@ -264,6 +227,11 @@ impl Exchange {
             self.validate(from);
         }
         let by = sender.map(|sender| Peer::new(sender.peer.id, from));
+        let named =
+            answer.as_ref().ok().and_then(Response::node).filter(|_| waiting.request.kind() == RequestKind::Ping);
+        if let Some(peer) = by.or(named).filter(|_| asked && self.sender.recalls) {
+            self.introductions.meet(from, peer.id);
+        }
         let outcome = match (waiting.why, answer) {
             (SentFor::Overlay(tag, _), Ok(response)) => RequestOutcome::Answer { tag, sent, from, by, response },
             (SentFor::Overlay(tag, _), Err(reason)) => {
@@ -297,16 +265,21 @@ impl Exchange {
     pub(crate) fn next_overdue(&mut self) -> Option<RequestOutcome> {
         loop {
             match self.pending.next_overdue(self.now)? {
-                Overdue::Resend { magic, to, request, patient, late } => {
+                Overdue::Waits { magic, to, request, patient, late, again } => {
                     if patient {
                         self.check_pulse(to);
                     }
-                    self.forward(to, magic, request);
+                    if late == Some(Late::Doubtful) {
+                        self.introductions.introduce_anew(&to);
+                    }
+                    if again {
+                        self.forward(to, magic, request);
+                    }
                     let waiting = self.pending.get(magic).map(|waiting| (&waiting.why, waiting.sent()));
                     let outcome = match (late, waiting) {
                         // The one that goes out now has yet to be left without an answer.
                         (Some(late), Some((&SentFor::Overlay(tag, _), sent))) => {
-                            Some(RequestOutcome::Late { tag, sent: sent.saturating_sub(1), late })
+                            Some(RequestOutcome::Late { tag, sent: sent - u8::from(again), late })
                         }
                         (Some(Late::Doubtful), Some((SentFor::Pulse, _))) if !self.is_sent_slowly(&to) => {
                             Some(RequestOutcome::FaintPulse(to))

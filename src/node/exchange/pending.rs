@@ -17,7 +17,7 @@ use rand::rngs::StdRng;
 
 use super::conditions::Conditions;
 use super::round_trips::{RoundTrips, Unclear};
-use super::schedule::Schedule;
+use super::schedule::{Schedule, Turn};
 use super::why::SentFor;
 use crate::agenda::Agenda;
 use crate::config::{FIRST_TIMEOUT, MAX_TIMEOUT};
@@ -75,16 +75,17 @@ impl Settled {
     }
 }
 
-/// What is due: the same request goes out again, or it has failed.
+/// What is due: the same request is waited for still, or it has failed.
 pub(super) enum Overdue {
-    /// It goes out again, and its answer became `late`. `patient`: it is answered once bytes have moved, as an
-    /// offer is.
-    Resend {
+    /// Its answer became `late`, and it goes out `again`. `patient`: it is answered once bytes have moved, as an offer
+    /// is.
+    Waits {
         magic: u64,
         to: SocketAddr,
         request: Request,
         patient: bool,
         late: Option<Late>,
+        again: bool,
     },
     Failed {
         magic: u64,
@@ -240,7 +241,7 @@ impl Pending {
     pub(super) fn next_overdue(&mut self, now: Time) -> Option<Overdue> {
         let (due, magic) = self.requests.first_due(now)?;
         let waiting = self.requests.get_mut(&magic)?;
-        let Some((deadline, late)) = waiting.schedule.go_on(now, due, &self.conditions) else {
+        let Some(Turn { next, late, again }) = waiting.schedule.go_on(now, due, &self.conditions) else {
             let failed = self.remove(magic)?;
             if !failed.schedule.from_anyone {
                 self.failed.insert(magic, (failed.to.addr, failed.schedule.begun));
@@ -248,11 +249,11 @@ impl Pending {
             return Some(Overdue::Failed { magic, waiting: Box::new(failed) });
         };
         let (to, request, patient) = (waiting.to.addr, waiting.request.clone(), waiting.is_patient());
-        if !patient {
+        if !patient && again {
             self.conditions.on_sent(waiting.sent());
         }
-        self.requests.put_off(&magic, deadline);
-        Some(Overdue::Resend { magic, to, request, patient, late })
+        self.requests.put_off(&magic, next);
+        Some(Overdue::Waits { magic, to, request, patient, late, again })
     }
 
     /// A request that has failed is waited for after all, for another while.

@@ -37,6 +37,16 @@ pub(super) struct Schedule {
     pub(super) doubted: bool,
 }
 
+/// What is to be done about a request without an answer.
+pub(super) struct Turn {
+    /// When it is due next.
+    pub(super) next: Time,
+    /// Whether its answer became late.
+    pub(super) late: Option<Late>,
+    /// Whether it goes out again.
+    pub(super) again: bool,
+}
+
 impl Schedule {
     /// The first datagram's answer is waited for no longer than `patience`, if nothing else says how long it may take.
     /// Returns whether that is sooner.
@@ -49,9 +59,8 @@ impl Schedule {
         hastens
     }
 
-    /// The request was due at `due`. None if it has failed; else it goes out again `now`. Says when it is due next, and
-    /// whether its answer became late.
-    pub(super) fn go_on(&mut self, now: Time, due: Time, conditions: &Conditions) -> Option<(Time, Option<Late>)> {
+    /// The request was due at `due`: what is to be done about it now. None if it has failed.
+    pub(super) fn go_on(&mut self, now: Time, due: Time, conditions: &Conditions) -> Option<Turn> {
         let did_not_run = now.since(due) >= NOT_RUN;
         if did_not_run {
             // What was left of its time is left still, and no answer that came meanwhile is given up unread.
@@ -82,8 +91,13 @@ impl Schedule {
                 (self.datagrams == 1 || self.from_anyone).then_some(Late::Overdue)
             };
         }
+        // Where hardly anything gets lost, one more would tell nothing.
+        if doubt && conditions.is_clean() && !self.patient && !self.from_anyone {
+            return Some(Turn { next: self.limit, late, again: false });
+        }
         self.datagrams = self.datagrams.saturating_add(1);
         // The last datagram has its time to be answered too.
-        Some((if now + self.gap * 2 > self.limit { self.limit } else { now + self.gap }, late))
+        let next = if now + self.gap * 2 > self.limit { self.limit } else { now + self.gap };
+        Some(Turn { next, late, again: true })
     }
 }

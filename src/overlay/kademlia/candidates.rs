@@ -57,6 +57,11 @@ impl Candidates {
         self.queue.has_place(Subnet::of(*addr), |waiting| !waiting.is_named)
     }
 
+    /// Whether one at this address waits, or a ping to it is out.
+    pub(super) fn has(&self, addr: &SocketAddr) -> bool {
+        self.addresses.contains(addr)
+    }
+
     /// Nobody waits and no ping is out.
     pub(super) fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.outstanding == 0

@@ -8,7 +8,7 @@ use super::candidates::Candidate;
 use super::lookup::{Name, ShortlistEvent};
 use super::table::Entered;
 use super::{K, Kademlia, QuestionPurpose};
-use crate::config::{AMPLIFICATION, PADDING, PING_BYTES, QUESTION_BYTES_IPV4, WIDTH};
+use crate::config::{AMPLIFICATION, BRIEF_QUESTION_BYTES_IPV4, PING_BYTES, QUESTION_BYTES_IPV4, WIDTH, told_within};
 use crate::overlay::{Effect, Incoming, Late};
 use crate::patience;
 use crate::peer::Peer;
@@ -21,9 +21,12 @@ const KEEPS_PLACE_FOR: Duration = Duration::from_secs(30);
 /// A peer that asks us often and found no place is weighed this seldom: each time costs a look at the whole table.
 const ASKED: Duration = Duration::from_secs(10);
 
-/// What a stranger may be answered for a question of [`QUESTION_BYTES_IPV4`], a ping to it beside: an answer with
-/// [`WIDTH`] peers. Where addresses are longer, questions are too.
-const WHOLE_ANSWER: usize = QUESTION_BYTES_IPV4 * AMPLIFICATION - PING_BYTES - PADDING;
+/// What a stranger may be answered for a question that is no longer than it must be: an answer with [`WIDTH`] peers, a
+/// ping to it beside or in it. Where addresses are longer, questions are too.
+const fn whole_answer(recalls: bool) -> usize {
+    let question = if recalls { BRIEF_QUESTION_BYTES_IPV4 } else { QUESTION_BYTES_IPV4 };
+    told_within(question * AMPLIFICATION - PING_BYTES)
+}
 
 /// What somebody that was heard of may do to get a place in a full bucket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,10 +72,11 @@ impl Kademlia {
         if from.asker.is_validated() {
             return false;
         }
+        let has_paid = from.asker.has_paid_for(whole_answer(from.sender.is_some_and(|sender| sender.recalls)));
         match request {
             Request::Ping => from.sender.is_some_and(|sender| sender.guest),
-            Request::FindValue { .. } if from.asker.has_paid_for(WHOLE_ANSWER) => false,
-            Request::FindNode { id: key } if from.asker.has_paid_for(WHOLE_ANSWER) => {
+            Request::FindValue { .. } if has_paid => false,
+            Request::FindNode { id: key } if has_paid => {
                 let distance = self.me.id.distance(key);
                 let nearest = self.table.nearest(key, WIDTH, Contact::is_sound);
                 nearest.iter().filter(|peer| peer.id.distance(key) < distance).count() < WIDTH
@@ -315,27 +319,33 @@ mod tests {
         kademlia.fill(Time::ZERO, &contacts);
         assert!(!kademlia.table.has_room(&far(200).id));
         let mut stranger = 200;
-        let mut pings = |request: Request, allowance: usize, guest: bool| {
+        let mut pings = |request: Request, allowance: usize, guest: bool, recalls: bool| {
             stranger += 1;
             let Peer { id, addr } = far(stranger);
-            let asker = Asker { addr, via: Via::Udp, magic: 1, allowance: Some(allowance), datagrams: false };
-            let sender = Sender { guest, ..Sender::member(id, addr) };
+            let asker =
+                Asker { addr, via: Via::Udp, magic: 1, allowance: Some(allowance), datagrams: false, recalls: None };
+            let sender = Sender { guest, recalls, ..Sender::member(id, addr) };
             let mut out = Vec::new();
             let from = Incoming { asker, sender: Some(sender) };
             kademlia.on(Time::ZERO, Cause::Request { from: &from, request: &request }, &mut out);
-            out.iter().filter(|effect| matches!(effect, Effect::Ask { to, .. } if to.addr == addr)).count()
+            let pings = out.iter().filter(|effect| matches!(effect, Effect::Ask { to, .. } if to.addr == addr)).count();
+            let Some(Effect::Respond { to, .. }) = out.last() else { panic!("{out:?}") };
+            assert_eq!(to.allowance > Some(allowance), pings == 0, "what no ping takes is the answer's");
+            pings
         };
         let (near, away) = (me.id, contacts[0].id);
-        for guest in [false, true] {
+        for (guest, recalls) in [(false, false), (true, false), (false, true), (true, true)] {
+            let whole = whole_answer(recalls);
             for (request, allowance, expected) in [
-                (Request::FindNode { id: away }, WHOLE_ANSWER, 0),
-                (Request::FindValue { key: away }, WHOLE_ANSWER, 0),
-                (Request::FindValue { key: near }, WHOLE_ANSWER, 0),
-                (Request::FindNode { id: near }, WHOLE_ANSWER, 1),
-                (Request::FindNode { id: away }, WHOLE_ANSWER - 1, 1),
-                (Request::FindValue { key: away }, WHOLE_ANSWER - 1, 1),
+                (Request::FindNode { id: away }, whole, 0),
+                (Request::FindValue { key: away }, whole, 0),
+                (Request::FindValue { key: near }, whole, 0),
+                (Request::FindNode { id: near }, whole, 1),
+                (Request::FindNode { id: away }, whole - 1, 1),
+                (Request::FindValue { key: away }, whole - 1, 1),
             ] {
-                assert_eq!(pings(request.clone(), allowance, guest), expected, "{request:?} {allowance} {guest}");
+                let pings = pings(request.clone(), allowance, guest, recalls);
+                assert_eq!(pings, expected, "{request:?} {allowance} {guest} {recalls}");
             }
         }
     }

@@ -231,6 +231,9 @@ impl Kademlia {
         if let Request::Gone { peer } = request {
             self.on_news(now, from, peer, out);
         }
+        let is_ping = |effect: &Effect| matches!(effect, Effect::Ask { to, .. } if to.addr == from.asker.addr);
+        let pinged = self.candidates.has(&from.asker.addr) || out.iter().any(is_ping);
+        let to = if pinged { from.asker } else { from.asker.without_ping() };
         let response = match request {
             Request::Ping | Request::Gone { .. } => Response::Node(self.me),
             Request::FindNode { id: key } | Request::FindValue { key } => {
@@ -252,7 +255,7 @@ impl Kademlia {
             | Request::Lease(_)
             | Request::Ring(_) => return,
         };
-        out.push(Effect::Respond { to: from.asker, kind: request.kind(), response });
+        out.push(Effect::Respond { to, kind: request.kind(), response });
     }
 
     /// Asks who runs where a peer of our id may be.

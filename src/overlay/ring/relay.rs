@@ -80,7 +80,8 @@ impl Relay {
         let message = Message::response(self.magic, RequestKind::Ring, response.clone());
         let fits = self.route.datagrams && Dialect::Ring.in_datagram(&message, me, origin.addr, paid).is_some();
         if fits {
-            let to = Asker { addr: origin.addr, via: Via::Udp, magic: self.magic, allowance: paid, datagrams: true };
+            let asker = Asker::connected(origin.addr, self.magic);
+            let to = Asker { via: Via::Udp, allowance: paid, datagrams: true, ..asker };
             out.push(Effect::Respond { to, kind: RequestKind::Ring, response });
         }
         fits

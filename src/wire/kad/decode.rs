@@ -4,7 +4,7 @@
 //! that the sender can be told what is wrong. So every value is read as [`AnyJson`]: whatever does not fit becomes
 //! `None`, and [`decode`] decides afterwards whether that matters.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use serde::Deserialize;
 use serde::de::value::{self, StrDeserializer};
@@ -16,15 +16,13 @@ use super::{MAX_NODES_KEPT, kind_named};
 use crate::id::Id;
 use crate::lease::{Lease, LeaseNews, MAX_LEASES};
 use crate::network::NetworkName;
-use crate::peer::Peer;
+use crate::peer::{NOT_TOLD, Peer};
 use crate::wire::summary::{KeysDigest, MAX_KEYS, MAX_PARTS, MAX_RANGES};
+use crate::wire::word::PeerWord;
 use crate::wire::{
     Body, Difference, MAX_DATAGRAM_RECEIVED, Message, Range, RangePart, Request, RequestKind, Response, Sender,
     Summary, Vouch, clip,
 };
-
-/// Stands for an address that a message does not tell: the one it came from is the truth.
-const NOT_TOLD: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// A datagram that is no message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
@@ -68,7 +66,7 @@ fn read<T: Lenient>(text: &str) -> Option<T> {
 #[derive(Default)]
 struct Envelope {
     magic: Option<u64>,
-    requestor: Option<Requestor>,
+    requestor: Option<Option<Requestor>>,
     kind: Option<Option<RequestKind>>,
     params: Params,
     resp: bool,
@@ -79,6 +77,8 @@ struct Envelope {
     guest: bool,
     leaving: bool,
     network: Option<Option<NetworkName>>,
+    recalls: bool,
+    asks: Option<u64>,
 }
 
 /// What any type of request may have in `params`.
@@ -120,22 +120,26 @@ impl Envelope {
                 (response, _) => response,
             };
             let sender = self.node_id.map(|id| Sender::member(id, NOT_TOLD));
-            return Ok(Message { magic, sender, answers: self.kind.flatten(), body: Body::Response(response) });
+            let body = Body::Response(response);
+            return Ok(Message { magic, sender, answers: self.kind.flatten(), asks: self.asks, body });
         }
         self.request()
-            .map(|(sender, request)| Message::request(magic, sender, request))
+            .map(|(sender, request)| Message { magic, sender, answers: None, asks: None, body: Body::Request(request) })
             .map_err(|reason| Malformed { magic: Some(magic), reason })
     }
 
     /// The request in it, or what is wrong with it.
-    fn request(&self) -> Result<(Sender, Request), &'static str> {
+    fn request(&self) -> Result<(Option<Sender>, Request), &'static str> {
         let kind = self.kind.ok_or("type is missing")?.ok_or("type is unknown")?;
-        let Requestor(peer) = self.requestor.ok_or("requestor is missing or malformed")?;
+        let requestor = self.requestor.map(|requestor| requestor.ok_or("requestor is malformed")).transpose()?;
         let network =
             self.network.map_or(Ok(NetworkName::default()), |name| name.ok_or("network is no name of one"))?;
         let id = self.params.id.ok_or("params.id is not 64 hexadecimal digits");
         let request = match kind {
-            RequestKind::Ping => self.params.gone.map_or(Request::Ping, |peer| Request::Gone { peer }),
+            RequestKind::Ping => match self.params.gone {
+                Some(peer) => Request::Gone { peer },
+                None => Request::Ping,
+            },
             RequestKind::FindNode => Request::FindNode { id: id? },
             RequestKind::FindValue if self.params.verify => Request::Verify { key: id? },
             RequestKind::FindValue if self.params.terms => Request::Terms { key: id? },
@@ -158,7 +162,15 @@ impl Envelope {
             }
             RequestKind::Ring => return Err("type is unknown"),
         };
-        Ok((Sender { peer, guest: self.guest, leaving: self.leaving, network, datagrams: false }, request))
+        let sender = requestor.map(|Requestor(peer)| Sender {
+            peer,
+            guest: self.guest,
+            leaving: self.leaving,
+            network,
+            datagrams: false,
+            recalls: self.recalls,
+        });
+        Ok((sender, request))
     }
 }
 
@@ -168,7 +180,7 @@ impl Lenient for Envelope {
         while let Some(field) = object.next_key()? {
             match field {
                 Field::Magic => envelope.magic = next(&mut object)?,
-                Field::Requestor => envelope.requestor = next(&mut object)?,
+                Field::Requestor => envelope.requestor = Some(next(&mut object)?),
                 Field::Type => envelope.kind = Some(next(&mut object)?),
                 Field::Params => envelope.params = next(&mut object)?.unwrap_or_default(),
                 Field::Resp => envelope.resp = next(&mut object)?.unwrap_or_default(),
@@ -178,6 +190,8 @@ impl Lenient for Envelope {
                 Field::NodeId => envelope.node_id = next(&mut object)?,
                 Field::Sample => envelope.sample = next(&mut object)?,
                 Field::Leaving => envelope.leaving = next(&mut object)?.unwrap_or_default(),
+                Field::Asks => envelope.asks = next(&mut object)?,
+                Field::Recalls => envelope.recalls = next(&mut object)?.unwrap_or_default(),
                 Field::Network => envelope.network = Some(next(&mut object)?),
                 _ => skip(&mut object)?,
             }
@@ -228,8 +242,29 @@ impl Lenient for MagicOnly {
 }
 
 impl Lenient for Peer {
+    fn from_text(text: &str) -> Option<Self> {
+        let PeerWord(Self { id, addr }) = text.parse().ok()?;
+        (addr.port() > 0).then(|| Self::new(id, SocketAddr::new(addr.ip().to_canonical(), addr.port())))
+    }
+
     fn from_object<'de, A: MapAccess<'de>>(object: A) -> Result<Option<Self>, A::Error> {
         Ok(NodeParts::of(object)?.peer())
+    }
+}
+
+/// A peer in a list.
+struct Listed {
+    peer: Peer,
+    is_word: bool,
+}
+
+impl Lenient for Listed {
+    fn from_text(text: &str) -> Option<Self> {
+        Peer::from_text(text).map(|peer| Self { peer, is_word: true })
+    }
+
+    fn from_object<'de, A: MapAccess<'de>>(object: A) -> Result<Option<Self>, A::Error> {
+        Ok(Peer::from_object(object)?.map(|peer| Self { peer, is_word: false }))
     }
 }
 
@@ -240,7 +275,7 @@ struct Requestor(Peer);
 impl Lenient for Requestor {
     fn from_object<'de, A: MapAccess<'de>>(object: A) -> Result<Option<Self>, A::Error> {
         let node = NodeParts::of(object)?;
-        Ok(node.id.map(|id| Self(node.peer().unwrap_or(Peer::new(id, NOT_TOLD)))))
+        Ok(node.speaker().map(Self))
     }
 }
 
@@ -272,6 +307,11 @@ impl NodeParts {
         Ok(())
     }
 
+    /// The peer that speaks. Its address is a courtesy: one that is missing or odd is as good as any.
+    fn speaker(&self) -> Option<Peer> {
+        self.id.map(|id| self.peer().unwrap_or(Peer::new(id, NOT_TOLD)))
+    }
+
     fn peer(&self) -> Option<Peer> {
         let addr = self.ip.zip(self.port).map(SocketAddr::from);
         self.id.zip(addr).map(|(id, addr)| Peer::new(id, addr))
@@ -283,12 +323,18 @@ impl Lenient for Response {
         match text {
             "saved" => Some(Self::Saved),
             "same" => Some(Self::Same),
+            "here" => Some(Self::Here),
             word => Vouch::deserialize(StrDeserializer::<value::Error>::new(word)).ok().map(Self::Vouch),
         }
     }
 
     fn from_list<'de, A: SeqAccess<'de>>(list: A) -> Result<Option<Self>, A::Error> {
-        Ok(GoodEntries::<_, MAX_NODES_KEPT>::from_list(list)?.map(|few| Self::Nodes(few.0)))
+        let Some(GoodEntries(listed)) = GoodEntries::<Listed, MAX_NODES_KEPT>::from_list(list)? else {
+            return Ok(None);
+        };
+        let in_words = listed.first().is_some_and(|listed| listed.is_word);
+        let peers = listed.into_iter().map(|listed| listed.peer).collect();
+        Ok(Some(if in_words { Self::Named(peers) } else { Self::Nodes(peers) }))
     }
 
     fn from_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<Option<Self>, A::Error> {
@@ -310,7 +356,7 @@ impl Lenient for Response {
             .map(Self::Differs)
             .or(leased)
             .or(terms)
-            .or_else(|| node.peer().map(|peer| Self::holder(peer, copies))))
+            .or_else(|| node.speaker().map(|peer| Self::holder(peer, copies))))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Writes messages as JSON, straight into the datagram's buffer.
 
 use std::io::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 use std::slice;
 
@@ -9,11 +9,11 @@ use data_encoding::HEXLOWER;
 use serde::Serialize;
 
 use super::type_name;
-use crate::config::{QUESTION_BYTES, QUESTION_BYTES_IPV4};
+use crate::config::{BRIEF_QUESTION_BYTES, BRIEF_QUESTION_BYTES_IPV4, QUESTION_BYTES, QUESTION_BYTES_IPV4};
 use crate::id::Id;
 use crate::lease::LeaseNews;
-use crate::peer::Peer;
-use crate::wire::{Body, Message, Request, RequestKind, Response, Sender, Summary, clip, summary};
+use crate::peer::{NOT_TOLD, Peer};
+use crate::wire::{Body, Message, Request, Response, Sender, Summary, clip, summary};
 
 /// Bytes of a node's text at most: a full IPv6 address and a port of five digits.
 const NODE_LEN_MAX: usize = node_len_with(39, 5);
@@ -26,13 +26,15 @@ const NODE_ID: Range<usize> = 12..76;
 /// How the id of the peer that answers starts.
 const SIGNATURE_START: &[u8] = br#","node_id":""#;
 
+/// How the magic of a ping back starts.
+const ASKS_START: &[u8] = br#","asks":"#;
+
 /// Stands in for what only the ring says. A node never sends that by datagram; were it to, the other side would learn
 /// why it got nothing.
 const NOT_OURS: &str = "only the ring says this";
 
-/// Appends the text of `message` to `out`. A question for peers gets spaces at its end, see [`QUESTION_BYTES`]. A
-/// response that names no request kind is written as the kind it most likely answers; the text of an error is cut at
-/// 160 bytes.
+/// Appends the text of `message` to `out`. A question for peers gets spaces at its end, see [`QUESTION_BYTES`]. The
+/// text of an error is cut at 160 bytes.
 ///
 /// ```
 /// use kadring::wire::{Message, kad};
@@ -58,59 +60,52 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
 fn least_len(message: &Message) -> usize {
     let Body::Request(request) = &message.body else { return 0 };
     match request {
-        Request::FindNode { .. } | Request::FindValue { .. } => question_len(message.sender.as_ref()),
+        Request::FindNode { .. } | Request::FindValue { .. } => message.sender.as_ref().map_or(0, question_len),
         Request::Verify { .. } | Request::Terms { .. } | Request::Compare { .. } => QUESTION_BYTES,
         _ => 0,
     }
 }
 
-/// Bytes of a question for peers, from `sender`.
-fn question_len(sender: Option<&Sender>) -> usize {
-    if sender.is_some_and(|sender| sender.peer.addr.is_ipv4()) { QUESTION_BYTES_IPV4 } else { QUESTION_BYTES }
+/// Bytes of a question for peers, from `sender`. One without a sender goes to a peer that knows who asks.
+fn question_len(sender: &Sender) -> usize {
+    match (sender.recalls, sender.peer.addr.is_ipv4()) {
+        (false, false) => QUESTION_BYTES,
+        (false, true) => QUESTION_BYTES_IPV4,
+        (true, false) => BRIEF_QUESTION_BYTES,
+        (true, true) => BRIEF_QUESTION_BYTES_IPV4,
+    }
 }
 
 /// Makes `message` fit `budget` bytes, without writing a list of nodes to see how long it is.
 pub(in crate::wire) fn fit(message: &mut Message, budget: usize) -> bool {
     // Few answers come near what they may have: as a rule nothing is measured but the number of nodes.
-    len(message, |_| NODE_LEN_MAX) <= budget || message.shorten(len(message, node_len), budget, node_len)
+    let peer_len = if matches!(message.body, Body::Response(Response::Named(_))) { word_len } else { node_len };
+    len(message, |_| NODE_LEN_MAX) <= budget || message.shorten(len(message, peer_len), budget, peer_len)
 }
 
 /// Bytes of the text of `message`, if a node has as many as `node_len` says.
 fn len(message: &Message, node_len: impl Fn(&Peer) -> usize) -> usize {
-    let (kind, brackets, nodes) = match &message.body {
-        Body::Response(response @ Response::Nodes(peers)) => (kind_of(message.answers, response), 2, &peers[..]),
-        Body::Response(response @ Response::Node(peer)) => {
-            (kind_of(message.answers, response), 0, slice::from_ref(peer))
-        }
+    let (brackets, nodes) = match &message.body {
+        Body::Response(Response::Nodes(peers) | Response::Named(peers)) => (2, &peers[..]),
+        Body::Response(Response::Node(peer)) => (0, slice::from_ref(peer)),
         _ => {
             let mut text = Vec::new();
             encode(message, &mut text);
             return text.len();
         }
     };
-    let envelope = br#"{"magic":,"type":"","resp":true,"result":}"#.len();
-    let name = type_name(kind).map_or(0, str::len);
+    let envelope = br#"{"magic":,"resp":true,"result":}"#.len();
+    let name = message.answers.and_then(type_name).map_or(0, |name| br#","type":"""#.len() + name.len());
     let nodes_len = nodes.iter().map(node_len).sum::<usize>() + nodes.len().saturating_sub(1);
     let signature = message.sender.map_or(0, |_| SIGNATURE_START.len() + 64 + 1);
-    envelope + digits(message.magic) + name + signature + brackets + nodes_len
+    let ping_back = message.asks.map_or(0, |magic| ASKS_START.len() + digits(magic));
+    envelope + digits(message.magic) + name + signature + ping_back + brackets + nodes_len
 }
 
 fn put_request(sender: Option<&Sender>, request: &Request, out: &mut Vec<u8>) {
     let Some(name) = type_name(request.kind()) else { return put_error(NOT_OURS, out) };
     if let Some(sender) = sender {
-        out.extend_from_slice(br#","requestor":"#);
-        put_node(&sender.peer, out);
-        if sender.guest {
-            out.extend_from_slice(br#","guest":true"#);
-        }
-        if sender.leaving {
-            out.extend_from_slice(br#","leaving":true"#);
-        }
-        if !sender.network.is_usual() {
-            out.extend_from_slice(br#","network":""#);
-            out.extend_from_slice(sender.network.as_str().as_bytes());
-            out.push(b'"');
-        }
+        put_sender(sender, out);
     }
     put_type(name, out);
     out.extend_from_slice(br#","params":{"#);
@@ -125,7 +120,7 @@ fn put_request(sender: Option<&Sender>, request: &Request, out: &mut Vec<u8>) {
         }
         Request::Gone { peer } => {
             out.extend_from_slice(br#""gone":"#);
-            put_node(peer, out);
+            if sender.is_some() { put_node(peer, out) } else { put_word(peer, out) }
         }
         Request::FindNode { id } => put_id_param(id, out),
         Request::FindValue { key } => put_id_param(key, out),
@@ -155,13 +150,40 @@ fn put_request(sender: Option<&Sender>, request: &Request, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
+fn put_sender(sender: &Sender, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#","requestor":"#);
+    put_node(&sender.peer, out);
+    if sender.guest {
+        out.extend_from_slice(br#","guest":true"#);
+    }
+    if sender.leaving {
+        out.extend_from_slice(br#","leaving":true"#);
+    }
+    if !sender.network.is_usual() {
+        out.extend_from_slice(br#","network":""#);
+        out.extend_from_slice(sender.network.as_str().as_bytes());
+        out.push(b'"');
+    }
+    if sender.recalls {
+        out.extend_from_slice(br#","recalls":true"#);
+    }
+}
+
 fn put_response(message: &Message, response: &Response, out: &mut Vec<u8>) {
-    let Some(name) = type_name(kind_of(message.answers, response)) else { return put_error(NOT_OURS, out) };
-    put_type(name, out);
+    match message.answers.map(type_name) {
+        _ if matches!(response, Response::Ring(_)) => return put_error(NOT_OURS, out),
+        Some(None) => return put_error(NOT_OURS, out),
+        Some(Some(name)) => put_type(name, out),
+        None => {}
+    }
     out.extend_from_slice(br#","resp":true"#);
     if let Some(sender) = &message.sender {
         out.extend_from_slice(SIGNATURE_START);
         put_id(&sender.peer.id, out);
+    }
+    if let Some(magic) = message.asks {
+        out.extend_from_slice(ASKS_START);
+        put_number(magic, out);
     }
     out.extend_from_slice(br#","result":"#);
     match response {
@@ -171,7 +193,9 @@ fn put_response(message: &Message, response: &Response, out: &mut Vec<u8>) {
             out.pop();
             write!(out, r#","copies":{copies}}}"#).expect("a vector takes every byte");
         }
-        Response::Nodes(peers) => put_nodes(peers, out),
+        Response::Nodes(peers) => put_peers(peers, put_node, out),
+        Response::Named(peers) => put_peers(peers, put_word, out),
+        Response::Here => out.extend_from_slice(br#""here""#),
         Response::Saved => out.extend_from_slice(br#""saved""#),
         Response::Shown { sample } => {
             out.extend_from_slice(br#""saved","sample":""#);
@@ -190,19 +214,6 @@ fn put_response(message: &Message, response: &Response, out: &mut Vec<u8>) {
         Response::Vouch(vouch) => put_json(vouch, out),
         Response::Ring(_) => out.extend_from_slice(b"null"),
     }
-}
-
-/// What `response` answers: where it does not say, what it most likely does.
-fn kind_of(answers: Option<RequestKind>, response: &Response) -> RequestKind {
-    answers.unwrap_or(match response {
-        Response::Node(_) => RequestKind::Ping,
-        Response::Nodes(_) => RequestKind::FindNode,
-        Response::Holder { .. } | Response::Vouch(_) | Response::Terms(_) => RequestKind::FindValue,
-        Response::Saved | Response::Shown { .. } => RequestKind::Store,
-        Response::Leased { .. } => RequestKind::Lease,
-        Response::Same | Response::Differs(_) => RequestKind::Compare,
-        Response::Ring(_) => RequestKind::Ring,
-    })
 }
 
 fn put_error(reason: &str, out: &mut Vec<u8>) {
@@ -227,14 +238,14 @@ fn put_summary(ranges: &[summary::Range], held: &Summary, out: &mut Vec<u8>) {
     write!(out, r#","count":{},"digest":"{}""#, held.count, held.digest).expect("a vector takes every byte");
 }
 
-fn put_nodes(peers: &[Peer], out: &mut Vec<u8>) {
+fn put_peers(peers: &[Peer], put_peer: impl Fn(&Peer, &mut Vec<u8>), out: &mut Vec<u8>) {
     out.reserve(peers.len() * (NODE_LEN_MAX + 1) + 2);
     out.push(b'[');
     for (index, peer) in peers.iter().enumerate() {
         if index > 0 {
             out.push(b',');
         }
-        put_node(peer, out);
+        put_peer(peer, out);
     }
     out.push(b']');
 }
@@ -243,28 +254,53 @@ fn put_node(peer: &Peer, out: &mut Vec<u8>) {
     // An answer is mostly nodes, and a node mostly this: one copy instead of three.
     let mut start = *NODE_START;
     HEXLOWER.encode_mut(peer.id.as_bytes(), &mut start[NODE_ID]);
+    if peer.addr == NOT_TOLD {
+        out.extend_from_slice(&start[..=NODE_ID.end]);
+        return out.push(b'}');
+    }
     out.extend_from_slice(&start);
     let mut end = Backwards::default();
     end.push_text(b"}");
     end.push_number(u64::from(peer.addr.port()));
     end.push_text(br#"","port":"#);
     match peer.addr.ip() {
-        IpAddr::V4(ip) => {
-            let [first, rest @ ..] = ip.octets();
-            for octet in rest.into_iter().rev() {
-                end.push_number(u64::from(octet));
-                end.push_text(b".");
-            }
-            end.push_number(u64::from(first));
-        }
+        IpAddr::V4(ip) => end.push_ip(ip),
         IpAddr::V6(ip) => write!(out, "{ip}").expect("a vector takes every byte"),
+    }
+    out.extend_from_slice(end.as_bytes());
+}
+
+/// Writes a peer as [`PeerWord`](crate::wire::word::PeerWord) does.
+fn put_word(peer: &Peer, out: &mut Vec<u8>) {
+    out.push(b'"');
+    put_id(&peer.id, out);
+    out.pop();
+    let mut end = Backwards::default();
+    end.push_text(b"\"");
+    end.push_number(u64::from(peer.addr.port()));
+    end.push_text(b":");
+    match peer.addr.ip() {
+        IpAddr::V4(ip) => {
+            end.push_ip(ip);
+            end.push_text(b"@");
+        }
+        IpAddr::V6(ip) => write!(out, "@[{ip}]").expect("a vector takes every byte"),
     }
     out.extend_from_slice(end.as_bytes());
 }
 
 /// Bytes that [`put_node`] writes for `peer`.
 fn node_len(peer: &Peer) -> usize {
+    if peer.addr == NOT_TOLD {
+        return NODE_ID.end + 2;
+    }
     node_len_with(ip_len(peer.addr.ip()), digits(peer.addr.port().into()))
+}
+
+/// Bytes that [`put_word`] writes for `peer`.
+fn word_len(peer: &Peer) -> usize {
+    let brackets = if peer.addr.is_ipv4() { 0 } else { 2 };
+    br#""@:""#.len() + 64 + brackets + ip_len(peer.addr.ip()) + digits(peer.addr.port().into())
 }
 
 /// Bytes that [`put_node`] writes for an address of `ip` bytes and a port of `port` digits.
@@ -324,6 +360,15 @@ impl Backwards {
             number /= 10;
         }
         self.push_text(&[b'0' + number as u8]);
+    }
+
+    fn push_ip(&mut self, ip: Ipv4Addr) {
+        let [first, rest @ ..] = ip.octets();
+        for octet in rest.into_iter().rev() {
+            self.push_number(u64::from(octet));
+            self.push_text(b".");
+        }
+        self.push_number(u64::from(first));
     }
 
     fn as_bytes(&self) -> &[u8] {

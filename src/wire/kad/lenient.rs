@@ -29,6 +29,8 @@ pub(super) enum Field {
     Guest,
     Leaving,
     Network,
+    Recalls,
+    Asks,
     Id,
     Size,
     Gone,

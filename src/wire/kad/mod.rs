@@ -36,6 +36,20 @@
 //! A response with a list of peers names the peer that answers by the id beside `result`; older peers ignore it, and do
 //! not write it. So they do with a ping's `gone` among its `params`: a peer that the sender found silent.
 //!
+//! A peer that remembers who answered it, by the address, says `"recalls":true` beside its `requestor`. To such a peer
+//! less is said, and no other one is sent any of this:
+//! - An answer to its ping tells the id alone, `"result":{"node_id":"…"}`.
+//! - A list of peers is one of words, `"result":["ID@HOST:PORT",…]`.
+//! - An answer names no `type`: its magic tells what it answers.
+//! - `"asks":8` beside any `result` stands for a ping back with the magic 8, which needs no `requestor`.
+//!
+//! A peer that has answered it, and has an answer of it, leaves out the `requestor` of the pings and questions that it
+//! sends there in the next two and a half minutes, and the spaces, and writes the peer behind `gone` as such a word. Both know each
+//! other then, so the answer to such a ping is `"result":"here"`, and a list of peers comes without the id beside it.
+//! Where an address is not known, the answer is an error; then the request comes again, and says who asks. So it does
+//! where answers are missing for so long that the peer is doubted. A peer that asks from a known address under another
+//! id is known there no more, until it answers.
+//!
 //! A request may bear the name of its network beside its `requestor`, `"network":"comp3331"`; without one it is of the
 //! usual network. A peer of another name answers with an error that says so.
 //!

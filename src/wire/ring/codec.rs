@@ -135,8 +135,11 @@ fn response_content(answers: Option<RequestKind>, response: &Response) -> (RingK
             let content = Content { peer: Some(peer.into()), copies: Some(copies), ..reply(WireReply::Node) };
             (shared(RequestKind::FindValue), content)
         }
-        Response::Nodes(peers) => {
+        Response::Nodes(peers) | Response::Named(peers) => {
             (shared(RequestKind::FindValue), Content { peers: Some(list(peers)), ..reply(WireReply::Nodes) })
+        }
+        Response::Here => {
+            (RingKind::Ping, Content { error: Some("only Kademlia says this".to_owned()), ..Content::default() })
         }
         Response::Saved => (RingKind::Store, reply(WireReply::Saved)),
         Response::Shown { sample } => (RingKind::Store, Content { shown: Some(*sample), ..reply(WireReply::Saved) }),
@@ -218,7 +221,7 @@ pub fn decode(line: &[u8]) -> Result<Message, Malformed> {
     let magic = line.stamp;
     let (answers, body) =
         open(line.kind, line.content).map_err(|reason| Malformed { magic: (!is_answer).then_some(magic), reason })?;
-    Ok(Message { magic, sender: Some(sender), answers, body })
+    Ok(Message { magic, sender: Some(sender), answers, asks: None, body })
 }
 
 #[cold]

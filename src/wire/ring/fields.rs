@@ -15,6 +15,7 @@ use crate::name::FileName;
 use crate::network::NetworkName;
 use crate::peer::Peer;
 use crate::wire::summary::KeysDigest;
+use crate::wire::word::PeerWord;
 use crate::wire::{Difference, MAGIC_LIMIT, Range, Sender, Vouch};
 
 /// A line.
@@ -167,7 +168,7 @@ pub(super) struct WireSource {
 
 impl From<Sender> for WireSource {
     fn from(sender: Sender) -> Self {
-        let Sender { peer, guest, leaving, network, datagrams } = sender;
+        let Sender { peer, guest, leaving, network, datagrams, recalls: _ } = sender;
         Self { peer: peer.into(), guest, leaving, network, datagrams }
     }
 }
@@ -175,7 +176,7 @@ impl From<Sender> for WireSource {
 impl From<WireSource> for Sender {
     fn from(source: WireSource) -> Self {
         let WireSource { peer, guest, leaving, network, datagrams } = source;
-        Self { peer: peer.into(), guest, leaving, network, datagrams }
+        Self { peer: peer.into(), guest, leaving, network, datagrams, recalls: false }
     }
 }
 
@@ -191,17 +192,15 @@ struct PeerName(Peer);
 
 impl Serialize for PeerName {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Peer { id, addr } = self.0;
-        serializer.collect_str(&format_args!("{id}@{}", SocketAddr::new(addr.ip(), addr.port())))
+        serializer.collect_str(&PeerWord(self.0))
     }
 }
 
 impl<'de> Deserialize<'de> for PeerName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let word = Cow::<'de, str>::deserialize(deserializer)?;
-        let (id, addr) = word.split_once('@').ok_or_else(|| de::Error::custom("a peer is ID@HOST:PORT"))?;
-        let id = id.parse().map_err(de::Error::custom)?;
-        Ok(Self(Peer::new(id, addr.parse().map_err(de::Error::custom)?)))
+        let PeerWord(peer) = word.parse().map_err(de::Error::custom)?;
+        Ok(Self(peer))
     }
 }
 

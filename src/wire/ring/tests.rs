@@ -140,7 +140,7 @@ fn message(rng: &mut impl Rng) -> Message {
     let magic = rng.random_range(0..MAGIC_LIMIT);
     let network = if rng.random() { NetworkName::default() } else { "comp3331.26t1_-X".parse().unwrap() };
     let (guest, leaving, datagrams) = (rng.random(), rng.random(), rng.random());
-    let sender = Sender { peer: peer(rng), guest, leaving, network, datagrams };
+    let sender = Sender { peer: peer(rng), guest, leaving, network, datagrams, recalls: false };
     let mut message = match rng.random_range(0..3) {
         0 => Message::request(magic, sender, request(rng)),
         1 => {

@@ -83,7 +83,7 @@ impl<O: Inside> Net<O> {
     pub(super) fn arrive(&mut self, arrival: Arrival) {
         match arrival {
             Arrival::Request { from, sender, to, via, magic, request } => {
-                let asker = Asker { addr: from, via, magic, allowance: None, datagrams: false };
+                let asker = Asker { addr: from, via, magic, allowance: None, datagrams: false, recalls: None };
                 if let Some(Scripted { me, names }) = self.scripted.get(&to) {
                     let ping = request.kind() == RequestKind::Ping;
                     let response = if ping { Response::Node(*me) } else { Response::Nodes(names.clone()) };
