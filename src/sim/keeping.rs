@@ -100,6 +100,11 @@ impl KeepingNet {
         self.keys.iter().map(|key| lacks(&key)).sum()
     }
 
+    /// The peers that should hold each block.
+    fn sets(&self) -> Vec<Vec<usize>> {
+        self.keys.iter().map(|key| self.set(key)).collect()
+    }
+
     /// Peers that hold a block and should not.
     fn surplus(&self) -> usize {
         let up = self.world.up();
@@ -145,6 +150,31 @@ fn a_death_costs_at_most_ten_messages_a_block_and_sets_are_full_within_the_bound
         net.pass(Duration::from_secs(75));
         let sent = (net.world.counts().tally - before).of(Purpose::Repair);
         assert!(sent.messages <= 10 * 3_000, "{kind:?}: {sent:?}");
+    }
+}
+
+#[test]
+fn a_membership_event_among_forty_peers_costs_at_most_ten_messages_a_block_that_it_concerns() {
+    for kind in BOTH {
+        let mut net = KeepingNet::at_rest(kind, 40, 2_970, 7);
+        for name in ["a death", "a goodbye", "a join"] {
+            let (before, sent) = (net.sets(), net.world.counts().tally);
+            match name {
+                "a death" => net.world.crash(4),
+                "a goodbye" => _ = net.world.command(9, Command::Quit { handover: true }),
+                _ => net.join(),
+            }
+            net.pass(REPAIR_BOUND);
+            net.refill();
+            net.pass(Duration::from_secs(75));
+            let sent = (net.world.counts().tally - sent).of(Purpose::Repair);
+            let concerned = net.sets().iter().zip(&before).filter(|(now, before)| now != before).count();
+            println!("{kind:?}: {name} concerns {concerned} blocks: {sent:?}");
+            assert!(
+                concerned > 100 && sent.messages <= 10 * concerned as u64,
+                "{kind:?}, {name}: {concerned}, {sent:?}"
+            );
+        }
     }
 }
 
