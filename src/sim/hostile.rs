@@ -32,7 +32,7 @@ pub enum HostileRole {
     Hider,
     /// It takes what it is offered, says so, and never gives it.
     Hoarder,
-    /// It sends goodbyes, news of deaths and answers in other peers' names.
+    /// It sends goodbyes, news of deaths and answers in other peers' names, and other names from their addresses.
     Forger,
     /// It asks and offers without end, each time under another id.
     Flooder,
@@ -234,7 +234,7 @@ impl World {
     }
 
     /// Sends a datagram that seems to come from `from`.
-    fn slip(&mut self, from: usize, to: usize, message: Message) {
+    pub(super) fn slip(&mut self, from: usize, to: usize, message: Message) {
         self.send_datagram((from, to), Duration::ZERO, Purpose::Upkeep, message);
     }
 
@@ -264,9 +264,10 @@ impl World {
         let (Some(name), Some(other)) = (self.any(up), self.any(up)) else { return };
         let Peer { id, addr } = self.peers[name].me;
         let (member, magic) = (Sender::member(id, addr), self.rng.next_u64() >> 11);
-        let message = match self.rng.random_range(0..3) {
+        let message = match self.rng.random_range(0..4) {
             0 => Message::request(magic, Sender { leaving: true, ..member }, Request::Ping),
             1 => Message::request(magic, member, Request::Gone { peer: self.peers[other].me }),
+            2 => Message::request(magic, Sender::member(self.peers[other].me.id, addr), Request::Ping),
             _ => Message::response(magic, RequestKind::Ping, Response::Node(self.peers[other].me)),
         };
         self.slip(name, victim, message);

@@ -29,6 +29,8 @@ mod debts;
 mod disk;
 pub mod faults;
 mod folder;
+#[cfg(test)]
+mod forging;
 pub mod grown;
 mod hostile;
 #[cfg(test)]
