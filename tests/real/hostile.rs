@@ -26,10 +26,11 @@ fn start(overlay: OverlayKind, bootstrap: &[&LocalPeer]) -> LocalPeer {
     peer
 }
 
-/// Some peers that know one another. The first holds a block, whose key is returned.
+/// Peers that know one another, so many that answers are as long as can be. The first holds a block, whose key is
+/// returned.
 fn network(overlay: OverlayKind) -> (Vec<LocalPeer>, Id) {
     let mut peers = vec![start(overlay, &[])];
-    for _ in 0..4 {
+    for _ in 0..8 {
         peers.push(start(overlay, &[&peers[0]]));
     }
     let folder = tempfile::tempdir().expect("a folder");
@@ -117,9 +118,38 @@ fn nobody_gets_more_than_three_bytes_for_one_from_a_kademlia_peer() {
             ("store_value", json!({"id": id, "size": 1 << 30})),
         ] {
             messages.push(json!({"magic": 1, "requestor": me, "type": kind, "params": params}));
+            messages.push(json!({"magic": 1, "requestor": me, "recalls": true, "type": kind, "params": params}));
+            // As one says it that thinks it is known.
+            messages.push(json!({"magic": 1, "type": kind, "params": params}));
         }
+        // Nobody asked: an answer that asks back is a ping like any other.
+        let of = |result: Value| json!({"magic": 1, "resp": true, "asks": 2, "result": result});
+        messages.extend([of(json!({"node_id": id})), of(json!("here")), of(json!([]))]);
+        messages.push(json!({"magic": 1, "resp": true, "asks": 2, "node_id": id, "result": []}));
     }
     assert_no_amplification(victim.addr, &messages);
+}
+
+/// Else two that answer one another could be set going by one message.
+#[test]
+fn an_answer_that_nobody_awaits_and_that_asks_back_brings_one_answer_and_never_a_second() {
+    let (peers, _) = network(OverlayKind::Kademlia);
+    let victim = peers[0].me().addr;
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    socket.set_read_timeout(Some(LISTEN)).expect("a timeout");
+    let mut buffer = [0; 2000];
+    // A refusal is answered as it came, as if it were the answer to a request of this side's.
+    let mut said = json!({"magic": 1, "resp": true, "asks": 2, "result": {"node_id": Id::of(b"far")}});
+    for answers in [1, 0] {
+        socket.send_to(said.to_string().as_bytes(), victim).expect("sent");
+        let mut heard = Vec::new();
+        while let Ok(length) = socket.recv(&mut buffer) {
+            heard.push(serde_json::from_slice::<Value>(&buffer[..length]).expect("JSON"));
+        }
+        assert_eq!(heard.len(), answers, "{heard:?}");
+        said = heard.pop().unwrap_or_default();
+        assert!(answers == 0 || said["magic"] == 2 && said["error"].is_string(), "{said}");
+    }
 }
 
 #[test]
