@@ -349,4 +349,66 @@ mod tests {
         let error = (&other).read(&mut [0; 9]).expect_err("nobody sealed it");
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
+
+    /// Puts `one`'s sealed pieces of these texts in a row, and how much is sealed by the end of each.
+    fn pieces(one: &Stream, texts: &[Vec<u8>]) -> (Vec<u8>, Vec<usize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let tap = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+        let (mut tapped, mut sealed, mut ends) = (listener.accept().expect("it is there").0, Vec::new(), Vec::new());
+        let mut sealing = one.sealed.as_ref().expect("it has a key").borrow_mut();
+        for text in texts {
+            assert_eq!(sealing.write(&tap, text).expect("it is taken"), text.len());
+            ends.push(ends.last().unwrap_or(&0) + HEAD + text.len() + TAG);
+        }
+        drop(tap.shutdown(std::net::Shutdown::Write));
+        tapped.read_to_end(&mut sealed).expect("it is read");
+        (sealed, ends)
+    }
+
+    /// A target for a fuzzer too: what comes over a connection is changed and cut in whatever way.
+    #[test]
+    fn of_what_was_sealed_and_then_changed_or_cut_anywhere_the_pieces_before_that_arrive_and_nothing_after() {
+        let key = new_key().expect("a key");
+        type Case = (Vec<(u8, u16)>, Vec<(u16, u8)>, u8, u8);
+        bolero::check!().with_iterations(300).with_type::<Case>().for_each(|(said, changes, cut, room)| {
+            let (one, other) = ends(&ring(&[&key]), &ring(&[&key]));
+            let (one, other) = (one.expect("it has the key"), other.expect("it has the key"));
+            let said = said.iter().take(4).map(|(byte, len)| vec![*byte; usize::from(*len) % 6000]);
+            let texts: Vec<Vec<u8>> = said.collect();
+            let (sealed, ends) = pieces(&one, &texts);
+            let mut sent = sealed.clone();
+            for (at, byte) in changes {
+                let at = usize::from(*at) % (sent.len() + 1);
+                if byte % 3 == 0 { sent.truncate(at) } else { drop(sent.splice(at..(at + 1).min(sent.len()), [*byte])) }
+            }
+            let intact = sealed.iter().zip(&sent).take_while(|(sealed, sent)| sealed == sent).count();
+            let whole = ends.iter().take_while(|end| **end <= intact).count();
+            other.tcp().set_nonblocking(true).expect("possible");
+            let (mut heard, mut room) = (Vec::new(), vec![0; 1 + usize::from(*room) * 40]);
+            let mut hear = || -> io::Result<()> {
+                loop {
+                    match other.read_some(&mut room)? {
+                        Some(0) => return Ok(()),
+                        count => heard.extend_from_slice(&room[..count.unwrap_or(0)]),
+                    }
+                }
+            };
+            let mut end = Ok(());
+            for chunk in sent.chunks(1 + usize::from(*cut) * 40) {
+                (&**one.tcp()).write_all(chunk).expect("it is open");
+                end = hear();
+                if end.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock) {
+                    break;
+                }
+            }
+            if end.as_ref().err().is_none_or(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                one.tcp().shutdown(std::net::Shutdown::Write).expect("it is open");
+                other.tcp().set_nonblocking(false).expect("possible");
+                end = hear();
+            }
+            assert!(heard == texts[..whole].concat(), "{} bytes of {whole} pieces", heard.len());
+            let is_all = whole.checked_sub(1).map_or(0, |last| ends[last]) == sent.len();
+            assert_eq!(end.is_ok(), is_all, "{end:?} after {whole} pieces of {}", texts.len());
+        });
+    }
 }
