@@ -89,6 +89,7 @@ fn peers_with_the_key_store_and_retrieve_and_nobody_without_it_gets_a_byte() {
         let folder = tempdir().expect("a folder");
         let key = new_key(&folder, "key");
         let mut peers = cluster(&folder, &key, overlay);
+        assert_eq!(peers[0].ask("status")["sealed"], true);
         let (path, original) = file(&folder, "original", 1, 3_000_000);
         let stored = peers[1].store(&path);
         peers[4].retrieve(&stored, &folder.path().join("back"), &original);
@@ -163,28 +164,32 @@ impl Drop for Ended {
 
 #[test]
 fn a_key_is_changed_while_peers_work_and_the_old_one_opens_nothing_then() {
-    let folder = tempdir().expect("a folder");
-    let (old, new) = (new_key(&folder, "old"), new_key(&folder, "new"));
-    let [old_key, new_key] = [&old, &new].map(|path| fs::read_to_string(path).expect("a key"));
-    let in_force = folder.path().join("key");
-    fs::copy(&old, &in_force).expect("the folder is writable");
-    let mut peers = cluster(&folder, &in_force, "kad");
-    let mut rounds = 0;
-    for (changes, keys) in (1..).zip([old_key.clone() + &new_key, new_key.clone() + &old_key, new_key]) {
-        fs::write(&in_force, keys).expect("the folder is writable");
-        let (least, have) =
-            (rounds + 8, |peer: &PeerProcess| peer.said().matches("the network keys have changed").count());
-        while rounds < least || !peers.iter().all(|peer| have(peer) == changes) {
-            let (path, original) = file(&folder, &format!("file{rounds}"), rounds as u64, 300_000);
-            let stored = peers[rounds % 5].store(&path);
-            let dest = folder.path().join(format!("back{rounds}"));
-            peers[(rounds + 2) % 5].retrieve(&stored, &dest, &original);
-            rounds += 1;
+    for overlay in OVERLAYS {
+        let folder = tempdir().expect("a folder");
+        let (old, new) = (new_key(&folder, "old"), new_key(&folder, "new"));
+        let [old_key, new_key] = [&old, &new].map(|path| fs::read_to_string(path).expect("a key"));
+        let in_force = folder.path().join("key");
+        fs::copy(&old, &in_force).expect("the folder is writable");
+        let mut peers = cluster(&folder, &in_force, overlay);
+        let mut rounds = 0;
+        for (changes, keys) in (1..).zip([old_key.clone() + &new_key, new_key.clone() + &old_key, new_key]) {
+            fs::write(&in_force, keys).expect("the folder is writable");
+            let (least, have) =
+                (rounds + 8, |peer: &PeerProcess| peer.said().matches("the network keys have changed").count());
+            while rounds < least || !peers.iter().all(|peer| have(peer) == changes) {
+                let (path, original) = file(&folder, &format!("file{rounds}"), rounds as u64, 300_000);
+                let stored = peers[rounds % 5].store(&path);
+                let dest = folder.path().join(format!("back{rounds}"));
+                peers[(rounds + 2) % 5].retrieve(&stored, &dest, &original);
+                rounds += 1;
+            }
         }
+        let to = format!("127.0.0.1:{}", peers[0].port);
+        let ping =
+            |key: &Path| run(&["ping", &to, "--overlay", overlay, "--network-key-file", text(key)]).status.code();
+        assert_eq!(ping(&old), Some(5));
+        assert_eq!(ping(&new), Some(0));
     }
-    let to = format!("127.0.0.1:{}", peers[0].port);
-    assert_eq!(run(&["ping", &to, "--network-key-file", text(&old)]).status.code(), Some(5));
-    assert_eq!(run(&["ping", &to, "--network-key-file", text(&new)]).status.code(), Some(0));
 }
 
 #[test]
@@ -346,7 +351,11 @@ fn what_is_no_key_is_told_of_and_never_repeated() {
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("it is ours");
     let warned = ping("", &["--network-key-file", text(&key)]);
     assert!(said(&warned).contains("others on this machine may read the network key"), "{}", said(&warned));
-    let sealed = Launch::new(folder.path().join("peer")).env("KADRING_NETWORK_KEY", printed.trim_end()).start();
+    let (data, ready) = (folder.path().join("peer"), folder.path().join("ready"));
+    let launch = Launch::new(data).env("KADRING_NETWORK_KEY", printed.trim_end());
+    let sealed = launch.args(&["--ready-file", text(&ready)]).start();
+    let told: Value = serde_json::from_slice(&fs::read(&ready).expect("it is ready")).expect("JSON");
+    assert_eq!(told["sealed"], true);
     let to = format!("127.0.0.1:{}", sealed.port);
     let mut command = program();
     let reached = command.args(["ping", &to]).env("KADRING_NETWORK_KEY", printed.trim_end()).output();
