@@ -244,6 +244,11 @@ fn a_peer_without_descriptors_calls_nothing_damaged_and_goes_on_once_it_has_some
 /// have its disk answer as such a file system does.
 #[test]
 fn a_peer_whose_quota_is_used_up_says_what_to_do_loses_nothing_and_goes_on_once_there_is_room() {
+    // By the first the bytes of a block are made durable, by the second its name.
+    ["fdatasync", "fsync"].into_iter().for_each(use_up_quota_at);
+}
+
+fn use_up_quota_at(call: &str) {
     let folder = folder();
     let mut peer = Launch::new(folder.path().join("peer")).start();
     let (path, original) = file(&folder, "original", 1, 1_300_000);
@@ -251,7 +256,8 @@ fn a_peer_whose_quota_is_used_up_says_what_to_do_loses_nothing_and_goes_on_once_
     let log = folder.path().join("strace");
     let pid = peer.pid().to_string();
     let mut strace = Command::new("strace");
-    strace.args(["-f", "-o", text(&log), "-p", &pid, "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EDQUOT"]);
+    let refuses = [format!("trace={call}"), format!("inject={call}:error=EDQUOT")];
+    strace.args(["-f", "-o", text(&log), "-p", &pid, "-e", &refuses[0], "-e", &refuses[1]]);
     let Ok(mut watching) = strace.stderr(Stdio::piped()).spawn() else {
         return println!("not tested here: there is no strace");
     };
