@@ -75,9 +75,24 @@ fn a_peer_whose_disk_takes_no_block_says_so_serves_nothing_half_written_and_goes
 #[test]
 fn nobody_else_may_enter_the_data_folder_that_a_peer_makes() {
     let folder = folder();
-    let peer = Launch::new(folder.path().join("peer")).start();
+    let mut peer = Launch::new(folder.path().join("peer")).start();
+    let made = folder.path().join("made");
+    fs::create_dir(&made).expect("writable");
+    fs::set_permissions(&made, fs::Permissions::from_mode(0o755)).expect("ours");
+    let other = Launch::new(made).through(peer.port).start();
+    let (path, _) = file(&folder, "original", 1, 1000);
+    peer.ask(&format!("store '{}' --for 1d", text(&path)));
+    until(|| peer.data.join("peers.json").exists());
     let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
-    assert_eq!(mode(&peer.data), 0o700);
+    assert_eq!([&peer.data, &other.data].map(|path| mode(path)), [0o700, 0o755], "the user's stays as it was");
+    for data in [&peer.data, &other.data] {
+        let mut files = 0;
+        for path in fs::read_dir(data).expect("it is there").map(|entry| entry.expect("it is read").path()) {
+            assert_eq!(mode(&path), if path.is_dir() { 0o700 } else { 0o600 }, "{path:?}");
+            files += u32::from(!path.is_dir());
+        }
+        assert!(files >= 3, "{files}");
+    }
 }
 
 #[test]

@@ -308,6 +308,32 @@ fn a_ready_file_and_a_record_take_the_place_of_nothing_but_their_like() {
         assert_ends(&args, 0, "");
     }
     assert!(fs::read_to_string(&ready).expect("written").contains("\"pid\""));
+    let mode = |path: &Path| fs::metadata(path).expect("written").permissions().mode() & 0o777;
+    assert_eq!([&ready, &record].map(|path| mode(path)), [0o600; 2], "the record tells its peer's random numbers");
+}
+
+/// Somebody else may have made a link where the user writes.
+#[test]
+fn a_ready_file_takes_the_place_of_a_link_and_a_record_is_not_written_through_one() {
+    let scene = Scene::new();
+    let target = scene.at("target");
+    // As an older record and a ready file look: an empty file, and one of a process that is gone.
+    for content in ["", "{\"pid\":2147483647}"] {
+        let [ready, record] = ["ready", "record"].map(|name| scene.at(name));
+        fs::write(&target, content).expect("writable");
+        for link in [&ready, &record] {
+            symlink(&target, link).expect("a link");
+        }
+        let announces = ["peer", "--port", "0", "--exit-on-eof", "--ready-file", text(&ready)];
+        assert_ends(&announces, 0, "");
+        let there = fs::symlink_metadata(&ready).expect("written");
+        assert!(there.is_file() && there.permissions().mode() & 0o777 == 0o600, "the link is gone");
+        assert_ends(&["peer", "--port", "0", "--exit-on-eof", "--record", text(&record)], 7, text(&record));
+        assert_eq!(fs::read_to_string(&target).expect("there"), content);
+        for path in [ready, record] {
+            fs::remove_file(path).expect("there");
+        }
+    }
 }
 
 /// A file of less than a block is that block. What a reader would take for a list of blocks is none, whole or broken.
