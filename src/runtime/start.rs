@@ -283,3 +283,20 @@ impl Drop for EndedOnDrop {
         self.state.ended();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_whose_user_does_not_say_keeps_half_of_what_the_disk_could_take_with_what_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = DiskStore::open(folder.path()).unwrap();
+        let held = vec![(Key::ZERO, 1 << 31); 2048];
+        let room = store.room().unwrap();
+        for (held, half) in [(&held[..0], room / 2), (&held, room / 2 + (1 << 41))] {
+            // Others use this disk too.
+            assert!(usual_capacity(&store, held).unwrap().abs_diff(half) < 1 << 30);
+        }
+    }
+}
