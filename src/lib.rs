@@ -69,9 +69,10 @@
 //!    was pulled from here, `proof` in [`node::exchange::deliveries`] knows), and on by `Node::deliver` to the part
 //!    that judges claims (`judge` in [`node::desk::claims`]): it has a copy shown that was not pulled from here, and
 //!    waits to hear whether its holder can be connected to ([`node::desk::reach`]). Both are jobs of these two parts,
-//!    so the thread goes on where a job ends ([`node::outcomes`]), which is a reply like any other. Then `conclude`
-//!    passes the answer on as `Reply::Offered`; `Node::reply` brings it, by the ticket, to the part that made the
-//!    offer: here `Tasks::on` in [`node::files::task`], and there `Put::on_offered` ([`node::files::put::further`]).
+//!    so the thread goes on where a job ends ([`node::outcomes`]), which is a reply like any other. Then `pass_verdict`
+//!    passes the answer on as `Reply::OfferEnded`; `Node::reply` brings it, by the ticket, to the part that made the
+//!    offer: here `Tasks::on` in [`node::files::task`], and there `Put::on_offer_ended`
+//!    ([`node::files::put::further`]).
 //! 3. **One timeout.** [`node::exchange::pending`] has the deadline of each request; [`node::exchange::schedule`]
 //!    decides when to ask again and when to give up, by the table in [`patience`];
 //!    [`Node::next_wake`](node::Node::next_wake) is the first of all deadlines, and [`runtime::sweeper`] waits for it.

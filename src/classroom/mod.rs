@@ -153,7 +153,7 @@ impl Part for Classroom {
             (Awaited::Transfer(handing), Reply::Silence { to, reason }) => {
                 self.on_handed(desk, handing, to, TransferEnd::Silent(reason.to_owned()));
             }
-            (Awaited::Route(routed), Reply::Settled(outcome)) => self.on_settled(desk, routed, outcome),
+            (Awaited::Route(routed), Reply::RouteEnded(outcome)) => self.on_route_ended(desk, routed, outcome),
             (Awaited::Replicas(own, failed), Reply::Found(found)) => self.on_replicas(desk, own, failed, &found.peers),
             (Awaited::Replicas(..), _) => {}
             (asked, reply) => debug_assert!(false, "{asked:?} has the reply {reply:?}"),
@@ -276,7 +276,7 @@ impl Classroom {
         let ticket = self.ticket(Awaited::Route(routed.clone()));
         if !desk.route(ticket, |router, now, lookup, out| router.route(now, lookup, what, out)) {
             self.asked.remove(&ticket.number);
-            self.on_settled(desk, routed, RouteOutcome::Lost);
+            self.on_route_ended(desk, routed, RouteOutcome::Lost);
         }
     }
 

@@ -36,7 +36,7 @@ impl Classroom {
     }
 
     /// What was sent to the peer responsible has come to an end.
-    pub(super) fn on_settled(&mut self, desk: &mut Desk, routed: RoutedFor, outcome: RouteOutcome) {
+    pub(super) fn on_route_ended(&mut self, desk: &mut Desk, routed: RoutedFor, outcome: RouteOutcome) {
         let (RoutedFor::Store(own) | RoutedFor::Request(own)) = &routed;
         let own = *own;
         match outcome {

@@ -21,7 +21,7 @@ impl Part for Judge {
     /// Tells those who wait too long to hear whether peers tell the truth.
     fn on_tick(&mut self, desk: &mut Desk) {
         while let Some(offer) = desk.next_late_claim() {
-            desk.pass_on(offer.ticket, Reply::Doubted(offer.to));
+            desk.pass_on(offer.ticket, Reply::LateProof(offer.to));
         }
     }
 

@@ -333,7 +333,7 @@ impl Desk {
     }
 
     /// Has the overlay send something on its way, where it can: `send` gets its router, the time, a name and a place
-    /// for what the overlay then wants. Whether it could; if so, a settlement follows.
+    /// for what the overlay then wants. Whether it could; if so, [its end](Reply::RouteEnded) follows.
     pub(crate) fn route(
         &mut self,
         ticket: Ticket,
@@ -396,7 +396,7 @@ impl Desk {
     /// Ends work early. Of a job that had not begun nothing more comes; one that has begun still has its outcome.
     pub(crate) fn cancel_job(&mut self, job: JobId) {
         if self.jobs.cancel(job, self.exchange.out()).is_some() {
-            self.holdings.settle(job);
+            self.holdings.release(job);
         }
     }
 

@@ -12,7 +12,7 @@ use crate::overlay::{AskReason, Effect, LookupId, RingEffect};
 
 impl Node {
     /// Does what the overlay wants done, and what comes of that, until nothing is left.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn run_effects(&mut self) {
         while !self.desk.effects.is_empty() {
             let mut effects = std::mem::replace(&mut self.desk.effects, std::mem::take(&mut self.spare_effects));
             for effect in effects.drain(..) {
@@ -70,7 +70,9 @@ impl Node {
                 self.waits.on_change(self.desk.now());
                 self.tell(News::Down(&peer));
             }
-            Effect::Ring(RingEffect::Settled { lookup, outcome }) => self.on_end_of(lookup, Reply::Settled(outcome)),
+            Effect::Ring(RingEffect::RouteEnded { lookup, outcome }) => {
+                self.on_end_of(lookup, Reply::RouteEnded(outcome))
+            }
             Effect::Ring(effect) => {
                 self.tell(News::Ring(&effect));
                 if let RingEffect::Notice(route) = effect {

@@ -15,7 +15,7 @@ use std::ops::RangeBounds;
 
 pub(super) use self::copies::LookEnd;
 use self::copies::{CopyRound, RoundNumber};
-pub(super) use self::room::SettledJob;
+pub(super) use self::room::Released;
 use self::room::{ComingBlock, charge};
 use super::job::JobId;
 use super::leases::{Class, Leases, SetId, USUAL};

@@ -157,9 +157,9 @@ impl Node {
         self.desk.exchange.begin(now, out);
         self.desk.holdings.set_time(self.desk.unix_time());
         self.on_event(event);
-        self.settle();
+        self.run_effects();
         if self.depart_if_nothing_keeps_us() {
-            self.settle();
+            self.run_effects();
         }
         self.look_after_waits();
         self.desk.exchange.make_offers();
@@ -219,8 +219,8 @@ impl Node {
         for (owner, part) in &self.parts {
             part.check(&self.desk).map_err(|error| format!("{}: {error}", owner.name()))?;
         }
-        let is_settled = self.desk.effects.is_empty() && self.desk.passed_on.is_empty();
-        is_settled.then_some(()).ok_or_else(|| "something that the node has to do was left undone".to_owned())
+        let is_done = self.desk.effects.is_empty() && self.desk.passed_on.is_empty();
+        is_done.then_some(()).ok_or_else(|| "something that the node has to do was left undone".to_owned())
     }
 
     fn on_event(&mut self, event: Event) {
@@ -244,7 +244,7 @@ impl Node {
             Event::Damaged { key } => self.on_damaged(key),
             Event::FolderGone => self.on_folder_gone(),
             Event::FolderBack { held, notes, off } => self.on_folder_back(held, notes, off),
-            Event::Missing { key } if self.desk.holds(&key) => self.tell(News::Doubted(&key)),
+            Event::Missing { key } if self.desk.holds(&key) => self.tell(News::MaybeMissing(&key)),
             Event::Missing { .. } => {}
             Event::Asked { blocks } => self.desk.exchange.note_asked(blocks),
             Event::Delivered { blocks } => self.desk.exchange.note_deliveries(blocks),
@@ -342,7 +342,7 @@ impl Node {
             part.on_request(desk, from.asker, request);
             // Who was told that it is here may count on it.
             let unseen = wanted.filter(|key| self.desk.holdings.is_unseen(key));
-            return unseen.iter().for_each(|key| self.tell(News::Doubted(key)));
+            return unseen.iter().for_each(|key| self.tell(News::MaybeMissing(key)));
         }
         self.desk.tell_overlay(Cause::Request { from: &from, request: &request });
     }
@@ -356,14 +356,14 @@ impl Node {
             RequestOutcome::Late { tag, late, .. } => self.desk.tell_overlay(Cause::Late { tag, late }),
             RequestOutcome::NoAnswer { tag, to, .. } => self.desk.tell_overlay(Cause::NoAnswer { tag, to }),
             RequestOutcome::Part(ticket, reply) => self.reply(ticket, reply),
-            RequestOutcome::Offered { offer, result } => {
+            RequestOutcome::Claimed { offer, result } => {
                 self.reply(desk::claims::TICKET, Reply::Claimed { offer, result })
             }
             RequestOutcome::Revived(addr) => self.desk.tell_overlay(Cause::Revived { addr }),
             RequestOutcome::Pulse => {}
-            RequestOutcome::FaintPulse(addr) => {
+            RequestOutcome::Doubtful(addr) => {
                 self.desk.suspect(addr);
-                self.tell(News::Overdue(addr));
+                self.tell(News::Doubtful(addr));
             }
             RequestOutcome::Hesitates(addr) => self.tell(News::Hesitates(addr)),
             RequestOutcome::Stalls(addr) => self.tell(News::Stalls(addr)),
@@ -380,7 +380,7 @@ impl Node {
     }
 
     fn on_tick(&mut self) {
-        while let Some(outcome) = self.desk.exchange.next_overdue() {
+        while let Some(outcome) = self.desk.exchange.next_due() {
             self.deliver(outcome);
         }
         if self.desk.overlay.next_tick().is_some_and(|due| due <= self.desk.now()) {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::Node;
-use super::holdings::SettledJob;
+use super::holdings::Released;
 use super::job::{JobId, Outcome};
 use super::notice::Notice;
 use super::ticket::{About, News, Reply, Ticket};
@@ -16,7 +16,7 @@ impl Node {
         if matches!(outcome, Outcome::Done) {
             self.desk.holdings.noted(job);
         }
-        let SettledJob { leases, by, deletes } = self.desk.holdings.settle(job);
+        let Released { leases, by, deletes } = self.desk.holdings.release(job);
         match (ticket.about, &outcome) {
             (About::Block(key), &Outcome::Stored { size }) => self.hold(key, size, &leases, by),
             (About::Block(key), &Outcome::Sound { .. }) if !leases.is_empty() => {

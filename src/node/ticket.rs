@@ -161,14 +161,14 @@ pub(crate) enum Reply {
         result: Result<Proof, Refusal>,
     },
     /// An offer was taken, or was not.
-    Offered {
+    OfferEnded {
         /// The peer that it was made to.
         to: Peer,
         /// It [has it](super::desk::claims); or why it does not.
         result: Result<Taken, Refusal>,
     },
     /// This peer says that it has what it was offered, and has not shown it for too long. The end of the offer follows.
-    Doubted(Peer),
+    LateProof(Peer),
     /// A lookup met a peer that says it holds the block.
     Holder(Peer),
     /// A lookup is over.
@@ -181,7 +181,7 @@ pub(crate) enum Reply {
         outcome: Outcome,
     },
     /// What was sent on its way to the peer responsible for it has come to its end.
-    Settled(RouteOutcome),
+    RouteEnded(RouteOutcome),
 }
 
 /// An answer to a request.
@@ -242,8 +242,8 @@ pub(crate) enum News<'a> {
     Up,
     /// A peer is gone.
     Down(&'a Peer),
-    /// A peer that was offered something is silent for so long that it is to be doubted.
-    Overdue(SocketAddr),
+    /// A peer that was offered something is silent for so long that it is [`Late::Doubtful`](crate::overlay::Late).
+    Doubtful(SocketAddr),
     /// A peer that was offered something has not begun to take it, and nobody takes anything meanwhile.
     Hesitates(SocketAddr),
     /// A peer that was offered something lives, and does not begin to take it.
@@ -266,7 +266,7 @@ pub(crate) enum News<'a> {
     /// A block in the store was found damaged, and is gone. Its file had so many bytes.
     Damaged { key: &'a Key, size: u32, leases: &'a [Lease] },
     /// A block that should be in the store was not found there.
-    Doubted(&'a Key),
+    MaybeMissing(&'a Key),
     /// This peer is to leave the network; its blocks and files are handed over first, or are not.
     Leaving { handover: bool },
     /// What the ring alone tells.

@@ -13,8 +13,8 @@ use super::notice::{Answer, FailureKind};
 use crate::overlay::MISSED;
 use crate::time::Time;
 
-/// A network in which no peer came or went for so long is settled.
-pub(super) const SETTLED: Duration = Duration::from_secs(3);
+/// A network in which no peer came or went for this long is stable.
+pub(super) const STABLE_AFTER: Duration = Duration::from_secs(3);
 
 /// Commands that wait until something is true, or their time is up; each for its own `T`.
 pub(super) struct Waiters<T>(BTreeMap<CommandId, Waiter<T>>);
@@ -58,7 +58,7 @@ impl<T> Waiters<T> {
     }
 
     /// Answers those for whom nothing lacks, and those whose time is up.
-    pub(super) fn settle(&mut self, desk: &mut Desk, looked: Vec<(CommandId, Option<String>)>) {
+    pub(super) fn answer_due(&mut self, desk: &mut Desk, looked: Vec<(CommandId, Option<String>)>) {
         let now = desk.now();
         for (id, lacks) in looked {
             let Some(waiter) = self.0.get(&id) else { continue };
@@ -122,7 +122,7 @@ impl UserWaits {
 
     /// When something may become true, or has failed, though nothing happens.
     pub(super) fn next_wake(&self, now: Time) -> Option<Time> {
-        let settles = Some(self.changed + SETTLED).filter(|settles| self.joined && *settles > now);
+        let settles = Some(self.changed + STABLE_AFTER).filter(|settles| self.joined && *settles > now);
         let settles = settles.filter(|_| self.waiting.untils().any(|until| *until == Until::Stable));
         self.waiting.next_deadline().into_iter().chain(settles).min()
     }
@@ -149,7 +149,7 @@ impl Node {
         }
         let knows_neighbours = self.desk.overlay.router().is_none_or(|ring| ring.knows_its_successors());
         let looked = self.waits.waiting.look(|until| self.lacks(until, knows_neighbours));
-        self.waits.waiting.settle(&mut self.desk, looked);
+        self.waits.waiting.answer_due(&mut self.desk, looked);
     }
 
     /// Those who wait hear that it is over; how many they are.
@@ -168,7 +168,7 @@ impl Node {
             }
             Until::Stable => {
                 let quiet = self.desk.now().since(self.waits.changed);
-                (quiet < SETTLED).then(|| format!("a peer came or went {} s ago", quiet.as_secs()))
+                (quiet < STABLE_AFTER).then(|| format!("a peer came or went {} s ago", quiet.as_secs()))
             }
             Until::Peers { count } => (peers < *count).then(|| format!("this peer knows {peers} of {count} peers")),
             Until::Idle => (!self.is_at_rest()).then(|| {

@@ -323,8 +323,8 @@ pub enum Effect {
         /// Where it runs.
         addr: SocketAddr,
     },
-    /// What only the ring wants or finds out. A settlement goes to the part that asked, the rest to
-    /// every part as news.
+    /// What only the ring wants or finds out. The end of a route goes to the part that asked, the rest to every part as
+    /// news.
     Ring(RingEffect),
 }
 

@@ -39,8 +39,8 @@ struct Claim {
     offer: Offer,
     /// What the peer has shown, and how it has the block if that is right.
     sample: Option<(Id, Taken)>,
-    /// When it is no longer waited for, if it is.
-    patience: Option<Time>,
+    /// When its proof is late; none once that was told.
+    deadline: Option<Time>,
 }
 
 /// A block is read back in this time, or others are offered it meanwhile.
@@ -78,7 +78,7 @@ impl Desk {
         if let Proof::Sample { magic, sample, shows } = proof {
             let work = Job::Sample { key: offer.key, magic, by: offer.to.id };
             let job = self.order(TICKET, work, offer.urgency);
-            self.claims.by_job.insert(job, Claim { offer, sample: Some((sample, shows)), patience: None });
+            self.claims.by_job.insert(job, Claim { offer, sample: Some((sample, shows)), deadline: None });
             return Ok(());
         }
         if let Some(refusal) = self.disbelief(&offer.to.addr) {
@@ -87,8 +87,8 @@ impl Desk {
         if self.claims.queue.len() >= MAX_QUEUE {
             return Err(Refusal::Unjudged("too many blocks wait to be read back".to_owned()));
         }
-        let patience = Some(self.now() + READ_BACK_LIMIT);
-        self.claims.queue.push_back(Claim { offer, sample: None, patience });
+        let deadline = Some(self.now() + READ_BACK_LIMIT);
+        self.claims.queue.push_back(Claim { offer, sample: None, deadline });
         self.read_back();
         Ok(())
     }
@@ -181,15 +181,15 @@ impl Desk {
             },
             Err(refusal) => Err(refusal),
         };
-        self.conclude(offer, result);
+        self.pass_verdict(offer, result);
     }
 
     /// It is known whether a peer has a block. A copy counts where it can be had.
-    fn conclude(&mut self, offer: Offer, result: Result<Taken, Refusal>) {
+    fn pass_verdict(&mut self, offer: Offer, result: Result<Taken, Refusal>) {
         let result = match (result, self.connects_to(&offer.to.addr)) {
             (Ok(taken), None) if self.claims.unreached.len() < MAX_QUEUE && self.dial(offer.to.addr, offer.urgency) => {
-                let patience = Some(self.now() + READ_BACK_LIMIT);
-                return self.claims.unreached.push((Claim { offer, sample: None, patience }, taken));
+                let deadline = Some(self.now() + READ_BACK_LIMIT);
+                return self.claims.unreached.push((Claim { offer, sample: None, deadline }, taken));
             }
             (Ok(_), None) => Err(Refusal::Unjudged("too many peers are being connected to".to_owned())),
             (Ok(_), Some(false)) => {
@@ -201,7 +201,7 @@ impl Desk {
         if result == Err(Refusal::Full) {
             self.note_full(offer.to.addr);
         }
-        self.pass_on(offer.ticket, Reply::Offered { to: offer.to, result });
+        self.pass_on(offer.ticket, Reply::OfferEnded { to: offer.to, result });
     }
 
     /// The copies at a peer that waited to hear whether it can be connected to: they count, unless for this reason.
@@ -209,7 +209,7 @@ impl Desk {
         let waiting = self.claims.unreached.extract_if(.., |(claim, _)| claim.offer.to.addr == addr);
         for (Claim { offer, .. }, taken) in waiting.collect::<Vec<_>>() {
             let result = refusal.filter(|refusal| **refusal != Refusal::Shut).map_or(Ok(taken), |why| Err(why.clone()));
-            self.conclude(offer, result);
+            self.pass_verdict(offer, result);
         }
     }
 
@@ -219,7 +219,7 @@ impl Desk {
             if matches!(outcome, Outcome::Sound { .. }) && result.is_ok() {
                 self.on_connected(offer.to.addr);
             }
-            self.conclude(offer, result);
+            self.pass_verdict(offer, result);
         }
     }
 
@@ -248,8 +248,8 @@ impl Claims {
     fn next_late(&mut self, now: Time) -> Option<Offer> {
         let unreached = self.unreached.iter_mut().map(|(claim, _)| claim);
         let mut all = self.by_job.values_mut().chain(&mut self.queue).chain(unreached);
-        let late = all.find(|claim| claim.patience.is_some_and(|until| until <= now))?;
-        late.patience = None;
+        let late = all.find(|claim| claim.deadline.is_some_and(|until| until <= now))?;
+        late.deadline = None;
         Some(late.offer)
     }
 
@@ -271,6 +271,6 @@ impl Claims {
 
     fn next_wake(&self) -> Option<Time> {
         let unreached = self.unreached.iter().map(|(claim, _)| claim);
-        self.by_job.values().chain(&self.queue).chain(unreached).filter_map(|claim| claim.patience).min()
+        self.by_job.values().chain(&self.queue).chain(unreached).filter_map(|claim| claim.deadline).min()
     }
 }

@@ -205,7 +205,7 @@ mod tests {
         let mut doubted = false;
         while let Some(due) = exchange.pending.next_deadline().filter(|_| !doubted) {
             let again = said(&mut exchange, due, |exchange| {
-                doubted = matches!(exchange.next_overdue(), Some(RequestOutcome::FaintPulse(_)));
+                doubted = matches!(exchange.next_due(), Some(RequestOutcome::Doubtful(_)));
             });
             let named = again.iter().all(|message| message.sender.is_some() == doubted);
             assert!(named, "an answer that is late may come yet: {again:?}");

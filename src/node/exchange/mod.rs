@@ -28,7 +28,7 @@ use rand::rngs::StdRng;
 use self::deliveries::Deliveries;
 use self::introductions::Introductions;
 pub(crate) use self::pending::Patience;
-use self::pending::{Overdue, Pending, PendingRequest};
+use self::pending::{Due, Pending, PendingRequest};
 use self::pulling::Pulling;
 use self::uplink::{OfferNumber, Offering, Uplink};
 pub(crate) use self::why::{RequestOutcome, SentFor};
@@ -216,12 +216,12 @@ impl Exchange {
         if !is_enough && self.asks_anew(from, magic) || answer == Ok(Response::Here) {
             return None;
         }
-        let Some(settled) = self.pending.settle(self.now, magic, from) else {
+        let Some(completed) = self.pending.complete(self.now, magic, from) else {
             return self.pending.is_too_late(self.now, magic, from).then_some((false, RequestOutcome::Revived(from)));
         };
-        let (took, waiting) = (settled.took(self.now), settled.waiting);
+        let (took, waiting) = (completed.took(self.now), completed.waiting);
         let sent = waiting.sent();
-        let measured = settled.rtt.or_else(|| self.pending.round_trip(&from));
+        let measured = completed.rtt.or_else(|| self.pending.round_trip(&from));
         let asked = waiting.to.addr == from;
         if asked {
             self.validate(from);
@@ -258,14 +258,15 @@ impl Exchange {
 
     fn end_offer(&mut self, number: OfferNumber, offer: Offer, result: Result<Proof, Refusal>) -> RequestOutcome {
         self.uplink.end(self.now, number, offer.to.addr, result.is_ok());
-        RequestOutcome::Offered { offer, result }
+        RequestOutcome::Claimed { offer, result }
     }
 
-    /// Sends again what is overdue, and takes the next request that is late or has failed; call it until there is none.
-    pub(crate) fn next_overdue(&mut self) -> Option<RequestOutcome> {
+    /// Sends again what is due to be, and takes the next request that is late or has failed; call it until there is
+    /// none.
+    pub(crate) fn next_due(&mut self) -> Option<RequestOutcome> {
         loop {
-            match self.pending.next_overdue(self.now)? {
-                Overdue::Waits { magic, to, request, patient, late, again } => {
+            match self.pending.next_due(self.now)? {
+                Due::Waits { magic, to, request, patient, late, again } => {
                     if patient {
                         self.check_pulse(to);
                     }
@@ -282,7 +283,7 @@ impl Exchange {
                             Some(RequestOutcome::Late { tag, sent: sent - u8::from(again), late })
                         }
                         (Some(Late::Doubtful), Some((SentFor::Pulse, _))) if !self.is_sent_slowly(&to) => {
-                            Some(RequestOutcome::FaintPulse(to))
+                            Some(RequestOutcome::Doubtful(to))
                         }
                         (None, Some((&SentFor::Offer { number, .. }, _))) => self.late_beginning(number.0, to),
                         _ => None,
@@ -291,10 +292,10 @@ impl Exchange {
                         return outcome;
                     }
                 }
-                Overdue::Failed { magic, waiting } if self.is_slowly_taken(&waiting) => {
+                Due::Failed { magic, waiting } if self.is_slowly_taken(&waiting) => {
                     self.pending.wait_on(self.now, magic, *waiting);
                 }
-                Overdue::Failed { waiting, .. } => {
+                Due::Failed { waiting, .. } => {
                     if matches!(waiting.why, SentFor::Offer { .. }) {
                         self.uplink.on_stall(self.now, waiting.to.addr);
                     }
@@ -330,7 +331,7 @@ impl Exchange {
         let mut failed: Vec<RequestOutcome> = patient.into_iter().map(|waiting| self.fail(waiting, SILENT)).collect();
         let queued = self.uplink.take_where(|offering| offering.offer.to.addr == addr).into_iter();
         failed
-            .extend(queued.map(|Offering { offer, .. }| RequestOutcome::Offered { offer, result: Err(SILENT.into()) }));
+            .extend(queued.map(|Offering { offer, .. }| RequestOutcome::Claimed { offer, result: Err(SILENT.into()) }));
         failed
     }
 

@@ -2,7 +2,7 @@
 //! shows that a copy was pulled from here is told by its request's id, so a claim's job carries that.)
 //!
 //! A request is sent again when its answer is overdue, under the same magic, so that the first answer to come, early or
-//! late, settles it. *Overdue* follows the [round trips](RoundTrips) measured to the address (the idea is that of
+//! late, completes it. *Overdue* follows the [round trips](RoundTrips) measured to the address (the idea is that of
 //! Jacobson 1988), or what the [conditions](Conditions) of the whole network show. When it goes out again, and when it
 //! has failed, its [`Schedule`] says.
 //!
@@ -61,14 +61,14 @@ impl PendingRequest {
 }
 
 /// An answer that was awaited.
-pub(super) struct Settled {
+pub(super) struct Completed {
     pub(super) waiting: PendingRequest,
     /// Since the request was sent; none if it is unclear which of its datagrams was answered, or it waits for more than
     /// the network.
     pub(super) rtt: Option<Duration>,
 }
 
-impl Settled {
+impl Completed {
     /// How long its answer was waited for, through every try.
     pub(super) fn took(&self, now: Time) -> Duration {
         now.since(self.waiting.schedule.begun)
@@ -76,7 +76,7 @@ impl Settled {
 }
 
 /// What is due: the same request is waited for still, or it has failed.
-pub(super) enum Overdue {
+pub(super) enum Due {
     /// Its answer became `late`, and it goes out `again`. `patient`: it is answered once bytes have moved, as an offer
     /// is.
     Waits {
@@ -178,8 +178,8 @@ impl Pending {
         usual.unwrap_or_else(|| self.conditions.patience())
     }
 
-    /// Takes the request that an answer from `from` settles; an answer that nobody waits for is none.
-    pub(super) fn settle(&mut self, now: Time, magic: u64, from: SocketAddr) -> Option<Settled> {
+    /// Takes the request that an answer from `from` completes; an answer that nobody waits for is none.
+    pub(super) fn complete(&mut self, now: Time, magic: u64, from: SocketAddr) -> Option<Completed> {
         let Some(asked) = self.requests.get(&magic) else {
             if let Some(rtt) = self.round_trips.on_another(now, magic, from) {
                 self.learn(now, from, rtt);
@@ -213,7 +213,7 @@ impl Pending {
                 self.round_trips.on_unclear(magic, Unclear { from, took, came: now, gap });
             }
         }
-        Some(Settled { waiting, rtt })
+        Some(Completed { waiting, rtt })
     }
 
     /// Whether this answer from `from` is one to a request that has failed: the peer lives, and is slower than it was
@@ -238,7 +238,7 @@ impl Pending {
     }
 
     /// Takes one request that is overdue by `now`, if there is one; call it until there is none.
-    pub(super) fn next_overdue(&mut self, now: Time) -> Option<Overdue> {
+    pub(super) fn next_due(&mut self, now: Time) -> Option<Due> {
         let (due, magic) = self.requests.first_due(now)?;
         let waiting = self.requests.get_mut(&magic)?;
         let Some(Turn { next, late, again }) = waiting.schedule.go_on(now, due, &self.conditions) else {
@@ -246,14 +246,14 @@ impl Pending {
             if !failed.schedule.from_anyone {
                 self.failed.insert(magic, (failed.to.addr, failed.schedule.begun));
             }
-            return Some(Overdue::Failed { magic, waiting: Box::new(failed) });
+            return Some(Due::Failed { magic, waiting: Box::new(failed) });
         };
         let (to, request, patient) = (waiting.to.addr, waiting.request.clone(), waiting.is_patient());
         if !patient && again {
             self.conditions.on_sent(waiting.sent());
         }
         self.requests.put_off(&magic, next);
-        Some(Overdue::Waits { magic, to, request, patient, late, again })
+        Some(Due::Waits { magic, to, request, patient, late, again })
     }
 
     /// A request that has failed is waited for after all, for another while.

@@ -24,10 +24,10 @@ use crate::time::Time;
 const OFFERS_AT_ONCE: usize = 128;
 
 /// An offer that takes this many times the usual is not being pulled.
-const OVERDUE_FACTOR: u32 = 4;
+const NOT_PULLED_FACTOR: u32 = 4;
 
 /// No offer counts as such before it took this long.
-const OVERDUE_MIN: Duration = Duration::from_secs(2);
+const NOT_PULLED_MIN: Duration = Duration::from_secs(2);
 
 /// How long a peer that stalled is not waited for.
 const STALL: Duration = Duration::from_secs(600);
@@ -118,16 +118,16 @@ impl Uplink {
         self.pace.admits(under_way, weight(first.size)).then_some(first)
     }
 
-    /// Offers that occupy a place: the others are overdue.
+    /// Offers that occupy a place: the others take too long to be pulled.
     fn under_way(&self, now: Time) -> impl Iterator<Item = (&OfferNumber, &u32)> {
         let patience = self.patience();
-        let overdue = move |since: Time| patience.is_some_and(|patience| since + patience <= now);
-        self.out.iter().rev().take_while(move |((since, _), _)| !overdue(*since))
+        let is_not_pulled = move |since: Time| patience.is_some_and(|patience| since + patience <= now);
+        self.out.iter().rev().take_while(move |((since, _), _)| !is_not_pulled(*since))
     }
 
     /// How long an offer occupies a place; without an end as long as nothing is known.
     fn patience(&self) -> Option<Duration> {
-        self.pace.usual().map(|usual| (usual * OVERDUE_FACTOR).max(OVERDUE_MIN))
+        self.pace.usual().map(|usual| (usual * NOT_PULLED_FACTOR).max(NOT_PULLED_MIN))
     }
 
     /// An offer under way is over: the block was taken, or was not.
@@ -146,7 +146,7 @@ impl Uplink {
     /// took shows.
     pub(super) fn may_be_slow(&self, now: Time, since: Time) -> bool {
         let takes = now.since(since);
-        takes < patience::SLOW_OFFER && self.pace.usual().is_none_or(|usual| takes < usual * OVERDUE_FACTOR)
+        takes < patience::SLOW_OFFER && self.pace.usual().is_none_or(|usual| takes < usual * NOT_PULLED_FACTOR)
     }
 
     /// Whether an offer that was made at `since`, and has failed, took so long that the way out may be why.

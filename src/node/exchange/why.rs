@@ -59,7 +59,7 @@ pub(crate) enum RequestOutcome {
     /// Something of a part's.
     Part(Ticket, Reply),
     /// What a peer says that was offered a block.
-    Offered { offer: Offer, result: Result<Proof, Refusal> },
+    Claimed { offer: Offer, result: Result<Proof, Refusal> },
     /// A peer answers a question that has failed.
     Revived(SocketAddr),
     /// A peer that was offered something is alive.
@@ -69,7 +69,7 @@ pub(crate) enum RequestOutcome {
     /// Such a peer lives, and does not begin to take it.
     Stalls(SocketAddr),
     /// Such a peer is silent for so long that it is to be doubted.
-    FaintPulse(SocketAddr),
+    Doubtful(SocketAddr),
     /// Such a peer does not answer.
     NoPulse(SocketAddr),
 }

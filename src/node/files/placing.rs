@@ -45,8 +45,8 @@ pub(super) struct Placing {
     pub(super) found: usize,
     /// Peers that it was offered to, this one among them if it makes a copy, and that have yet to say what came of it.
     pub(super) out: BTreeSet<SocketAddr>,
-    /// Such peers that are silent: the block is offered to others in their stead, and one of them may still take it.
-    pub(super) overdue: BTreeSet<SocketAddr>,
+    /// Such peers in whose stead others are offered the block. Any of them may still take it.
+    pub(super) replaced: BTreeSet<SocketAddr>,
     /// Peers that it was offered to in this round.
     pub(super) tried: BTreeSet<SocketAddr>,
     pub(super) saved: usize,
@@ -98,7 +98,7 @@ impl Placing {
     /// not make up the quorum.
     pub(super) fn waits(&self, quorum: usize, stalls: impl Fn(&SocketAddr) -> bool) -> bool {
         let is_waited_for = |addr: &SocketAddr| self.saved < quorum || !stalls(addr);
-        let under_way = self.lookup.is_some() || !self.out.is_empty() || self.overdue.iter().any(is_waited_for);
+        let under_way = self.lookup.is_some() || !self.out.is_empty() || self.replaced.iter().any(is_waited_for);
         self.saved < self.wanted && under_way
     }
 
@@ -123,7 +123,7 @@ impl Placing {
 
     /// The peer at `addr` has said what came of an offer. Whether that was waited for.
     pub(super) fn end(&mut self, addr: &SocketAddr) -> bool {
-        self.out.remove(addr) || self.overdue.remove(addr)
+        self.out.remove(addr) || self.replaced.remove(addr)
     }
 
     /// Whom to offer it to next. Who lives and takes nothing would keep every block waiting for the whole limit, so it
@@ -138,7 +138,7 @@ impl Placing {
 
     /// Why it has fewer copies than it should, as far as that is known.
     fn lacking(&self) -> Option<String> {
-        let silent = self.overdue.iter().chain(&self.out).count();
+        let silent = self.replaced.iter().chain(&self.out).count();
         match &self.trouble {
             _ if self.saved >= self.wanted => None,
             Some(refused) => Some(refused.explained()),

@@ -104,8 +104,8 @@ impl Task for Put {
     fn on(&mut self, desk: &mut Desk, about: About, reply: Reply) -> Flow {
         match (about, reply) {
             (About::Block(key), Reply::Found(found)) => self.on_found(desk, key, found),
-            (About::Block(key), Reply::Offered { to, result }) => self.on_offered(desk, key, to, result),
-            (About::Block(key), Reply::Doubted(by)) => {
+            (About::Block(key), Reply::OfferEnded { to, result }) => self.on_offer_ended(desk, key, to, result),
+            (About::Block(key), Reply::LateProof(by)) => {
                 self.go_further(desk, key);
                 self.do_without(desk, key, by.addr)
             }
@@ -118,7 +118,7 @@ impl Task for Put {
     fn on_news(&mut self, desk: &mut Desk, news: News<'_>) -> Flow {
         match news {
             News::Hesitates(addr) => self.on_hesitates(desk, addr),
-            News::Overdue(addr) => self.on_overdue(desk, addr),
+            News::Doubtful(addr) => self.on_doubtful(desk, addr),
             News::Stalls(addr) | News::Dialled(addr) => self.on_stalls(desk, addr),
             _ => GOES_ON,
         }
@@ -279,14 +279,14 @@ impl Put {
         self.offer_on(desk, key)
     }
 
-    /// Offers the block to as many peers as are wanted; concludes when no more can be.
+    /// Offers the block to as many peers as are wanted; ends the round when no more can be.
     fn offer_on(&mut self, desk: &mut Desk, key: Key) -> Flow {
         let quorum = self.options.quorum(desk.config());
         loop {
             let Some(placing) = self.placing.get_mut(&key) else { return GOES_ON };
             let others = placing.candidates.iter().any(|peer| !desk.stalls(&peer.addr));
             if (placing.saved >= quorum || others) && placing.rests_on(|addr| desk.stalls(addr)) {
-                placing.overdue.append(&mut placing.out);
+                placing.replaced.append(&mut placing.out);
             }
             if !placing.lacks() {
                 break;
@@ -303,7 +303,7 @@ impl Put {
         }
         self.widen(desk, key);
         let waits = self.placing.get(&key).is_some_and(|placing| placing.waits(quorum, |addr| desk.stalls(addr)));
-        if waits { GOES_ON } else { self.conclude(desk, key) }
+        if waits { GOES_ON } else { self.end_placing_round(desk, key) }
     }
 
     fn keep_here(&mut self, desk: &mut Desk, key: Key) {
@@ -368,7 +368,7 @@ impl Put {
     }
 
     /// No more copies of this block can be had in this round.
-    fn conclude(&mut self, desk: &mut Desk, key: Key) -> Flow {
+    fn end_placing_round(&mut self, desk: &mut Desk, key: Key) -> Flow {
         let (ticket, quorum) = (self.ticket(key), self.options.quorum(desk.config()));
         let Some(placing) = self.placing.get_mut(&key) else { return GOES_ON };
         desk.cancel_lookup(placing.lookup.take());

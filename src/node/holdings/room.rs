@@ -28,7 +28,7 @@ pub(super) struct ComingBlock {
 }
 
 /// What a job that has ended was to do for a block.
-pub(in crate::node) struct SettledJob {
+pub(in crate::node) struct Released {
     /// What the block was to be kept for besides.
     pub(in crate::node) leases: Vec<Lease>,
     /// Who was to bring it, if it counts for anybody.
@@ -108,13 +108,13 @@ impl Holdings {
     }
 
     /// This job has ended, or will never begin: what was reserved for it is free.
-    pub(in crate::node) fn settle(&mut self, job: JobId) -> SettledJob {
+    pub(in crate::node) fn release(&mut self, job: JobId) -> Released {
         let deletes = self.deletions.remove(&job);
         if let Some(key) = deletes {
             self.going.remove(&key);
         }
         self.noting.remove(&job);
         let (leases, by) = self.coming.remove(&job).map_or((Vec::new(), None), |coming| (coming.leases, coming.by));
-        SettledJob { leases, by, deletes }
+        Released { leases, by, deletes }
     }
 }

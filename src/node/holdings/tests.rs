@@ -44,7 +44,7 @@ fn fill(holdings: &mut Holdings, keys: &mut impl Iterator<Item = Key>, by: Subne
     let bring = || {
         let key = keys.next().filter(|key| holdings.has_share(key, 8, by) && holdings.check_room(key, 8).is_ok())?;
         holdings.reserve(0, (key, 8), Vec::new(), Some(by));
-        let SettledJob { leases, by, .. } = holdings.settle(0);
+        let Released { leases, by, .. } = holdings.release(0);
         holdings.insert(key, 8, &leases, by);
         Some(key)
     };
@@ -93,7 +93,7 @@ proptest! {
                     jobs.insert(job, (key(n), size));
                 }
                 2 | 3 => if let Some((job, (key, size))) = jobs.pop_first() {
-                    let by = holdings.settle(job).by;
+                    let by = holdings.release(job).by;
                     if what == 2 {
                         holdings.insert(key, size, &[], by);
                     }

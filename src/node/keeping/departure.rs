@@ -95,8 +95,8 @@ impl Part for Departure {
                 handover.pass_over(&id);
                 id
             }
-            (About::Block(key), Reply::Offered { to, result }) => {
-                handover.on_offered(desk, &to.id, key, result);
+            (About::Block(key), Reply::OfferEnded { to, result }) => {
+                handover.on_offer_ended(desk, &to.id, key, result);
                 to.id
             }
             _ => return,
@@ -289,7 +289,7 @@ impl Handover {
     }
 
     /// An heir took a block, or did not.
-    fn on_offered(&mut self, desk: &mut Desk, id: &Id, key: Key, result: Result<Taken, Refusal>) {
+    fn on_offer_ended(&mut self, desk: &mut Desk, id: &Id, key: Key, result: Result<Taken, Refusal>) {
         let shown = self.heirs.get_mut(id).and_then(|heir| heir.shown(&key, &result));
         match (shown, &result) {
             (Some(claimed), Ok(Taken::Had)) => self.save(desk, &claimed),

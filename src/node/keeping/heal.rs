@@ -107,7 +107,7 @@ impl Part for Heal {
             News::Damaged { key, size, leases } => {
                 self.begin(desk, *key, LostBlock { size, leases: leases.to_vec(), attempts: 0 })
             }
-            News::Doubted(key) => self.look_at(desk, *key),
+            News::MaybeMissing(key) => self.look_at(desk, *key),
             News::StoreRead { .. } => self.looks_begin = Some(desk.now() + LOOKS_BEGIN),
             // It is here again by another way, or not wanted any more. An attempt under way ends by itself.
             News::Held(key) | News::Dropped(key) => drop(self.waiting.remove(key)),

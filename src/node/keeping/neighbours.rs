@@ -167,7 +167,7 @@ impl Neighbour {
     }
 
     /// It held all that it should, as far as this peer knows.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(super) fn holds_all(&self) -> bool {
         self.pass.is_none() && self.lacked == 0
     }
 
@@ -211,8 +211,8 @@ impl Neighbour {
             conduct.failed(now, jittered)
         } else {
             conduct.behaved();
-            let settle = COMPARED_AGAIN_AFTER + Duration::from_secs(left as u64) / GIVEN_A_SECOND as u32;
-            now + jittered(if left > 0 { settle } else { REPUBLISH_INTERVAL })
+            let again = COMPARED_AGAIN_AFTER + Duration::from_secs(left as u64) / GIVEN_A_SECOND as u32;
+            now + jittered(if left > 0 { again } else { REPUBLISH_INTERVAL })
         };
     }
 

@@ -76,7 +76,9 @@ impl Part for Repair {
                     self.on_failed(desk, ticket.number, &peer);
                 }
             }
-            (About::Block(key), Reply::Offered { to, result }) => self.on_offered(desk, ticket.number, key, to, result),
+            (About::Block(key), Reply::OfferEnded { to, result }) => {
+                self.on_offer_ended(desk, ticket.number, key, to, result)
+            }
             _ => {}
         }
     }
@@ -97,7 +99,7 @@ impl Part for Repair {
         let (response, extra, looks) = comparison::answer(desk.holdings(), &ranges, &held, copies);
         self.answers.charge(desk.now(), favour, (looks / LOOKS_A_UNIT) as u32);
         desk.respond(&asker, RequestKind::Compare, response);
-        let surprised = |neighbour: &&mut Neighbour| neighbour.peer.addr == asker.addr && neighbour.is_settled();
+        let surprised = |neighbour: &&mut Neighbour| neighbour.peer.addr == asker.addr && neighbour.holds_all();
         if extra && let Some(neighbour) = self.neighbours.values_mut().find(surprised) {
             neighbour.wake(self.conducts.of(&neighbour.peer.id).earliest(now + REPAIR_DELAY));
         }
@@ -328,7 +330,7 @@ impl Repair {
     }
 
     /// A peer took a block, or did not.
-    fn on_offered(&mut self, desk: &mut Desk, number: u64, key: Key, to: Peer, result: Result<Taken, Refusal>) {
+    fn on_offer_ended(&mut self, desk: &mut Desk, number: u64, key: Key, to: Peer, result: Result<Taken, Refusal>) {
         let is_full = self.conducts.judge(&to.id, desk.now(), &result);
         if is_full {
             self.strays.add(key);

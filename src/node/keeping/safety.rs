@@ -125,7 +125,7 @@ impl Part for Safety {
         if self.waiting.next_deadline().is_some_and(|deadline| deadline <= now) {
             let shortage = self.shortage(desk);
             let looked = self.waiting.look(|()| Some(shortage.clone()));
-            self.waiting.settle(desk, looked);
+            self.waiting.answer_due(desk, looked);
         }
         if self.again.is_some_and(|due| due <= now) {
             self.begin(desk);
@@ -244,7 +244,7 @@ impl Safety {
             LookEnd::Found(key) | LookEnd::Onward(key) => round.from = key,
             LookEnd::Nothing => {
                 let looked = self.waiting.look(|()| None);
-                self.waiting.settle(desk, looked);
+                self.waiting.answer_due(desk, looked);
                 return self.stop(desk);
             }
         }

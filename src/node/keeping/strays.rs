@@ -146,7 +146,7 @@ impl StrayBlocks {
                 check.open -= 1;
                 check.failed = true;
             }
-            Reply::Offered { to, result } => {
+            Reply::OfferEnded { to, result } => {
                 check.open -= 1;
                 conducts.judge(&to.id, desk.now(), &result);
                 match result {
@@ -157,7 +157,7 @@ impl StrayBlocks {
                     }
                 }
             }
-            Reply::Done { .. } | Reply::Settled(_) | Reply::Doubted(_) | Reply::Claimed { .. } => {}
+            Reply::Done { .. } | Reply::RouteEnded(_) | Reply::LateProof(_) | Reply::Claimed { .. } => {}
         }
         self.end_if_over(desk, key);
     }

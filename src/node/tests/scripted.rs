@@ -56,10 +56,10 @@ impl Overlay for Scripted {
             }
             Cause::Answer { tag, from, by, response: Response::Ring(response) } => {
                 let outcome = RouteOutcome::Answered { from, by, response: response.clone() };
-                out.push(Effect::Ring(RingEffect::Settled { lookup: tag, outcome }));
+                out.push(Effect::Ring(RingEffect::RouteEnded { lookup: tag, outcome }));
             }
             Cause::NoAnswer { tag, .. } => {
-                out.push(Effect::Ring(RingEffect::Settled { lookup: tag, outcome: RouteOutcome::Lost }));
+                out.push(Effect::Ring(RingEffect::RouteEnded { lookup: tag, outcome: RouteOutcome::Lost }));
             }
             Cause::Undeliverable { addr, .. } => {
                 let gone = self.set.iter().position(|peer| peer.addr == addr);
@@ -109,7 +109,7 @@ impl Router for Scripted {
     fn route(&mut self, _now: Time, lookup: LookupId, what: Routed, out: &mut Vec<Effect>) {
         let owner = self.set[0];
         if owner == self.me {
-            return out.push(Effect::Ring(RingEffect::Settled { lookup, outcome: RouteOutcome::Here }));
+            return out.push(Effect::Ring(RingEffect::RouteEnded { lookup, outcome: RouteOutcome::Here }));
         }
         let route = Route { last: true, ..Route::of(self.me) };
         let request = Request::Ring(RingRequest::Routed { route, what });

@@ -56,7 +56,8 @@ pub(super) struct TableUpkeep {
     joining: bool,
     /// Pings to bootstrap addresses and lost peers that are out.
     probes: usize,
-    settled: Option<Time>,
+    /// When the join is announced though candidates are still being asked.
+    announce_by: Option<Time>,
     /// A walk shall begin.
     wants_walk: bool,
     /// It takes a lookup for each bucket. Else one contact is asked.
@@ -76,8 +77,8 @@ pub(super) struct TableUpkeep {
 impl TableUpkeep {
     pub(super) fn next_tick(&self) -> Option<Time> {
         // A walk that began meanwhile puts the announcement off until it ends.
-        let settled = self.settled.filter(|_| self.joining && !self.is_walking());
-        [self.pulse, self.round, self.refresh, settled].into_iter().flatten().min()
+        let announcement = self.announce_by.filter(|_| self.joining && !self.is_walking());
+        [self.pulse, self.round, self.refresh, announcement].into_iter().flatten().min()
     }
 
     /// A contact was asked for those in a bucket, and answered or did not.
@@ -311,10 +312,10 @@ impl Kademlia {
     fn announce(&mut self, now: Time, out: &mut Vec<Effect>) {
         let peers = self.table.len();
         let over = if peers == 0 {
-            self.upkeep.settled = None;
+            self.upkeep.announce_by = None;
             self.upkeep.probes == 0 && self.candidates.is_idle()
         } else {
-            let limit = *self.upkeep.settled.get_or_insert(now + JOIN_SETTLES_IN);
+            let limit = *self.upkeep.announce_by.get_or_insert(now + JOIN_SETTLES_IN);
             self.guest || self.candidates.is_idle() || limit <= now
         };
         if over {

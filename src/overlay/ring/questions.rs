@@ -254,7 +254,7 @@ impl Ring {
     fn on_other_answer(&mut self, now: Time, why: QuestionFor, from: SocketAddr, out: &mut Vec<Effect>) {
         match why {
             QuestionFor::Search(lookup) => self.search_on(now, lookup, out),
-            QuestionFor::Routed(OwnFileRequest { lookup, .. }) => Self::settled(lookup, RouteOutcome::Lost, out),
+            QuestionFor::Routed(OwnFileRequest { lookup, .. }) => Self::end_route(lookup, RouteOutcome::Lost, out),
             QuestionFor::Hello => self.on_no_hello(now, out),
             QuestionFor::Join => self.on_no_way_in(now, out),
             QuestionFor::Finger(_) => self.go_on_fixing_fingers(out),

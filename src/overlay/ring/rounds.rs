@@ -153,14 +153,14 @@ impl Ring {
     pub(super) fn next_due(&self) -> Option<Time> {
         let before = self.table.predecessors().first().filter(|before| !self.is_pinging(&before.id));
         let quiet = before.and_then(|before| self.vitals.quiet_since(&before.id));
-        let overdue =
+        let ping_due =
             quiet.filter(|_| self.options.variant == RingVariant::Chord).map(|at| at + self.patience_before());
-        self.rounds.next.map(|next| [overdue, self.told.due()].into_iter().flatten().fold(next, Time::min))
+        self.rounds.next.map(|next| [ping_due, self.told.due()].into_iter().flatten().fold(next, Time::min))
     }
 
     /// Does what is due.
     pub(super) fn keep_up(&mut self, now: Time, out: &mut Vec<Effect>) {
-        self.tell_overdue(now, out);
+        self.tell_due(now, out);
         if self.rounds.next.is_some_and(|next| next <= now) {
             self.round(now, out);
         } else {

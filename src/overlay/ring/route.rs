@@ -97,7 +97,7 @@ impl Ring {
         if self.hears == Some(false) {
             let unreached = self.table.others().collect();
             self.searches.entry(lookup).and_modify(|search| search.unreached = unreached);
-            return self.settle(lookup, Vec::new(), 0, out);
+            return self.answer_search(lookup, Vec::new(), 0, out);
         }
         if search.goal.level().is_some() {
             // Those who stand nearer to the key would be on the way.
@@ -109,7 +109,7 @@ impl Ring {
             Hop::Mine => {
                 let set = self.owned_set();
                 self.searches.entry(lookup).and_modify(|search| search.conclusive = true);
-                self.settle(lookup, set, 0, out);
+                self.answer_search(lookup, set, 0, out);
             }
             hop @ (Hop::Last(to) | Hop::Via(to)) => {
                 let again = !search.tried.is_empty();
@@ -201,11 +201,11 @@ impl Ring {
                 set.push(*peer);
             }
         }
-        self.settle(lookup, set, hops, out);
+        self.answer_search(lookup, set, hops, out);
     }
 
     /// A search's replica set is known, perhaps with stand-ins; for holders its members are asked.
-    fn settle(&mut self, lookup: LookupId, mut peers: Vec<Peer>, hops: u32, out: &mut Vec<Effect>) {
+    fn answer_search(&mut self, lookup: LookupId, mut peers: Vec<Peer>, hops: u32, out: &mut Vec<Effect>) {
         let vanished = self.vanished();
         let (table, proven, now) = (&self.table, &self.proven, self.now);
         let is_proven = |addr: &SocketAddr| proven.get(addr).is_some_and(|shown| admission::is_recent(now, *shown));
@@ -258,12 +258,12 @@ impl Ring {
     ) {
         let hop = self.hop_past(what, &tried);
         match hop {
-            Hop::Mine => Self::settled(lookup, RouteOutcome::Here, out),
+            Hop::Mine => Self::end_route(lookup, RouteOutcome::Here, out),
             Hop::Last(to) | Hop::Via(to) if tried.len() < MAX_WAYS => {
                 tried.retain(|addr| *addr != to.addr);
                 self.send_to(now, hop, OwnFileRequest { lookup, what, to: to.addr, tried }, out);
             }
-            _ => Self::settled(lookup, RouteOutcome::Lost, out),
+            _ => Self::end_route(lookup, RouteOutcome::Lost, out),
         }
     }
 
@@ -277,8 +277,8 @@ impl Ring {
     }
 
     /// A request of this peer's own is over.
-    pub(super) fn settled(lookup: LookupId, outcome: RouteOutcome, out: &mut Vec<Effect>) {
-        out.push(Effect::Ring(RingEffect::Settled { lookup, outcome }));
+    pub(super) fn end_route(lookup: LookupId, outcome: RouteOutcome, out: &mut Vec<Effect>) {
+        out.push(Effect::Ring(RingEffect::RouteEnded { lookup, outcome }));
     }
 
     /// How often a request of this peer's own is sent one way. While the ring is starting, a peer on the way may let it

@@ -14,7 +14,7 @@ use crate::wire::ring::{RingResponse, Routed};
 
 /// An overlay that sends requests on their way to the peer responsible for them.
 pub trait Router {
-    /// Sends `what` on its way; [`RingEffect::Settled`] follows under the name `lookup`.
+    /// Sends `what` on its way; [`RingEffect::RouteEnded`] follows under the name `lookup`.
     fn route(&mut self, now: Time, lookup: LookupId, what: Routed, out: &mut Vec<Effect>);
 
     /// Whether this peer has heard of all that are to stand in its list of successors.
@@ -39,7 +39,7 @@ pub enum RingEffect {
         what: Routed,
     },
     /// A request that was started with [`Router::route`] is over. It ends exactly once.
-    Settled {
+    RouteEnded {
         /// The name under which it was started.
         lookup: LookupId,
         /// How it ended.

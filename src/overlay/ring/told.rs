@@ -50,7 +50,7 @@ impl Told {
     }
 
     /// Why the first successors are these, if that is to be told now.
-    fn overdue(&mut self, now: Time, watched: &[Peer]) -> Option<SuccessorChange> {
+    fn take_due(&mut self, now: Time, watched: &[Peer]) -> Option<SuccessorChange> {
         self.due.take_if(|due| *due <= now)?;
         let Some(&by) = watched.first().filter(|_| self.watched != watched) else {
             self.know(watched);
@@ -81,8 +81,8 @@ impl Ring {
     }
 
     /// The user hears what no message has told of for too long.
-    pub(super) fn tell_overdue(&mut self, now: Time, out: &mut Vec<Effect>) {
-        if let Some(why) = self.told.overdue(now, self.table.watched()) {
+    pub(super) fn tell_due(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if let Some(why) = self.told.take_due(now, self.table.watched()) {
             self.tell_successors(why, out);
         }
     }

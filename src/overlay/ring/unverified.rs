@@ -159,7 +159,7 @@ impl Ring {
         match claim {
             Unverified::Owner { lookup, peers, hops } => self.on_owner(lookup, &peers, hops, out),
             Unverified::File { file_request, from, by, response } => {
-                Self::settled(file_request.lookup, RouteOutcome::Answered { from, by, response }, out);
+                Self::end_route(file_request.lookup, RouteOutcome::Answered { from, by, response }, out);
             }
             Unverified::Finger { number, owner } => self.set_finger(number, owner, out),
         }

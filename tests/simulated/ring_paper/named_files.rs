@@ -33,12 +33,13 @@ fn a_named_file_is_routed_to_its_owner() {
     let answered = net.told.iter().any(|(_, at, effect)| {
         let answer =
             |outcome: &RouteOutcome| matches!(outcome, RouteOutcome::Answered { from, .. } if *from == addr(19));
-        *at == addr(8) && matches!(effect, Effect::Ring(RingEffect::Settled { lookup: 7, outcome }) if answer(outcome))
+        *at == addr(8)
+            && matches!(effect, Effect::Ring(RingEffect::RouteEnded { lookup: 7, outcome }) if answer(outcome))
     });
     assert!(answered, "the owner answers the origin itself");
     net.with(addr(19), |ring, now, out| ring.router().expect("a ring").route(now, 8, what, out));
     let here = |(_, at, effect): &(_, SocketAddr, Effect)| {
-        *at == addr(19) && *effect == Effect::Ring(RingEffect::Settled { lookup: 8, outcome: RouteOutcome::Here })
+        *at == addr(19) && *effect == Effect::Ring(RingEffect::RouteEnded { lookup: 8, outcome: RouteOutcome::Here })
     };
     assert!(net.told.iter().any(here), "the responsible peer asks nobody");
 }

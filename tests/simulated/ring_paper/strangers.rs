@@ -169,9 +169,10 @@ fn an_answer_from_a_peer_that_the_key_does_not_lead_to_is_not_believed() {
         net.answer(small(5).addr, liar.addr, &Response::Ring(RingResponse::Kept { file }));
         let settled = |net: &Net<Ring>| {
             net.told.iter().find_map(|(_, _, effect)| match effect {
-                Effect::Ring(RingEffect::Settled { lookup: other, outcome: RouteOutcome::Answered { from, .. } }) => {
-                    (*other == lookup).then_some(*from)
-                }
+                Effect::Ring(RingEffect::RouteEnded {
+                    lookup: other,
+                    outcome: RouteOutcome::Answered { from, .. },
+                }) => (*other == lookup).then_some(*from),
                 _ => None,
             })
         };

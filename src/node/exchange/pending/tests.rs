@@ -28,13 +28,13 @@ fn a_peer_that_did_not_run_reads_what_came_meanwhile_before_it_gives_anybody_up(
     let mut pending = Pending::new(false, Dialect::Kademlia);
     let magic = asked(&mut pending, Time::ZERO, patience::ONCE);
     let woken = after(Duration::from_secs(20));
-    assert!(matches!(pending.next_overdue(woken), Some(Overdue::Waits { late: None, .. })));
-    assert!(pending.next_overdue(woken + Duration::from_millis(10)).is_none());
-    let settled = pending.settle(woken + Duration::from_millis(10), magic, target(1).addr);
-    assert_eq!(settled.expect("it still waits").rtt, None, "how long it took nobody knows");
+    assert!(matches!(pending.next_due(woken), Some(Due::Waits { late: None, .. })));
+    assert!(pending.next_due(woken + Duration::from_millis(10)).is_none());
+    let completed = pending.complete(woken + Duration::from_millis(10), magic, target(1).addr);
+    assert_eq!(completed.expect("it still waits").rtt, None, "how long it took nobody knows");
     asked(&mut pending, woken, patience::ONCE);
     let failed = woken + patience::silence(patience::ONCE);
-    assert!(matches!(pending.next_overdue(failed), Some(Overdue::Failed { .. })), "on time it fails as ever");
+    assert!(matches!(pending.next_due(failed), Some(Due::Failed { .. })), "on time it fails as ever");
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn an_offer_that_was_out_while_this_peer_did_not_run_has_the_time_that_it_had_le
     let stopped = pending.next_deadline().expect("it goes out again");
     let woken = after(patience::OFFER * 2);
     let mut now = woken;
-    while let Some(Overdue::Waits { .. }) = pending.next_overdue(now) {
+    while let Some(Due::Waits { .. }) = pending.next_due(now) {
         now = pending.next_deadline().expect("it is waited for");
     }
     let left = patience::OFFER - (stopped - Time::ZERO);
@@ -58,10 +58,10 @@ fn an_answer_counts_once_and_only_from_the_address_that_was_asked() {
     let mut pending = Pending::new(false, Dialect::Kademlia);
     let magic = asked(&mut pending, Time::ZERO, 3);
     assert!(magic < MAGIC_LIMIT);
-    assert!(pending.settle(Time::ZERO, magic, target(2).addr).is_none());
-    assert!(pending.settle(Time::ZERO, magic ^ 1, target(1).addr).is_none());
-    assert!(matches!(pending.settle(Time::ZERO, magic, target(1).addr).unwrap().waiting.why, SentFor::Pulse));
-    assert!(pending.settle(Time::ZERO, magic, target(1).addr).is_none(), "a late copy is ignored");
+    assert!(pending.complete(Time::ZERO, magic, target(2).addr).is_none());
+    assert!(pending.complete(Time::ZERO, magic ^ 1, target(1).addr).is_none());
+    assert!(matches!(pending.complete(Time::ZERO, magic, target(1).addr).unwrap().waiting.why, SentFor::Pulse));
+    assert!(pending.complete(Time::ZERO, magic, target(1).addr).is_none(), "a late copy is ignored");
     assert_eq!(pending.next_deadline(), None);
 }
 
@@ -71,9 +71,9 @@ fn ask_the_silent(pending: &mut Pending, start: Time, tries: u8) -> (Vec<Duratio
     let (mut sent, mut doubted_after) = (vec![Duration::ZERO], 0);
     loop {
         let due = pending.next_deadline().expect("every request has a deadline");
-        assert!(pending.next_overdue(Time::from_micros(due.as_micros() - 1)).is_none(), "never early");
-        match pending.next_overdue(due).expect("due") {
-            Overdue::Waits { late, again, .. } => {
+        assert!(pending.next_due(Time::from_micros(due.as_micros() - 1)).is_none(), "never early");
+        match pending.next_due(due).expect("due") {
+            Due::Waits { late, again, .. } => {
                 pending.check().unwrap();
                 if late == Some(Late::Doubtful) {
                     doubted_after = u8::try_from(sent.len()).unwrap();
@@ -83,7 +83,7 @@ fn ask_the_silent(pending: &mut Pending, start: Time, tries: u8) -> (Vec<Duratio
                     sent.push(due - start);
                 }
             }
-            Overdue::Failed { waiting, .. } => {
+            Due::Failed { waiting, .. } => {
                 assert!(matches!(waiting.why, SentFor::Pulse) && pending.len() == 0);
                 return (sent, due - start, doubted_after);
             }
@@ -120,7 +120,7 @@ fn where_answers_are_quick_repeats_are_too_and_the_verdict_comes_no_sooner() {
     for _ in 0..100 {
         let magic = asked(&mut pending, now, 3);
         now += trip;
-        assert!(pending.settle(now, magic, target(1).addr).is_some());
+        assert!(pending.complete(now, magic, target(1).addr).is_some());
     }
     let (sent, failed, doubted_after) = ask_the_silent(&mut pending, now, patience::QUESTION);
     assert!(sent[1] < trip * 2 && sent.len() == 2, "fast, and few: {sent:?}");
@@ -138,9 +138,9 @@ fn once_the_first_answer_tells_how_long_they_take_what_went_out_with_it_waits_no
     ask(&mut pending, 3, patience::ONCE);
     let millis = |millis| after(Duration::from_millis(millis));
     assert_eq!(pending.next_deadline(), Some(after(FIRST_TIMEOUT)));
-    pending.settle(millis(40), answered, target(1).addr).expect("it waits");
+    pending.complete(millis(40), answered, target(1).addr).expect("it waits");
     assert_eq!(pending.next_deadline(), Some(millis(88)));
-    assert!(matches!(pending.next_overdue(millis(88)), Some(Overdue::Waits { magic, .. }) if magic == lost));
+    assert!(matches!(pending.next_due(millis(88)), Some(Due::Waits { magic, .. }) if magic == lost));
     assert_eq!(pending.next_deadline(), Some(millis(176)), "and so at the next time");
 }
 
@@ -149,9 +149,9 @@ fn an_answer_to_what_has_failed_tells_once_that_its_peer_lives_and_how_slow_it_i
     let mut pending = Pending::new(false, Dialect::Kademlia);
     let magic = asked(&mut pending, Time::ZERO, patience::ONCE);
     let failed = after(patience::silence(patience::ONCE));
-    while let Some(Overdue::Waits { .. }) = pending.next_overdue(failed) {}
+    while let Some(Due::Waits { .. }) = pending.next_due(failed) {}
     let late = after(Duration::from_millis(1300));
-    assert!(pending.settle(late, magic, target(1).addr).is_none());
+    assert!(pending.complete(late, magic, target(1).addr).is_none());
     assert!(!pending.is_too_late(late, magic, target(2).addr), "another address answers");
     assert!(pending.is_too_late(late, magic, target(1).addr) && !pending.is_too_late(late, magic, target(1).addr));
     assert!(timeout(&pending, 1) > Duration::from_millis(1300));
@@ -197,7 +197,7 @@ fn what_is_passed_on_and_answered_by_another_peer_is_answered() {
     for _ in 0..100 {
         let (asked, patience) = ((join.clone(), SentFor::Pulse), Patience::Tries(patience::SEARCH));
         let magic = pending.ask(Time::ZERO, &mut rng, target(1), asked, patience);
-        assert!(pending.settle(after(Duration::from_millis(2)), magic, target(2).addr).is_some());
+        assert!(pending.complete(after(Duration::from_millis(2)), magic, target(2).addr).is_some());
     }
     assert!(!pending.conditions.is_choked(false));
 }
@@ -209,8 +209,8 @@ fn timeouts_follow_the_measured_round_trip_between_the_bounds() {
     for _ in 0..50 {
         let magic = asked(&mut pending, now, 3);
         now += Duration::from_millis(200);
-        let settled = pending.settle(now, magic, target(1).addr).unwrap();
-        assert_eq!(settled.rtt, Some(Duration::from_millis(200)));
+        let completed = pending.complete(now, magic, target(1).addr).unwrap();
+        assert_eq!(completed.rtt, Some(Duration::from_millis(200)));
     }
     let timeout = timeout(&pending, 1);
     assert!((Duration::from_millis(200)..Duration::from_millis(230)).contains(&timeout), "{timeout:?}");
@@ -226,12 +226,12 @@ fn a_way_that_became_longer_is_measured_again() {
         // Each datagram is answered.
         let (back, mut answers) = (now + trip, vec![now + trip]);
         while let Some(due) = pending.next_deadline().filter(|due| *due < back) {
-            assert!(matches!(pending.next_overdue(due), Some(Overdue::Waits { .. })));
+            assert!(matches!(pending.next_due(due), Some(Due::Waits { .. })));
             answers.push(due + trip);
         }
-        assert!(pending.settle(back, magic, target(1).addr).is_some());
+        assert!(pending.complete(back, magic, target(1).addr).is_some());
         for answer in &answers[1..] {
-            assert!(pending.settle(*answer, magic, target(1).addr).is_none());
+            assert!(pending.complete(*answer, magic, target(1).addr).is_none());
         }
         now = answers[answers.len() - 1];
     }
@@ -244,7 +244,7 @@ fn a_peer_whose_answers_are_late_now_and_then_is_asked_again_as_soon_as_others()
     let mut ask = |pending: &mut Pending, millis| {
         let magic = asked(pending, now, patience::ONCE);
         now += Duration::from_millis(millis);
-        assert!(pending.settle(now, magic, target(1).addr).is_some());
+        assert!(pending.complete(now, magic, target(1).addr).is_some());
     };
     // The first answer of all was late, and later every third one.
     for millis in [600, 1, 1, 1, 600, 1, 1, 600, 1, 1, 600, 1, 1] {
@@ -264,12 +264,12 @@ fn where_half_of_all_datagrams_get_lost_or_come_twice_the_way_grows_no_longer() 
         let magic = asked(&mut pending, now, 9);
         while rng.random_bool(0.5) {
             now = pending.next_deadline().expect("it is waited for");
-            if let Some(Overdue::Failed { .. }) = pending.next_overdue(now) {
+            if let Some(Due::Failed { .. }) = pending.next_due(now) {
                 break;
             }
         }
         now += trip;
-        (0..2).for_each(|_| drop(pending.settle(now, magic, target(1).addr)));
+        (0..2).for_each(|_| drop(pending.complete(now, magic, target(1).addr)));
         pending.check().unwrap();
     }
     assert_eq!((timeout(&pending, 1), pending.conditions.patience()), (MIN_TIMEOUT, MIN_TIMEOUT));
@@ -279,9 +279,9 @@ fn where_half_of_all_datagrams_get_lost_or_come_twice_the_way_grows_no_longer() 
 fn a_request_sent_twice_measures_nothing() {
     let mut pending = Pending::new(false, Dialect::Kademlia);
     let magic = asked(&mut pending, Time::ZERO, 3);
-    assert!(matches!(pending.next_overdue(after(FIRST_TIMEOUT)), Some(Overdue::Waits { .. })));
-    let settled = pending.settle(after(FIRST_TIMEOUT), magic, target(1).addr).unwrap();
-    assert_eq!((settled.rtt, settled.took(after(FIRST_TIMEOUT))), (None, FIRST_TIMEOUT));
+    assert!(matches!(pending.next_due(after(FIRST_TIMEOUT)), Some(Due::Waits { .. })));
+    let completed = pending.complete(after(FIRST_TIMEOUT), magic, target(1).addr).unwrap();
+    assert_eq!((completed.rtt, completed.took(after(FIRST_TIMEOUT))), (None, FIRST_TIMEOUT));
     assert_eq!(pending.round_trip(&target(1).addr), None);
 }
 
@@ -292,9 +292,9 @@ fn an_offer_is_repeated_until_its_limit() {
     pending.ask(Time::ZERO, &mut rng, target(1), (Request::Ping, SentFor::Pulse), Patience::Moved(patience::OFFER));
     let mut sent = vec![Duration::ZERO];
     while let Some(due) = pending.next_deadline() {
-        match pending.next_overdue(due) {
-            Some(Overdue::Waits { .. }) => sent.push(due - Time::ZERO),
-            Some(Overdue::Failed { .. }) => assert!(due >= after(patience::OFFER)),
+        match pending.next_due(due) {
+            Some(Due::Waits { .. }) => sent.push(due - Time::ZERO),
+            Some(Due::Failed { .. }) => assert!(due >= after(patience::OFFER)),
             None => unreachable!("due at its own deadline"),
         }
     }

@@ -164,13 +164,13 @@ impl Inquiry {
             }
             Reply::Done { job, outcome } if self.reading.is_under_way() => return self.on_read(context, job, outcome),
             Reply::Done { outcome, .. } => self.on_repair_job(context, &outcome),
-            Reply::Offered { to, result } => {
+            Reply::OfferEnded { to, result } => {
                 let result = result.map(drop);
                 if !self.on_read_back(context, &to.addr, result.as_ref().err()) {
-                    self.on_offered(context, to, result);
+                    self.on_offer_ended(context, to, result);
                 }
             }
-            Reply::Holder(_) | Reply::Settled(_) | Reply::Doubted(_) | Reply::Claimed { .. } => {}
+            Reply::Holder(_) | Reply::RouteEnded(_) | Reply::LateProof(_) | Reply::Claimed { .. } => {}
         }
         self.go_on(context)
     }

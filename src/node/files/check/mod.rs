@@ -227,7 +227,7 @@ impl Check {
                 (Some(tree::Stop::Wait), _) => return GOES_ON,
                 (Some(tree::Stop::Done), _) => self.walk = None,
                 (None, false) => self.open_next(desk)?,
-                (None, true) if self.inquiries.is_empty() => return self.conclude(desk),
+                (None, true) if self.inquiries.is_empty() => return self.succeed(desk),
                 (None, true) => return GOES_ON,
             }
         }
@@ -255,7 +255,7 @@ impl Check {
         })
     }
 
-    fn conclude(&mut self, desk: &mut Desk) -> Flow {
+    fn succeed(&mut self, desk: &mut Desk) -> Flow {
         let took = desk.now().since(self.since);
         self.drop_lent(desk);
         let tally = std::mem::take(&mut self.tally);

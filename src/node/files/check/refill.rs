@@ -168,7 +168,7 @@ impl Inquiry {
     }
 
     /// A peer took the block, or did not: then one next to the replica set may stand in.
-    pub(super) fn on_offered(&mut self, context: &mut InquiryContext<'_>, to: Peer, result: Result<(), Refusal>) {
+    pub(super) fn on_offer_ended(&mut self, context: &mut InquiryContext<'_>, to: Peer, result: Result<(), Refusal>) {
         if !self.repair.out.remove(&to.addr) {
             return;
         }

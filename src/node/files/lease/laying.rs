@@ -132,7 +132,7 @@ impl Laying {
         let Some(block) = self.blocks.get_mut(&key) else { return };
         let (peer, laid, heard) = match reply {
             // Who cannot be connected to keeps the lease too, and its copy does not count.
-            Reply::Offered { to, result } => (*to, result.is_ok(), matches!(result, Ok(_) | Err(Refusal::Shut))),
+            Reply::OfferEnded { to, result } => (*to, result.is_ok(), matches!(result, Ok(_) | Err(Refusal::Shut))),
             Reply::Done { outcome: Outcome::Sound { .. }, .. } => (desk.me(), true, true),
             Reply::Done { .. } => (desk.me(), false, false),
             _ => return,

@@ -24,7 +24,7 @@ const NOT_REACHED: &str = "it cannot be connected to";
 
 impl Put {
     /// A peer is silent: what it was offered is offered to the next nearest too.
-    pub(super) fn on_overdue(&mut self, desk: &mut Desk, addr: SocketAddr) -> Flow {
+    pub(super) fn on_doubtful(&mut self, desk: &mut Desk, addr: SocketAddr) -> Flow {
         let is_late = |block: &Placing| block.out.contains(&addr);
         self.keys_where(is_late).into_iter().try_for_each(|key| self.do_without(desk, key, addr))
     }
@@ -47,7 +47,7 @@ impl Put {
     /// it to take begins, the next nearest are offered it too. It is not waited for where others have made up the
     /// quorum.
     pub(super) fn on_stalls(&mut self, desk: &mut Desk, addr: SocketAddr) -> Flow {
-        let is_there = |block: &Placing| block.out.contains(&addr) || block.overdue.contains(&addr);
+        let is_there = |block: &Placing| block.out.contains(&addr) || block.replaced.contains(&addr);
         for key in self.keys_where(is_there) {
             if self.placing.get(&key).is_some_and(|placing| placing.rests_on(|addr| desk.stalls(addr))) {
                 self.go_further(desk, key);
@@ -63,7 +63,13 @@ impl Put {
     }
 
     /// A peer took the block, or did not.
-    pub(super) fn on_offered(&mut self, desk: &mut Desk, key: Key, to: Peer, result: Result<Taken, Refusal>) -> Flow {
+    pub(super) fn on_offer_ended(
+        &mut self,
+        desk: &mut Desk,
+        key: Key,
+        to: Peer,
+        result: Result<Taken, Refusal>,
+    ) -> Flow {
         if result.is_err() {
             self.go_further(desk, key);
         }
@@ -102,7 +108,7 @@ impl Put {
         if !placing.out.remove(&addr) {
             return GOES_ON;
         }
-        placing.overdue.insert(addr);
+        placing.replaced.insert(addr);
         self.offer_on(desk, key)
     }
 
@@ -117,7 +123,7 @@ impl Put {
     pub(super) fn widen(&mut self, desk: &mut Desk, key: Key) {
         let ticket = self.ticket(key);
         let Some(placing) = self.placing.get_mut(&key) else { return };
-        if placing.lacks() && !placing.overdue.is_empty() && !placing.widened && placing.lookup.is_none() {
+        if placing.lacks() && !placing.replaced.is_empty() && !placing.widened && placing.lookup.is_none() {
             placing.widened = true;
             placing.lookup = Some(desk.look_up(ticket, key, Goal::Peers));
         }
@@ -130,7 +136,7 @@ impl Put {
             let reason = format!("{peer}: {why}, and is passed over for a while");
             desk.progress(self.command, Progress::Retried { key, reason });
         }
-        for addr in placing.overdue.iter().filter(|addr| desk.stalls(addr)).copied().collect::<Vec<_>>() {
+        for addr in placing.replaced.iter().filter(|addr| desk.stalls(addr)).copied().collect::<Vec<_>>() {
             let why = if desk.is_shut(&addr) { NOT_REACHED } else { "it does not begin to take the block" };
             let reason = format!("{addr}: {why}, and is passed over for a while");
             desk.progress(self.command, Progress::Retried { key, reason });
