@@ -2,6 +2,8 @@
 
 #[path = "tidy/circles.rs"]
 mod circles;
+#[path = "tidy/constants.rs"]
+mod constants;
 #[path = "tidy/crates.rs"]
 mod crates;
 

@@ -8,7 +8,7 @@ use kadring::node::Notice;
 use log::Level;
 
 /// What was counted is told after this long.
-const CALM: Duration = Duration::from_secs(2);
+const COUNTED_FOR: Duration = Duration::from_secs(2);
 
 /// The notices of one sort.
 struct Burst {
@@ -45,7 +45,7 @@ impl NoticeBursts {
             burst.more += 1;
             return false;
         }
-        burst.due = after(CALM);
+        burst.due = after(COUNTED_FOR);
         true
     }
 
@@ -59,7 +59,7 @@ impl NoticeBursts {
         let burst = &mut self.0[sort];
         let more = std::mem::take(&mut burst.more);
         burst.lately = more > 0;
-        burst.due = if burst.lately { after(CALM) } else { never() };
+        burst.due = if burst.lately { after(COUNTED_FOR) } else { never() };
         let blocks = if more == 1 { "block" } else { "blocks" };
         burst.lately.then(|| (burst.level, format!("{more} more {blocks} {}", burst.what)))
     }

@@ -39,7 +39,7 @@ use crate::args::PeerArgs;
 const LAST_ANSWER: Duration = Duration::from_secs(2);
 
 /// What Ctrl-D is answered with.
-const ON_CTRL_D: &str = "Ctrl-D does not end this peer, and it reads on: quit, or Ctrl-C, ends it";
+const PEER_ON_CTRL_D: &str = "Ctrl-D does not end this peer, and it reads on: quit, or Ctrl-C, ends it";
 
 /// Runs a peer until it has left.
 pub(crate) fn run(args: PeerArgs) -> anyhow::Result<Exit> {
@@ -90,7 +90,7 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
     if input == Stdin::Background {
         log::warn!("no commands are read: the terminal belongs to another process");
     } else {
-        let thread = ConsoleThread { console, editor, exit_on_eof: args.exit_on_eof, on_ctrl_d: ON_CTRL_D };
+        let thread = ConsoleThread { console, editor, exit_on_eof: args.exit_on_eof, on_ctrl_d: PEER_ON_CTRL_D };
         peer.handle()
             .spawn_console(move || leave(thread, defaults.handover))
             .context("cannot start the console's thread")?;

@@ -9,7 +9,7 @@ use kadring::node::Notice;
 use kadring::peer::Peer;
 
 /// Within this time each is told once.
-const CALM: Duration = Duration::from_secs(60);
+const TOLD_ONCE_IN: Duration = Duration::from_secs(60);
 
 /// The lines that are told in that time: that it is alone, and that it is so no longer, or the reverse.
 const LINES: u8 = 2;
@@ -71,7 +71,7 @@ impl PeersSeen {
             return None;
         }
         if self.lines == 0 {
-            self.due = after(CALM);
+            self.due = after(TOLD_ONCE_IN);
         }
         (self.told_alone, self.lines) = (self.alone, self.lines + 1);
         Some(match self.found.filter(|_| !self.alone) {

@@ -33,7 +33,8 @@ use crate::args::{RingArgs, RingTask, RingWays};
 const SAID: usize = 64;
 
 /// What Ctrl-D is answered with.
-const ON_CTRL_D: &str = "Ctrl-D does not end this peer, and it reads on: Quit leaves the ring, Ctrl-C ends it at once";
+const RING_ON_CTRL_D: &str =
+    "Ctrl-D does not end this peer, and it reads on: Quit leaves the ring, Ctrl-C ends it at once";
 
 /// Runs a peer of the classroom ring until it is told to quit.
 pub(crate) fn run(args: RingArgs) -> anyhow::Result<Exit> {
@@ -92,7 +93,7 @@ fn run_in(task: &RingTask, ways: &RingWays, format: Format) -> anyhow::Result<Ex
         let performer = Performer::new(peer.handle(), screen).with_jobs(CommandJobs::default());
         let console =
             Console::new(performer, grammar, Answers::new(Arc::new(HandedReplies(replies)))).ended_by_ctrl_c();
-        let thread = ConsoleThread { console, editor, exit_on_eof: false, on_ctrl_d: ON_CTRL_D };
+        let thread = ConsoleThread { console, editor, exit_on_eof: false, on_ctrl_d: RING_ON_CTRL_D };
         peer.handle().spawn_console(move || end(thread)).context("cannot start the console's thread")?;
     }
     output.until_left(&notices, console_replies);

@@ -10,7 +10,7 @@ use super::stderr;
 use crate::locks::{self, Ranked};
 
 /// Lines that may wait to be printed above a prompt; further lines are printed directly.
-const WAITING: usize = 256;
+const ABOVE_PROMPT: usize = 256;
 
 /// Prints the lines that answer no command: logs and notices.
 ///
@@ -66,7 +66,7 @@ impl Screen {
 
     /// From now on lines come out of the channel returned; its reader prints them above the prompt.
     pub fn above_prompt(&self) -> Receiver<String> {
-        let (sender, receiver) = bounded(WAITING);
+        let (sender, receiver) = bounded(ABOVE_PROMPT);
         self.state.lock().prompt = Some(sender);
         receiver
     }

@@ -20,10 +20,10 @@ use crate::gauges;
 use crate::runtime::{PROGRAM, enter_gauges};
 
 /// Lines that may wait to be written; further lines are lost.
-const WAITING: usize = 1024;
+const LINES_WAITING: usize = 1024;
 
 /// Bytes of a line that are kept while it waits, so that the channel has a bound in bytes too.
-const LONGEST: usize = 8 * 1024;
+const LONGEST_KEPT: usize = 8 * 1024;
 
 /// How long a caller that must not lose its text waits; if no line was written meanwhile, the reader counts as stuck.
 const STUCK: Duration = Duration::from_millis(500);
@@ -77,7 +77,7 @@ impl Stderr {
     /// Starts the thread that has lines written by `print`. It is never joined: a thread that is stuck in a write
     /// cannot be woken.
     fn start(print: impl FnMut(&str) -> io::Result<()> + Send + 'static) -> Self {
-        let (sender, receiver) = bounded(WAITING);
+        let (sender, receiver) = bounded(LINES_WAITING);
         let count = Arc::new(Count::default());
         let writer = LogWriter { receiver, count: Arc::clone(&count), print, last: None };
         // Without a thread the channel is closed, and lines go out where there is room for them.
@@ -247,12 +247,12 @@ fn has_room(limit: PollTimeout) -> bool {
     poll(&mut ready, limit).is_ok_and(|ready| ready > 0)
 }
 
-/// A line of at most [`LONGEST`] bytes, and how much of it is missing.
+/// A line of at most [`LONGEST_KEPT`] bytes, and how much of it is missing.
 fn shortened(line: &str) -> String {
-    if line.len() <= LONGEST {
+    if line.len() <= LONGEST_KEPT {
         return line.to_owned();
     }
-    let end = (0..=LONGEST).rfind(|&at| line.is_char_boundary(at)).unwrap_or(0);
+    let end = (0..=LONGEST_KEPT).rfind(|&at| line.is_char_boundary(at)).unwrap_or(0);
     format!("{} … and {} bytes more\n", &line[..end], line.len() - end)
 }
 
@@ -304,13 +304,13 @@ mod tests {
             thread::yield_now();
         }
         // The first is being written; as many wait as there is room for.
-        for number in 0..WAITING + 7 {
+        for number in 0..LINES_WAITING + 7 {
             reader.stderr.log(&format!("line {number}\n"));
         }
         for _ in 0..2 {
             reader.lets.send(()).expect("it waits");
         }
-        while reader.stderr.sender.len() > WAITING - 2 {
+        while reader.stderr.sender.len() > LINES_WAITING - 2 {
             thread::yield_now();
         }
         reader.stderr.log("after\n");
@@ -318,7 +318,7 @@ mod tests {
         let lines: Vec<&str> = read.lines().collect();
         let gap = "7 lines were lost here: standard error was not read fast enough";
         assert_eq!(lines[..2], ["first", "line 0"]);
-        assert_eq!(lines[WAITING..], [&format!("line {}", WAITING - 1), gap, "after"]);
+        assert_eq!(lines[LINES_WAITING..], [&format!("line {}", LINES_WAITING - 1), gap, "after"]);
     }
 
     #[test]
@@ -328,7 +328,7 @@ mod tests {
         while !reader.stderr.sender.is_empty() {
             thread::yield_now();
         }
-        for number in 0..=WAITING {
+        for number in 0..=LINES_WAITING {
             reader.stderr.log(&format!("line {number}\n"));
         }
         let read = reader.read_all();
@@ -361,7 +361,7 @@ mod tests {
 
     #[test]
     fn a_line_that_waits_has_a_bound_in_bytes() {
-        let line = shortened(&"é".repeat(LONGEST));
-        assert!(line.len() < LONGEST + 64 && line.ends_with("é … and 8192 bytes more\n"), "{}", line.len());
+        let line = shortened(&"é".repeat(LONGEST_KEPT));
+        assert!(line.len() < LONGEST_KEPT + 64 && line.ends_with("é … and 8192 bytes more\n"), "{}", line.len());
     }
 }

@@ -95,7 +95,9 @@ pub fn read(bytes: &[u8]) -> Result<ManifestContent, String> {
 pub fn may_begin(bytes: &[u8]) -> bool {
     let bytes = without_mark(bytes);
     let key = bytes.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-    bytes.is_empty() || bytes.starts_with(manifest::HEAD.as_bytes()) || (key == 64 && bytes.get(64) == Some(&b'$'))
+    bytes.is_empty()
+        || bytes.starts_with(manifest::MANIFEST_HEAD.as_bytes())
+        || (key == 64 && bytes.get(64) == Some(&b'$'))
 }
 
 /// How many bytes [`may_begin`] needs.

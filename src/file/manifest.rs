@@ -50,7 +50,7 @@ pub struct Manifest {
 /// The lines of a manifest above its entries.
 pub(super) fn head(level: u8, size: u64, sha256: Option<&Id>) -> String {
     let sha256 = sha256.map_or_else(String::new, |sha256| format!("sha256 {sha256}\n"));
-    format!("{HEAD}level {level}\nsize {size}\n{sha256}")
+    format!("{MANIFEST_HEAD}level {level}\nsize {size}\n{sha256}")
 }
 
 /// The line of a folder's root.
@@ -62,7 +62,7 @@ pub(super) fn line(entry: &ManifestEntry) -> String {
 }
 
 /// The first line of every manifest. A data block may begin with it too, so it alone proves nothing.
-pub(crate) const HEAD: &str = "kadring-manifest 1\n";
+pub(crate) const MANIFEST_HEAD: &str = "kadring-manifest 1\n";
 
 /// The highest level of a tree, whose lowest is 0: already levels 0 to 2 would reach 64 PiB.
 const MAX_LEVEL: u8 = 3;
@@ -84,7 +84,7 @@ impl Manifest {
 
     /// Whether a block that begins like this may be a manifest.
     pub fn may_begin(block: &[u8]) -> bool {
-        block.starts_with(HEAD.as_bytes())
+        block.starts_with(MANIFEST_HEAD.as_bytes())
     }
 
     /// Reads a block; none if it is not a manifest but data. Only what [`encode`](Self::encode) writes is a manifest,
@@ -101,7 +101,7 @@ impl Manifest {
 
     /// [`decode`](Self::decode) for a text that is no block, so that it may have any number of entries.
     pub(super) fn decode_unbounded(text: &[u8]) -> Result<Option<Self>, ManifestError> {
-        let Some(rest) = text.strip_prefix(HEAD.as_bytes()) else { return Ok(None) };
+        let Some(rest) = text.strip_prefix(MANIFEST_HEAD.as_bytes()) else { return Ok(None) };
         let manifest = std::str::from_utf8(rest).ok().and_then(Self::read).ok_or(ManifestError::Unreadable)?;
         let below: Option<u64> = manifest.entries.iter().try_fold(0_u64, |sum, entry| sum.checked_add(entry.size));
         if below != Some(manifest.size) {
@@ -219,7 +219,7 @@ mod tests {
             good.clone() + "\n",
             good.to_uppercase().replace("KADRING-MANIFEST", "kadring-manifest"),
             "kadring-manifest 1\nlevel 1\nsize 0\n".to_owned(),
-            HEAD.to_owned(),
+            MANIFEST_HEAD.to_owned(),
         ];
         for text in bad {
             assert!(Manifest::decode(text.as_bytes()).is_err(), "{text}");

@@ -357,7 +357,7 @@ impl Node {
             RequestOutcome::NoAnswer { tag, to, .. } => self.desk.tell_overlay(Cause::NoAnswer { tag, to }),
             RequestOutcome::Part(ticket, reply) => self.reply(ticket, reply),
             RequestOutcome::Claimed { offer, result } => {
-                self.reply(desk::claims::TICKET, Reply::Claimed { offer, result })
+                self.reply(desk::claims::CLAIMS_TICKET, Reply::Claimed { offer, result })
             }
             RequestOutcome::Revived(addr) => self.desk.tell_overlay(Cause::Revived { addr }),
             RequestOutcome::Pulse => {}

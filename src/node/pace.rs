@@ -19,7 +19,7 @@ const LEAST_WEIGHT: u32 = 32 * 1024;
 const TELLING: u32 = MAX_BLOCK_SIZE / 4;
 
 /// Moved at a time before anything is known.
-const AT_FIRST: usize = 4;
+const BLOCKS_AT_FIRST: usize = 4;
 
 /// Whatever came within this time could have shared its way with several others.
 const QUICK: Duration = Duration::from_secs(1);
@@ -56,7 +56,7 @@ pub(super) struct Pace {
 impl Pace {
     /// Never more than `most` at a time.
     pub(super) fn new(most: usize) -> Self {
-        Self { allowed: AT_FIRST.min(most), most, halved: Time::ZERO, large: Smoothed::default() }
+        Self { allowed: BLOCKS_AT_FIRST.min(most), most, halved: Time::ZERO, large: Smoothed::default() }
     }
 
     /// Whether another block may move while others of this weight are under way. One may always.
@@ -131,7 +131,7 @@ mod tests {
         }
         let mut pace = Pace::new(100);
         (0..40).for_each(|_| pace.on_moved(100, Duration::from_millis(5)));
-        assert_eq!(pace.allowed, AT_FIRST, "small blocks come soon on any way");
+        assert_eq!(pace.allowed, BLOCKS_AT_FIRST, "small blocks come soon on any way");
         (0..40).for_each(|_| pace.on_moved(MAX_BLOCK_SIZE, Duration::from_millis(5)));
         assert_eq!(pace.allowed, 100);
     }

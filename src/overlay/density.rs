@@ -9,7 +9,7 @@ use crate::id::Id;
 
 /// [`WIDTH`] peers where fewer than this are expected are no chance: one place in 200 has so many, and one in 100 seems
 /// to, for how many are expected is known by a few neighbours.
-const FEW: f64 = 2.0;
+const FEW_EXPECTED: f64 = 2.0;
 
 /// Of the peers nearest to this one, so many tell how close together peers stand.
 pub(super) const NEIGHBOURS: usize = 16;
@@ -41,7 +41,7 @@ pub(super) fn spacing_by_gaps(gaps: impl Iterator<Item = Id>) -> f64 {
 /// Whether the peers nearest to a key, at these distances, are too many for where they stand.
 pub(super) fn is_crowded(spacing: f64, distances: impl Iterator<Item = Id>) -> bool {
     let (count, radius) = reach(distances);
-    count as usize >= WIDTH && radius < FEW * spacing
+    count as usize >= WIDTH && radius < FEW_EXPECTED * spacing
 }
 
 #[cfg(test)]

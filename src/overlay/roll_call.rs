@@ -15,7 +15,7 @@ use crate::time::Time;
 const TOGETHER: Duration = Duration::from_secs(10);
 
 /// So few deaths are never many.
-const FEW: usize = 3;
+const FEW_DEATHS: usize = 3;
 
 /// Otherwise they are many that make up one part in so many of those known.
 const SHARE: usize = 5;
@@ -44,7 +44,7 @@ impl RollCall {
             self.deaths = 0;
         }
         self.deaths += 1;
-        if self.deaths >= FEW.max(known.div_ceil(SHARE)) {
+        if self.deaths >= FEW_DEATHS.max(known.div_ceil(SHARE)) {
             self.first = None;
             self.called = Some(now);
         }

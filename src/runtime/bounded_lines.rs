@@ -14,7 +14,7 @@ use super::secrecy::Stream;
 use crate::time::Time;
 
 /// Bytes that one read brings at most.
-const CHUNK: usize = 4096;
+const READ_AT_ONCE: usize = 4096;
 
 /// What a stream says next.
 #[derive(PartialEq, Eq, Debug)]
@@ -50,7 +50,7 @@ impl BoundedLines {
             if self.buffer.len() >= longest(&self.buffer) {
                 return Ok(StreamLine::TooLong);
             }
-            let mut room = [0; CHUNK];
+            let mut room = [0; READ_AT_ONCE];
             match uninterrupted(|| input.read(&mut room))? {
                 0 => return Ok(StreamLine::End),
                 count => self.buffer.extend_from_slice(&room[..count]),
@@ -177,7 +177,7 @@ mod tests {
         let endless = io::repeat(b'x');
         let mut lines = BoundedLines::default();
         assert_eq!(next(&mut lines, &mut endless.take(1 << 40)), StreamLine::TooLong);
-        assert!(lines.buffer.len() <= CHUNK, "no more is kept than was read");
+        assert!(lines.buffer.len() <= READ_AT_ONCE, "no more is kept than was read");
     }
 
     #[test]

@@ -37,7 +37,7 @@ use super::{Handle, Role, Session, fault};
 use crate::gauges;
 
 /// The socket's name in the data folder.
-const NAME: &str = "control";
+const SOCKET_NAME: &str = "control";
 
 /// Clients served at a time; and commands that run beside the lines of a console.
 pub const MAX_CLIENTS: usize = CLIENTS.most();
@@ -49,7 +49,7 @@ const LONGEST_LINE: usize = 4 << 20;
 const BREATH: Duration = Duration::from_millis(50);
 
 /// Whether the socket has its name still is looked at this often, in milliseconds.
-const LOOK: u16 = 2_000;
+const NAME_CHECKED: u16 = 2_000;
 
 /// A peer takes a connection, and what is said to it, within this time, unless it is stopped or stuck.
 const TAKEN_WITHIN: Duration = Duration::from_secs(20);
@@ -72,7 +72,7 @@ struct Ends {
 
 /// Listens in `folder` and serves clients until [`Control::close`].
 pub(super) fn listen(folder: &Path, peer: &Handle, serve: ServeClient) -> io::Result<Control> {
-    let path = folder.join(NAME);
+    let path = folder.join(SOCKET_NAME);
     let ends = Arc::new(Ends { listener: bind(folder, &path)?, stopping: AtomicBool::new(false) });
     ends.listener.set_nonblocking(true)?;
     let named =
@@ -91,8 +91,8 @@ pub fn connect(folder: &Path) -> io::Result<UnixStream> {
     let open = File::open(folder)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_write_timeout(Some(TAKEN_WITHIN))?;
-    socket.connect(&SockAddr::unix(short(&open, folder).join(NAME))?)?;
-    let owner = owner(&socket, &short(&open, folder).join(NAME))?;
+    socket.connect(&SockAddr::unix(short(&open, folder).join(SOCKET_NAME))?)?;
+    let owner = owner(&socket, &short(&open, folder).join(SOCKET_NAME))?;
     if !is_trusted(owner, geteuid()) {
         let reason = format!("the peer that listens there is run by another user (number {owner})");
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
@@ -140,7 +140,7 @@ fn bind(folder: &Path, path: &Path) -> io::Result<UnixListener> {
     }
     let private = tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir_in(folder)?;
     let open = File::open(private.path())?;
-    let made = short(&open, private.path()).join(NAME);
+    let made = short(&open, private.path()).join(SOCKET_NAME);
     let listener = UnixListener::bind(&made)?;
     fs::set_permissions(&made, Permissions::from_mode(0o600))?;
     fs::rename(&made, path)?;
@@ -176,7 +176,7 @@ impl NamedSocket {
             }
             let listeners = || [Some(&ends.listener), self.again.as_ref()].into_iter().flatten();
             let mut ready: Vec<_> = listeners().map(|one| PollFd::new(one.as_fd(), PollFlags::POLLIN)).collect();
-            let count = match poll(&mut ready, PollTimeout::from(LOOK)) {
+            let count = match poll(&mut ready, PollTimeout::from(NAME_CHECKED)) {
                 Err(Errno::EINTR) => continue,
                 polled => polled?,
             };

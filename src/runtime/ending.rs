@@ -20,7 +20,7 @@ use super::{Clock, Role, Shared, signals, sockets};
 
 /// Once all have been told, they have this long to end. What takes a sound thread longest is a link that takes leave of
 /// a peer which is gone.
-const LIMIT: Duration = Duration::from_secs(3);
+const JOIN_LIMIT: Duration = Duration::from_secs(3);
 
 /// A recorder whose disk has taken nothing for this long is stuck.
 const RECORD_LIMIT: Duration = Duration::from_secs(2);
@@ -32,7 +32,7 @@ const LAST_ANSWER: Duration = Duration::from_secs(2);
 const NODE_LIMIT: Duration = Duration::from_secs(10);
 
 /// The roles that [`Ending::end`] does not join: [`end`] and [`join_last`] do, and nobody joins the console.
-const LAST: [Role; 9] = [
+const JOINED_LAST: [Role; 9] = [
     Role::Node,
     Role::Recorder,
     Role::Events,
@@ -71,15 +71,15 @@ pub(super) fn end(node: NodeLoop, others: &Ending) {
 }
 
 impl Ending {
-    /// Tells the threads that wait on sockets, and waits for all but those of [`LAST`].
+    /// Tells the threads that wait on sockets, and waits for all but those of [`JOINED_LAST`].
     pub(super) fn end(&self) {
-        let deadline = self.within(LIMIT);
+        let deadline = self.within(JOIN_LIMIT);
         self.shared.stopping.store(true, Ordering::Relaxed);
         self.wake();
         // Before the connections: it would take new ones.
         let _ = self.roster.join(|role| role == Role::TcpAccept, Some(deadline));
         self.shared.served.end_all();
-        let others = |role| !LAST.contains(&role);
+        let others = |role| !JOINED_LAST.contains(&role);
         leave_behind(&self.roster.join(others, Some(deadline)));
     }
 
@@ -93,7 +93,7 @@ impl Ending {
         // Elsewhere it ends no `accept`, but a connection does.
         #[cfg(not(target_os = "linux"))]
         if let Ok(bound) = self.tcp.local_addr() {
-            let _ = std::net::TcpStream::connect_timeout(&sockets::reachable(bound), LIMIT / 2);
+            let _ = std::net::TcpStream::connect_timeout(&sockets::reachable(bound), JOIN_LIMIT / 2);
         }
         if let Ok(bound) = self.udp.local_addr() {
             let to = SockaddrStorage::from(sockets::reachable(bound));
@@ -131,13 +131,13 @@ pub(super) fn join_last(
     if let Some(control) = control {
         control.close();
         let those = |role| matches!(role, Role::Control | Role::Client | Role::Command);
-        leave_behind(&roster.join(those, Some(within(clock, LIMIT))));
+        leave_behind(&roster.join(those, Some(within(clock, JOIN_LIMIT))));
     }
     let those = |role| matches!(role, Role::Events | Role::Renewer);
-    leave_behind(&roster.join(those, Some(within(clock, LIMIT))));
+    leave_behind(&roster.join(those, Some(within(clock, JOIN_LIMIT))));
     if let Some(signals) = signals {
         signals.close();
-        leave_behind(&roster.join(|role| role == Role::Signals, Some(within(clock, LIMIT))));
+        leave_behind(&roster.join(|role| role == Role::Signals, Some(within(clock, JOIN_LIMIT))));
     }
 }
 

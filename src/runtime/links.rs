@@ -46,7 +46,7 @@ const QUEUE: usize = LINES.most();
 const QUEUE_ANSWERS: usize = 64;
 
 /// A peer that does not take a connection within this time cannot be reached.
-const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+const LINK_LIMIT: Duration = Duration::from_secs(2);
 
 /// While a connection is late, what came to wait for it is looked at this often.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -327,7 +327,7 @@ fn deliver(
             return Ok(());
         }
     }
-    let fresh = Stream::open(to, keys, CONNECT_LIMIT, || connect(to, from, late).map(Arc::new))?;
+    let fresh = Stream::open(to, keys, LINK_LIMIT, || connect(to, from, late).map(Arc::new))?;
     let (fresh, _) = &*connection.insert((fresh, from));
     (&mut &*fresh).write_all(text)
 }
@@ -340,7 +340,7 @@ fn connect(to: SocketAddr, from: Option<IpAddr>, late: &dyn Fn()) -> io::Result<
         Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => return Err(error),
         _ => {}
     }
-    let glances = (CONNECT_LIMIT - LATE_CONNECTION).as_millis() / GLANCE.as_millis();
+    let glances = (LINK_LIMIT - LATE_CONNECTION).as_millis() / GLANCE.as_millis();
     let mut waits = iter::once(LATE_CONNECTION).chain(iter::repeat_n(GLANCE, glances as usize));
     while !is_decided(&socket, waits.next().ok_or(io::ErrorKind::TimedOut)?)? {
         late();
@@ -348,7 +348,7 @@ fn connect(to: SocketAddr, from: Option<IpAddr>, late: &dyn Fn()) -> io::Result<
     socket.take_error()?.map_or(Ok(()), Err)?;
     socket.set_nonblocking(false)?;
     socket.set_tcp_nodelay(true)?;
-    socket.set_write_timeout(Some(CONNECT_LIMIT))?;
+    socket.set_write_timeout(Some(LINK_LIMIT))?;
     Ok(socket.into())
 }
 

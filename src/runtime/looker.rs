@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::post::Post;
-use super::secrecy::{Keyring, LOOK};
+use super::secrecy::{KEY_CHECKED, Keyring};
 use super::seldom::Seldom;
 use super::threads::{Roster, Worker};
 use super::{Role, Shared, fault, since_1970, sockets};
@@ -53,7 +53,7 @@ impl Lookers {
     pub(super) fn of(shared: &Arc<Shared>, posts: &Post, address: Option<AddressWatch>, roster: Roster) -> Self {
         let (mut lookers, now) = (Self::new(roster), shared.clock.now());
         if let Some(keys) = shared.keys.clone().filter(|keys| keys.is_watched()) {
-            lookers.add(LOOK, now + LOOK, move || Keyring::look(&keys));
+            lookers.add(KEY_CHECKED, now + KEY_CHECKED, move || Keyring::look(&keys));
         }
         if shared.store.has_place() {
             let (shared, posts, watch) = (Arc::clone(shared), posts.clone(), FolderWatch::default());

@@ -32,7 +32,7 @@ use crate::store::{check_room, room};
 use crate::time::Time;
 
 /// How the temporary name of a file that is on its way here ends; it begins with a dot and the file's own name.
-pub(super) const PART: &str = ".part";
+pub(super) const PART_ENDING: &str = ".part";
 
 /// A temporary file that nobody has locked counts as left behind when it is as old as this: one that was just made is
 /// not locked yet.
@@ -340,7 +340,7 @@ impl WorkingFolder {
 
 /// Whether a temporary file of a named one has this name.
 fn is_part(name: &str) -> bool {
-    let name = name.strip_prefix('.').and_then(|name| name.strip_suffix(PART));
+    let name = name.strip_prefix('.').and_then(|name| name.strip_suffix(PART_ENDING));
     let file = name.and_then(|name| name.split_once(".pdf."));
     file.is_some_and(|(file, random)| file.parse::<FileName>().is_ok() && !random.is_empty())
 }

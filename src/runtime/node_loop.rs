@@ -99,7 +99,7 @@ struct Commander {
 const STREAM: &str = "-";
 
 /// What the log calls the lines of moments.
-const MOMENTS: &str = "kadring::moments";
+const MOMENTS_TARGET: &str = "kadring::moments";
 
 /// A command's steps are told this often at most. Who asked is told of none so long after it began: to wake somebody
 /// takes longer than most turns.
@@ -312,11 +312,11 @@ impl NodeLoop {
         }
         let mut out = std::mem::take(&mut self.own.out);
         let recorded = self.recorder.as_mut().and_then(|recorder| recorder.begin(&event));
-        let traced = log::log_enabled!(target: MOMENTS, log::Level::Trace).then(|| event.clone());
+        let traced = log::log_enabled!(target: MOMENTS_TARGET, log::Level::Trace).then(|| event.clone());
         self.node.handle(now, event, &mut out);
         if let Some(event) = traced {
             // Before anything of it leaves: so of two peers' lines the sender's is the earlier one.
-            log::trace!(target: MOMENTS, "{}", Names::default().moment(&event, &out, ""));
+            log::trace!(target: MOMENTS_TARGET, "{}", Names::default().moment(&event, &out, ""));
         }
         if let (Some(recorder), Some(event)) = (&mut self.recorder, recorded) {
             recorder.add(now, event, &out, self.own.way.as_deref());

@@ -17,7 +17,7 @@ use super::StartError;
 const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// Ports tried when any will do: one that is free for TCP may be taken for UDP.
-const TRIES: usize = 32;
+const PORTS_TRIED: usize = 32;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -29,7 +29,7 @@ pub(super) fn bind(addr: SocketAddr) -> Result<(UdpSocket, TcpListener), StartEr
         let error = io::Error::new(io::ErrorKind::InvalidInput, "it is the address of many, not of one machine");
         return Err(StartError::Bind { addr, error });
     }
-    let mut tries = if addr.port() == 0 { TRIES } else { 1 };
+    let mut tries = if addr.port() == 0 { PORTS_TRIED } else { 1 };
     loop {
         tries -= 1;
         match bind_both(addr) {

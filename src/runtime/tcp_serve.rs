@@ -43,18 +43,18 @@ const PARTING_LIMIT: Duration = Duration::from_millis(500);
 const PARTING_READS: usize = 64;
 
 /// Bytes that are sent between two looks at the clock.
-const PART: usize = 256 * 1024;
+const BETWEEN_LOOKS: usize = 256 * 1024;
 
 /// Bytes that are read, hashed and sent at a time: they stay in the processor's cache between the three, and the C
 /// library asks the system for no memory just for them.
 const CHUNK: usize = 64 * 1024;
 
-/// Of a block, so many bytes are sent once it is noted that it is delivered.
-const LAST: u64 = 4096;
+/// The bytes at the end of a block that are sent only once it is noted that the block is delivered.
+const LAST_BYTES: u64 = 4096;
 
-/// Bytes a second that a client takes at least on the whole; who drips slower is given up. Several clients share a slow
-/// way, and each gives up by itself what comes too slowly.
-const LEAST_RATE: u64 = 4 * 1024;
+/// Bytes a second that a client takes at least on the whole; one that takes less is given up. Several clients share a
+/// slow way, and each gives up by itself what comes too slowly.
+const LEAST_TAKEN: u64 = 4 * 1024;
 
 /// Lines that are no requests are answered so often; a client that sends more speaks another protocol.
 const MAX_STRANGE: u32 = 8;
@@ -179,7 +179,7 @@ impl AnsweredConnection<'_> {
 
 fn answer(stage: AnsweredConnection<'_>, from: SocketAddr, key: &Key, events: &Post) -> io::Result<()> {
     let AnsweredConnection { shared, stream, .. } = stage;
-    let limit = |size: u64| shared.clock.now() + STUCK_LIMIT + Duration::from_secs(size / LEAST_RATE);
+    let limit = |size: u64| shared.clock.now() + STUCK_LIMIT + Duration::from_secs(size / LEAST_TAKEN);
     let delivered = || shared.ledger.note_delivery(*key, from.ip());
     let send_block = |file: &File, offset: u64, size: u32, send: SendRange| {
         let until = limit(size.into());
@@ -224,7 +224,7 @@ fn send_last_noted(
     mut send: impl FnMut(Range<u64>) -> io::Result<()>,
     delivered: impl FnOnce(),
 ) -> io::Result<()> {
-    let first = size.saturating_sub(LAST);
+    let first = size.saturating_sub(LAST_BYTES);
     send(0..first)?;
     delivered();
     send(first..size)
@@ -239,7 +239,7 @@ fn send_named(
 ) -> io::Result<()> {
     let AnsweredConnection { shared, stream, .. } = stage;
     let Some(folder) = &shared.folder else { return refuse(stream, "this peer keeps no files by their names") };
-    let limit = |size: u64| shared.clock.now() + STUCK_LIMIT + Duration::from_secs(size / LEAST_RATE);
+    let limit = |size: u64| shared.clock.now() + STUCK_LIMIT + Duration::from_secs(size / LEAST_TAKEN);
     let send_all = |file: &File, size, hash: Option<&mut Sha256>| match hash {
         Some(hash) => send_hashed(stage, file, size, hash, limit(size)),
         None => send_file(stage, file, 0, size, limit(size)),
@@ -280,7 +280,7 @@ fn send_what_is_there(
     let stream = stage.stream;
     let (mut at, end) = (offset, offset + size);
     while at < end {
-        let most = usize::try_from(end - at).map_or(PART, |left| left.min(PART));
+        let most = usize::try_from(end - at).map_or(BETWEEN_LOOKS, |left| left.min(BETWEEN_LOOKS));
         match send_part(stream, file, at, most) {
             Ok(0) => break,
             Ok(count) => {
@@ -361,7 +361,9 @@ mod tests {
     #[test]
     fn a_block_of_a_file_or_a_list_is_delivered_to_nobody_who_takes_less_than_all_but_its_last_bytes() {
         // Of so many bytes a client takes so many.
-        for (size, takes, counts) in [(1 << 20, 0, false), (1 << 20, (1 << 20) - LAST, true), (LAST + 1, 0, false)] {
+        for (size, takes, counts) in
+            [(1 << 20, 0, false), (1 << 20, (1 << 20) - LAST_BYTES, true), (LAST_BYTES + 1, 0, false)]
+        {
             let (noted, taken) = (Cell::new(false), Cell::new(0));
             let send = |part: Range<u64>| {
                 taken.set(taken.get() + part.end - part.start);

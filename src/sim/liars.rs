@@ -12,7 +12,7 @@ use crate::overlay::OverlayKind;
 
 /// Nobody waits longer for what one hostile member swallows; a newcomer's retrieve takes two lookups, one after the
 /// other, and is given another second.
-const SOON: [Duration; 4] =
+const ANSWERED_BY: [Duration; 4] =
     [Duration::from_secs(4), Duration::from_secs(3), Duration::from_secs(3), Duration::from_secs(3)];
 
 /// A ring that keeps three copies, of so many honest members and of hostile ones in these roles. Files were stored
@@ -54,7 +54,7 @@ fn nobody_waits_longer_than_three_seconds_for_a_member_that_swallows_lookups() {
         }
     }
     println!("newcomers, members, lookups, stores: {longest:?} at most; {failed} failed");
-    let is_soon = longest.iter().zip(SOON).all(|(took, soon)| *took <= soon);
+    let is_soon = longest.iter().zip(ANSWERED_BY).all(|(took, soon)| *took <= soon);
     assert!(failed == 0 && is_soon, "{longest:?}, {failed} failed");
 }
 

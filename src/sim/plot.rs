@@ -24,17 +24,17 @@ pub struct Series {
     pub points: Vec<(f64, f64)>,
 }
 
-const WIDTH: f64 = 760.0;
+const PLOT_WIDTH: f64 = 760.0;
 /// Where the plot's frame begins and ends, but for its left side, which leaves room for the numbers beside it, and its
 /// top, which leaves room for the legend above.
-const RIGHT: f64 = 730.0;
+const FRAME_RIGHT: f64 = 730.0;
 const TALL: f64 = 330.0;
 /// From one row of the legend to the next, and from its colour to its words.
-const ROW: f64 = 18.0;
-const BESIDE: f64 = 24.0;
+const LEGEND_ROW: f64 = 18.0;
+const LEGEND_BESIDE: f64 = 24.0;
 /// Colours that can be told apart, by colour-blind readers too (Okabe and Ito 2008), and by day as by night; and how
 /// lines are broken, so that they can be told apart in grey.
-const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
+const CURVE_COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 const DASHES: [&str; 6] = ["", "7 3", "2 3", "10 3 2 3", "4 4", "12 4"];
 
 /// Where a plot's numbers lie in its picture.
@@ -51,7 +51,7 @@ impl Frame {
     }
 
     fn across(&self, x: f64) -> f64 {
-        self.left + (x - self.x.0) / (self.x.1 - self.x.0) * (RIGHT - self.left)
+        self.left + (x - self.x.0) / (self.x.1 - self.x.0) * (FRAME_RIGHT - self.left)
     }
 
     fn up(&self, y: f64) -> f64 {
@@ -69,20 +69,20 @@ impl Plot {
         let legend = self.legend();
         let longest = labels(y).iter().map(|(_, words)| words.len()).max().unwrap_or(0);
         let left = 20.0 + CHARACTER * longest as f64;
-        let frame = Frame { x, y, left, top: 66.0 + ROW * legend.len() as f64 };
+        let frame = Frame { x, y, left, top: 66.0 + LEGEND_ROW * legend.len() as f64 };
         let below = frame.bottom() + 66.0;
-        let mut svg = Svg::new(WIDTH, below + ROW * self.rows.len() as f64, svg::STYLE);
-        svg.text("head", (WIDTH / 2.0, 26.0), Anchor::Middle, &self.title);
+        let mut svg = Svg::new(PLOT_WIDTH, below + LEGEND_ROW * self.rows.len() as f64, svg::STYLE);
+        svg.text("head", (PLOT_WIDTH / 2.0, 26.0), Anchor::Middle, &self.title);
         for (row, keys) in legend.iter().enumerate() {
             for &(at, line) in keys {
-                draw_key(&mut svg, (20.0 + at, 50.0 + ROW * row as f64), line, self);
+                draw_key(&mut svg, (20.0 + at, 50.0 + LEGEND_ROW * row as f64), line, self);
             }
         }
         svg.text("", (8.0, frame.top - 12.0), Anchor::Start, &self.y);
-        svg.text("", ((left + RIGHT) / 2.0, frame.bottom() + 44.0), Anchor::Middle, &self.x);
+        svg.text("", ((left + FRAME_RIGHT) / 2.0, frame.bottom() + 44.0), Anchor::Middle, &self.x);
         self.draw_axes(&mut svg, &frame);
         for (row, words) in self.rows.iter().enumerate() {
-            svg.text("", (left, below + ROW * row as f64), Anchor::Start, &format!("{}  {words}", row + 1));
+            svg.text("", (left, below + LEGEND_ROW * row as f64), Anchor::Start, &format!("{}  {words}", row + 1));
         }
         for (line, series) in self.lines.iter().enumerate() {
             self.draw_line(&mut svg, &frame, line, &series.points);
@@ -93,10 +93,10 @@ impl Plot {
     /// The rows of the legend: lines by their numbers, each with its place. A name that finds no room begins a row.
     fn legend(&self) -> Vec<Vec<(f64, usize)>> {
         let mut rows: Vec<Vec<(f64, usize)>> = Vec::new();
-        let mut at = WIDTH;
+        let mut at = PLOT_WIDTH;
         for (line, series) in self.lines.iter().enumerate() {
-            let takes = BESIDE + CHARACTER * series.name.chars().count() as f64 + 20.0;
-            if at + takes > RIGHT {
+            let takes = LEGEND_BESIDE + CHARACTER * series.name.chars().count() as f64 + 20.0;
+            if at + takes > FRAME_RIGHT {
                 rows.push(Vec::new());
                 at = 0.0;
             }
@@ -112,7 +112,7 @@ impl Plot {
         let (left, bottom) = (frame.left, frame.bottom());
         for (y, words) in labels(frame.y) {
             let y = frame.up(y);
-            svg.path("grid", &format!("M{left:.1} {y:.1}H{RIGHT}"));
+            svg.path("grid", &format!("M{left:.1} {y:.1}H{FRAME_RIGHT}"));
             svg.text("", (format_args!("{:.1}", left - 8.0), format_args!("{:.1}", y + 4.0)), Anchor::End, &words);
         }
         let whole = |mark: &(f64, String)| self.rows.is_empty() || mark.0.fract() == 0.0;
@@ -121,7 +121,7 @@ impl Plot {
             svg.path("axis", &format!("M{x:.1} {bottom:.1}v5"));
             svg.text("", (format_args!("{x:.1}"), bottom + 20.0), Anchor::Middle, &words);
         }
-        svg.path("axis", &format!("M{left:.1} {:.1}V{bottom:.1}H{RIGHT}", frame.top));
+        svg.path("axis", &format!("M{left:.1} {:.1}V{bottom:.1}H{FRAME_RIGHT}", frame.top));
     }
 }
 
@@ -133,7 +133,7 @@ fn labels((low, high): (f64, f64)) -> Vec<(f64, String)> {
 }
 
 fn stroke(line: usize) -> String {
-    let (colour, dashes) = (COLOURS[line % COLOURS.len()], DASHES[line % DASHES.len()]);
+    let (colour, dashes) = (CURVE_COLOURS[line % CURVE_COLOURS.len()], DASHES[line % DASHES.len()]);
     format!("fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.8\" stroke-dasharray=\"{dashes}\"")
 }
 
@@ -142,7 +142,7 @@ fn draw_key(svg: &mut Svg, (x, y): (f64, f64), line: usize, plot: &Plot) {
         true => svg.put(format_args!("<path {} d=\"M{x:.1} {:.1}h18\"/>", stroke(line), y - 4.0)),
         false => plot.draw_dot(svg, line, (x + 9.0, y - 4.0)),
     }
-    svg.text("", (format_args!("{:.1}", x + BESIDE), y), Anchor::Start, &plot.lines[line].name);
+    svg.text("", (format_args!("{:.1}", x + LEGEND_BESIDE), y), Anchor::Start, &plot.lines[line].name);
 }
 
 impl Plot {
@@ -159,7 +159,7 @@ impl Plot {
 
     /// A point of a line. Among rows, those of the first are circles around those of the others.
     fn draw_dot(&self, svg: &mut Svg, line: usize, (x, y): (f64, f64)) {
-        let colour = COLOURS[line % COLOURS.len()];
+        let colour = CURVE_COLOURS[line % CURVE_COLOURS.len()];
         let around = line == 0 && !self.rows.is_empty();
         let (size, fill) = if around { (6, "none") } else { (3, colour) };
         let painted = format!("fill=\"{fill}\" stroke=\"{colour}\" stroke-width=\"1.8\"");
@@ -214,8 +214,8 @@ mod tests {
         let series = |name: &String| Series { name: name.clone(), points: vec![(0.0, 1e6), (1e6, 2e6)] };
         let drawn = plot(names.iter().map(series).collect());
         let rows = drawn.legend();
-        let ends = |&(at, line): &(f64, usize)| 20.0 + at + BESIDE + CHARACTER * names[line].len() as f64;
-        assert!(rows.len() > 1 && rows.iter().flatten().all(|key| ends(key) <= WIDTH), "{rows:?}");
+        let ends = |&(at, line): &(f64, usize)| 20.0 + at + LEGEND_BESIDE + CHARACTER * names[line].len() as f64;
+        assert!(rows.len() > 1 && rows.iter().flatten().all(|key| ends(key) <= PLOT_WIDTH), "{rows:?}");
         assert_eq!(rows.iter().flatten().map(|(_, line)| *line).collect::<Vec<_>>(), (0..9).collect::<Vec<_>>());
         let svg = drawn.svg();
         let left = 20.0 + CHARACTER * "2000000".len() as f64;

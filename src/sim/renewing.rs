@@ -12,7 +12,7 @@ use crate::node::{Answer, Command, LeaseChange};
 use crate::overlay::OverlayKind;
 
 const FILES: u32 = 10_000;
-const SOON: Duration = Duration::from_secs(5);
+const RENEWED_BY: Duration = Duration::from_secs(5);
 const UNTIL: UnixTime = 9_000_000_000;
 
 /// The lease of one file.
@@ -42,18 +42,18 @@ fn are_renewed_soon(kind: OverlayKind, peers: usize) {
     let answer = net.world.take_answer(0, command);
     let Some(Answer::Leased { copies, silent, unread: 0, missing: 0, took, .. }) = answer else { panic!("{answer:?}") };
     assert!(copies >= u64::from(FILES) * 2 * peers.min(7) as u64, "{kind:?}, {peers} peers: {copies} copies");
-    assert!(took <= SOON && silent.is_empty(), "{kind:?}, {peers} peers: {took:?}, {silent:?}");
+    assert!(took <= RENEWED_BY && silent.is_empty(), "{kind:?}, {peers} peers: {took:?}, {silent:?}");
 }
 
 /// A few peers each hold everything, and most of twenty peers do not hold what is renewed.
-const PEERS: [usize; 2] = [3, 20];
+const NETWORK_SIZES: [usize; 2] = [3, 20];
 
 #[test]
 fn ten_thousand_files_are_renewed_within_five_seconds_over_round_trips_of_20_ms_on_kademlia() {
-    PEERS.into_iter().for_each(|peers| are_renewed_soon(OverlayKind::Kademlia, peers));
+    NETWORK_SIZES.into_iter().for_each(|peers| are_renewed_soon(OverlayKind::Kademlia, peers));
 }
 
 #[test]
 fn ten_thousand_files_are_renewed_within_five_seconds_over_round_trips_of_20_ms_on_the_ring() {
-    PEERS.into_iter().for_each(|peers| are_renewed_soon(OverlayKind::Ring, peers));
+    NETWORK_SIZES.into_iter().for_each(|peers| are_renewed_soon(OverlayKind::Ring, peers));
 }

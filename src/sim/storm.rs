@@ -53,9 +53,9 @@ const BLOCK_SIZE: u32 = 4096;
 const VISITS: usize = 6;
 const NAMED_VISITS: usize = 12;
 /// Files stored before the storm.
-const FILES: usize = 4;
+const STORM_FILES: usize = 4;
 /// Lookups checked at the end.
-const LOOKUPS: usize = 6;
+const STORM_LOOKUPS: usize = 6;
 
 struct Storm<'a> {
     plan: &'a StormPlan,
@@ -135,12 +135,12 @@ impl<'a> Storm<'a> {
             self.world.run_for(wait)?;
         }
         self.let_in_the_hostile();
-        for _ in 0..FILES {
+        for _ in 0..STORM_FILES {
             if self.plan.classroom { self.store_new() } else { self.store() }
         }
         self.pass_until(Time::ZERO + CALM_BEFORE)?;
         self.collect()?;
-        if self.tally.stored.0 < FILES {
+        if self.tally.stored.0 < STORM_FILES {
             return self.breach("files could not be stored in a calm network");
         }
         Ok(())
@@ -283,7 +283,7 @@ impl<'a> Storm<'a> {
         self.world.check_rest()?;
         self.world.check_replicas(geometry, REPLICAS)?;
         let up = self.world.up();
-        for _ in 0..LOOKUPS {
+        for _ in 0..STORM_LOOKUPS {
             let key = Id::random(&mut self.rng);
             if let Some(slot) = self.pick(&up) {
                 self.world.check_lookup(geometry, slot, key)?;

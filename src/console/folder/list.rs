@@ -16,7 +16,7 @@ use crate::node::{Failure, FailureKind};
 use crate::raw_text;
 
 /// Bytes of the longest text that is shown.
-const LONGEST: u64 = MAX_BLOCK_SIZE as u64;
+const LONGEST_SHOWN: u64 = MAX_BLOCK_SIZE as u64;
 
 impl<B: Backend> Performer<B> {
     /// What is in a folder in the network: at one place, or `all` below it.
@@ -62,7 +62,7 @@ impl<B: Backend> Performer<B> {
             return Ok(reply);
         }
         let mut bytes = Vec::new();
-        let read = File::open(&dest).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes));
+        let read = File::open(&dest).and_then(|file| file.take(LONGEST_SHOWN + 1).read_to_end(&mut bytes));
         read.map_err(|error| trouble("read", &dest, &error))?;
         let unfit = |what: &str| {
             Failure::new(
@@ -70,7 +70,7 @@ impl<B: Backend> Performer<B> {
                 format!("{} {what}; retrieve it to a file, or run 'kadring cat'", quoted(word)),
             )
         };
-        if bytes.len() as u64 > LONGEST {
+        if bytes.len() as u64 > LONGEST_SHOWN {
             return Err(unfit("is longer than the 1 MiB that is shown here"));
         }
         let text = String::from_utf8(bytes).map_err(|_| unfit("is no text"))?;

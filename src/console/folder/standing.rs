@@ -70,7 +70,7 @@ pub(super) fn holds(path: &Path, content: &Content, check: GoOnCheck<'_>) -> Res
 }
 
 /// Links that are not made are named, so many at most: a listing may tell of millions.
-const NAMED: u64 = 1000;
+const LINKS_NAMED: u64 = 1000;
 
 /// The links that are not made in a folder that is brought back, and why.
 #[derive(Default)]
@@ -84,7 +84,7 @@ impl UnmadeLinks {
     pub(super) fn look_at(&mut self, path: &Path, target: &Path) {
         let Some(reason) = why_not(path, target) else { return };
         self.count += 1;
-        if self.count <= NAMED {
+        if self.count <= LINKS_NAMED {
             let reason = format!("{reason}: {}", raw_text::text_of(target));
             self.named.push(LeftOut { file: path.to_owned(), reason });
         }
@@ -94,8 +94,8 @@ impl UnmadeLinks {
     /// The first ones, and how many there are.
     pub(super) fn named(self) -> (Vec<LeftOut>, u64) {
         let Self { mut named, count, last } = self;
-        if count > NAMED {
-            let reason = format!("the last of {} further links that lead out, or may", count - NAMED);
+        if count > LINKS_NAMED {
+            let reason = format!("the last of {} further links that lead out, or may", count - LINKS_NAMED);
             named.push(LeftOut { file: last, reason });
         }
         (named, count)

@@ -18,7 +18,7 @@ use crate::raw_text;
 use crate::store::DiskStore;
 
 /// Files that cannot be read are named in a failure, so many at most.
-const NAMED: usize = 10;
+const UNREAD_NAMED: usize = 10;
 
 /// Something in the folder.
 pub(super) struct FolderEntry {
@@ -175,9 +175,10 @@ fn kind_of(entry: &DirEntry) -> &'static str {
 }
 
 fn refusal(folder: &Path, unreadable: &[LeftOut]) -> Failure {
-    let named = unreadable.iter().take(NAMED).map(|LeftOut { file, reason }| format!("{} ({reason})", name(file)));
+    let named =
+        unreadable.iter().take(UNREAD_NAMED).map(|LeftOut { file, reason }| format!("{} ({reason})", name(file)));
     let named = named.collect::<Vec<_>>().join(", ");
-    let more = unreadable.len().saturating_sub(NAMED);
+    let more = unreadable.len().saturating_sub(UNREAD_NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let folder = name(folder);
     let reason = format!(

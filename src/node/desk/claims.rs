@@ -48,7 +48,7 @@ const READ_BACK_LIMIT: Duration = Duration::from_secs(1);
 
 /// Blocks that are read back at a time, for they may not come, and that wait for it.
 const MAX_READ_BACK: usize = 4;
-const MAX_QUEUE: usize = 256;
+const MAX_UNSHOWN: usize = 256;
 
 /// Times that a block is picked for a peer to show, if those picked are being offered.
 const PICKS: u32 = 4;
@@ -58,7 +58,7 @@ const DISBELIEF: Duration = Duration::from_secs(600);
 const LIARS: usize = 256;
 
 /// Under this the answers to offers come here, and the jobs are ordered that look into claims.
-pub(in crate::node) const TICKET: Ticket = Ticket::of(PartId::Claims, 0);
+pub(in crate::node) const CLAIMS_TICKET: Ticket = Ticket::of(PartId::Claims, 0);
 
 /// What has become of a claim: whether the peer has a copy, or why it does not count.
 type ClaimEnd = (Offer, Result<Taken, Refusal>);
@@ -77,14 +77,14 @@ impl Desk {
     fn take_claim(&mut self, offer: Offer, proof: Proof) -> Result<(), Refusal> {
         if let Proof::Sample { magic, sample, shows } = proof {
             let work = Job::Sample { key: offer.key, magic, by: offer.to.id };
-            let job = self.order(TICKET, work, offer.urgency);
+            let job = self.order(CLAIMS_TICKET, work, offer.urgency);
             self.claims.by_job.insert(job, Claim { offer, sample: Some((sample, shows)), deadline: None });
             return Ok(());
         }
         if let Some(refusal) = self.disbelief(&offer.to.addr) {
             return Err(refusal);
         }
-        if self.claims.queue.len() >= MAX_QUEUE {
+        if self.claims.queue.len() >= MAX_UNSHOWN {
             return Err(Refusal::Unjudged("too many blocks wait to be read back".to_owned()));
         }
         let deadline = Some(self.now() + READ_BACK_LIMIT);
@@ -130,7 +130,7 @@ impl Desk {
             && let Some(claim) = self.claims.queue.pop_front()
         {
             let Offer { urgency, key, to, .. } = claim.offer;
-            let job = self.order(TICKET, Job::ReadBack { key, from: to.addr }, urgency);
+            let job = self.order(CLAIMS_TICKET, Job::ReadBack { key, from: to.addr }, urgency);
             self.claims.by_job.insert(job, claim);
         }
     }
@@ -187,7 +187,9 @@ impl Desk {
     /// It is known whether a peer has a block. A copy counts where it can be had.
     fn pass_verdict(&mut self, offer: Offer, result: Result<Taken, Refusal>) {
         let result = match (result, self.connects_to(&offer.to.addr)) {
-            (Ok(taken), None) if self.claims.unreached.len() < MAX_QUEUE && self.dial(offer.to.addr, offer.urgency) => {
+            (Ok(taken), None)
+                if self.claims.unreached.len() < MAX_UNSHOWN && self.dial(offer.to.addr, offer.urgency) =>
+            {
                 let deadline = Some(self.now() + READ_BACK_LIMIT);
                 return self.claims.unreached.push((Claim { offer, sample: None, deadline }, taken));
             }

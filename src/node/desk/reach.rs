@@ -22,7 +22,7 @@ use crate::recent::Recent;
 use crate::time::Time;
 
 /// A connection shows for so long that its receiver can be connected to; so many addresses are remembered.
-const SHOWN_FOR: Duration = Duration::from_secs(3600);
+const REACHED_FOR: Duration = Duration::from_secs(3600);
 const WAYS_KEPT: usize = 1024;
 
 /// Who could not be connected to is dialled again after this long, and after twice as long each time, up to that.
@@ -34,10 +34,10 @@ const MAX_SHUT: usize = 256;
 
 /// Addresses that are dialled at a time: where nothing answers that takes seconds. So many others wait.
 const DIALS: usize = 8;
-const MAX_QUEUE: usize = 256;
+const MAX_UNDIALLED: usize = 256;
 
 /// Under this peers are dialled.
-const TICKET: Ticket = Ticket::of(PartId::Reach, 0);
+const REACH_TICKET: Ticket = Ticket::of(PartId::Reach, 0);
 
 /// What is known of the ways to other peers.
 #[derive(Default)]
@@ -63,7 +63,7 @@ impl Reach {
         if self.shut.contains_key(addr) {
             return Some(false);
         }
-        self.reached.get(addr).filter(|at| now.since(**at) < SHOWN_FOR).map(|_| true)
+        self.reached.get(addr).filter(|at| now.since(**at) < REACHED_FOR).map(|_| true)
     }
 
     /// Has an address dialled when its turn comes. False if too many wait.
@@ -72,7 +72,7 @@ impl Reach {
         if is_dialled || self.queue.iter().any(|(other, _)| *other == addr) {
             return true;
         }
-        let has_room = self.queue.len() < MAX_QUEUE;
+        let has_room = self.queue.len() < MAX_UNDIALLED;
         if has_room {
             self.queue.push_back((addr, urgency));
         }
@@ -100,7 +100,7 @@ impl Reach {
             return Err(format!("{addr} is dialled by job {job:?}, which nobody does"));
         }
         let (dials, queued, shut) = (self.dials.len(), self.queue.len(), self.shut.len());
-        let is_right = dials <= DIALS && (dials == DIALS || queued == 0) && queued <= MAX_QUEUE && shut <= MAX_SHUT;
+        let is_right = dials <= DIALS && (dials == DIALS || queued == 0) && queued <= MAX_UNDIALLED && shut <= MAX_SHUT;
         is_right.then_some(()).ok_or_else(|| format!("{dials} dials, {queued} wait for one, {shut} are shut"))
     }
 
@@ -143,7 +143,7 @@ impl Desk {
         while self.reach.dials.len() < DIALS
             && let Some((to, urgency)) = self.reach.queue.pop_front()
         {
-            let job = self.order(TICKET, Job::Dial { to }, urgency);
+            let job = self.order(REACH_TICKET, Job::Dial { to }, urgency);
             self.reach.dials.insert(job, to);
         }
     }
@@ -151,7 +151,7 @@ impl Desk {
     /// That a copy at `addr` does not count is told once an hour at most, however often a peer comes and goes there.
     pub(super) fn tell_of_shut(&mut self, addr: SocketAddr) {
         let now = self.now();
-        let is_new = self.reach.told.get(&addr).is_none_or(|told| now.since(*told) >= SHOWN_FOR);
+        let is_new = self.reach.told.get(&addr).is_none_or(|told| now.since(*told) >= REACHED_FOR);
         if is_new && self.reach.shut.contains_key(&addr) {
             self.reach.told.insert(addr, now);
             self.trouble(Trouble::Shut { addr });
@@ -234,9 +234,9 @@ mod tests {
     fn no_more_addresses_wait_to_be_dialled_than_there_is_room_for_and_each_waits_once() {
         let mut reach = Reach::default();
         let addr = |n: usize| SocketAddr::from(([10, 0, 0, 1], n as u16 + 1));
-        let lined_up = (0..2 * MAX_QUEUE).filter(|n| reach.line_up(addr(*n), Urgency::Others)).count();
-        assert_eq!((lined_up, reach.queue.len()), (MAX_QUEUE, MAX_QUEUE));
-        assert!(reach.line_up(addr(0), Urgency::Own) && reach.queue.len() == MAX_QUEUE);
+        let lined_up = (0..2 * MAX_UNDIALLED).filter(|n| reach.line_up(addr(*n), Urgency::Others)).count();
+        assert_eq!((lined_up, reach.queue.len()), (MAX_UNDIALLED, MAX_UNDIALLED));
+        assert!(reach.line_up(addr(0), Urgency::Own) && reach.queue.len() == MAX_UNDIALLED);
     }
 
     #[test]

@@ -14,14 +14,14 @@ use crate::node::ticket::{PartId, Ticket};
 use crate::recent::Recent;
 use crate::time::Time;
 
-/// So many peers that are full are remembered.
-const REMEMBERED: usize = 64;
+/// Peers that are full, and are remembered as such.
+const FULL_PEERS: usize = 64;
 
 /// When there was no room.
 #[derive(Default)]
 pub(in crate::node) struct NoRoom {
     here: Option<Time>,
-    elsewhere: Recent<SocketAddr, Time, REMEMBERED>,
+    elsewhere: Recent<SocketAddr, Time, FULL_PEERS>,
 }
 
 impl Desk {

@@ -22,7 +22,7 @@ const TRIPS: usize = 128;
 const CHAINS: usize = 8;
 
 /// The longest that any of them makes this peer wait.
-const LONGEST: Duration = Duration::from_secs(1);
+const LONGEST_CHAIN: Duration = Duration::from_secs(1);
 
 /// Datagrams without an answer after which a peer is doubted: on a clean way, and on the worst.
 const MIN_DOUBT: u8 = 2;
@@ -34,10 +34,11 @@ const CHANCE: f64 = 0.000_05;
 /// The share of datagrams that is taken to get lost before anything is known.
 const USUAL_LOSS: f64 = 0.05;
 
-/// The share that gets lost is taken from about so many of the latest datagrams; at first from few, of which what is
-/// usual counts as so many.
+/// The share that gets lost is taken from about this many of the latest datagrams.
 const SAMPLE_DATAGRAMS: f64 = 64.0;
-const AT_FIRST: f64 = 8.0;
+
+/// At first there are few: the share that is usual counts as this many of them.
+const DATAGRAMS_AT_FIRST: f64 = 8.0;
 
 /// Datagrams of a request that count for the share answered: a dead peer gets many more, and is one peer all the same.
 const COUNTED: u8 = 2;
@@ -76,7 +77,7 @@ impl Conditions {
             trips: VecDeque::new(),
             chains: VecDeque::new(),
             loss: USUAL_LOSS,
-            known_from: AT_FIRST,
+            known_from: DATAGRAMS_AT_FIRST,
             sent: 0,
             answered: 0,
         }
@@ -152,7 +153,7 @@ impl Conditions {
 
     /// A tenth longer than so many of a hundred answers take.
     fn longer_than(&self, percent: usize) -> Option<Duration> {
-        slow_of(&self.trips, percent).map(|slow| (slow * 11 / 10).clamp(MIN_TIMEOUT, LONGEST))
+        slow_of(&self.trips, percent).map(|slow| (slow * 11 / 10).clamp(MIN_TIMEOUT, LONGEST_CHAIN))
     }
 
     /// A peer that leaves so many datagrams without an answer is doubted.
@@ -280,7 +281,7 @@ mod tests {
         }
         assert_eq!((network.patience(), network.furthest_trip()), (MIN_TIMEOUT, Duration::from_millis(330)));
         (0..TRIPS).for_each(|_| _ = network.measure(Duration::from_secs(5)));
-        assert_eq!((network.patience(), network.furthest_trip()), (LONGEST, LONGEST));
+        assert_eq!((network.patience(), network.furthest_trip()), (LONGEST_CHAIN, LONGEST_CHAIN));
     }
 
     #[test]

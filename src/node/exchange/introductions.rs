@@ -17,7 +17,7 @@ use crate::time::Time;
 use crate::wire::{Request, Response, Sender};
 
 /// Peers that are remembered, at least; twice as many contacts as a table of a million peers has.
-const REMEMBERED: usize = 1024;
+const INTRODUCED: usize = 1024;
 
 /// A peer is taken to remember an answer for this long. It remembers for longer that an address receives what it sends.
 const RECALLED_FOR: Duration = VALIDATED_FOR.checked_div(2).unwrap();
@@ -25,9 +25,9 @@ const RECALLED_FOR: Duration = VALIDATED_FOR.checked_div(2).unwrap();
 #[derive(Default)]
 pub(super) struct Introductions {
     /// Who answered last at these addresses.
-    met: Recent<SocketAddr, Id, REMEMBERED>,
+    met: Recent<SocketAddr, Id, INTRODUCED>,
     /// When the peers there had an answer of ours last.
-    met_by: Recent<SocketAddr, Time, REMEMBERED>,
+    met_by: Recent<SocketAddr, Time, INTRODUCED>,
 }
 
 impl Introductions {

@@ -41,8 +41,8 @@ const LEAST: Duration = Duration::from_micros(100);
 const MAX_HASHES: usize = 2;
 
 /// Blocks that wait for their turn, and those of them that one address may have asked about.
-const MAX_QUEUE: usize = 64;
-const MAX_OF_ONE: usize = 32;
+const MAX_UNHASHED: usize = 64;
+const MAX_HASHES_OF_ONE: usize = 32;
 
 /// Blocks that are remembered to have been damaged.
 const MAX_DAMAGED: usize = 4096;
@@ -127,7 +127,7 @@ impl Part for Answering {
     /// Whether all that wait have begun, or wait for their turn.
     fn check(&self, _desk: &Desk) -> Result<(), String> {
         let begun = self.wanted.len().checked_sub(self.queue.len());
-        let right = begun.is_some_and(|begun| begun <= MAX_HASHES) && self.queue.len() <= MAX_QUEUE;
+        let right = begun.is_some_and(|begun| begun <= MAX_HASHES) && self.queue.len() <= MAX_UNHASHED;
         right.then_some(()).ok_or_else(|| "blocks to hash for others are lost, or too many".to_owned())
     }
 }
@@ -151,7 +151,7 @@ impl Answering {
             return respond(desk, &asker, Vouch::Busy);
         }
         let of_one = self.wanted.values().filter(|askers| askers.iter().any(|known| known.addr == asker.addr)).count();
-        let has_place = of_one < MAX_OF_ONE && self.queue.len() < MAX_QUEUE;
+        let has_place = of_one < MAX_HASHES_OF_ONE && self.queue.len() < MAX_UNHASHED;
         let takes =
             self.usual.get().unwrap_or(FULL_BLOCK).mul_f64(f64::from(size) / f64::from(MAX_BLOCK_SIZE)).max(LEAST);
         if !desk.has_proof(&asker) {

@@ -20,8 +20,8 @@ const MAX_PAUSE_FLAPPING: Duration = Duration::from_secs(64);
 const FULL: Duration = Duration::from_secs(600);
 const MAX_FULL: Duration = Duration::from_secs(4 * 3600);
 
-/// Who has shown a block is to show another one after this long.
-const SHOWN_FOR: Duration = Duration::from_secs(4 * 3600);
+/// A peer that has shown a block is to show another one after this long.
+const PROOF_LASTS: Duration = Duration::from_secs(4 * 3600);
 
 /// Peers that are remembered, at least.
 const CONDUCTS_KEPT: usize = 256;
@@ -188,7 +188,7 @@ impl Conducts {
 
     /// Whether a peer is to show a block of what it says that it holds.
     pub(super) fn is_to_show(&self, peer: &Id, now: Time) -> bool {
-        self.of(peer).honest.is_none_or(|(honest, at)| !honest || now.since(at) >= SHOWN_FOR)
+        self.of(peer).honest.is_none_or(|(honest, at)| !honest || now.since(at) >= PROOF_LASTS)
     }
 
     /// Whether a peer has shown what it said that it holds, the last time that it was asked to.
@@ -249,8 +249,8 @@ mod tests {
         conducts.took(&peer, begin, Taken::Pulled);
         assert!(!believed(&conducts, begin) && !conducts.has_lied(&peer), "it has shown nothing");
         conducts.took(&peer, begin, Taken::Had);
-        assert!(believed(&conducts, begin + (SHOWN_FOR - Duration::from_secs(1))));
-        assert!(conducts.is_to_show(&peer, begin + SHOWN_FOR));
+        assert!(believed(&conducts, begin + (PROOF_LASTS - Duration::from_secs(1))));
+        assert!(conducts.is_to_show(&peer, begin + PROOF_LASTS));
         conducts.boasted(&peer, begin);
         conducts.took(&peer, begin, Taken::Pulled);
         assert!(conducts.has_lied(&peer), "to pull what it said it held mends nothing");

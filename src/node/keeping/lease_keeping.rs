@@ -36,7 +36,7 @@ const BLOCKS_A_TURN: usize = 256;
 const LEASE_REQUESTS_A_SECOND: u32 = 800;
 
 /// An answer counts as one more request for each so many looks that it took.
-const LOOKS_A_UNIT: usize = 256;
+const LOOKS_A_REQUEST: usize = 256;
 
 /// A peer that was off for longer by its clock may have a clock that is wrong.
 const LONG_OFF: Duration = Duration::from_secs(24 * 3600);
@@ -174,7 +174,7 @@ impl LeaseKeeping {
     /// Tells how many blocks carry these leases, and how many of them nobody wants any more.
     fn answer(&mut self, desk: &mut Desk, (asker, favour): (&Asker, Favour), leases: &[LeaseId]) {
         let (blocks, free, looks) = desk.holdings().leased(leases);
-        self.answers.charge(desk.now(), favour, (looks / LOOKS_A_UNIT) as u32);
+        self.answers.charge(desk.now(), favour, (looks / LOOKS_A_REQUEST) as u32);
         desk.respond(asker, RequestKind::Lease, Response::Leased { blocks, free });
     }
 

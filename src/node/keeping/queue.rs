@@ -19,7 +19,7 @@ use crate::source::{Giving, Subnet, who_gives_way};
 use crate::time::Time;
 
 /// Blocks that one address may have on their way here and waiting.
-const MAX_OF_ONE: usize = MAX_PULLS / 2;
+const MAX_PULLS_OF_ONE: usize = MAX_PULLS / 2;
 
 /// Blocks that are pulled at a time: from all addresses; from those of one source, so that another finds a place; from
 /// those that have not delivered.
@@ -98,7 +98,7 @@ impl PullQueue {
     /// if there is no room.
     pub(super) fn make_room(&mut self, from: SocketAddr) -> Option<Option<Key>> {
         let own = self.lines.get(&from).map_or(0, AddressQueue::count);
-        if own >= MAX_OF_ONE {
+        if own >= MAX_PULLS_OF_ONE {
             return None;
         }
         if self.count < MAX_PULLS {

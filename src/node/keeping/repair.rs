@@ -42,7 +42,7 @@ const LACKED_A_TURN: usize = 256;
 const COMPARISONS_A_SECOND: u32 = 400;
 
 /// An answer counts as one more comparison for each so many looks that it took.
-const LOOKS_A_UNIT: usize = 4096;
+const LOOKS_A_COMPARISON: usize = 4096;
 
 /// What this peer owes to the replica sets of its blocks.
 #[derive(Default)]
@@ -97,7 +97,7 @@ impl Part for Repair {
             return desk.refuse(&asker, Refusal::Busy);
         };
         let (response, extra, looks) = comparison::answer(desk.holdings(), &ranges, &held, copies);
-        self.answers.charge(desk.now(), favour, (looks / LOOKS_A_UNIT) as u32);
+        self.answers.charge(desk.now(), favour, (looks / LOOKS_A_COMPARISON) as u32);
         desk.respond(&asker, RequestKind::Compare, response);
         let surprised = |neighbour: &&mut Neighbour| neighbour.peer.addr == asker.addr && neighbour.holds_all();
         if extra && let Some(neighbour) = self.neighbours.values_mut().find(surprised) {

@@ -6,7 +6,7 @@ use super::upkeep::{blocks, compared, comparisons};
 use super::*;
 use crate::config::{MAX_JOBS, REPUBLISH_INTERVAL};
 use crate::node::Command;
-use crate::node::desk::claims::TICKET;
+use crate::node::desk::claims::CLAIMS_TICKET;
 use crate::node::refusal::Refusal;
 use crate::node::ticket::{PartId, Ticket};
 
@@ -70,7 +70,9 @@ fn a_claim_that_there_is_no_place_to_look_into_makes_no_liar() {
 fn what_comes_of_a_claim_that_matters_no_longer_is_taken_for_nothing_else() {
     let mut bench = Bench::new(Config::default(), 1, 0).start(&[]);
     bench.node.desk.challenge(Ticket::block(PartId::Puts, key(1)), key(1), peer(1)).expect("there is a place");
-    let [job] = bench.node.desk.jobs.ordered_under(|ticket| *ticket == TICKET)[..] else { panic!("it is read back") };
+    let [job] = bench.node.desk.jobs.ordered_under(|ticket| *ticket == CLAIMS_TICKET)[..] else {
+        panic!("it is read back")
+    };
     bench.node.desk.drop_offers(|_| true);
     assert_eq!(bench.does(Event::JobDone { job, outcome: Outcome::Sound { size: 10 } }), [], "the job had begun");
     assert_eq!(bench.node.desk.connects_to(&peer(1).addr), None, "nobody asks for that any more");

@@ -24,7 +24,7 @@ const OUTSTANDING: usize = 32;
 const GAP: Duration = Duration::from_millis(10);
 
 /// Pings that may go out at once after a pause.
-const BURST: u32 = 32;
+const PINGS_AT_ONCE: u32 = 32;
 
 /// Somebody worth a ping.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,7 +85,7 @@ impl Candidates {
 
     /// The next one that may be pinged now. [`done`](Self::done) follows.
     pub(super) fn next(&mut self, now: Time) -> Option<Candidate> {
-        if self.outstanding >= OUTSTANDING || self.paid_until > now + GAP * BURST {
+        if self.outstanding >= OUTSTANDING || self.paid_until > now + GAP * PINGS_AT_ONCE {
             return None;
         }
         let candidate = self.queue.pop()?;
@@ -104,7 +104,9 @@ impl Candidates {
     /// When the next ping may go out, if only the rate holds it back.
     pub(super) fn next_tick(&self) -> Option<Time> {
         let waits = !self.queue.is_empty() && self.outstanding < OUTSTANDING;
-        waits.then(|| Time::from_micros(self.paid_until.as_micros().saturating_sub((GAP * BURST).as_micros() as u64)))
+        waits.then(|| {
+            Time::from_micros(self.paid_until.as_micros().saturating_sub((GAP * PINGS_AT_ONCE).as_micros() as u64))
+        })
     }
 
     pub(super) fn check(&self) -> Result<(), String> {
@@ -141,7 +143,7 @@ mod tests {
             }
             candidates.check().unwrap();
         }
-        assert!((1000..=1000 + BURST + 1).contains(&pinged), "{pinged} in 10 s");
+        assert!((1000..=1000 + PINGS_AT_ONCE + 1).contains(&pinged), "{pinged} in 10 s");
     }
 
     #[test]

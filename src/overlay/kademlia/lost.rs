@@ -19,7 +19,7 @@ const LOST_KEPT: usize = 64;
 const MAX_ANCHORS: usize = 64;
 
 /// Addresses tried at once while nobody is known.
-const ROUND: usize = 16;
+const RETRIED_AT_ONCE: usize = 16;
 
 /// The first retry comes after this long; each further one takes twice as long as the one before.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -164,7 +164,7 @@ impl LostContacts {
             self.due = None;
             return all;
         }
-        let round = if alone { ROUND.min(all.len()) } else { 1 };
+        let round = if alone { RETRIED_AT_ONCE.min(all.len()) } else { 1 };
         let tried = (0..round).map(|step| all[(self.turn + step) % all.len()]).collect();
         self.turn = (self.turn + round) % all.len();
         self.wait = (self.wait * 2).min(if alone { LONGEST_WAIT_ALONE } else { LONGEST_WAIT });

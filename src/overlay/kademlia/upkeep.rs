@@ -28,7 +28,7 @@ use crate::wire::{Request, Response};
 pub(super) const WARD_PING_EVERY: Duration = Duration::from_millis(5500);
 
 /// One contact is asked who is near to us this often: in turn a neighbour, and the one that was silent for longest.
-const ROUND: Duration = Duration::from_secs(15);
+const ROUND_INTERVAL: Duration = Duration::from_secs(15);
 
 /// The same once the neighbourhood has changed: so that where it changes all the time, what one asks costs no more than
 /// twice as much.
@@ -177,7 +177,7 @@ impl Kademlia {
         if !self.guest && self.table.len() > 0 {
             let mut soon = |interval: Duration| now + interval.mul_f64(self.rng.random_range(0.0..1.0));
             self.upkeep.pulse.get_or_insert_with(|| soon(WARD_PING_EVERY));
-            self.upkeep.round.get_or_insert_with(|| soon(ROUND));
+            self.upkeep.round.get_or_insert_with(|| soon(ROUND_INTERVAL));
             self.upkeep.refresh.get_or_insert(now + REFRESH);
         }
     }
@@ -191,7 +191,7 @@ impl Kademlia {
         }
         if self.upkeep.round.is_some_and(|due| due <= now) {
             self.ask_around(out);
-            self.upkeep.round = (self.table.len() > 0).then(|| now + ROUND);
+            self.upkeep.round = (self.table.len() > 0).then(|| now + ROUND_INTERVAL);
         }
         if self.upkeep.refresh.is_some_and(|due| due <= now) {
             self.refresh_stale(now);
@@ -347,9 +347,9 @@ mod tests {
         let peer = |n: u16| Peer::new(Id::of(&n.to_be_bytes()), SocketAddr::from(([10, 0, 0, 1], n)));
         let mut kademlia = Kademlia::with_bucket_size(peer(1), [1; 32], false, 20);
         kademlia.fill(Time::ZERO, &[2, 3, 4].map(peer));
-        kademlia.upkeep.round = Some(Time::ZERO + ROUND);
+        kademlia.upkeep.round = Some(Time::ZERO + ROUND_INTERVAL);
         let mut asked = 0;
-        for now in (0..4 * ROUND.as_secs()).map(|second| Time::ZERO + Duration::from_secs(second)) {
+        for now in (0..4 * ROUND_INTERVAL.as_secs()).map(|second| Time::ZERO + Duration::from_secs(second)) {
             let mut out = Vec::new();
             kademlia.note_change(now, &peer(2));
             kademlia.keep_up(now, &mut out);

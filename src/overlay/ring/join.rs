@@ -24,7 +24,7 @@ use crate::wire::ring::{RingRequest, RingResponse, Route, Routed};
 const MAX_DOORS: usize = 16;
 
 /// The longest pause between two knocks at a door that does not answer; the first takes a sixteenth of it.
-const LONGEST_WAIT: Duration = Duration::from_secs(160);
+const LONGEST_KNOCK: Duration = Duration::from_secs(160);
 
 /// An address at which this peer may find another part of its ring.
 pub(super) struct RejoinAddress {
@@ -170,7 +170,7 @@ impl Ring {
             return;
         };
         door.due = now + door.wait;
-        door.wait = (2 * door.wait).min(LONGEST_WAIT);
+        door.wait = (2 * door.wait).min(LONGEST_KNOCK);
         let addr = door.addr;
         self.ask_plain(Target { id: None, addr }, Request::Ping, QuestionFor::Hello, patience::ONCE, out);
     }
@@ -307,7 +307,7 @@ impl Ring {
             self.start_fixing_fingers(out);
         }
         if first_time {
-            let wait = LONGEST_WAIT / 16;
+            let wait = LONGEST_KNOCK / 16;
             self.doors = self.bootstrap.iter().map(|&addr| RejoinAddress { addr, due: now, wait }).collect();
             let peers = self.table.others().count();
             out.push(Effect::Joined { peers, shut_out: if peers == 0 { self.shut.len() } else { 0 } });

@@ -18,7 +18,7 @@ const MAX_PROBES_SHARED: usize = 2 * MAX_PROBES;
 /// Between two peers on average that take the place of another: 100 a second, and some at once after a pause. So much
 /// is sent besides, however many sources there are.
 const GAP: Duration = Duration::from_millis(10);
-const BURST: u32 = 16;
+const REPLACED_AT_ONCE: u32 = 16;
 
 /// Whether one more peer may be probed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,7 +46,7 @@ impl Probes {
         if out.len() < MAX_PROBES || out.len() < MAX_PROBES_SHARED && giving != Giving::Nobody {
             return Room::Free;
         }
-        let is_due = self.paid_until[usize::from(spoke)] <= now + GAP * BURST;
+        let is_due = self.paid_until[usize::from(spoke)] <= now + GAP * REPLACED_AT_ONCE;
         let oldest = out.iter().find(|(_, other, may_give)| is_due && *may_give && giving.includes(*other));
         oldest.map_or(Room::Nowhere, |(tag, ..)| Room::InPlaceOf(*tag))
     }
@@ -102,7 +102,7 @@ mod tests {
                 taken += 1;
             }
         }
-        assert!((1000..=1000 + BURST + 1).contains(&taken), "{taken} in 10 s");
+        assert!((1000..=1000 + REPLACED_AT_ONCE + 1).contains(&taken), "{taken} in 10 s");
         let now = Time::from_micros(9_999_000);
         assert_eq!(probes.room(now, (source(200), true), &out), Room::Nowhere, "as many as may are sent");
         assert_eq!(probes.room(now, (source(200), false), &out), Room::InPlaceOf(2), "somebody named it");

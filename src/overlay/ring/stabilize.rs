@@ -15,7 +15,7 @@ use crate::time::Time;
 use crate::wire::{Request, Via};
 
 /// Neighbours told in a message: so many fit a datagram.
-const TOLD: usize = 8;
+const NEIGHBOURS_TOLD: usize = 8;
 
 /// Those of them on the side where the receiver stands, at most, so that it sees where that is; the others are on the
 /// side where the receiver needs them.
@@ -137,7 +137,11 @@ impl Ring {
         let after_us = if ahead == behind { asking } else { ahead < behind };
         let besides = if let usize::MAX = ahead.min(behind) { 2 } else { ahead.min(behind) + 1 }.min(TOLD_BESIDES);
         // Who tells fewer than fit is told fewer.
-        let others = if telling == TellingExtent::All { TOLD - besides } else { NEAREST.min(TOLD - 1 - besides) };
+        let others = if telling == TellingExtent::All {
+            NEIGHBOURS_TOLD - besides
+        } else {
+            NEAREST.min(NEIGHBOURS_TOLD - 1 - besides)
+        };
         if after_us { all.first(others, besides) } else { all.first(besides, others) }
     }
 
@@ -166,7 +170,7 @@ impl Ring {
             return; // An answer would bring this peer back into the lists of others.
         }
         let sender = from.sender.map(|sender| Peer::new(sender.peer.id, from.asker.addr));
-        let tells_all = told.predecessors.len() + told.successors.len() >= TOLD;
+        let tells_all = told.predecessors.len() + told.successors.len() >= NEIGHBOURS_TOLD;
         let is_asked_all = tells_all || self.options.variant == RingVariant::Classroom;
         let is_guest = from.sender.is_none_or(|sender| sender.guest);
         let telling = if is_asked_all || is_guest { TellingExtent::All } else { TellingExtent::Nearest };

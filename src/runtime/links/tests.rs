@@ -78,7 +78,7 @@ fn each_request_that_waits_for_a_late_connection_is_told_of_soon_and_all_come_ba
     };
     let soon: Vec<_> = (0..3).map(|_| next(Duration::from_secs(1))).collect();
     assert_eq!(soon, [0, 1, 2].map(|magic| (magic, Obstacle::Delay)));
-    let end: Vec<_> = (0..3).map(|_| next(CONNECT_LIMIT * 2)).collect();
+    let end: Vec<_> = (0..3).map(|_| next(LINK_LIMIT * 2)).collect();
     assert_eq!(end, [0, 1, 2].map(|magic| (magic, Obstacle::Silence)));
 }
 

@@ -5,9 +5,9 @@
 //!
 //! To have another key, peers need not stop. The key's file lists the old and the new key, at first in this order, on
 //! every peer; then the new one first, on every peer; then it alone. Each step is taken once all peers have read the
-//! one before: they look at the file every [`LOOK`]. A pipe gives its keys once. Who slept meanwhile is answered, and
-//! spoken to, under the key that it spoke under, while that is listed; what is begun towards one who never spoke is
-//! said under each key that is listed.
+//! one before: they look at the file every [`KEY_CHECKED`]. A pipe gives its keys once. Who slept meanwhile is
+//! answered, and spoken to, under the key that it spoke under, while that is listed; what is begun towards one who
+//! never spoke is said under each key that is listed.
 
 mod stream;
 
@@ -34,7 +34,7 @@ use crate::whole_file;
 pub(super) use self::stream::Stream;
 
 /// How often the key's file is looked at.
-pub(super) const LOOK: Duration = Duration::from_secs(1);
+pub(super) const KEY_CHECKED: Duration = Duration::from_secs(1);
 
 /// Bytes of a key file at most.
 const MOST_BYTES: u64 = 1 << 16;

@@ -341,7 +341,7 @@ impl Drop for Call {
 }
 
 /// The folder of a stream that has ended is removed again after this long, so often, while something is made in it.
-const BREATH: Duration = Duration::from_millis(10);
+const REMOVED_AGAIN_AFTER: Duration = Duration::from_millis(10);
 const REMOVALS: usize = 100;
 
 /// So long the end of a stream waits for the blocks that are under way.
@@ -453,7 +453,7 @@ impl Drop for Arriving {
             if !self.folder.path().exists() {
                 break;
             }
-            thread::park_timeout(BREATH);
+            thread::park_timeout(REMOVED_AGAIN_AFTER);
         }
     }
 }

@@ -11,10 +11,10 @@ use crate::runtime::portable;
 use crate::runtime::temporary::{WorkFolder, is_temporary};
 
 /// Bytes that are read at a time.
-const PIECE: usize = 1 << 16;
+const SPOOL_PIECE: usize = 1 << 16;
 
 /// What the file is called where it has a name.
-const NAME: &str = "stream";
+const SPOOL_NAME: &str = "stream";
 
 /// What a stream gave, in a file of the temporary folder. On Linux that has no name: nothing of it stays behind however
 /// this process ends. Elsewhere what a process that was killed left there is removed by a later one.
@@ -47,7 +47,7 @@ impl Spooled {
         let cannot = |what: &str, error: &io::Error| trouble(&format!("{what} in {}", within.display()), error);
         let made = if named { make_named() } else { make_nameless() };
         let (mut file, spooled) = made.map_err(|error| cannot("make a temporary file", &error))?;
-        let (mut piece, mut bytes) = (vec![0; PIECE], 0);
+        let (mut piece, mut bytes) = (vec![0; SPOOL_PIECE], 0);
         loop {
             let count = match from.read(&mut piece) {
                 Ok(0) => return Ok(Self(spooled)),
@@ -66,7 +66,7 @@ impl Spooled {
     pub fn path(&self) -> PathBuf {
         match &self.0 {
             SpoolFile::Nameless(file) => PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())),
-            SpoolFile::Named(folder) => folder.path().join(NAME),
+            SpoolFile::Named(folder) => folder.path().join(SPOOL_NAME),
         }
     }
 }
@@ -75,7 +75,7 @@ impl Spooled {
 pub(in crate::runtime) fn is_spooled(path: &Path) -> bool {
     path.parent().is_some_and(|within| {
         let is_open = within.starts_with("/proc") && within.ends_with("fd");
-        is_open || path.ends_with(NAME) && is_temporary(within)
+        is_open || path.ends_with(SPOOL_NAME) && is_temporary(within)
     })
 }
 
@@ -86,5 +86,5 @@ fn make_nameless() -> io::Result<(File, SpoolFile)> {
 
 fn make_named() -> io::Result<(File, SpoolFile)> {
     let folder = WorkFolder::make()?;
-    Ok((File::create_new(folder.path().join(NAME))?, SpoolFile::Named(folder)))
+    Ok((File::create_new(folder.path().join(SPOOL_NAME))?, SpoolFile::Named(folder)))
 }

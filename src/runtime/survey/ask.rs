@@ -25,7 +25,7 @@ use crate::wire::{Body, Dialect, MAX_CONTROL_LINE, MAX_DATAGRAM_RECEIVED, Messag
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_millis(500);
 
 /// Times that a datagram is sent at most.
-pub(super) const TRIES: u32 = 3;
+pub(super) const TIMES_SENT: u32 = 3;
 
 /// Places near which each Kademlia peer is asked whom it knows: itself, and as many halves, quarters, … of the space.
 const ASKED_PLACES: usize = 8;
@@ -179,7 +179,7 @@ impl Guest {
         let (bound, clock) = (socket.local_addr()?, Clock::start());
         let here = sockets::advertised(bound, questions.iter().map(|question| question.to));
         let mut answers = SurveyAnswers::default();
-        for round in 1..=TRIES {
+        for round in 1..=TIMES_SENT {
             let open = questions.iter().zip(magic..).enumerate().filter(|(at, _)| !answers.right.contains_key(at));
             let sent = open.flat_map(|(_, (question, magic))| {
                 let &SurveyQuestion { to, dialect, ref request } = question;

@@ -40,7 +40,7 @@ use crate::wire::MAGIC_LIMIT;
 const ASKERS: usize = 256;
 
 /// All of it takes hardly longer: a peer that was not asked by then counts as silent.
-const LIMIT: Duration = Duration::from_secs(15);
+const SURVEY_LIMIT: Duration = Duration::from_secs(15);
 
 /// What is known of one peer.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -136,7 +136,7 @@ impl Surveyor {
             let mut asking = 0;
             loop {
                 while asking < ASKERS
-                    && clock.now() < Time::ZERO + LIMIT
+                    && clock.now() < Time::ZERO + SURVEY_LIMIT
                     && let Some(addr) = crowd.next.pop()
                 {
                     let (tell, magic) = (tell.clone(), magic(&mut self.rng));
@@ -198,7 +198,7 @@ mod tests {
             let took = stopwatch();
             let found = surveyor.survey(&seeds).expect("threads can be had");
             assert_eq!(found.iter().map(|of| (of.peer, of.answered)).collect::<Vec<_>>(), [(living.me(), true)]);
-            let one = ask::ANSWER_LIMIT * ask::TRIES;
+            let one = ask::ANSWER_LIMIT * ask::TIMES_SENT;
             assert!(took() < 4 * one, "{:?} for {SILENT} that are silent for {one:?} each", took());
         }
     }

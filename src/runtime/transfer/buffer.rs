@@ -14,9 +14,9 @@ use super::io_failed;
 use crate::node::job::JobError;
 
 /// Bytes of a piece: in the processor's cache from where they are read to where they are hashed and written.
-const PIECE: usize = 64 * 1024;
+const BUFFER_PIECE: usize = 64 * 1024;
 
-/// Pieces of [`PIECE`] bytes, made when they are needed and kept from job to job.
+/// Pieces of [`BUFFER_PIECE`] bytes, made when they are needed and kept from job to job.
 #[derive(Default)]
 pub(super) struct Buffer(Vec<MmapMut>);
 
@@ -53,7 +53,7 @@ impl Buffer {
 
     fn nth(&mut self, n: usize) -> Result<&mut [u8], JobError> {
         while self.0.len() <= n {
-            let piece = MmapMut::map_anon(PIECE);
+            let piece = MmapMut::map_anon(BUFFER_PIECE);
             self.0.push(piece.map_err(|error| io_failed("get memory for a block's bytes", &error))?);
         }
         Ok(&mut self.0[n])
@@ -62,7 +62,7 @@ impl Buffer {
 
 /// Where the pieces of `size` bytes begin and end.
 pub(super) fn cuts(size: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..size).step_by(PIECE).map(move |begin| begin..size.min(begin + PIECE))
+    (0..size).step_by(BUFFER_PIECE).map(move |begin| begin..size.min(begin + BUFFER_PIECE))
 }
 
 #[cfg(test)]
@@ -72,14 +72,14 @@ mod tests {
     #[test]
     fn what_was_filled_comes_back_whatever_its_size() {
         let mut buffer = Buffer::default();
-        for size in [3 * PIECE + 1, 0, 1, PIECE, PIECE + 1] {
+        for size in [3 * BUFFER_PIECE + 1, 0, 1, BUFFER_PIECE, BUFFER_PIECE + 1] {
             let bytes: Vec<u8> = (0..size).map(|n| (n / 7 + size) as u8).collect();
             let copy = |piece: &mut [u8], at: u64| {
                 piece.copy_from_slice(&bytes[at as usize..][..piece.len()]);
                 Ok(())
             };
             buffer.fill(size, copy).expect("nothing refuses");
-            assert!(buffer.pieces(size).all(|piece| !piece.is_empty() && piece.len() <= PIECE));
+            assert!(buffer.pieces(size).all(|piece| !piece.is_empty() && piece.len() <= BUFFER_PIECE));
             assert_eq!(buffer.pieces(size).collect::<Vec<_>>().concat(), bytes);
         }
     }

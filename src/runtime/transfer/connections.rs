@@ -41,7 +41,7 @@ use crate::wire::{BlockHead, MAX_REQUEST_LINE};
 /// A peer that does not take a connection within this time cannot be reached. A worker can wait longer than a
 /// [link](crate::runtime::links), which holds up what is passed on: a second attempt of the system to connect, after a
 /// second, has two for its round trip.
-const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+const WORKER_LIMIT: Duration = Duration::from_secs(3);
 
 /// A peer that sends nothing for this long has gone silent.
 pub(super) const SILENCE_LIMIT: Duration = Duration::from_secs(5);
@@ -397,7 +397,7 @@ fn connect(
             })
         };
         wait()?;
-        let made = SockRef::from(&*stream).connect_timeout(&to.into(), CONNECT_LIMIT);
+        let made = SockRef::from(&*stream).connect_timeout(&to.into(), WORKER_LIMIT);
         // It may have been cancelled before there was anything to shut down.
         wait().and(made)?;
         stream.set_nodelay(true)?;

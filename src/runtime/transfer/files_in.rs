@@ -15,7 +15,7 @@ use super::ledger::Ledger;
 use super::place::Destination;
 use super::{cannot_write, changed, failed, folder_of, io_failed};
 use crate::config::MAX_BLOCK_SIZE;
-use crate::file::manifest::HEAD;
+use crate::file::manifest::MANIFEST_HEAD;
 use crate::file::{LocalManifest, Manifest, ManifestEntry, ManifestForm};
 use crate::id::{Id, Key};
 use crate::node::job::{JobError, JobErrorKind, Outcome, PutId};
@@ -157,7 +157,7 @@ impl FileReader {
 
     /// Whether the file begins as a list of blocks does.
     fn begins_as_list(&self) -> Result<bool, JobError> {
-        let mut head = [0; HEAD.len()];
+        let mut head = [0; MANIFEST_HEAD.len()];
         match self.file.read_exact_at(&mut head, 0) {
             Ok(()) => Ok(Manifest::may_begin(&head)),
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
@@ -290,7 +290,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("file");
         let list = Manifest { level: 0, size: 0, sha256: None, folder: false, entries: Vec::new() }.encode();
-        let (head, broken) = (HEAD.as_bytes(), [HEAD.as_bytes(), b"level x"].concat());
+        let (head, broken) = (MANIFEST_HEAD.as_bytes(), [MANIFEST_HEAD.as_bytes(), b"level x"].concat());
         for (bytes, is_bare) in [(&list[..], false), (head, false), (&broken, false), (&head[..18], true), (b"1", true)]
         {
             std::fs::write(&path, bytes).expect("writable");

@@ -23,13 +23,13 @@ use crate::id::Id;
 use crate::name::FileName;
 use crate::node::job::{JobError, JobErrorKind, NamedJob, NamedOutcome, Resolution, Version, resolve};
 use crate::runtime::bounded_lines::{BoundedLines, is_timeout};
-use crate::runtime::named::{FileRequest, PART, WorkingFolder, ask, time_of, version_of};
+use crate::runtime::named::{FileRequest, PART_ENDING, WorkingFolder, ask, time_of, version_of};
 use crate::runtime::secrecy::Stream;
 use crate::store::hash_all;
 use crate::wire::MAX_REQUEST_LINE;
 
-/// Bytes a second that a file comes at on the whole; who drips slower is given up.
-const LEAST_RATE: u64 = 64 * 1024;
+/// Bytes a second that a peer brings of a file at least on the whole; one that brings less is given up.
+const LEAST_BROUGHT: u64 = 64 * 1024;
 
 /// A file that is on its way here.
 struct IncomingFile<'a> {
@@ -239,14 +239,14 @@ impl IncomingFile<'_> {
         let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
         let mut temporary = tempfile::Builder::new()
             .prefix(&prefix)
-            .suffix(PART)
+            .suffix(PART_ENDING)
             .permissions(permissions)
             .tempfile_in(folder.path())
             .map_err(|error| cannot(&error))?;
         // Says that somebody lives who receives it. A file system without locks has nobody tidy up.
         let _ = temporary.as_file().lock();
         let clock = self.bench.shared.clock;
-        let limit = clock.now() + SILENCE_LIMIT + Duration::from_secs(self.version.size / LEAST_RATE);
+        let limit = clock.now() + SILENCE_LIMIT + Duration::from_secs(self.version.size / LEAST_BROUGHT);
         let mut hash = Sha256::new();
         let mut left = self.version.size;
         while left > 0 {

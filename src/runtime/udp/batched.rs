@@ -34,7 +34,7 @@ const RUN_MAX: usize = 65_000;
 const FLAGS: MsgFlags = MsgFlags::MSG_DONTWAIT;
 
 /// One byte more than allowed shows which datagrams are too long.
-const ROOM: usize = MAX_DATAGRAM_RECEIVED + 1;
+const DATAGRAM_ROOM: usize = MAX_DATAGRAM_RECEIVED + 1;
 
 /// Receives all that is there.
 pub(super) struct DatagramReceiver {
@@ -48,7 +48,7 @@ impl DatagramReceiver {
     pub(super) fn new(socket: Arc<UdpSocket>) -> Self {
         let several = socket.local_addr().is_ok_and(|bound| bound.ip().is_unspecified());
         let headers = MultiHeaders::preallocate(BATCH, several.then(packet_info::room));
-        Self { socket, room: vec![0; ROOM * BATCH], headers }
+        Self { socket, room: vec![0; DATAGRAM_ROOM * BATCH], headers }
     }
 }
 
@@ -56,7 +56,7 @@ impl Receive for DatagramReceiver {
     fn receive(&mut self, take: &mut dyn FnMut(ArrivedDatagram<'_>)) -> io::Result<()> {
         let mut came = [(0_usize, None, None); BATCH];
         let mut count = 0;
-        let (buffers, _) = self.room.as_chunks_mut::<ROOM>();
+        let (buffers, _) = self.room.as_chunks_mut::<DATAGRAM_ROOM>();
         let mut slices: Vec<_> = buffers.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
         let (socket, headers) = (self.socket.as_raw_fd(), &mut self.headers);
         for received in recvmmsg(socket, headers, slices.iter_mut(), MsgFlags::MSG_WAITFORONE, None)? {

@@ -20,7 +20,7 @@ const SEEDS: u64 = 50;
 const WRONGS: usize = 3;
 const MOMENTS: usize = 8;
 /// Characters of a moment.
-const WIDTH: usize = 92;
+const MOMENT_WIDTH: usize = 92;
 
 /// The table of all of them.
 pub(super) fn list(out: &mut dyn Write) -> Result<RunVerdict, CliError> {
@@ -112,7 +112,7 @@ fn tell_moments(
     for &moment in chain.iter().skip(chain.len().saturating_sub(MOMENTS)) {
         let seen = &history.moments[moment];
         let at = Time::from_micros(u64::try_from(seen.at).unwrap_or_default());
-        let text = cut(&history.tell(moment), WIDTH);
+        let text = cut(&history.tell(moment), MOMENT_WIDTH);
         writeln!(out, "  {:>14}  peer {:<3} {text}", at.to_string(), history.peers[seen.peer].name)?;
     }
     Ok(())

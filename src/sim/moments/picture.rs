@@ -13,17 +13,17 @@ use crate::node::{Action, Event};
 use crate::svg::{Anchor, Svg};
 
 /// Pixels from one moment to the next, and where the first one is.
-const ROW: f64 = 17.0;
+const MOMENT_ROW: f64 = 17.0;
 const TOP: f64 = 40.0;
 /// Pixels for the times on the left, for a lane, and for the words of the last one.
 const TIMES: f64 = 80.0;
 const LANE: f64 = 190.0;
-const WORDS: f64 = 480.0;
+const WORDS_WIDTH: f64 = 480.0;
 /// Pixels that a character takes, and from a lane to its words.
 const CHARACTER: f64 = 6.6;
-const BESIDE: f64 = 22.0;
+const WORDS_BESIDE: f64 = 22.0;
 
-const STYLE: &str = "text{font:11px monospace;fill:#1a1a1a}.head{font-weight:bold;font-size:13px}.faint{fill:#767676}\
+const PICTURE_STYLE: &str = "text{font:11px monospace;fill:#1a1a1a}.head{font-weight:bold;font-size:13px}.faint{fill:#767676}\
     .lane{stroke:#c4c4c4}.mark{fill:#fff;stroke:#1a1a1a}.job{stroke:#767676;stroke-width:3;stroke-opacity:.5}\
     .arrow{stroke:#1a1a1a;stroke-opacity:.6}.tcp{stroke-dasharray:6 3}.on{stroke:#b3261e;stroke-width:2.5;stroke-opacity:1}\
     .mark.on{fill:#b3261e}.tip{fill:#1a1a1a}.tip.on{fill:#b3261e;stroke:none}.ground{fill:#fff}\
@@ -68,7 +68,7 @@ impl Picture<'_> {
     }
 
     fn y(row: usize) -> f64 {
-        TOP + ROW * row as f64
+        TOP + MOMENT_ROW * row as f64
     }
 
     /// The row of a moment, if it is shown.
@@ -77,13 +77,13 @@ impl Picture<'_> {
     }
 
     fn width(&self) -> f64 {
-        TIMES + LANE * self.lanes.len().saturating_sub(1) as f64 + WORDS
+        TIMES + LANE * self.lanes.len().saturating_sub(1) as f64 + WORDS_WIDTH
     }
 
     fn begin(&self) -> Svg {
         let (width, bottom) = (self.width(), Self::y(self.moments.len()));
         let height = bottom + 22.0;
-        let mut svg = Svg::new(width, height, STYLE);
+        let mut svg = Svg::new(width, height, PICTURE_STYLE);
         for (id, class) in [("tip", "tip"), ("tip-on", "tip on")] {
             svg.put(format_args!(
                 "<marker id=\"{id}\" viewBox=\"0 0 8 8\" refX=\"8\" refY=\"4\" markerWidth=\"8\" markerHeight=\"8\" \
@@ -150,11 +150,11 @@ impl Picture<'_> {
             _ => format!("M{} {y}a4 4 0 1 0 8 0a4 4 0 1 0 -8 0", x - 4.0),
         };
         let first = self.moments.first().map_or(0, |&first| self.history.moments[first].at);
-        let room = (self.width() - x - BESIDE) / CHARACTER;
+        let room = (self.width() - x - WORDS_BESIDE) / CHARACTER;
         let say = cut(&self.say(moment), room as usize);
         svg.text("faint", (TIMES - 8.0, y + 4.0), Anchor::End, &millis(seen.at - first));
         svg.path(&format!("mark{on}"), &shape);
-        svg.text("say", (x + BESIDE, y + 4.0), Anchor::Start, &say);
+        svg.text("say", (x + WORDS_BESIDE, y + 4.0), Anchor::Start, &say);
     }
 
     /// What happened; where it led to no message that can be seen, what was done about it too.

@@ -41,7 +41,7 @@ pub(super) const BESIDE: Experiment = Experiment {
 const LOOKUPS: usize = 2000;
 
 /// Peers, and the published hops: kad's, the ring's.
-const SIZES: [(usize, f64, f64); 4] = [(64, 1.18, 3.0), (1000, 1.88, 4.98), (4096, 2.25, 6.0), (10_000, 2.48, 6.64)];
+const NETWORKS: [(usize, f64, f64); 4] = [(64, 1.18, 3.0), (1000, 1.88, 4.98), (4096, 2.25, 6.0), (10_000, 2.48, 6.64)];
 
 /// What the lookups of a network cost.
 struct LookupCost {
@@ -54,7 +54,7 @@ struct LookupCost {
 }
 
 fn beside(setup: &Setup<'_>) -> Result<Vec<Finding>, Violation> {
-    let sizes = if setup.quick { &SIZES[..2] } else { &SIZES };
+    let sizes = if setup.quick { &NETWORKS[..2] } else { &NETWORKS };
     let mut findings = Vec::new();
     for (at, &(peers, kad, ring)) in sizes.iter().enumerate() {
         for (kind, name, paper, tolerance) in [

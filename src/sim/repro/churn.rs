@@ -30,7 +30,7 @@ pub(super) const CHURN: Experiment = Experiment {
 };
 
 /// Rate of joins plus leaves a second, timeouts a lookup, failures per 10^4 lookups.
-const TABLE: [(f64, f64, f64); 8] = [
+const TABLE_OF_CHURN: [(f64, f64, f64); 8] = [
     (0.05, 0.05, 0.0),
     (0.10, 0.11, 0.0),
     (0.15, 0.16, 2.0),
@@ -41,10 +41,10 @@ const TABLE: [(f64, f64, f64); 8] = [
     (0.40, 0.46, 15.0),
 ];
 
-const PEERS: usize = 1000;
+const CHURN_PEERS: usize = 1000;
 
 fn churn(setup: &Setup<'_>) -> Result<Vec<Finding>, Violation> {
-    let (table, minutes) = if setup.quick { (&TABLE[..1], 5) } else { (&TABLE[..], 60) };
+    let (table, minutes) = if setup.quick { (&TABLE_OF_CHURN[..1], 5) } else { (&TABLE_OF_CHURN[..], 60) };
     let mut findings = Vec::new();
     for &(rate, timeouts, failures) in table {
         let measured = ChurnRun::new(setup.seed, rate).run(Duration::from_secs(60 * minutes))?;
@@ -97,7 +97,7 @@ impl ChurnRun {
         rules.checked = false;
         rules.weather = Weather::still(Duration::from_millis(50));
         let mut world = World::new(rules);
-        let directory = populate(&mut world, &shape, PEERS, |_| {});
+        let directory = populate(&mut world, &shape, CHURN_PEERS, |_| {});
         Self { world, directory, rate, open: Vec::new(), hops: Vec::new(), asked: 0, failed: 0 }
     }
 

@@ -37,7 +37,7 @@ const WORDS: [(&str, &str, &str); 10] = [
 ];
 
 /// Characters of a line of which there may be many.
-const WIDTH: usize = 110;
+const LINE_WIDTH: usize = 110;
 /// What stands before what a moment brought.
 const INDENT: &str = "          ";
 
@@ -236,7 +236,7 @@ impl Stepper {
         self.stopped = Some(self.done);
         let (tape, next) = (self.tape(), self.done);
         let text = format!("a break; next comes: peer {}  {}", tape.peer(next), tape.history.tell(next));
-        writeln!(out, "{}", cut(&text, WIDTH))
+        writeln!(out, "{}", cut(&text, LINE_WIDTH))
     }
 
     /// The moment that happened last: what it was, and what it changed.
@@ -349,7 +349,7 @@ impl Stepper {
                 tape.peer(moment),
                 tape.history.tell(moment)
             );
-            let text = cut(&text, WIDTH);
+            let text = cut(&text, LINE_WIDTH);
             let peer = tape.history.moments[moment].peer;
             writeln!(out, "{}", if self.style.colour { paint(&text, peer) } else { text })?;
         }
@@ -361,7 +361,7 @@ impl Stepper {
             return Ok(match self.source.waiting(self.done) {
                 Ok(waiting) => {
                     for (nth, what) in waiting.iter().enumerate() {
-                        writeln!(out, "{:>8}  {}", nth + 1, cut(what, WIDTH))?;
+                        writeln!(out, "{:>8}  {}", nth + 1, cut(what, LINE_WIDTH))?;
                     }
                     Ok(())
                 }

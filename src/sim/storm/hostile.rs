@@ -19,7 +19,7 @@ const USUAL: u64 = 8 * 1024;
 const FOR_ONE: u64 = 192 * 1024;
 
 /// Where no fault strikes but they, a user has what is asked for by then: 2.0 s were seen with one peer of each role.
-const SOON: Duration = Duration::from_secs(5);
+const STORM_ANSWERED_BY: Duration = Duration::from_secs(5);
 
 /// The same in a classroom. A store waits 10 s for a replica that swallows what it is offered, and behind an earlier
 /// one of the same name for that one as well: 15.9 s were seen.
@@ -110,7 +110,7 @@ impl Storm<'_> {
             return Ok(());
         }
         match answer {
-            Answer::Stored { took, .. } | Answer::Retrieved { took, .. } if *took <= SOON => Ok(()),
+            Answer::Stored { took, .. } | Answer::Retrieved { took, .. } if *took <= STORM_ANSWERED_BY => Ok(()),
             other => self.breach(format!("hostile peers kept a user from what was asked for: {other:?}")),
         }
     }

@@ -14,8 +14,8 @@ use crate::node::job::Holder;
 use crate::node::jobs::Jobs;
 use crate::node::smoothed::Smoothed;
 
-/// Who needs longer for a block is as slow as this: a flow may be so thin that no time can be told.
-const LONGEST: Duration = Duration::from_secs(3600);
+/// A peer that needs longer for a block counts as this slow: a flow may be so thin that no time can be told.
+const SLOWEST_BLOCK: Duration = Duration::from_secs(3600);
 
 /// How long a full block takes of each holder of which that shows, if it sends nothing else.
 #[derive(Default)]
@@ -25,7 +25,7 @@ impl HolderSpeeds {
     /// A holder takes so long for a full block while it sends this many.
     pub(super) fn add(&mut self, holder: &Holder, full: Duration, at_once: usize) {
         if let Holder::Peer(addr) = holder {
-            self.0.entry(*addr).or_default().add(full.min(LONGEST).div_f64(at_once.max(1) as f64));
+            self.0.entry(*addr).or_default().add(full.min(SLOWEST_BLOCK).div_f64(at_once.max(1) as f64));
         }
     }
 
@@ -132,7 +132,7 @@ mod tests {
         let load = Load { bytes: 1 << 40, rate: 0 };
         let prospects = Prospects { speeds: &speeds, loads: [(addr, load)].into(), others: [addr].into() };
         let prospect = prospects.of(&addr, 1 << 20);
-        assert!(prospect > Prospect::After(LONGEST), "{prospect:?}");
+        assert!(prospect > Prospect::After(SLOWEST_BLOCK), "{prospect:?}");
         assert!(!prospects.is_poor(prospect, 1 << 20), "nobody else is known");
     }
 }

@@ -28,7 +28,7 @@ use crate::wire::{Request, Response};
 
 /// Requests to one peer without an answer, at first and at most: each has something written down there. One more is
 /// allowed with each that it answers, and half as many when it is busy.
-const AT_FIRST: usize = 2;
+const REQUESTS_AT_FIRST: usize = 2;
 const MOST_AT_A_TIME: usize = 16;
 
 /// Places all over the network in which peers are looked up that may hold anything. Each finds the peers nearest to it.
@@ -239,7 +239,7 @@ impl Telling {
 
     fn listener(&mut self, peer: Peer) -> &mut Listener {
         let (known, due) = (BTreeSet::new(), VecDeque::new());
-        let fresh = || Listener { peer, known, due, asked: 0, at_a_time: AT_FIRST, silent: false };
+        let fresh = || Listener { peer, known, due, asked: 0, at_a_time: REQUESTS_AT_FIRST, silent: false };
         self.heard.entry(peer.addr).or_insert_with(fresh)
     }
 

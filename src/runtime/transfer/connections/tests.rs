@@ -269,7 +269,7 @@ fn a_connection_that_is_being_made_is_given_up_when_the_peer_ends() {
         connecting.join().expect("it does not panic").err().expect("nobody answers")
     });
     assert_eq!(error.kind, JobErrorKind::Cancelled, "{error}");
-    assert!(took() < CONNECT_LIMIT / 2, "{:?}", took());
+    assert!(took() < WORKER_LIMIT / 2, "{:?}", took());
 }
 
 #[test]
