@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender, select};
 
 use super::channels::{ANSWERS, DATAGRAMS, GAUGED, Gauged, TICKS};
 use super::links::Links;
-use super::post::{EventWay, Posted, queued};
+use super::post::{Posted, queued};
 use super::recorder::Recorder;
 use super::state::Readiness;
 use super::stream::is_spooled;
@@ -29,6 +29,7 @@ use crate::node::{
     Action, Answer, Command, CommandId, Event, NamedBy, Node, Notice, Obstacle, Outbox, Phase, Progress,
 };
 use crate::peer::Peer;
+use crate::record::Timing;
 use crate::record::words::Names;
 use crate::time::Time;
 use crate::wire::{Body, MAX_DATAGRAM_SENT, Message, Via};
@@ -76,8 +77,6 @@ pub(super) struct LoopState {
     /// Datagrams dropped at the inbox, as far as the node was told.
     dropped: u64,
     stopped: bool,
-    /// How what is handled at the moment came here, for a record.
-    way: EventWay,
 }
 
 /// Who gave a command and waits for its answer.
@@ -135,8 +134,7 @@ impl NodeLoop {
                 let left = inboxes.posts.len();
                 self.took(Gauged::Posts, left);
                 self.hear_of_pulls(now);
-                self.own.way = way;
-                self.handle_at(now, event);
+                self.handle_at(now, event, way.as_deref());
             },
             recv(inboxes.commands.queue) -> asked => {
                 let now = self.came(Activity::Command);
@@ -188,7 +186,6 @@ impl NodeLoop {
     }
 
     fn end_turn(&mut self) {
-        self.own.way = None;
         loop {
             while let Some(event) = self.own.next.pop_front() {
                 self.handle(event);
@@ -211,32 +208,34 @@ impl NodeLoop {
     /// each tick: a peer that is late may have begun. That alone wakes nobody, so it costs no turn.
     fn hear_of_pulls(&mut self, now: Time) {
         let OthersPulls { asked, delivered } = self.shared.ledger.take_pulls();
-        self.own.way = None;
         if !asked.is_empty() {
-            self.handle_at(now, Event::Asked { blocks: asked });
+            self.handle_at(now, Event::Asked { blocks: asked }, None);
         }
         if !delivered.is_empty() {
-            self.handle_at(now, Event::Delivered { blocks: delivered });
+            self.handle_at(now, Event::Delivered { blocks: delivered }, None);
         }
     }
 
     fn on_batch(&mut self, now: Time, batch: Batch) {
         let Batch { mut datagrams, dropped, put } = batch;
-        self.own.way = self.recorder.as_ref().map(|_| queued(&DATAGRAMS, Role::UdpRecv, put));
+        let way = self.recorder.as_ref().map(|_| queued(&DATAGRAMS, Role::UdpRecv, put));
         if dropped > self.own.dropped {
             // Each time that it has doubled.
             if dropped.checked_ilog2() > self.own.dropped.checked_ilog2() {
                 log::warn!("{dropped} datagrams in all were lost: the node took too long for those before them");
             }
             self.own.dropped = dropped;
-            self.handle_at(now, Event::Dropped { total: dropped });
+            self.handle_at(now, Event::Dropped { total: dropped }, way.as_deref());
         }
         for Datagram { from, at, bytes, message } in datagrams.drain(..) {
             if let Some(at) = at {
                 self.udp.heard(from, at);
             }
             match message {
-                Ok(message) => self.handle_at(now, Event::Message { from, via: Via::Udp, bytes, message }),
+                Ok(message) => {
+                    let event = Event::Message { from, via: Via::Udp, bytes, message };
+                    self.handle_at(now, event, way.as_deref());
+                }
                 Err((malformed, dialect)) => {
                     let Some(magic) = malformed.magic else { continue };
                     let error = Message::error(magic, malformed.reason);
@@ -254,8 +253,8 @@ impl NodeLoop {
         // The deadline may have moved away since the sweeper was told.
         if self.node.next_wake().is_some_and(|wake| wake <= now) {
             self.hear_of_pulls(now);
-            self.own.way = self.recorder.as_ref().map(|_| queued(&TICKS, Role::Sweeper, put));
-            self.handle_at(now, Event::Tick);
+            let way = self.recorder.as_ref().map(|_| queued(&TICKS, Role::Sweeper, put));
+            self.handle_at(now, Event::Tick, way.as_deref());
         }
     }
 
@@ -263,10 +262,10 @@ impl NodeLoop {
     pub(super) fn on_command(&mut self, now: Time, placed: Option<QueuedCommand>) {
         fault::point(Role::Node);
         let Some(QueuedCommand { asked, way }) = placed else {
-            return self.begin(now, Command::Quit { handover: false }, None);
+            return self.begin(now, Command::Quit { handover: false }, None, None);
         };
         self.inboxes.commands.free_place(&asked);
-        self.own.way = way;
+        let way = way.as_deref();
         match asked {
             Submission::Command { session, mut command, of, answer } => {
                 if let Command::Interrupt { commands, .. } = &mut command {
@@ -275,12 +274,12 @@ impl NodeLoop {
                 let (phase, named) = (Phase::of(&command), NamedBy::of(&command).map(name_of_stream));
                 let (tells_at, shows_from) = (Time::ZERO, now + PACE);
                 let commander = Commander { session, answer, named, phase, of, tells_at, shows_from };
-                self.begin(now, command, Some(commander));
+                self.begin(now, command, Some(commander), way);
             }
             Submission::Pause { session, span, tell } => self.pause(session, span, &tell),
             Submission::Cancel { session } => {
                 for command in self.of_session(session) {
-                    self.begin(now, Command::Cancel { command }, None);
+                    self.begin(now, Command::Cancel { command }, None, way);
                 }
             }
         }
@@ -292,20 +291,21 @@ impl NodeLoop {
         asked.map(|(&command, _)| command).collect()
     }
 
-    fn begin(&mut self, now: Time, command: Command, commander: Option<Commander>) {
+    fn begin(&mut self, now: Time, command: Command, commander: Option<Commander>, way: Option<&Timing>) {
         self.own.last_command += 1;
         let id = self.own.last_command;
         if let Some(commander) = commander {
             self.own.asking.insert(id, commander);
         }
-        self.handle_at(now, Event::Command { id, command });
+        self.handle_at(now, Event::Command { id, command }, way);
     }
 
     fn handle(&mut self, event: Event) {
-        self.handle_at(self.shared.clock.now(), event);
+        self.handle_at(self.shared.clock.now(), event, None);
     }
 
-    fn handle_at(&mut self, now: Time, event: Event) {
+    /// `way`: how it came here, for a record.
+    fn handle_at(&mut self, now: Time, event: Event, way: Option<&Timing>) {
         if let Event::Moved { addr } = event {
             self.me.addr = addr;
             self.links.move_to(addr);
@@ -319,7 +319,7 @@ impl NodeLoop {
             log::trace!(target: MOMENTS_TARGET, "{}", Names::default().moment(&event, &out, ""));
         }
         if let (Some(recorder), Some(event)) = (&mut self.recorder, recorded) {
-            recorder.add(now, event, &out, self.own.way.as_deref());
+            recorder.add(now, event, &out, way);
         }
         for action in out.drain(..) {
             self.perform(action);
