@@ -161,6 +161,15 @@ fn parts_of_the_node_go_by_the_desks_door() {
 }
 
 #[test]
+fn the_core_asks_neither_which_overlay_runs_nor_whether_it_is_the_classrooms() {
+    assert_none(&objections(|name, line| {
+        let looks = name.starts_with("node/") && !name.starts_with("node/tests/");
+        let asks = ["OverlayKind::", "config.named_files", "config().named_files"];
+        (looks && asks.iter().any(|word| line.contains(word))).then(|| line.trim().to_owned())
+    }));
+}
+
+#[test]
 fn the_core_tells_no_message_of_the_rings_by_its_shape() {
     assert_none(&objections(|name, line| {
         let looks = name.starts_with("node/") && !name.starts_with("node/tests/");

@@ -214,8 +214,8 @@ impl Part for Classroom {
         next.into_iter().chain(again).chain(waits).chain(self.coming.next_wake()).min()
     }
 
-    fn named_files(&self) -> Vec<(FileName, Version)> {
-        self.kept().collect()
+    fn named_files(&self, desk: &Desk) -> Option<Vec<(FileName, Version)>> {
+        desk.config().named_files.then(|| self.kept().collect())
     }
 
     fn under_way(&self) -> usize {

@@ -53,8 +53,7 @@ impl Node {
         match self.part(owner) {
             Some((part, desk)) => part.on_command(desk, id, command),
             None => {
-                let reason = "only peers of the classroom ring keep files by their names";
-                self.desk.fail(id, FailureKind::Usage, reason);
+                self.desk.fail(id, FailureKind::Usage, "this peer has no part that does that");
             }
         }
     }
@@ -123,7 +122,7 @@ impl Node {
             bytes: desk.holdings.bytes(),
             capacity: desk.holdings.capacity(),
             was_full: desk.was_full(),
-            files: desk.config.named_files.then(|| self.named_files().len()),
+            files: self.parts.iter().find_map(|(_, part)| part.named_files(desk)).map(|files| files.len()),
             moved: (0, 0),
             pending: desk.exchange.waiting(),
             lookups: desk.lookups.len(),

@@ -33,9 +33,7 @@ use super::ticket::Ticket;
 use crate::config::{Config, WIDTH};
 use crate::id::Key;
 use crate::lease::{Lease, Note, UnixTime};
-use crate::overlay::{
-    Asker, Cause, Effect, Entrances, Goal, LookupId, Overlay, OverlayKind, Region, Router, TableRow, Target,
-};
+use crate::overlay::{Asker, Cause, Effect, Entrances, Goal, LookupId, Overlay, Region, Router, TableRow, Target};
 use crate::patience;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -77,11 +75,10 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    pub(super) fn new(config: Config, overlay: Box<dyn Overlay>, seed: [u8; 32]) -> Self {
+    pub(super) fn new(config: Config, mut overlay: Box<dyn Overlay>, seed: [u8; 32]) -> Self {
         let dialect = overlay.kind().dialect();
         let (peer, guest, network) = (overlay.me(), config.guest, config.network);
-        // Whose lines the assignment's users compare, and who count its messages, gets what the assignment says.
-        let datagrams = overlay.kind() == OverlayKind::Ring && !config.named_files;
+        let datagrams = overlay.router().is_some_and(|ring| ring.says_that_it_reads_datagrams());
         let sender = Sender { peer, guest, leaving: false, network, datagrams, recalls: dialect.recalls() };
         let exchange = Exchange::new(sender, dialect, seed);
         let holdings = Holdings::new(config.capacity, config.replicas);

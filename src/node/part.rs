@@ -50,9 +50,9 @@ pub(crate) trait Part: Send {
         0
     }
 
-    /// The named files that it keeps, in the order of names.
-    fn named_files(&self) -> Vec<(FileName, Version)> {
-        Vec::new()
+    /// The named files that it keeps, in the order of names, if this peer keeps any.
+    fn named_files(&self, _desk: &Desk) -> Option<Vec<(FileName, Version)>> {
+        None
     }
 
     /// How far it is with reading all blocks, if it does that.

@@ -1,6 +1,7 @@
 //! Answers that a datagram brings though a connection could: who says that it reads them, and who gets them.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::{Bench, requests};
 use crate::config::{AMPLIFICATION, Config};
@@ -143,7 +144,7 @@ fn what_is_asked_for_the_first_time_may_be_answered_by_datagram_and_what_comes_a
 
 #[test]
 fn in_a_classroom_nothing_is_said_of_datagrams() {
-    let config = Config { named_files: true, ..Config::default() };
-    let said = words(&mut member(config, RingOptions::default(), v4));
+    let options = RingOptions::classroom(Duration::from_secs(5), Vec::new());
+    let said = words(&mut member(Config::default(), options, v4));
     assert!(said.len() > 2 && said.iter().all(|(_, word)| !word), "{said:?}");
 }

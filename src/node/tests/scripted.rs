@@ -102,6 +102,10 @@ impl Router for Scripted {
         false
     }
 
+    fn says_that_it_reads_datagrams(&self) -> bool {
+        false
+    }
+
     fn knows_its_successors(&self) -> bool {
         true
     }

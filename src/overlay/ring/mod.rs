@@ -439,4 +439,8 @@ impl Router for Ring {
     fn must_be_heard_leaving(&self) -> bool {
         self.options.variant == RingVariant::Classroom
     }
+
+    fn says_that_it_reads_datagrams(&self) -> bool {
+        self.options.variant == RingVariant::Chord
+    }
 }

@@ -23,6 +23,10 @@ pub trait Router {
     /// Whether a neighbour has to hear the goodbye before this peer ends: found dead, it would be told of in other
     /// words.
     fn must_be_heard_leaving(&self) -> bool;
+
+    /// Whether this peer's requests say that their answers may come by datagram. In a classroom they do not: its users
+    /// compare the lines, and count the messages, with those of the assignment.
+    fn says_that_it_reads_datagrams(&self) -> bool;
 }
 
 /// What only the ring wants done, or found out.
