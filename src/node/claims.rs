@@ -7,6 +7,7 @@ use super::ticket::{Reply, Ticket};
 use crate::time::Time;
 
 /// See [`Desk::judge`].
+#[derive(Default)]
 pub(super) struct Judge;
 
 impl Part for Judge {

@@ -59,6 +59,7 @@ mod obstacles;
 pub(crate) mod outcomes;
 mod pace;
 pub(crate) mod part;
+mod parts;
 mod reach;
 pub(crate) mod refusal;
 mod shares;
@@ -82,7 +83,7 @@ use self::part::Part;
 use self::ticket::{News, PartId, Reply, Ticket};
 use self::waits::UserWaits;
 use crate::config::Config;
-use crate::id::{Id, Key};
+use crate::id::Key;
 use crate::name::FileName;
 use crate::overlay::{Cause, Effect, Entrances, Incoming, Overlay};
 use crate::time::Time;
@@ -109,36 +110,15 @@ impl Node {
         // Without a copy of each block nothing is kept, even if the user asks for that.
         let (replicas, quorum, window) = (config.replicas.max(1), config.quorum.max(1), config.window.max(1));
         let config = Config { replicas, quorum, window, ..config };
-        let mut node = Self {
+        Self {
             desk: Desk::new(config, overlay, seed),
-            parts: Vec::new(),
+            parts: parts::begin(seed),
             quit: None,
             interrupted: None,
             started: Time::ZERO,
             waits: UserWaits::default(),
             spare_effects: Vec::new(),
-        };
-        node.add(PartId::Claims, Box::new(claims::Judge));
-        node.add(PartId::Reach, Box::new(reach::Dialler));
-        node.add(PartId::Puts, Box::<files::Puts>::default());
-        node.add(PartId::Repair, Box::<keeping::Repair>::default());
-        node.add(PartId::Heal, Box::<keeping::Heal>::default());
-        node.add(PartId::Gets, Box::<files::Gets>::default());
-        node.add(PartId::Memory, Box::<memory::Memory>::default());
-        node.add(PartId::Bootstrap, Box::<bootstrap::BootstrapNames>::default());
-        node.add(PartId::Departure, Box::<keeping::Departure>::default());
-        node.add(PartId::Pulls, Box::<keeping::Pulls>::default());
-        // Chance says where it begins.
-        node.add(PartId::Scrub, Box::new(keeping::Scrub::new(Id::from_bytes(seed))));
-        node.add(PartId::Safety, Box::<keeping::Safety>::default());
-        node.add(PartId::Answering, Box::<keeping::Answering>::default());
-        node.add(PartId::Leases, Box::<keeping::LeaseKeeping>::default());
-        node.add(PartId::Clears, Box::<files::Clears>::default());
-        node.add(PartId::Checks, Box::<files::Checks>::default());
-        node.add(PartId::LeaseChanges, Box::<files::LeaseChanges>::default());
-        node.add(PartId::Lays, Box::<files::Lays>::default());
-        node.add(PartId::User, Box::<user::User>::default());
-        node
+        }
     }
 
     /// Adds a part.

@@ -6,6 +6,7 @@ use super::ticket::{Reply, Ticket};
 use crate::time::Time;
 
 /// See [`Desk::dial`].
+#[derive(Default)]
 pub(super) struct Dialler;
 
 impl Part for Dialler {

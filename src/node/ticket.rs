@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::job::{JobId, Outcome, Urgency};
-use super::purpose::Purpose;
 use super::refusal::Refusal;
 use crate::id::{Id, Key};
 use crate::lease::{Lease, UnixTime};
@@ -13,7 +12,7 @@ use crate::overlay::{Found, RingEffect, RouteOutcome, Target};
 use crate::peer::Peer;
 use crate::wire::Response;
 
-/// The parts, in the order in which they hear of what concerns several.
+/// The parts, in the order in which they hear of what concerns several. Each has a row in [`PARTS`](super::parts).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum PartId {
     /// Copies that other peers say they have made.
@@ -82,50 +81,6 @@ pub(crate) enum About {
     Around(u64),
     /// The peers around the key of one of its blocks.
     AroundBlock(Key),
-}
-
-/// What each part is called, for people, and what it asks other peers for; in the order of [`PartId`].
-const PARTS: [(PartId, &str, Purpose); 20] = [
-    (PartId::Claims, "claims", Purpose::Repair),
-    (PartId::Reach, "reach", Purpose::Upkeep),
-    (PartId::Puts, "puts", Purpose::Transfer),
-    (PartId::Repair, "repair", Purpose::Repair),
-    (PartId::Heal, "heal", Purpose::Repair),
-    (PartId::Memory, "memory", Purpose::Upkeep),
-    (PartId::Bootstrap, "bootstrap", Purpose::Upkeep),
-    (PartId::NamedFiles, "named files", Purpose::Transfer),
-    (PartId::Gets, "gets", Purpose::Transfer),
-    (PartId::Departure, "departure", Purpose::Repair),
-    (PartId::Pulls, "pulls", Purpose::Transfer),
-    (PartId::Scrub, "scrub", Purpose::Repair),
-    (PartId::Safety, "safety", Purpose::Repair),
-    (PartId::Answering, "answering", Purpose::Repair),
-    (PartId::Leases, "leases", Purpose::Repair),
-    (PartId::Clears, "clears", Purpose::Transfer),
-    (PartId::Checks, "checks", Purpose::Repair),
-    (PartId::LeaseChanges, "lease changes", Purpose::Transfer),
-    (PartId::Lays, "lays", Purpose::Transfer),
-    (PartId::User, "user", Purpose::Lookup),
-];
-
-impl PartId {
-    /// What it is called, for people.
-    pub(crate) const fn name(self) -> &'static str {
-        PARTS[self as usize].1
-    }
-
-    /// What the part asks other peers for.
-    pub(super) const fn purpose(self) -> Purpose {
-        PARTS[self as usize].2
-    }
-
-    /// What the part has peers looked up for: lookups for a file count as such, those that keep blocks as repair.
-    pub(super) const fn purpose_of_lookups(self) -> Purpose {
-        match self.purpose() {
-            Purpose::Transfer => Purpose::Lookup,
-            other => other,
-        }
-    }
 }
 
 impl Ticket {
@@ -273,15 +228,4 @@ pub(crate) enum News<'a> {
     Ring(&'a RingEffect),
     /// A named file was sent, to its end, to a peer that asked for it.
     Fetched { file: FileName, by: SocketAddr },
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_rows_stand_in_the_order_of_the_parts() {
-        assert!(PARTS.iter().zip(0..).all(|((owner, ..), at)| *owner as usize == at));
-        assert_eq!(PARTS.len(), PartId::User as usize + 1);
-    }
 }
