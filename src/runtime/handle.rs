@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
-use super::pause::Pause;
 use super::state::Readiness;
-use super::submit::{self, Submit};
+use super::submit::{self, Pause, Submit};
 use super::threads::Roster;
 use super::{Role, fault, look};
 use crate::node::{Command, Notice};

@@ -9,22 +9,12 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, after, select};
 
 use super::node_loop::NodeLoop;
-use super::submit::{SessionId, Submission};
+use super::submit::{Pause, SessionId, Submission};
 use crate::gauges::{self, Activity};
 use crate::node::Command;
-use crate::overlay::OverlayKind;
 
 /// A node stands still for so long at most.
 pub const MAX_PAUSE: Duration = Duration::from_secs(60);
-
-/// How far a pause is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Pause {
-    /// It begins, in a network of this overlay.
-    Begun(OverlayKind),
-    /// It is over; the node stood still for so long.
-    Over(Duration),
-}
 
 impl NodeLoop {
     /// Stands still for `span`, or until somebody ends that.

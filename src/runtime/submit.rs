@@ -16,15 +16,24 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::channels::{ANSWERS, COMMANDS};
 use super::clock::Clock;
-use super::pause::Pause;
 use super::post::{EventWay, way};
 use crate::node::{Command, Notice};
+use crate::overlay::OverlayKind;
 
 /// Names a session: the commands of one who may end them all at once.
 pub(super) type SessionId = u64;
 
 /// The session of commands that are nobody's in particular.
 pub(super) const NOBODYS: SessionId = 0;
+
+/// How far a pause is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pause {
+    /// It begins, in a network of this overlay.
+    Begun(OverlayKind),
+    /// It is over; the node stood still for so long.
+    Over(Duration),
+}
 
 /// What is asked of the node.
 pub(super) enum Submission {

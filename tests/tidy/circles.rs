@@ -7,8 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{assert_none, sources};
 
-/// Rooms whose files can be read one after another.
-const ROOMS: &[&str] = &["node", "node/files", "overlay", "wire", "wire/kad", "store", "file", "classroom"];
+/// Rooms whose files cannot be read one after another, and why. In all others they can.
+const CIRCLES: &[(&str, &str)] = &[
+    ("commands", "what joins, what asks a running peer, and what reads lines hand on to one another"),
+    ("console", "a Performer has a chapter in each file"),
+    ("overlay/ring", "a Ring has a chapter in each file, and what each has asked is known to those it comes back to"),
+    ("runtime", "lines are read from streams, and a stream's handshake by the same deadlines"),
+    ("runtime/transfer", "the ledger has the books of those who write in it"),
+    ("sim", "a World and a Storm have a chapter in each file"),
+    ("sim/load", "a run has a chapter for its files"),
+];
 
 /// Each path that a text imports, with the module that it is written in.
 fn imports(text: &str) -> Vec<String> {
@@ -111,13 +119,14 @@ fn circle(mut arrows: BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
 }
 
 #[test]
-fn the_files_of_these_rooms_import_one_another_in_no_circle() {
+fn the_files_of_a_room_import_one_another_in_no_circle_but_where_the_reason_is_told() {
     let sources = sources();
-    let found = ROOMS.iter().filter_map(|room| {
-        let arrows = arrows(&sources, room);
-        assert!(arrows.values().any(|to| !to.is_empty()), "nothing imports anything in {room}");
-        let circle = circle(arrows);
-        (!circle.is_empty()).then(|| format!("{room}: {}", circle.join(", ")))
+    let rooms: BTreeSet<&str> = sources.keys().filter_map(|name| Some(name.rsplit_once('/')?.0)).collect();
+    let rooms = rooms.into_iter().filter(|room| !room.ends_with("/tests"));
+    let found = rooms.filter_map(|room| {
+        let circle = circle(arrows(&sources, room));
+        let is_told = CIRCLES.iter().any(|(other, _)| *other == room);
+        (is_told == circle.is_empty()).then(|| format!("{room}: {}", circle.join(", ")))
     });
     assert_none(&found.collect::<Vec<_>>());
 }

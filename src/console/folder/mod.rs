@@ -21,9 +21,10 @@ mod walk;
 pub use answer::{ListedFolder, ListedItem, RetrievedFolder, ShownText, StoredFolder};
 pub(super) use answer::{left_out, listed, retrieved, stored};
 pub(super) use flight::CommandSpan;
-pub(super) use store::{path_of, temporary};
+pub(super) use store::path_of;
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Seek, Write};
 use std::path::Path;
 
 use super::escape::quoted;
@@ -56,6 +57,25 @@ pub(super) fn trouble(what: &str, path: &Path, error: &io::Error) -> Failure {
 pub(super) fn no_temporary(what: &str, error: &io::Error) -> Failure {
     let folder = name(&std::env::temp_dir());
     Failure::new(FailureKind::Other, format!("cannot {what} {folder}, which TMPDIR may name otherwise: {error}"))
+}
+
+/// These bytes in a file without a name, of which nothing stays behind however this process ends.
+pub(super) fn temporary(bytes: &[u8]) -> Result<File, Failure> {
+    let write = || {
+        let mut file = tempfile::tempfile()?;
+        file.write_all(bytes)?;
+        file.rewind()?;
+        Ok(file)
+    };
+    write().map_err(|error| no_temporary("write a temporary file in", &error))
+}
+
+/// A file is not what it was when its folder was looked at.
+fn changed(path: &Path) -> Failure {
+    Failure::new(
+        FailureKind::Integrity,
+        format!("{} changed while it was being stored; store the folder again", name(path)),
+    )
 }
 
 /// A path for people.

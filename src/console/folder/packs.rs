@@ -11,9 +11,8 @@ use std::path::{Path, PathBuf};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::store::{changed, temporary};
-use super::trouble;
 use super::walk::{SeenFile, open};
+use super::{changed, temporary, trouble};
 use crate::file::folder::pack::{self, Cutter};
 use crate::id::Id;
 use crate::node::{Failure, FailureKind};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use super::flight::{CommandSpan, Flight};
 use super::packs::{PackFile, Packed, PlannedFile, Plans};
 use super::standing::UnmadeLinks;
 use super::walk::{EntryKind, FolderEntry, SeenFile, walk};
-use super::{Tree, name, no_temporary};
+use super::{Tree, changed, name, no_temporary};
 use crate::console::perform::Performer;
 use crate::console::reply::{ConsoleAnswer, LeftOut, LineReply};
 use crate::console::spec::Store;
@@ -266,32 +266,14 @@ impl<'a> Gathered<'a> {
     }
 }
 
-/// These bytes in a file without a name, of which nothing stays behind however this process ends.
-pub(in crate::console) fn temporary(bytes: &[u8]) -> Result<File, Failure> {
-    let write = || {
-        let mut file = tempfile::tempfile()?;
-        file.write_all(bytes)?;
-        file.rewind()?;
-        Ok(file)
-    };
-    write().map_err(|error| no_temporary("write a temporary file in", &error))
-}
-
 /// A path for an open file without a name, valid in this process as long as it is open.
 pub(in crate::console) fn path_of(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
-pub(super) fn changed(path: &Path) -> Failure {
-    Failure::new(
-        FailureKind::Integrity,
-        format!("{} changed while it was being stored; store the folder again", name(path)),
-    )
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
+    use std::io::{Read, Seek};
 
     use super::*;
 

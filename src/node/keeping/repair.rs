@@ -19,7 +19,7 @@ use super::comparison;
 use super::conduct::Conducts;
 use super::neighbours::{ComparisonPass, Neighbour, NeighbourTable, WINDOW};
 use super::regions::Regions;
-use super::strays::StrayBlocks;
+use super::strays::{STRAY, StrayBlocks};
 use crate::config::{REPAIR_DELAY, REPAIR_RETRY};
 use crate::id::{Id, Key};
 use crate::node::budget::Favours;
@@ -358,9 +358,6 @@ impl Repair {
         self.strays.go_on(desk, &self.regions, &self.conducts);
     }
 }
-
-/// What a ticket is about: a block by itself, or else the comparison with this number and its offers.
-pub(super) const STRAY: u64 = 0;
 
 /// Whether `me` is nearer to the key than any of these peers.
 fn is_nearest<'a>(me: &Id, key: &Key, mut peers: impl Iterator<Item = &'a Peer>) -> bool {

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::conduct::Conducts;
 use super::regions::{BlockRegion, Regions};
-use super::repair::STRAY;
 use crate::config::{MAX_REPAIRS, REPAIR_RETRY, REPUBLISH_INTERVAL};
 use crate::id::{Id, Key};
 use crate::node::desk::Desk;
@@ -17,6 +16,9 @@ use crate::patience::doubled;
 use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{Request, Response};
+
+/// What a ticket is about: a block by itself, or else the comparison with this number and its offers.
+pub(super) const STRAY: u64 = 0;
 
 /// Blocks that are begun with in one turn of the node.
 const STRAYS_A_TURN: usize = 64;

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 
 use super::fields::{Content, PeerNames, Peers, StampOnly, WireDestination, WireId, WireLine, WireReply};
-use super::fit::{DATAGRAM, shorten};
 use super::{FilePlace, MAX_PEERS_LISTED, RingKind, RingRequest, RingResponse, Route, Routed};
 use crate::lease::{Lease, MAX_LEASES};
 use crate::peer::Peer;
@@ -12,32 +11,6 @@ use crate::wire::summary::{MAX_KEYS, MAX_PARTS, MAX_RANGES};
 use crate::wire::{
     Body, Difference, MAGIC_LIMIT, MAX_CONTROL_LINE, Message, Request, RequestKind, Response, Sender, Summary, clip,
 };
-
-/// Appends the line of `message`, from `me` to the peer at `to`, with its newline. A ping is kept small enough
-/// for one datagram: its lists lose their farthest peers. The text of an error is cut at 160 bytes.
-///
-/// ```
-/// use kadring::id::Id;
-/// use kadring::peer::Peer;
-/// use kadring::wire::{Message, Request, Sender, ring};
-///
-/// let me = Peer::new(Id::from_u64(4), "127.0.0.1:12004".parse().unwrap());
-/// let ping = Message::request(7, Sender::member(me.id, me.addr), Request::Ping);
-/// let mut line = Vec::new();
-/// ring::encode(&ping, &me, "127.0.0.1:12005".parse().unwrap(), &mut line);
-/// assert_eq!(ring::decode(&line).unwrap(), ping);
-/// ```
-pub fn encode(message: &Message, me: &Peer, to: SocketAddr, out: &mut Vec<u8>) {
-    let start = out.len();
-    let kind = put(message, me, to, out);
-    let len = out.len() - start;
-    if kind == RingKind::Ping && len > DATAGRAM {
-        let mut shorter = message.clone();
-        shorten(&mut shorter, len, DATAGRAM);
-        out.truncate(start);
-        put(&shorter, me, to, out);
-    }
-}
 
 /// Writes the line of `message`, however long it is.
 pub(super) fn put(message: &Message, me: &Peer, to: SocketAddr, out: &mut Vec<u8>) -> RingKind {

@@ -2,9 +2,9 @@
 
 use std::net::{Ipv6Addr, SocketAddr};
 
-use super::codec::{encode, put, routed_content};
+use super::codec::{put, routed_content};
 use super::fields::{Content, WireDestination, WireLine, WirePeer};
-use super::{MAX_PEERS_LISTED, RingResponse, Routed};
+use super::{MAX_PEERS_LISTED, RingKind, RingResponse, Routed};
 use crate::config::WIDTH;
 use crate::id::Id;
 use crate::peer::Peer;
@@ -14,7 +14,33 @@ use crate::wire::{Body, MAX_DATAGRAM_SENT, Message, Response, Sender};
 const SEAL_ROOM: usize = 40;
 
 /// Bytes of the longest line that one datagram brings.
-pub(super) const DATAGRAM: usize = MAX_DATAGRAM_SENT - SEAL_ROOM;
+const DATAGRAM: usize = MAX_DATAGRAM_SENT - SEAL_ROOM;
+
+/// Appends the line of `message`, from `me` to the peer at `to`, with its newline. A ping is kept small enough
+/// for one datagram: its lists lose their farthest peers. The text of an error is cut at 160 bytes.
+///
+/// ```
+/// use kadring::id::Id;
+/// use kadring::peer::Peer;
+/// use kadring::wire::{Message, Request, Sender, ring};
+///
+/// let me = Peer::new(Id::from_u64(4), "127.0.0.1:12004".parse().unwrap());
+/// let ping = Message::request(7, Sender::member(me.id, me.addr), Request::Ping);
+/// let mut line = Vec::new();
+/// ring::encode(&ping, &me, "127.0.0.1:12005".parse().unwrap(), &mut line);
+/// assert_eq!(ring::decode(&line).unwrap(), ping);
+/// ```
+pub fn encode(message: &Message, me: &Peer, to: SocketAddr, out: &mut Vec<u8>) {
+    let start = out.len();
+    let kind = put(message, me, to, out);
+    let len = out.len() - start;
+    if kind == RingKind::Ping && len > DATAGRAM {
+        let mut shorter = message.clone();
+        shorten(&mut shorter, len, DATAGRAM);
+        out.truncate(start);
+        put(&shorter, me, to, out);
+    }
+}
 
 /// Makes `message`, from `me` to the peer at `to`, fit `budget` bytes.
 pub(in crate::wire) fn fit(message: &mut Message, me: &Peer, to: SocketAddr, budget: usize) -> bool {
@@ -48,7 +74,7 @@ pub(in crate::wire) fn in_datagram(message: &Message, me: &Peer, to: SocketAddr,
 }
 
 /// Takes peers off the lists of `message` until its line, of `len` bytes now, has no more than `budget`.
-pub(super) fn shorten(message: &mut Message, len: usize, budget: usize) -> bool {
+fn shorten(message: &mut Message, len: usize, budget: usize) -> bool {
     if len > budget {
         // The rest is not written anyway.
         message.lists().into_iter().flatten().for_each(|list| list.truncate(MAX_PEERS_LISTED));

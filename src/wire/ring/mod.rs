@@ -66,8 +66,8 @@ mod message;
 #[cfg(test)]
 mod tests;
 
-pub use codec::{decode, encode};
-pub use fit::least_len;
+pub use codec::decode;
+pub use fit::{encode, least_len};
 pub(super) use fit::{fit, in_datagram};
 pub use message::{FilePlace, RingKind, RingRequest, RingResponse, Route, Routed};
 

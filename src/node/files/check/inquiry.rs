@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::InquiryContext;
-use super::refill::Refill;
+use super::copies::{Copy, Refill};
 use crate::config::WIDTH;
 use crate::file::Manifest;
 use crate::node::around::Around;
@@ -68,21 +68,6 @@ pub(super) struct Inquiry {
     /// When it is begun with anew, and how often it was.
     again: Option<Time>,
     pauses: u32,
-}
-
-/// A copy that is known of, or asked about.
-pub(super) struct Copy {
-    pub(super) peer: Peer,
-    /// None while it is asked about.
-    pub(super) state: Option<CopyState>,
-    /// Whether the peer belongs to the replica set.
-    pub(super) is_member: bool,
-    /// It claims to hold the block, and was asked to hash it.
-    hashes: bool,
-    /// What it claims, while the block is read back from it.
-    claim: Option<CopyState>,
-    /// When the peer, which is busy, is asked again.
-    again: Option<Time>,
 }
 
 /// What comes of a turn of an inquiry.

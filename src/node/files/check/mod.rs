@@ -3,6 +3,7 @@
 //! The file's tree is walked as a retrieve walks it, some blocks at a time; of each the peers that should hold it are
 //! asked whether they do ([`inquiry`]). What they say is gathered in a [`tally`], which becomes the answer.
 
+mod copies;
 mod inquiry;
 mod refill;
 mod tally;

@@ -4,11 +4,11 @@
 //! itself, it asks the holders on whose behalf they keep it, so that what is made can be ended by the user who could
 //! end what was there. Then it fetches the block from one of them and lends it, in memory, until the offers have ended.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use super::InquiryContext;
-use super::inquiry::{Copy, Inquiry};
+use super::copies::Copy;
+use super::inquiry::Inquiry;
 use crate::lease::{Lease, MAX_LEASES};
 use crate::node::health::CopyState;
 use crate::node::job::{Holder, Job, Outcome, Urgency};
@@ -16,34 +16,6 @@ use crate::node::notice::Progress;
 use crate::node::refusal::Refusal;
 use crate::peer::Peer;
 use crate::wire::Request;
-
-/// What is done about the copies that a block lacks.
-#[derive(Default)]
-pub(super) struct Refill {
-    /// It was tried: that is done once.
-    tried: bool,
-    /// Holders that were asked for their leases, and have not answered.
-    asked: BTreeSet<SocketAddr>,
-    /// What they told: leases, none where the block is kept for ever.
-    told: Vec<Vec<Lease>>,
-    /// This peer pulls the block into its own store, or fetches it to lend it.
-    fetches: bool,
-    /// Peers next to the replica set that were offered it.
-    stood_in: BTreeSet<SocketAddr>,
-    /// Peers that lack the block, and were not offered it yet.
-    lacking: Vec<Peer>,
-    /// Offers without an end.
-    out: BTreeSet<SocketAddr>,
-    lent: bool,
-    /// Copies that were made.
-    pub(super) made: u64,
-}
-
-impl Refill {
-    pub(super) fn is_under_way(&self) -> bool {
-        !self.asked.is_empty() || self.fetches || !self.out.is_empty()
-    }
-}
 
 impl Inquiry {
     /// Begins to make the copies that are missing, unless that was tried. Whether something is under way.

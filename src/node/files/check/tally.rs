@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::inquiry::{Copy, Inquiry};
+use super::copies::Copy;
+use super::inquiry::Inquiry;
 use crate::id::{Id, Key};
 use crate::node::health::{BlockHealth, Checked, CopyAt, CopyState, Health, PeerCopies};
 use crate::peer::Peer;

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::prospects::Prospects;
 use crate::config::MAX_BLOCK_SIZE;
 use crate::id::Key;
 use crate::node::around::Around;
@@ -280,13 +279,18 @@ impl WantedBlock {
     }
 
     /// The next holder to try: not one that failed before in this file, as far as others are known. Liars gather around
-    /// the key: where others were looked for behind them, the first known and the furthest from it take turns.
-    pub(super) fn take_holder(&mut self, doubts: &Doubts, prospects: &Prospects<'_>) -> Option<Peer> {
+    /// the key: where others were looked for behind them, the first known and the furthest from it take turns. Last
+    /// counts how soon each may send it, as `prospect` says.
+    pub(super) fn take_holder<P: Ord>(
+        &mut self,
+        doubts: &Doubts,
+        prospect: impl Fn(&SocketAddr, u64) -> P,
+    ) -> Option<Peer> {
         let (key, weight) = (self.what.key(), self.weight());
         let furthest = self.wider && !self.tried.len().is_multiple_of(2);
         let rank = |Peer { id, addr }: &Peer| {
             let furthest = furthest.then(|| Reverse(id.distance(&key)));
-            (self.failed.contains(addr), doubts.of(addr), furthest, prospects.of(addr, weight))
+            (self.failed.contains(addr), doubts.of(addr), furthest, prospect(addr, weight))
         };
         let best = |among: &VecDeque<Peer>| (0..among.len()).min_by_key(|&at| rank(&among[at]));
         let (untried, again) = (best(&self.known), best(&self.given_up));

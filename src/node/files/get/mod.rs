@@ -308,7 +308,8 @@ impl Get {
     fn fetch_from_next(&mut self, desk: &mut Desk, id: u64) -> bool {
         let prospects = Prospects::new(&self.speeds, self.blocks.values(), desk.jobs());
         let Some(block) = self.blocks.get_mut(&id) else { return false };
-        let Some(peer) = block.take_holder(&self.doubts, &prospects) else { return false };
+        let next = block.take_holder(&self.doubts, |addr, weight| prospects.of(addr, weight));
+        let Some(peer) = next else { return false };
         block.tried.insert(peer.addr, peer);
         self.fetch(desk, id, Holder::Peer(peer.addr));
         true
