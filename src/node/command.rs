@@ -176,7 +176,7 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
         listed: BTreeSet<Key>,
         /// The copies that those asked for which end; 0 if as many as usual.
-        #[serde(default, skip_serializing_if = "super::notice::is_zero")]
+        #[serde(default, skip_serializing_if = "super::is_zero")]
         copies: u8,
     },
     /// Leases have ended whose blocks are not known: all peers that can be found shall hear of it.

@@ -48,7 +48,7 @@ pub enum Event {
         #[serde(default)]
         unix_time: UnixTime,
         /// When this peer ran last, as far as its folder tells by that clock; 0 if that is not known.
-        #[serde(default, skip_serializing_if = "super::notice::is_zero")]
+        #[serde(default, skip_serializing_if = "super::is_zero")]
         ran: UnixTime,
     },
     /// A message arrived.

@@ -125,7 +125,7 @@ pub struct Scrubbed {
     /// Blocks that were damaged or gone.
     pub damaged: u64,
     /// Blocks that could not be read: nothing is known of them.
-    #[serde(default, skip_serializing_if = "super::notice::is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub unread: u64,
     /// How long it took.
     pub took: Duration,

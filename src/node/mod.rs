@@ -373,5 +373,10 @@ impl Node {
     }
 }
 
+/// Whether a number is not worth being written.
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
+}
+
 #[cfg(test)]
 pub(crate) mod tests;

@@ -56,7 +56,7 @@ pub enum Notice {
         /// Peers in the routing table.
         peers: usize,
         /// Where there is none: peers that answer, and did not let this one in.
-        #[serde(default, skip_serializing_if = "is_zero")]
+        #[serde(default, skip_serializing_if = "super::is_zero")]
         shut_out: usize,
     },
     /// A peer entered the routing table.
@@ -307,9 +307,4 @@ impl Notice {
             _ => None,
         }
     }
-}
-
-/// Whether a number is not worth being written.
-pub(super) fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
-    *number == T::default()
 }

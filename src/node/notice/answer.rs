@@ -40,7 +40,7 @@ pub enum Answer {
         #[serde(skip_serializing_if = "Option::is_none")]
         listed: Option<u64>,
         /// Peers that are known, belong among those nearest to a block, and did not answer: the most for any block.
-        #[serde(default, skip_serializing_if = "super::is_zero")]
+        #[serde(default, skip_serializing_if = "crate::node::is_zero")]
         unreached: usize,
         /// For people: why a block has fewer copies than were wanted, where a peer said so.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -287,7 +287,7 @@ pub struct Status {
     /// Messages received and sent since the start.
     pub messages: (u64, u64),
     /// Datagrams that were lost since the start because this peer did not keep up.
-    #[serde(default, skip_serializing_if = "super::is_zero")]
+    #[serde(default, skip_serializing_if = "crate::node::is_zero")]
     pub dropped: u64,
     /// Messages sent, and bytes of blocks offered, since the start to keep replica sets full.
     #[serde(default)]
