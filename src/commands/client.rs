@@ -172,6 +172,7 @@ pub(super) fn confirm(what: &str) -> bool {
     stderr().say(&format!("{}\n{REPLACE}", escape(what)));
     let mut answer = String::new();
     let agrees = stderr().flush().is_ok() && io::stdin().read_line(&mut answer).is_ok() && is_yes(&answer);
+    // This thread set it, and signals' handlers read it alone: nothing else rests on it (`Relaxed`).
     asks.store(false, Ordering::Relaxed);
     agrees
 }

@@ -4,7 +4,7 @@
 //! lines of JSON ([`ClientTold`]): how far the command is, at most ten times a second, and last the answer, rendered
 //! for people and for programs. More of the client, or its end, ends the command.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +29,10 @@ use crate::runtime::{Outlet, Pause, ServeClient, Session, ThreadsSeen, since_197
 
 /// The word by which a client asks for the events.
 pub const EVENTS: &str = "events";
+
+/// Bytes of a line of the peer's that are read at most. The longest are lists of all blocks held, of some hundred bytes
+/// each.
+const LONGEST_TOLD: u64 = 1 << 30;
 
 /// A client that watches and has left is noticed after this long at most.
 const GONE: Duration = Duration::from_secs(1);
@@ -273,7 +277,7 @@ pub fn ask(
         if lines.buffer().is_empty() {
             meanwhile()?;
         }
-        if lines.read_line(&mut line)? == 0 {
+        if (&mut lines).take(LONGEST_TOLD).read_line(&mut line)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         match serde_json::from_str(&line)? {
