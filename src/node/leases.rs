@@ -4,7 +4,8 @@
 //! the number of its set, and a lease that is renewed or ends is one entry of one table, however many blocks carry it.
 //!
 //! Where each block is a file of its own there are as many leases as blocks, and all that is remembered of such a lease
-//! stands in two places: its terms, and its set. A test counts the bytes.
+//! stands in two places: its terms, and its set. That is at most 192 bytes a block, the trees' own included, which a
+//! test counts.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

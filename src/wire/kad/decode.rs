@@ -1,4 +1,5 @@
-//! Reads a stranger's JSON, in one pass and without keeping any of it.
+//! Reads a stranger's JSON, in one pass and without keeping any of it. That is by hand for the sake of what it tells,
+//! not for speed.
 //!
 //! serde's derived readers fail a whole object for one field of the wrong type. Here the `magic` must survive that, so
 //! that the sender can be told what is wrong. So every value is read as [`AnyJson`]: whatever does not fit becomes

@@ -1,4 +1,6 @@
-//! Writes messages as JSON, straight into the datagram's buffer.
+//! Writes messages as JSON, by hand, straight into the datagram's buffer: no tree of values is built, and no text but
+//! the datagram's is allocated. Each answer to a lookup is written here, so that is what a busy peer does most. `cargo
+//! bench` has its time (`answering`). The plain way, one derived struct for each message, would be read more easily.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};

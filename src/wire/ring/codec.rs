@@ -1,4 +1,5 @@
-//! Between [`Message`] and a line.
+//! Between [`Message`] and a line: the plain way, by structs from which serde derives the JSON
+//! ([`fields`](super::fields)).
 
 use std::net::SocketAddr;
 
