@@ -27,10 +27,10 @@
 //!   command-N ── a lease that ends ──► renewer
 //! ```
 //! One thread, `node`, owns the routing table, the pending requests and the list of what is held, so none of them needs
-//! a lock. It waits for its inboxes alone, never for a disk, a connection or another thread's work. Most other threads
-//! wait for one thing and hand on what came; workers and writers do what would block. [`runtime`] has a row for each
-//! role, which names its file; the picture is drawn from the rows. `log` is one more thread, the program's, which
-//! writes standard error.
+//! a lock. It waits for its inboxes alone, never for a connection or another thread's work, nor for a disk, but that it
+//! may close a file. Most other threads wait for one thing and hand on what came; workers and writers do what would
+//! block. [`runtime`] has a row for each role, which names its file; the picture is drawn from the rows. `log` is one
+//! more thread, the program's, which writes standard error.
 //!
 //! # Map of the house
 //! Imports point only downwards; within a row, `console` uses `runtime`, `classroom` uses `node`, and the words use one
@@ -57,21 +57,27 @@
 //!    request its [`Asker`](overlay::Asker), or finds out what an answer answers; the overlay ([`overlay::kademlia`])
 //!    or a part says what to reply. Asked for a block that is held here, that is [`node::keeping::answering`]. The
 //!    reply leaves the node as an [`Action::Send`](node::Action::Send); [`runtime::node_loop`] (`perform`) has it
-//!    encoded into the batch that leaves (`Outgoing::push`), which goes out at the end of the turn (`flush`).
-//! 2. **One store.** [`console`] has a line parsed ([`console::grammar`]) into a [`LineTask`](console::spec::LineTask);
-//!    [`console::perform`] makes [`Command`](node::Command)s of it and submits them ([`runtime::submit`]);
-//!    [`runtime::node_loop`] (`on_command`) hands each to the node, which gives it to the part that it is for
-//!    ([`node::commands`]). That is [`node::files::put`]: it has a worker read and hash a block
-//!    ([`runtime::transfer`]), looks up where it belongs, and offers it at the [`node::desk`]. That sends nothing yet:
-//!    at the end of the turn [`node::exchange`] (`make_offers`) does. [`node::keeping::pulls`] on the other side pulls
-//!    it into its [`store`], and says `saved` once it is durable. That answer comes back as a datagram (on the ring, if
+//!    encoded into the batch that leaves (`Outgoing::push` in [`runtime::udp`]), which goes out at the end of the turn
+//!    (`flush`, there too).
+//! 2. **One store.** [`console`] has a line parsed ([`console::grammar`]) into a [`LineTask`](console::spec::LineTask).
+//!    [`console::perform`] has its words looked up in the catalogue ([`console::finding`]), and hands what stores on to
+//!    `store_all` in [`console::folder::store`]. That makes [`Command`](node::Command)s of it and submits them
+//!    ([`runtime::submit`]); [`runtime::node_loop`] (`on_command`) hands each to the node, which gives it to the part
+//!    that it is for ([`node::commands`]): [`node::files::put`]. That orders a job ([`node::jobs`]): a worker reads and
+//!    hashes a block ([`runtime::transfer`]). What came of the job is an outcome ([`node::outcomes`]), and reaches the
+//!    part as a `Reply`. Now it has the overlay look up where the block belongs ([`overlay::kademlia::searches`], or
+//!    [`overlay::ring::route`]). What the overlay wants asked is an [`Effect`](overlay::Effect), which
+//!    [`node::effects`] hands to the [`node::exchange`]: that makes the first datagram of it, and [`runtime::udp`]
+//!    sends it. With the peers found, the part offers them the block at the [`node::desk`]. That sends nothing yet: at
+//!    the end of the turn [`node::exchange`] (`make_offers`) does. [`node::keeping::pulls`] on the other side pulls it
+//!    into its [`store`], and says `saved` once it is durable. That answer comes back as a datagram (on the ring, if
 //!    one was lost, through `tcp-serve` and the channel `posts`) to [`node::exchange`] (`on_answer`; whether the copy
-//!    was pulled from here, `proof` in [`node::exchange::deliveries`] knows), and on by `Node::deliver` to the part
-//!    that judges claims (`judge` in [`node::desk::claims`]): it has a copy shown that was not pulled from here, and
-//!    waits to hear whether its holder can be connected to ([`node::desk::reach`]). Both are jobs of these two parts,
-//!    so the thread goes on where a job ends ([`node::outcomes`]), which is a reply like any other. Then `pass_verdict`
-//!    passes the answer on as `Reply::OfferEnded`; `Node::reply` brings it, by the ticket, to the part that made the
-//!    offer: here `Tasks::on` in [`node::files::task`], and there `Put::on_offer_ended`
+//!    was pulled from here, `proof` in [`node::exchange::deliveries`] knows), and on by `Node::deliver` in [`node`] to
+//!    the part that judges claims (`judge` in [`node::desk::claims`]): it has a copy shown that was not pulled from
+//!    here, and waits to hear whether its holder can be connected to ([`node::desk::reach`]). Both are jobs of these
+//!    two parts, so the thread goes on where a job ends, as above. Then `pass_verdict` passes the answer on as
+//!    `Reply::OfferEnded`; `Node::reply` brings it, by the ticket, to the part that made the offer: here `Tasks::on` in
+//!    [`node::files::task`], from there `Put::on` in [`node::files::put`], and last `Put::on_offer_ended`
 //!    ([`node::files::put::further`]).
 //! 3. **One timeout.** [`node::exchange::pending`] has the deadline of each request; [`node::exchange::schedule`]
 //!    decides when to ask again and when to give up, by the table in [`patience`];
@@ -93,8 +99,9 @@
 //! | the loop has ended | the node's thread | [`runtime::ending`] | inboxes close, sockets are shut down, the threads that wait on sockets or do jobs are joined within a limit, then the recorder |
 //! | the threads of the control socket, which write the last answers, then `events` and `renewer`, have ended | [`runtime::ending`] | the peer's owner | `signals` ends |
 //! | all but `console` are joined or left behind | [`runtime::ending`] | the program | the exit code, of [`Ended`](runtime::Ended) and of the commands' answers |
+//! | the process has yet to end | a peer that has ended sets an alarm, as does the last act of a signal | the kernel: `SIGALRM` 8 s later | `main` returns, or `process::exit` ends the process: in `runtime::signals` after a last act, in `commands` where nobody reads what `ctl` writes. Where output or a disk is stuck, the alarm does |
 //!
-//! A panic in a thread that a peer needs makes the node leave at once, without a handover; then the last three rows
+//! A panic in a thread that a peer needs makes the node leave at once, without a handover; then the last four rows
 //! follow.
 //!
 //! # Words, never swapped

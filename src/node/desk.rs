@@ -330,7 +330,7 @@ impl Desk {
     }
 
     /// Has the overlay send something on its way, where it can: `send` gets its router, the time, a name and a place
-    /// for what the overlay then wants. Whether it could; if so, [its end](Reply::RouteEnded) follows.
+    /// for what the overlay then wants. Whether it could; if so, [its end](super::ticket::Reply::RouteEnded) follows.
     pub(crate) fn route(
         &mut self,
         ticket: Ticket,

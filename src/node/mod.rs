@@ -45,7 +45,7 @@ mod budget;
 mod claims;
 pub(crate) mod commands;
 pub(crate) mod desk;
-mod effects;
+pub(crate) mod effects;
 pub(crate) mod exchange;
 mod explain;
 pub(crate) mod files;

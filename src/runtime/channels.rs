@@ -97,7 +97,7 @@ pub(super) const ANSWERS: Channel = Channel {
     name: "answers",
     to: &[Console, Signals, Command, Renewer],
     bound: Counted(256),
-    full: GoesOn("progress is lost, an answer never"),
+    full: GoesOn("progress is lost, an answer never: each command has one, and `commands` bounds those"),
 };
 
 pub(super) const NOTICES: Channel = Channel {

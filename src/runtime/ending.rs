@@ -3,6 +3,10 @@
 //! On Linux it needs nothing that the system can refuse: no descriptor, no thread, no connection. And it waits for
 //! nothing without a limit: a thread that is stuck in a call that never returns (a read from a disk or a device, say)
 //! is named and left behind, and ends with the process. Nobody waits for the console.
+//!
+//! It comes in two halves. The node's thread, which knows first that the node has left, ends those that it feeds
+//! ([`end`]). No thread can join itself: so the peer's owner joins the node's, and those that outlive it, in
+//! [`join_last`]. What the process does after that, `commands` says.
 
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::AsRawFd;

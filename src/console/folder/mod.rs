@@ -14,7 +14,7 @@ mod retrieve;
 mod single;
 mod staging;
 mod standing;
-mod store;
+pub(crate) mod store;
 mod unpack;
 mod walk;
 

@@ -62,7 +62,7 @@ mod contacts;
 mod lookup;
 mod lost;
 mod namers;
-mod searches;
+pub(crate) mod searches;
 mod selection;
 mod table;
 mod upkeep;

@@ -46,7 +46,7 @@ mod probes;
 mod questions;
 mod relay;
 mod rounds;
-mod route;
+pub(crate) mod route;
 mod router;
 mod stabilize;
 mod table;
