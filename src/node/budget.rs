@@ -139,7 +139,7 @@ impl<const RATE: u32> Favours<RATE> {
             self.sources.insert(Subnet::of(from), source);
             self.strangers.spend(now, units);
         }
-        // Who has its own share leaves no debt to the others.
+        // A peer that has its own share leaves no debt to the others.
         let account = if of_all { &mut self.all } else { &mut self.shares };
         account.spend(now, units);
     }

@@ -178,7 +178,8 @@ impl Desk {
         self.overlay.replica_set(key, count)
     }
 
-    /// Who may hold a block where those nearest to it only say so, for liars stand together: the nearest peers known.
+    /// The nearest peers known to a key, far more than should hold its block: liars stand together, and one of these
+    /// may hold it where those nearest to it only say so.
     pub(crate) fn behind_liars(&self, key: &Key) -> Vec<Peer> {
         self.overlay.replica_set(key, BEHIND_LIARS)
     }

@@ -59,7 +59,7 @@ struct HeldBlock {
     size: u32,
     /// The leases on it.
     set: SetId,
-    /// Who brought it.
+    /// The source that brought it.
     by: SourceNumber,
     /// It was written, or looked at, since this peer began.
     seen: bool,

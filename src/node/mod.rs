@@ -298,7 +298,7 @@ impl Node {
             }
             self.deliver(outcome);
         }
-        // Who answered is known by now.
+        // The peer that answered is known by now.
         if let Some(magic) = asks
             && let Some(from) = self.desk.exchange.on_ping_back(from, via, (bytes, magic))
         {
@@ -320,7 +320,7 @@ impl Node {
         if let Some((part, desk)) = owner.and_then(|owner| self.part(owner)) {
             let wanted = request.sought().copied();
             part.on_request(desk, from.asker, request);
-            // Who was told that it is here may count on it.
+            // The peer that was told that it is here may count on it.
             let unseen = wanted.filter(|key| self.desk.holdings.is_unseen(key));
             return unseen.iter().for_each(|key| self.tell(News::MaybeMissing(key)));
         }

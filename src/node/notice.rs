@@ -30,21 +30,21 @@ use crate::peer::Peer;
 pub enum Notice {
     /// The end of a command.
     Answer {
-        /// The command.
+        /// The command that has ended.
         command: CommandId,
         /// How the command ended.
         answer: Answer,
     },
     /// A command has made progress.
     Progress {
-        /// The command.
+        /// The command that has made progress.
         command: CommandId,
         /// What has changed since the last notice of this command.
         progress: Progress,
     },
     /// A file was stored or brought back: told to those who watch, with what its command named.
     Done {
-        /// The command.
+        /// The command that stored or brought back the file.
         command: CommandId,
         /// How it ended.
         answer: Answer,
@@ -61,12 +61,12 @@ pub enum Notice {
     },
     /// A peer entered the routing table.
     PeerUp {
-        /// The peer.
+        /// The peer that came.
         peer: Peer,
     },
     /// A peer left the routing table.
     PeerDown {
-        /// The peer.
+        /// The peer that is gone.
         peer: Peer,
     },
     /// A block is kept here now.
@@ -96,7 +96,7 @@ pub enum Notice {
     },
     /// A command that takes a while has made progress: told to those who watch, a few times a second at most.
     Step {
-        /// The command.
+        /// The command that has made progress.
         command: CommandId,
         /// Its number where it runs beside others; 0 elsewhere.
         session: u64,
@@ -109,7 +109,7 @@ pub enum Notice {
     },
     /// Such a command has ended.
     Ended {
-        /// The command.
+        /// The command that has ended.
         command: CommandId,
         /// Its number where it ran beside others; 0 elsewhere.
         session: u64,
@@ -131,7 +131,7 @@ pub enum Notice {
     },
     /// The overlay has news of the routing.
     Route {
-        /// The news.
+        /// What has changed.
         route: RouteNotice,
     },
     /// Something happened to a file of the classroom ring; the notices come in the assignment's order.
@@ -150,24 +150,24 @@ pub enum Notice {
 pub enum NamedBy {
     /// A file that was to be stored.
     Stored {
-        /// The file.
+        /// Where the file lay.
         #[serde(with = "path_text")]
         file: PathBuf,
     },
     /// A key, and where to bring it.
     Key {
-        /// The key.
+        /// The key that the file was asked for by.
         key: Key,
-        /// The place.
+        /// Where the file was to go.
         #[serde(with = "path_text")]
         dest: PathBuf,
     },
     /// A local manifest, and where to bring what it lists.
     Manifest {
-        /// The manifest.
+        /// Where the manifest lay.
         #[serde(with = "path_text")]
         file: PathBuf,
-        /// The place.
+        /// Where the listed file was to go.
         #[serde(with = "path_text")]
         dest: PathBuf,
     },

@@ -1,4 +1,4 @@
-//! Who brought what is here, and how much of the capacity each may take.
+//! The sources that brought what is here, and how much of the capacity each may take.
 //!
 //! What others bring stays, and nobody knows who comes next. So of the capacity a source has at most [`LARGEST_SHARE`]
 //! times what it leaves free ([`leaves_enough`]): nearly all of it while nobody else comes, and the next has as large a

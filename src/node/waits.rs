@@ -87,7 +87,7 @@ impl<T> Waiters<T> {
     }
 }
 
-/// Who waits, and what is known that nobody else remembers.
+/// The commands that wait, and what is known for them that no part remembers.
 #[derive(Default)]
 pub(super) struct UserWaits {
     waiting: Waiters<Until>,

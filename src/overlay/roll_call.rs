@@ -14,19 +14,19 @@ use crate::time::Time;
 /// Deaths that come within this time come together: it takes as long until each of them is noticed.
 const TOGETHER: Duration = Duration::from_secs(10);
 
-/// So few deaths are never many.
+/// This few deaths are never many.
 const FEW_DEATHS: usize = 3;
 
 /// Otherwise they are many that make up one part in so many of those known.
 const SHARE: usize = 5;
 
-/// Those known are called in so many parts.
+/// The parts in which those known are called.
 const PARTS: usize = 6;
 
 /// A call ends after this time, even if some were not heard: what keeps the table does the rest.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Who is to be called, and since when.
+/// The peers that are to be called, and since when.
 #[derive(Default)]
 pub(super) struct RollCall {
     /// When the first came of the deaths that are counted.

@@ -53,7 +53,7 @@ impl Twins {
         Some(Suspect { addr: twin.addr, heard: self.heard })
     }
 
-    /// Who runs there has answered, and may have named itself.
+    /// The peer that runs there has answered, and may have named itself.
     pub(super) fn on_answer(&mut self, me: &Peer, suspect: Suspect, named: Option<Peer>, out: &mut Vec<Effect>) {
         let Suspect { addr, heard } = suspect;
         let is_twin = |named: Peer| named.id == me.id && (named.addr != me.addr || heard == self.heard);

@@ -43,7 +43,7 @@ struct TimedLook {
 }
 
 impl Lookers {
-    /// None.
+    /// Nothing is looked at yet.
     pub(super) fn new(roster: Roster) -> Self {
         Self { looks: Vec::new(), roster, started: 0 }
     }

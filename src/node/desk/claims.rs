@@ -53,7 +53,7 @@ const MAX_UNSHOWN: usize = 256;
 /// Times that a block is picked for a peer to show, if those picked are being offered.
 const PICKS: u32 = 4;
 
-/// Who did not give back a block is not believed for so long; so many such peers are remembered.
+/// How long a peer that did not give back a block is not believed, and how many such peers are remembered.
 const DISBELIEF: Duration = Duration::from_secs(600);
 const LIARS: usize = 256;
 

@@ -1,10 +1,10 @@
-//! Whom this peer can connect to: a copy that nobody can fetch is none.
+//! The peers that this one can connect to: a copy that nobody can fetch is none.
 //!
 //! Datagrams get through where connections do not: past a firewall, or to an address that is translated. A peer there
 //! pulls what it is offered, and nobody can have it back from there. So who is offered a block is *dialled* while it
 //! pulls: a connection is made, and closed again. Its copy [counts](super::claims) once one came about. That is
-//! remembered for an hour, so that two peers pay for one handshake in that time; any other connection shows as much.
-//! Who cannot be connected to is dialled again, ever more rarely, as long as it is known.
+//! remembered for an hour, so that two peers pay for one handshake in that time; any other connection shows as much. A
+//! peer that cannot be connected to is dialled again, ever more rarely, as long as it is known.
 //!
 //! Where offers themselves go over connections, as they do on the ring, there is nothing to find out.
 
@@ -21,22 +21,23 @@ use crate::node::trouble::Trouble;
 use crate::recent::Recent;
 use crate::time::Time;
 
-/// A connection shows for so long that its receiver can be connected to; so many addresses are remembered.
+/// How long a connection shows that its receiver can be connected to, and how many addresses that is remembered of.
 const REACHED_FOR: Duration = Duration::from_secs(3600);
 const WAYS_KEPT: usize = 1024;
 
-/// Who could not be connected to is dialled again after this long, and after twice as long each time, up to that.
+/// An address that could not be connected to is dialled again after this long, and after twice as long each time, up to
+/// that.
 const FIRST_RETRY: Duration = Duration::from_secs(10);
 const LAST_RETRY: Duration = Duration::from_secs(300);
 
 /// Addresses that no connection came about to and that are remembered at most.
 const MAX_SHUT: usize = 256;
 
-/// Addresses that are dialled at a time: where nothing answers that takes seconds. So many others wait.
+/// Addresses that are dialled at a time: where nothing answers that takes seconds. And those that wait for their turn.
 const DIALS: usize = 8;
 const MAX_UNDIALLED: usize = 256;
 
-/// Under this peers are dialled.
+/// The ticket under which peers are dialled.
 const REACH_TICKET: Ticket = Ticket::of(PartId::Reach, 0);
 
 /// What is known of the ways to other peers.

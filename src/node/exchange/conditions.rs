@@ -151,12 +151,12 @@ impl Conditions {
         usual.map_or(FIRST_TIMEOUT, |slow| (slow * 2).clamp(MIN_DECISION, FIRST_TIMEOUT))
     }
 
-    /// A tenth longer than so many of a hundred answers take.
+    /// A tenth longer than `percent` of all answers take.
     fn longer_than(&self, percent: usize) -> Option<Duration> {
         slow_of(&self.trips, percent).map(|slow| (slow * 11 / 10).clamp(MIN_TIMEOUT, LONGEST_CHAIN))
     }
 
-    /// A peer that leaves so many datagrams without an answer is doubted.
+    /// Datagrams that a peer leaves without an answer before it is doubted.
     pub(super) fn doubt_after(&self) -> u8 {
         // `powi` may differ from one system to the next.
         let by_chance = |tries: &u8| (0..*tries).map(|_| self.loss).product::<f64>() > CHANCE;

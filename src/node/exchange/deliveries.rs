@@ -37,7 +37,7 @@ impl Deliveries {
         true
     }
 
-    /// When a block was last sent to its end to this host, if nobody there has said yet that he saved it.
+    /// When a block was last sent to its end to this host, if no peer there has said yet that it saved it.
     pub(super) fn unsaved(&self, key: Key, to: IpAddr) -> Option<Time> {
         self.sent(key, to).filter(|sent| sent.times > 0).map(|sent| sent.last)
     }

@@ -1,5 +1,5 @@
-//! Who need not say again who it is. A peer remembers who answered it, by the address. The one that gave that answer
-//! knows that, and leaves its name out of what it asks there later.
+//! Requests that need not name their sender. A peer remembers who answered it, by the address. The one that gave that
+//! answer knows that, and leaves its name out of what it asks there later.
 //!
 //! A name left out is given when the other side asks for it, or is doubted: a peer that forges a request can have
 //! another one ask in vain once, and no more.
@@ -24,7 +24,7 @@ const RECALLED_FOR: Duration = VALIDATED_FOR.checked_div(2).unwrap();
 
 #[derive(Default)]
 pub(super) struct Introductions {
-    /// Who answered last at these addresses.
+    /// The peers that answered last at these addresses.
     met: Recent<SocketAddr, Id, INTRODUCED>,
     /// When the peers there had an answer of ours last.
     met_by: Recent<SocketAddr, Time, INTRODUCED>,
@@ -36,7 +36,7 @@ impl Introductions {
         self.met.insert(addr, id);
     }
 
-    /// Who answered there last.
+    /// The peer that answered there last.
     pub(super) fn met(&self, addr: &SocketAddr) -> Option<Id> {
         self.met.get(addr).copied()
     }

@@ -1,4 +1,4 @@
-//! Who begins to pull what it is offered: a connection that asks for a block shows it.
+//! Which peers begin to pull what they are offered: a connection that asks for a block shows it.
 //!
 //! A peer that answers pings and does not connect cannot: a firewall, or an address that is translated, lets its
 //! datagrams through and no TCP. A slow way and a queue there take their time too, so a peer is *idle* only if its host
@@ -35,7 +35,7 @@ const HESITATION: Duration = Duration::from_millis(300);
 /// An offer that has not left for so long is given up: as long as two connections take to fail.
 const NO_CONNECTION: Duration = Duration::from_millis(3500);
 
-/// So many hosts that cannot connect to this one are no chance.
+/// Where this many hosts cannot connect to this one, the fault is here: that is no chance.
 const UNREACHED_HOSTS: usize = 3;
 
 /// What hosts asked for.
@@ -181,7 +181,7 @@ impl Exchange {
         let to = waiting.to.addr;
         let is_sent = |other: &PendingRequest| {
             let SentFor::Offer { offer, .. } = &other.why else { return false };
-            // Who was sent it all and says nothing is not slow.
+            // A peer that was sent it all and says nothing is not slow.
             let whole = self.deliveries.unsaved(offer.key, to.ip());
             let ended = whole.is_some_and(|at| self.now.since(at) >= patience::OFFER);
             other.to.addr == to && !ended && self.has_begun(other)

@@ -82,7 +82,8 @@ impl Schedule {
         }
         let mut late = None;
         if !self.patient && !did_not_run {
-            // Who is silent on the way to an answer from anyone, nobody can tell: it is told each time that it is late.
+            // Which peer is silent on the way to an answer from anyone, nobody can tell: each time is told that it is
+            // late.
             let doubtful = doubt && !self.doubted && !self.from_anyone;
             self.doubted |= doubtful;
             late = if doubtful {

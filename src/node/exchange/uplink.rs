@@ -4,9 +4,10 @@
 //! Offers wait here for their turn, those of the user's files and those of repair by turns, each in its order.
 //!
 //! An offer that keeps us waiting far longer than usual is not being pulled at all, so it does not occupy a place any
-//! longer. Who lets one run to its limit *stalls*: it lives, it answers pings, and it takes nothing. So does, for a
-//! shorter time, who does not even begin to pull, or says that it cannot: most often no TCP gets from there to here.
-//! None of that holds where nobody took a block in a quarter of the time: then it is this peer's way out that is slow.
+//! longer. A peer that lets one run to its limit *stalls*: it lives, it answers pings, and it takes nothing. So does,
+//! for a shorter time, a peer that does not even begin to pull, or says that it cannot: most often no TCP gets from
+//! there to here. None of that holds where nobody took a block in a quarter of the time: then it is this peer's way out
+//! that is slow.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -63,7 +64,7 @@ pub(super) struct Uplink {
     pace: Pace,
     of_users: VecDeque<Offering>,
     of_others: VecDeque<Offering>,
-    /// Whose turn it is.
+    /// Whether the user's offers are next, or those of repair.
     users_turn: bool,
     /// Bytes of each block whose offer is under way.
     out: BTreeMap<OfferNumber, u32>,

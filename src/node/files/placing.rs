@@ -60,7 +60,7 @@ pub(super) struct Placing {
     pub(super) trouble: Option<RefusedBy>,
 }
 
-/// Who keeps no copy, and why.
+/// A peer that keeps no copy, and why.
 pub(super) struct RefusedBy {
     pub(super) by: String,
     pub(super) why: Refusal,
@@ -94,8 +94,8 @@ impl Placing {
         self.saved + self.out.len() < self.wanted
     }
 
-    /// Whether copies are wanted that may come of what is under way. Who stalls is waited for only where the others do
-    /// not make up the quorum.
+    /// Whether copies are wanted that may come of what is under way. A peer that stalls is waited for only where the
+    /// others do not make up the quorum.
     pub(super) fn waits(&self, quorum: usize, stalls: impl Fn(&SocketAddr) -> bool) -> bool {
         let is_waited_for = |addr: &SocketAddr| self.saved < quorum || !stalls(addr);
         let under_way = self.lookup.is_some() || !self.out.is_empty() || self.replaced.iter().any(is_waited_for);
@@ -126,8 +126,8 @@ impl Placing {
         self.out.remove(addr) || self.replaced.remove(addr)
     }
 
-    /// Whom to offer it to next. Who lives and takes nothing would keep every block waiting for the whole limit, so it
-    /// is asked only if the others cannot make up the quorum.
+    /// The peer to offer it to next. One that lives and takes nothing would keep every block waiting for the whole
+    /// limit, so it is asked only if the others cannot make up the quorum.
     pub(super) fn next_candidate(&mut self, quorum: usize, stalls: impl Fn(&SocketAddr) -> bool) -> Option<Peer> {
         match self.candidates.iter().position(|peer| !stalls(&peer.addr)) {
             Some(at) => self.candidates.remove(at),

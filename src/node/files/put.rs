@@ -255,7 +255,7 @@ impl Put {
         let Some(placing) = self.placing.get_mut(&key) else { return GOES_ON };
         placing.lookup = None;
         placing.found = peers.len();
-        // Who is known and silent is no reason to want fewer copies.
+        // A peer that is known and silent is no reason to want fewer copies.
         let mut wanted = self.options.copies(desk.config().replicas).min(peers.len() + unreached);
         let keeps = self.options.keep && !desk.config().guest;
         if keeps && !peers.iter().take(wanted).any(|peer| desk.is_me(peer)) {

@@ -23,7 +23,7 @@ pub(super) struct ComingBlock {
     most: u32,
     /// What the block will be kept for, beside what it is kept for already.
     leases: Vec<Lease>,
-    /// Who brings it, if it counts for anybody.
+    /// The source that brings it, if it counts for one.
     by: Option<Subnet>,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct ComingBlock {
 pub(in crate::node) struct Released {
     /// What the block was to be kept for besides.
     pub(in crate::node) leases: Vec<Lease>,
-    /// Who was to bring it, if it counts for anybody.
+    /// The source that was to bring it, if it counts for one.
     pub(in crate::node) by: Option<Subnet>,
     /// The block that it was to delete.
     pub(in crate::node) deletes: Option<Key>,

@@ -53,7 +53,7 @@ const MAX_ASKERS: usize = 16;
 /// The blocks that other peers want to have hashed; what is answered at once leaves nothing behind.
 #[derive(Default)]
 pub(in crate::node) struct Answering {
-    /// Who waits for which block.
+    /// The peers that wait for a block, by its key.
     wanted: BTreeMap<Key, Vec<Asker>>,
     /// Those of them that have not begun.
     queue: VecDeque<Key>,

@@ -48,7 +48,7 @@ struct Handover {
     heirs: BTreeMap<Id, Heir>,
     /// Those of them that were not asked anything yet.
     unasked: VecDeque<Id>,
-    /// Who is compared with next.
+    /// The peers that are compared with next.
     further: Further,
     /// Those that have no room: they are offered nothing more, and what they hold counts.
     full: BTreeSet<Id>,
@@ -295,7 +295,7 @@ impl Handover {
             (Some(claimed), Ok(Taken::Had)) => self.save(desk, &claimed),
             // That is no fault of the heir's: it may still take what others lack.
             (Some(_), Ok(Taken::Unclear) | Err(Refusal::Unjudged(_))) => {}
-            // Who had to pull what it said it held may throw it away again.
+            // An heir that had to pull what it said it held may throw it away again.
             (Some(_), _) => return self.pass_over(id),
             (None, Ok(_)) => self.save(desk, [&key]),
             (None, Err(_)) => {}

@@ -1,4 +1,5 @@
-//! Who may have, or take, what no other peer is known to hold: those nearest to it that were not asked about it yet.
+//! The peers that may have, or take, a block that no other peer is known to hold: those nearest to it that were not
+//! asked about it yet.
 //!
 //! The peers that should hold a block may be full, or out of reach: then the next nearest [stand in](super::strays) for
 //! them. Who was asked about some of the blocks is asked about others too, where it is among the nearest to those.
@@ -23,12 +24,12 @@ const A_REGION: usize = 64;
 /// So many blocks that others hold are asked about with those around them: to leave them out would cost as much.
 const GAP: usize = BATCH / MAX_RANGES;
 
-/// Whom to ask, round after round.
+/// The peers to ask, round after round.
 #[derive(Default)]
 pub(super) struct Further {
     /// What each was asked about.
     asked: BTreeMap<Id, Vec<SharedRange>>,
-    /// Who is asked no more.
+    /// The peers that are asked no more.
     out: BTreeSet<Id>,
     /// What of the next round is found, and the key from which on it is looked for.
     found: Shares,

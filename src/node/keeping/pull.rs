@@ -35,7 +35,7 @@ pub(super) struct Pull {
     pub(super) job: Option<(JobId, Time)>,
     /// It came too slowly, and gives way.
     pub(super) given_up: bool,
-    /// Who wants to know when it is saved: `from`, and others that offered it meanwhile.
+    /// The peers that want to know when it is saved: `from`, and others that offered it meanwhile.
     pub(super) waiting: Vec<IncomingOffer>,
 }
 

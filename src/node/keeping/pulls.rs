@@ -63,8 +63,8 @@ const HELD_BACK: Duration = Duration::from_secs(24 * 3600);
 const GIVES_WAY: Duration = patience::OFFER;
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Who says so soon that it does not have the block after all has kept nobody waiting, and may not have offered it: a
-/// datagram can be sent in another's name.
+/// A peer that denies within this time that it has what it offered has kept nobody waiting. It may not have made the
+/// offer: a datagram can be sent in another's name.
 const DENIED_AT_ONCE: Duration = HEDGE_MIN;
 
 impl Part for Pulls {
@@ -251,7 +251,7 @@ impl Pulls {
         offers.push(offer);
         self.unproven_count += 1;
         match (offers.len(), by_connection) {
-            // Who made a connection is on that host, and offers but once. Datagrams may be lost.
+            // A peer that made a connection is on that host, and offers but once. Datagrams may be lost.
             (1, true) => desk.ask(Ticket::of(PartId::Pulls, 0), Target { id: None, addr: from }, Request::Ping),
             // One datagram and no more: an address that has shown nothing gets little for what it sent.
             (1, false) => desk.ask_once(Ticket::of(PartId::Pulls, 0), from, Request::Ping),

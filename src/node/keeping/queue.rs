@@ -1,4 +1,4 @@
-//! Whose block is pulled next.
+//! Which of the blocks that are offered is pulled next.
 //!
 //! Places are shared by who asks for them: first by [`Subnet`], then by address. While all are taken, a newcomer
 //! displaces the block that was queued last by the source that has most; where each source has one, that of an address

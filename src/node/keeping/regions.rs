@@ -1,4 +1,4 @@
-//! Who should hold the blocks that are held here: ranges of keys, each with its replica set.
+//! The peers that should hold the blocks that are held here: ranges of keys, each with its replica set.
 //!
 //! Each [class](crate::node::leases::Class) of blocks, of one number of copies, has ranges of its own: the more copies,
 //! the larger the replica sets. The ranges are few, for they depend on how many peers are near, not on how many blocks

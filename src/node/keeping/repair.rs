@@ -295,7 +295,7 @@ impl Repair {
         let mut claimed = Vec::new();
         let Some(pass) = self.pass(number, id).filter(|pass| pass.comparison.is_asking()) else { return };
         let lacking = &mut pass.lacking;
-        // Who lied, or cannot be connected to, lacks all that it says that it holds.
+        // A peer that lied, or cannot be connected to, lacks all that it says that it holds.
         let found = |key: &Key, held: bool| {
             if held && counts { claimed.push(*key) } else { lacking.push_back(*key) }
         };

@@ -60,9 +60,9 @@ struct SafetyRound {
 /// What is being found out.
 #[derive(Default)]
 enum SafetyStage {
-    /// Who should hold the blocks.
+    /// The peers that should hold the blocks.
     Members(Regions),
-    /// Who else may hold those that only this peer is known to hold.
+    /// The peers besides that may hold the blocks which only this peer is known to hold.
     Further,
     /// What the peers that were found hold.
     #[default]
@@ -82,7 +82,7 @@ impl Part for Safety {
                         desk.found_copy(key);
                     }
                 };
-                // Who does not compare is counted for nothing.
+                // A peer that does not compare counts for nothing.
                 if answer.is_err() || !comparison.hear(answer, found) {
                     comparison.give_up();
                 }

@@ -50,7 +50,7 @@ struct ScrubPass {
     wrapped: bool,
     began: Time,
     done: Scrubbed,
-    /// Who asked for it; nobody of one in the background.
+    /// The command that asked for it; none of one in the background.
     commands: Vec<CommandId>,
 }
 

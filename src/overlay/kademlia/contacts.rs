@@ -1,4 +1,4 @@
-//! Who becomes a contact, who waits for a place, and who loses it (sections 2.2 and 4.1).
+//! Which peers become contacts, which wait for a place, and which lose it (sections 2.2 and 4.1).
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -36,7 +36,7 @@ mod standing;
 /// Questions a lookup asks at most: far more than any network needs, and few enough for liars to win nothing.
 const MAX_QUESTIONS: u32 = 400;
 
-/// From so many questions on, the overdue free no places where less than a third is answered: then it is no matter of
+/// From this many questions on, the overdue free no places where less than a third is answered: then it is no matter of
 /// single peers, and to ask more of them would only add to what is wrong.
 const BRAKED_FROM: u32 = 12;
 const ANSWERED_ONE_IN: u32 = 3;
@@ -49,7 +49,7 @@ const WITNESSES: usize = 2;
 const OF_SOURCE: usize = 4;
 const NAMED_BY_SOURCE: usize = 2 * WIDTH;
 
-/// Whose lookup it is.
+/// Names a lookup, and says for whom it is: the node, or the overlay itself.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Name {
     /// The node's.
@@ -65,7 +65,7 @@ struct ShortlistEntry {
     standing: Standing,
     /// Requests in the chain that leads to it.
     depth: u32,
-    /// Who named it; none for those that the lookup started from.
+    /// The peer that named it; none for those that the lookup started from.
     namer: Option<SocketAddr>,
 }
 
@@ -283,7 +283,8 @@ impl Lookup {
         };
         let depth = self.shortlist[at].depth + 1;
         let nearest = self.nearest();
-        // Who says that it holds the block, and is sought no more for that, may name its fellows, and whom it made up.
+        // Further holders are sought: a peer that says it is one may be a liar, and name its fellows or peers that it
+        // made up.
         let counts = self.goal != Goal::MoreHolders || !self.shortlist[at].standing.holds();
         for &peer in names.iter().take(if counts { most } else { 0 }) {
             self.offer(peer, depth, false, Some(addr));
@@ -360,8 +361,8 @@ impl Lookup {
         (peers, hops)
     }
 
-    /// Who else would be among the WIDTH nearest, had they answered: those that were named and are silent. One that
-    /// answers at another address is none of them.
+    /// The peers that would be among the WIDTH nearest too, had they answered: those that were named and are silent.
+    /// One that answers at another address is none of them.
     pub(super) fn unreached(&self) -> Vec<Peer> {
         let answers = |id: &Id| self.shortlist.iter().any(|entry| entry.peer.id == *id && entry.standing.lives());
         let counts =
@@ -371,8 +372,8 @@ impl Lookup {
         nearest.iter().take(WIDTH).filter(|entry| !entry.standing.lives()).map(|entry| entry.peer).collect()
     }
 
-    /// For each that was named and asked who named it, and whether it has answered; of those that are still waited for
-    /// nothing.
+    /// For each peer that was named, was asked and is no longer waited for: the address that named it, the peer, and
+    /// whether it has answered.
     pub(super) fn words(&self) -> impl Iterator<Item = (SocketAddr, Peer, bool)> {
         let word = |entry: &ShortlistEntry| {
             let told = entry.standing.has_answered() || entry.standing.is_silent();

@@ -101,7 +101,7 @@ impl LostContacts {
         }
     }
 
-    /// Who was lost there said goodbye.
+    /// The peer that was lost there said goodbye.
     pub(super) fn excuse(&mut self, addr: &SocketAddr) {
         self.silent_since.remove(addr);
     }
@@ -112,7 +112,7 @@ impl LostContacts {
         self.peers.iter().filter(recent)
     }
 
-    /// Who was lost at this address.
+    /// The peer that was lost at this address.
     pub(super) fn at(&self, addr: &SocketAddr) -> Option<Peer> {
         self.peers.iter().find(|peer| peer.addr == *addr).copied()
     }

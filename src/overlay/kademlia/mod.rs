@@ -100,7 +100,7 @@ enum QuestionPurpose {
     Twin(Suspect),
     /// A contact is told who is gone.
     News { peer: Peer },
-    /// Goodbye.
+    /// This peer says goodbye.
     OwnDeparture,
 }
 
@@ -243,7 +243,7 @@ impl Kademlia {
                 let others = |contact: &Contact| contact.is_sound() && !is_asker(contact);
                 let mut nearest = self.table.nearest(key, WIDTH, others);
                 if !self.table.contacts().any(Contact::is_sound) {
-                    // Who is cut off is not the whole network: who asks shall miss those too.
+                    // A peer that is cut off is not the whole network: the one that asks shall miss those too.
                     nearest.extend(self.lost.vanished(now).filter(|peer| Some(peer.id) != asker).take(WIDTH));
                 }
                 Response::Nodes(nearest)

@@ -101,7 +101,7 @@ impl Kademlia {
 
     fn finish(&mut self, now: Time, name: Name, lookup: &Lookup, out: &mut Vec<Effect>) {
         let (nearest, hops) = lookup.result();
-        // Who was found dead a moment ago is named by everybody who has yet to find out.
+        // A peer that was found dead a moment ago is named by every peer that has yet to find out.
         for (namer, _, answered) in lookup.words().filter(|(_, peer, _)| !self.watch.is_buried(now, peer)) {
             self.namers.count(namer, answered);
         }

@@ -114,8 +114,8 @@ impl RoutingTable {
         nearer.sum::<usize>() < self.k
     }
 
-    /// Who has to go before another peer of the same [network](Subnet::network_of) may come in: its contact in the
-    /// bucket, or else in the table, that was heard from least recently. None if there is room for it.
+    /// The contact that has to go before another peer of the same [network](Subnet::network_of) may come in: its
+    /// contact in the bucket, or else in the table, that was heard from least recently. None if there is room for it.
     pub(super) fn crowd(&self, peer: &Peer) -> Option<Peer> {
         let network = Subnet::network_of(peer.addr, self.strict)?;
         let of_network = |contact: &&Contact| Subnet::network_of(contact.peer().addr, self.strict) == Some(network);

@@ -1,4 +1,4 @@
-//! Who looks after whom, and how a death gets about (after SWIM: Das, Gupta and Motivala 2002).
+//! Which peers look after which, and how a death gets about (after SWIM: Das, Gupta and Motivala 2002).
 //!
 //! A peer pings those contacts to which it is among the [`WATCHERS`] nearest, its *wards*. So each peer has that many
 //! watchers, be they its own nearest or not, and however large the network is, a peer sends as few pings. Nobody is

@@ -1,4 +1,4 @@
-//! Who is alive: signs of life, silence, deaths, and the dead that may come back.
+//! Which peers are alive: signs of life, silence, deaths, and the dead that may come back.
 //!
 //! Everything that is remembered of a peer's life stands here, with the rules by which it is taken for dead; what this
 //! peer does about a death is in [`failure`](super::failure).

@@ -1,7 +1,6 @@
-//! Letting others into the ring, and the places of those that were let in elsewhere.
-//!
-//! Who a `join` says it is from is a stranger's word: that peer is pinged before it enters any list, is told to others
-//! or gets a connection ([`admission`](super::admission)).
+//! Letting others into the ring, and the places of those that were let in elsewhere. The sender that a `join` names is
+//! a stranger's word: that peer is pinged before it enters any list, is told to others or gets a connection
+//! ([`admission`](super::admission)).
 
 use std::net::SocketAddr;
 
@@ -110,7 +109,7 @@ impl Ring {
         (origin.id == self.me.id).then(|| "the id is taken by another peer".to_owned())
     }
 
-    /// Who is known under the id of `origin`, at another address.
+    /// The peer that is known under the id of `origin`, at another address.
     fn holder(&self, origin: &Peer) -> Option<Peer> {
         self.table.get(&origin.id).filter(|holder| holder.addr != origin.addr)
     }

@@ -218,7 +218,7 @@ impl Ring {
         out.push(Effect::Ring(RingEffect::Notice(notice)));
     }
 
-    /// Who sent a request, if it says so and is a member.
+    /// The sender of a request, if it says so and is a member.
     fn member(from: &Incoming) -> Option<Peer> {
         let sender = from.sender.filter(|sender| !sender.guest)?;
         Some(Peer::new(sender.peer.id, from.asker.addr))

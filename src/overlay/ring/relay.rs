@@ -184,7 +184,7 @@ impl Ring {
             _ if !is_mine => refused("no way leads to the key from here"),
             _ if self.membership.is_pending() && !route.last => refused("this peer is about to join the ring"),
             Routed::Lookup { .. } => {
-                // Who is cut off is not the whole network: who asks shall miss those too.
+                // A peer that is cut off is not the whole network: the one that asks shall miss those too.
                 let mut peers = self.owned_set();
                 peers.extend(self.vanished());
                 // Upkeep asks for the owner alone.

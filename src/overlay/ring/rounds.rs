@@ -15,7 +15,7 @@ use crate::overlay::Effect;
 use crate::peer::Peer;
 use crate::time::Time;
 
-/// The ring is at rest once nobody has come, gone or been found out about for so many rounds.
+/// Rounds without a peer that came, went or was found out about, after which the ring is at rest.
 const CALM: u32 = 12;
 
 /// At rest only the first successor is pinged in each round, which is how a death is noticed; a finger is renewed in

@@ -21,7 +21,7 @@ const NEIGHBOURS_TOLD: usize = 8;
 /// side where the receiver needs them.
 const TOLD_BESIDES: usize = 6;
 
-/// Who was heard within this time is not pinged because a neighbour skips it.
+/// A peer that was heard within this time is not pinged because a neighbour skips it.
 const SKIPPED_SILENCE: Duration = Duration::from_secs(16);
 
 /// The others where only the nearest are told.
@@ -136,7 +136,7 @@ impl Ring {
         let behind = all.behind(&peer.id).unwrap_or(usize::MAX);
         let after_us = if ahead == behind { asking } else { ahead < behind };
         let besides = if let usize::MAX = ahead.min(behind) { 2 } else { ahead.min(behind) + 1 }.min(TOLD_BESIDES);
-        // Who tells fewer than fit is told fewer.
+        // A peer that tells fewer than fit is told fewer.
         let others = if telling == TellingExtent::All {
             NEIGHBOURS_TOLD - besides
         } else {
@@ -262,7 +262,7 @@ impl Ring {
         match role {
             PingReason::Stabilize(_) | PingReason::Check => {}
             PingReason::Probe(place) | PingReason::Meet(place) => {
-                // Who spoke for itself knows us.
+                // A peer that spoke for itself knows us.
                 if self.enter(peer, place, out) && is_bare {
                     self.greet(peer, self.telling_newcomers(), out);
                 }

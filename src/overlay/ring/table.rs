@@ -1,4 +1,4 @@
-//! Who stands where: the successor list, the predecessors, the fingers.
+//! The places of a ring's table: the successor list, the predecessors, the fingers.
 //!
 //! The paper's peer knows its successors, one predecessor and its fingers (Chord, ToN 2003, sections IV-B to IV-E).
 //! This one knows as many predecessors as successors, so that it can say for each block it holds who else should.

@@ -31,7 +31,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(500);
 /// A holder that has been busy with everything for this long is believed unseen, whatever the block.
 const BUSY_LIMIT: Duration = Duration::from_secs(15);
 
-/// Who waits for copies looks again after this long, and then after longer, up to the last.
+/// A command that waits for copies looks again after this long, and then after longer, up to the last.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
@@ -165,11 +165,12 @@ impl Inquiry {
         let Found { peers, unreached, conclusive, crowded, .. } = found;
         self.lookup = None;
         self.conclusive |= conclusive;
-        // Who is known and silent is no reason to want fewer copies.
+        // A peer that is known and silent is no reason to want fewer copies.
         self.known = peers.len() + unreached.len();
         self.near = peers;
         self.want(context);
-        // Who did not answer the lookup may answer now, or else decides what can be told. Once is enough for a file.
+        // A peer that did not answer the lookup may answer now, or else decides what can be told. Once is enough for a
+        // file.
         for peer in unreached {
             self.ask(context, peer, false);
         }
@@ -338,7 +339,7 @@ impl Inquiry {
         let now = context.desk.now();
         let is_due = |due: Option<Time>| due.is_some_and(|due| due <= now);
         if is_due(self.again) {
-            // Who was silent may be back.
+            // A peer that was silent may be back.
             context.silent.clear();
             self.begin(context);
         }

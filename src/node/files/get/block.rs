@@ -24,7 +24,7 @@ const MAX_DOUBLINGS: u32 = 8;
 
 /// When a fetch has taken too long.
 pub(super) enum Slow {
-    /// Then.
+    /// At this time.
     At(Time),
     /// Bytes come: it has taken long then, and nobody sends any more if none come until `silent`.
     Flows { at: Time, silent: Time },

@@ -321,7 +321,7 @@ impl Get {
             block.lookup = None;
             block.conclusive |= found.conclusive;
             block.answered = found.peers.iter().filter(|peer| !desk.is_me(peer)).copied().collect();
-            // Who was silent before may be named no more, and is no less out of reach.
+            // A peer that was silent before may be named no more, and is no less out of reach.
             block.silent.retain(|peer| !block.answered.contains(peer));
             if found.unreached.len() > block.silent.len() {
                 block.silent.clone_from(&found.unreached);

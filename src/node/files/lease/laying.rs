@@ -131,7 +131,7 @@ impl Laying {
     fn on_asked(&mut self, desk: &mut Desk, key: Key, reply: &Reply) {
         let Some(block) = self.blocks.get_mut(&key) else { return };
         let (peer, laid, heard) = match reply {
-            // Who cannot be connected to keeps the lease too, and its copy does not count.
+            // A peer that cannot be connected to keeps the lease too, and its copy does not count.
             Reply::OfferEnded { to, result } => (*to, result.is_ok(), matches!(result, Ok(_) | Err(Refusal::Shut))),
             Reply::Done { outcome: Outcome::Sound { .. }, .. } => (desk.me(), true, true),
             Reply::Done { .. } => (desk.me(), false, false),

@@ -176,7 +176,7 @@ impl Telling {
                     let first = peers.iter().take(copies).map(|peer| peer.addr).collect();
                     self.coverage.should_hold(concern, key, first);
                 }
-                // Who was late a moment ago may have been stopped, and hear it yet.
+                // A peer that was late a moment ago may have been stopped, and hear it yet.
                 for peer in peers.into_iter().chain(unreached) {
                     changes.iter().for_each(|change| self.note(peer, *change));
                 }

@@ -13,10 +13,10 @@ use crate::node::ticket::Taken;
 use crate::overlay::Goal;
 use crate::peer::Peer;
 
-/// So many of those nearest to a block are offered it at most where peers refuse.
+/// Of the peers nearest to a block, at most this many are offered it where peers refuse.
 const MOST_ASKED: usize = 64;
 
-/// Who failed to take more offers than this is offered no block again.
+/// A peer that failed to take more offers than this is offered no block again.
 const MOST_FAILURES: u32 = 2;
 
 /// Why a peer is passed over that no connection reaches.
@@ -112,7 +112,8 @@ impl Put {
         self.offer_on(desk, key)
     }
 
-    /// Who refuses, or lies, may have many ids: then peers further away will do, as many as are known, within bounds.
+    /// Peers that refuse, or lie, may be many ids of one attacker: then peers further away will do, [`MOST_ASKED`] at
+    /// most.
     pub(super) fn go_further(&mut self, desk: &Desk, key: Key) {
         if let Some(placing) = self.placing.get_mut(&key) {
             placing.go_further(desk.replica_set(&key, MOST_ASKED));
