@@ -94,9 +94,9 @@ impl RoutingTable {
         self.buckets.iter().flat_map(Bucket::contacts)
     }
 
-    /// Whether there is a place for `id`: in its bucket, or beside that for one of the k nearest to this peer. Where few
-    /// share more bits with this peer, those in a full bucket are its neighbours too, and the paper splits such a bucket
-    /// to keep them all (section 2.4). No contact makes room for them, so there are k of them at most.
+    /// Whether there is a place for `id`: in its bucket, or beside that for one of the k nearest to this peer. Where
+    /// few share more bits with this peer, those in a full bucket are its neighbours too, and the paper splits such a
+    /// bucket to keep them all (section 2.4). No contact makes room for them, so there are k of them at most.
     pub(super) fn has_room(&self, id: &Id) -> bool {
         let index = self.index_of(id);
         let held = self.bucket(index).map_or(0, |bucket| bucket.contacts().len());

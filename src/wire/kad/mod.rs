@@ -44,11 +44,11 @@
 //! - `"asks":8` beside any `result` stands for a ping back with the magic 8, which needs no `requestor`.
 //!
 //! A peer that has answered it, and has an answer of it, leaves out the `requestor` of the pings and questions that it
-//! sends there in the next two and a half minutes, and the spaces, and writes the peer behind `gone` as such a word. Both know each
-//! other then, so the answer to such a ping is `"result":"here"`, and a list of peers comes without the id beside it.
-//! Where an address is not known, the answer is an error; then the request comes again, and says who asks. So it does
-//! where answers are missing for so long that the peer is doubted. A peer that asks from a known address under another
-//! id is known there no more, until it answers.
+//! sends there in the next two and a half minutes, and the spaces, and writes the peer behind `gone` as such a word.
+//! Both know each other then, so the answer to such a ping is `"result":"here"`, and a list of peers comes without the
+//! id beside it. Where an address is not known, the answer is an error; then the request comes again, and says who
+//! asks. So it does where answers are missing for so long that the peer is doubted. A peer that asks from a known
+//! address under another id is known there no more, until it answers.
 //!
 //! A request may bear the name of its network beside its `requestor`, `"network":"comp3331"`; without one it is of the
 //! usual network. A peer of another name answers with an error that says so.
