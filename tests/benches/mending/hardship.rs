@@ -45,8 +45,8 @@ impl Bench {
             samples(format_args!("30 % lost: store of {name}"), &passage.stores, Unit::Seconds);
             samples(format_args!("30 % lost: retrieve of {name}"), &passage.retrieves, Unit::Seconds);
             verdict(format_args!("retrieved of {rounds}"), passage.retrieved as f64, Bound::AtLeast(rounds as f64));
-            if size == 1 << 20 {
-                verdict("seconds to store 1 MiB, median", passage.stores.median(), Bound::AtMost(1.0));
+            for (what, took, most) in [("store", &passage.stores, 1.0), ("retrieve", &passage.retrieves, 0.3)] {
+                verdict(format_args!("seconds to {what} {name}, median"), took.median(), Bound::AtMost(most));
             }
         }
         drop(network);
