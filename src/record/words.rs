@@ -24,8 +24,8 @@ const WRAPS: [&str; 4] = ["Request", "Response", "Ring", "Named"];
 const INSIDE: [&str; 2] = ["what", "store"];
 /// Fields that tell what it is about, the first that is there.
 const SUBJECTS: [&str; 9] = ["key", "id", "file", "slot", "entry", "path", "dest", "reason", "entries"];
-/// What is called as others are that it says more than.
-const CALLED: [(&str, &str); 1] = [("Holder", "node")];
+/// What is called as others are that say the same in more words, or in fewer.
+const CALLED: [(&str, &str); 3] = [("Holder", "node"), ("Here", "node"), ("Named", "nodes")];
 /// Digits of a key, for people.
 const DIGITS: usize = 6;
 
@@ -183,6 +183,8 @@ mod tests {
         assert_eq!(said(&Body::Request(Request::FindNode { id: key })), format!("find_node {short}"));
         assert_eq!(said(&Body::Request(Request::Ping)), "ping");
         assert_eq!(said(&Body::Response(Response::Nodes(Vec::new()))), "nodes ×0");
+        assert_eq!(said(&Body::Response(Response::Named(Vec::new()))), "nodes ×0");
+        assert_eq!(said(&Body::Response(Response::Here)), "node");
         assert_eq!(said(&Body::Error("no room".to_owned())), "error no room");
         assert_eq!(said(&Job::Delete { key }), format!("delete {short}"));
         assert_eq!(said(&Job::Named(NamedJob::Scan)), "scan");

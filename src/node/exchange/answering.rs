@@ -87,6 +87,8 @@ impl Exchange {
         match &mut message.body {
             Body::Response(response @ Response::Node(_)) if knows_us => *response = Response::Here,
             Body::Response(Response::Node(peer)) => peer.addr = NOT_TOLD,
+            // Without a word in it, it is read as the longer form, which is to name who answers.
+            Body::Response(Response::Nodes(peers)) if peers.is_empty() => {}
             Body::Response(response) => {
                 if let Response::Nodes(peers) = response {
                     *response = Response::Named(std::mem::take(peers));

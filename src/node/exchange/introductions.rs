@@ -299,6 +299,32 @@ mod tests {
         assert_eq!(exchange.introductions.met(&peer(2).addr), Some(peer(7).id));
     }
 
+    /// As in the storms of Kademlia with the seeds 800058 (35 peers, 17 faults) and 800297 (57 and 18).
+    #[test]
+    fn an_answer_that_comes_too_late_tells_as_well_that_another_one_is_at_an_address() {
+        let other = Sender::member(peer(7).id, NOT_TOLD);
+        let list = (Some(other), Response::Named(vec![peer(3)]));
+        for (sender, answer) in [list, (None, Response::Node(other.peer))] {
+            let mut exchange = acquainted();
+            said(&mut exchange, Time::ZERO, |exchange| {
+                let from = peer(2).addr;
+                assert!(exchange.on_answer(from, 12_345, sender, Ok(answer)).is_none(), "nobody waits for it");
+            });
+            assert!(ping_at(&mut exchange, Time::ZERO).sender.is_some(), "it is to say who it is");
+        }
+    }
+
+    #[test]
+    fn a_list_of_nobody_says_who_answers_for_it_is_read_as_the_longer_form() {
+        let mut exchange = acquainted();
+        let lists = said(&mut exchange, Time::ZERO, |exchange| {
+            let question = Request::FindNode { id: Id::ZERO };
+            let from = exchange.on_request(peer(2).addr, Via::Udp, (PAID, 9), None, &question).expect("an answer");
+            exchange.respond(&from.asker, RequestKind::FindNode, Response::Nodes(Vec::new()));
+        });
+        assert_eq!((&lists[0].body, lists[0].sender), (&Body::Response(Response::Nodes(Vec::new())), Some(sender(1))));
+    }
+
     #[test]
     fn a_ping_back_goes_in_the_answer_to_a_peer_that_recalls_it_and_beside_any_other() {
         let mut exchange = new();

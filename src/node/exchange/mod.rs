@@ -211,6 +211,10 @@ impl Exchange {
         sender: Option<Sender>,
         answer: Result<Response, Refusal>,
     ) -> Option<(bool, RequestOutcome)> {
+        let says = sender.map(|sender| sender.peer).or_else(|| answer.as_ref().ok().and_then(Response::node));
+        if let Some(peer) = says {
+            self.introductions.hear(&from, peer.id);
+        }
         let (sender, answer) = self.introductions.in_full(from, sender, answer);
         let is_enough = !matches!(answer, Err(_) | Ok(Response::Here));
         if !is_enough && self.asks_anew(from, magic) || answer == Ok(Response::Here) {
