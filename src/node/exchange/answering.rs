@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::introductions::UNNAMED;
 use super::{Action, Exchange};
 use crate::config::{AMPLIFICATION, told_within};
 use crate::node::refusal::Refusal;
@@ -31,7 +32,7 @@ impl Exchange {
         let asker = |allowance| Asker { addr: from, via, magic, allowance, datagrams, recalls: None };
         if sender.or(known).is_none() && self.dialect.recalls() {
             // No ping goes out beside that.
-            self.refuse(&asker((!validated).then_some(bytes as usize * AMPLIFICATION)), &"requestor is missing".into());
+            self.refuse(&asker((!validated).then_some(bytes as usize * AMPLIFICATION)), &UNNAMED.into());
             return None;
         }
         let paid = bytes as usize * AMPLIFICATION;

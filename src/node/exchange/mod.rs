@@ -26,7 +26,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use self::deliveries::Deliveries;
-use self::introductions::Introductions;
+use self::introductions::{Introductions, UNNAMED};
 pub(crate) use self::pending::Patience;
 use self::pending::{Due, Pending, PendingRequest};
 use self::pulling::Pulling;
@@ -217,7 +217,8 @@ impl Exchange {
         }
         let (sender, answer) = self.introductions.in_full(from, sender, answer);
         let is_enough = !matches!(answer, Err(_) | Ok(Response::Here));
-        if !is_enough && self.asks_anew(from, magic) || answer == Ok(Response::Here) {
+        let is_unnamed = answer == Ok(Response::Here) || answer == Err(UNNAMED.into());
+        if !is_enough && self.asks_anew(from, magic) || is_unnamed {
             return None;
         }
         let Some(completed) = self.pending.complete(self.now, magic, from) else {
