@@ -1,8 +1,8 @@
 //! Requests that need not name their sender. A peer remembers who answered it, by the address. The one that gave that
 //! answer knows that, and leaves its name out of what it asks there later.
 //!
-//! A name left out is given when the other side asks for it, or is doubted: a peer that forges a request can have
-//! another one ask in vain once, and no more.
+//! A name left out is given when the other side asks for it, or is doubted: a peer that forges a request or an answer
+//! can have another one ask in vain once, and no more.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,15 +16,14 @@ use crate::recent::Recent;
 use crate::time::Time;
 use crate::wire::{Request, Response, Sender};
 
-/// What a peer answers to a request without a name that it is to have. A request that went out more than once may have
-/// been given its name since: then this is no verdict on it.
+/// What a peer answers to a request without a name that it is to have; older ones say more after these words.
 pub(super) const UNNAMED: &str = "requestor is missing";
 
 /// Peers that are remembered, at least; twice as many contacts as a table of a million peers has.
 const INTRODUCED: usize = 1024;
 
 /// A peer is taken to remember an answer for this long. It remembers for longer that an address receives what it sends.
-const RECALLED_FOR: Duration = VALIDATED_FOR.checked_div(2).unwrap();
+const RECALLED_FOR: Duration = Duration::from_secs(VALIDATED_FOR.as_secs() / 2);
 
 #[derive(Default)]
 pub(super) struct Introductions {
@@ -52,6 +51,14 @@ impl Introductions {
         }
     }
 
+    /// Whether this answers a request that was to name its sender, or is of a peer that was to name itself.
+    pub(super) fn is_unnamed(answer: &Result<Response, Refusal>) -> bool {
+        match answer {
+            Ok(answer) => *answer == Response::Here,
+            Err(reason) => matches!(reason, Refusal::Other(reason) if reason.starts_with(UNNAMED)),
+        }
+    }
+
     /// What a peer answers, and who it says that it is, as one says it that does not know whether this peer remembers
     /// that. A peer that is not remembered stays [`Response::Here`].
     pub(super) fn in_full(
@@ -75,11 +82,9 @@ impl Introductions {
         self.met_by.insert(addr, now);
     }
 
-    /// The peer there does not seem to remember us. Whether it should.
-    pub(super) fn introduce_anew(&mut self, addr: &SocketAddr) -> bool {
-        let was_met = self.met_by.contains(addr);
+    /// The peer there does not seem to remember us.
+    pub(super) fn introduce_anew(&mut self, addr: &SocketAddr) {
         self.met_by.remove(addr);
-        was_met
     }
 
     /// Whether `request` needs no name when it goes there.
@@ -95,16 +100,16 @@ const fn is_frequent(request: &Request) -> bool {
 }
 
 impl Exchange {
-    /// Where a request is refused that did not say who asks, it goes out again and does. Whether it does.
-    pub(super) fn asks_anew(&mut self, from: SocketAddr, magic: u64) -> bool {
+    /// A request was answered by a peer that it should have named its sender to, or that should name itself. It goes
+    /// out again and names the sender, unless it has done so since: what went out twice without a name is refused
+    /// twice.
+    pub(super) fn ask_with_name(&mut self, from: SocketAddr, magic: u64) {
         let waiting = self.pending.get(magic).filter(|waiting| waiting.to.addr == from);
-        let Some(request) = waiting.map(|waiting| waiting.request.clone()) else { return false };
-        let omitted = self.introductions.may_omit(self.now, &from, &request);
-        if omitted {
+        let Some(request) = waiting.map(|waiting| waiting.request.clone()) else { return };
+        if self.introductions.may_omit(self.now, &from, &request) {
             self.introductions.introduce_anew(&from);
             self.forward(from, magic, request);
         }
-        omitted
     }
 }
 
@@ -195,23 +200,26 @@ mod tests {
 
     #[test]
     fn a_name_that_is_missed_is_given_at_once_and_one_that_may_be_once_its_peer_is_doubted() {
-        let mut exchange = acquainted();
-        let ping = ping_at(&mut exchange, Time::ZERO);
-        let again = said(&mut exchange, Time::ZERO, |exchange| {
-            let refused = Err(UNNAMED.into());
-            assert!(exchange.on_answer(peer(2).addr, ping.magic, None, refused).is_none());
-        });
-        assert_eq!((again[0].magic, again[0].sender), (ping.magic, Some(sender(1))));
-        assert!(ping_at(&mut exchange, Time::ZERO).sender.is_some(), "it knows better now");
-        // As in the storm of Kademlia with the seed 4, 51 peers and 21 faults: it had gone out twice before.
-        let more = said(&mut exchange, Time::ZERO, |exchange| {
-            assert!(exchange.on_answer(peer(2).addr, ping.magic, None, Err(UNNAMED.into())).is_none());
-        });
-        assert!(more.is_empty(), "{more:?}");
-        said(&mut exchange, Time::ZERO, |exchange| {
-            let named = Ok(Response::Node(peer(2)));
-            assert!(exchange.on_answer(peer(2).addr, ping.magic, None, named).is_some(), "it is waited for still");
-        });
+        // What an older peer says that runs there now.
+        let longer = "requestor is missing or malformed";
+        for refused in [UNNAMED, longer] {
+            let mut exchange = acquainted();
+            let ping = ping_at(&mut exchange, Time::ZERO);
+            let again = said(&mut exchange, Time::ZERO, |exchange| {
+                assert!(exchange.on_answer(peer(2).addr, ping.magic, None, Err(refused.into())).is_none());
+            });
+            assert_eq!((again[0].magic, again[0].sender), (ping.magic, Some(sender(1))));
+            assert!(ping_at(&mut exchange, Time::ZERO).sender.is_some(), "it knows better now");
+            // As in the storm of Kademlia with the seed 4, 51 peers and 21 faults: it had gone out twice before.
+            let more = said(&mut exchange, Time::ZERO, |exchange| {
+                assert!(exchange.on_answer(peer(2).addr, ping.magic, None, Err(refused.into())).is_none());
+            });
+            assert!(more.is_empty(), "{more:?}");
+            said(&mut exchange, Time::ZERO, |exchange| {
+                let named = Ok(Response::Node(peer(2)));
+                assert!(exchange.on_answer(peer(2).addr, ping.magic, None, named).is_some(), "it is waited for still");
+            });
+        }
 
         let mut exchange = acquainted();
         ping_at(&mut exchange, Time::ZERO);

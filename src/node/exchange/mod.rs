@@ -26,7 +26,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use self::deliveries::Deliveries;
-use self::introductions::{Introductions, UNNAMED};
+use self::introductions::Introductions;
 pub(crate) use self::pending::Patience;
 use self::pending::{Due, Pending, PendingRequest};
 use self::pulling::Pulling;
@@ -216,9 +216,8 @@ impl Exchange {
             self.introductions.hear(&from, peer.id);
         }
         let (sender, answer) = self.introductions.in_full(from, sender, answer);
-        let is_enough = !matches!(answer, Err(_) | Ok(Response::Here));
-        let is_unnamed = answer == Ok(Response::Here) || answer == Err(UNNAMED.into());
-        if !is_enough && self.asks_anew(from, magic) || is_unnamed {
+        if Introductions::is_unnamed(&answer) {
+            self.ask_with_name(from, magic);
             return None;
         }
         let Some(completed) = self.pending.complete(self.now, magic, from) else {

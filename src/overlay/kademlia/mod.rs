@@ -231,9 +231,9 @@ impl Kademlia {
         if let Request::Gone { peer } = request {
             self.on_news(now, from, peer, out);
         }
-        let is_ping = |effect: &Effect| matches!(effect, Effect::Ask { to, .. } if to.addr == from.asker.addr);
-        let pinged = self.candidates.has(&from.asker.addr) || out.iter().any(is_ping);
-        let to = if pinged { from.asker } else { from.asker.without_ping() };
+        let asks_back = |effect: &Effect| matches!(effect, Effect::Ask { to, .. } if to.addr == from.asker.addr);
+        let is_asked = self.candidates.has(&from.asker.addr) || out.iter().any(asks_back);
+        let to = if is_asked { from.asker } else { from.asker.without_ping() };
         let response = match request {
             Request::Ping | Request::Gone { .. } => Response::Node(self.me),
             Request::FindNode { id: key } | Request::FindValue { key } => {

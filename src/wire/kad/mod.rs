@@ -39,7 +39,7 @@
 //! A peer that remembers who answered it, by the address, says `"recalls":true` beside its `requestor`. To such a peer
 //! less is said, and no other one is sent any of this:
 //! - An answer to its ping tells the id alone, `"result":{"node_id":"…"}`.
-//! - A list of peers is one of words, `"result":["ID@HOST:PORT",…]`.
+//! - A list of peers is one of words, `"result":["ID@HOST:PORT",…]`. One of nobody is no shorter: it has its id.
 //! - An answer names no `type`: its magic tells what it answers.
 //! - `"asks":8` beside any `result` stands for a ping back with the magic 8, which needs no `requestor`.
 //!
@@ -47,8 +47,8 @@
 //! sends there in the next two and a half minutes, and the spaces, and writes the peer behind `gone` as such a word.
 //! Both know each other then, so the answer to such a ping is `"result":"here"`, and a list of peers comes without the
 //! id beside it. Where an address is not known, the answer is an error; then the request comes again, and says who
-//! asks. So it does where answers are missing for so long that the peer is doubted. A peer that asks from a known
-//! address under another id is known there no more, until it answers.
+//! asks. So it does where answers are missing for so long that the peer is doubted. A peer that asks or answers from a
+//! known address under another id is known there no more, until it answers what it was asked.
 //!
 //! A request may bear the name of its network beside its `requestor`, `"network":"comp3331"`; without one it is of the
 //! usual network. A peer of another name answers with an error that says so.
