@@ -75,8 +75,9 @@ pub const MAX_TIMEOUT: Duration = Duration::from_secs(2);
 /// A connection that has not come about after this long is late: what is to go over it may go another way as well.
 pub const LATE_CONNECTION: Duration = FIRST_TIMEOUT;
 
-/// A connection for lines of the ring ends after so long without any, before the other side closes it.
-pub const LINK_IDLE: Duration = Duration::from_secs(10);
+/// A connection for lines of the ring ends after so long without any, before the other side closes it. By then the
+/// finger has been asked once more that it leads to, while peers come and go: most lookups find their way open.
+pub const LINK_IDLE: Duration = Duration::from_secs(30);
 
 /// One that was opened to answer somebody makes room sooner.
 pub const LINK_IDLE_ANSWERING: Duration = Duration::from_secs(2);

@@ -33,7 +33,7 @@ use crate::wire::{Dialect, MAX_CONTROL_LINE, MAX_REQUEST_LINE, Via};
 pub(super) const FOUND_DAMAGED: &str = "this block was found damaged here";
 
 /// A connection whose client says nothing for this long is closed.
-pub(crate) const IDLE_LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const IDLE_LIMIT: Duration = Duration::from_secs(40);
 
 /// A client that takes nothing for this long is given up.
 const STUCK_LIMIT: Duration = Duration::from_secs(10);

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::support::{Launch, free_ports, program, until};
+use crate::support::{Ended, Launch, free_ports, program, until};
 use kadring::config::Config;
 use kadring::id::Id;
 use kadring::node::{Answer, Command, Notice};
@@ -350,17 +350,17 @@ fn sixty_thousand_forged_lines_leave_a_classroom_peer_small() {
     let port = free_ports();
     let me = format!("2@127.0.0.1:{port}");
     // Its successors are named and never start: nothing but the lines below makes it work.
-    let mut peer = program()
+    let peer = program()
         .args(["ring", "init", &me, "3@127.0.0.1:1", "3@127.0.0.1:1", "10", "--quiet-pings", "--dir"])
         .arg(folder.path())
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .spawn()
-        .expect("the program starts");
+        .spawn();
+    let peer = Ended(peer.expect("the program starts"));
     let connect = || TcpStream::connect(("127.0.0.1", port));
     until(|| connect().is_ok());
-    let before = own_memory(peer.id());
+    let before = own_memory(peer.0.id());
     let sending: Vec<_> = (0..4)
         .map(|_| {
             let mut stream = connect().expect("it listens");
@@ -378,14 +378,13 @@ fn sixty_thousand_forged_lines_leave_a_classroom_peer_small() {
         .collect();
     let mut most = 0;
     while sending.iter().any(|thread| !thread.is_finished()) {
-        most = most.max(own_memory(peer.id()));
+        most = most.max(own_memory(peer.0.id()));
         std::thread::park_timeout(Duration::from_millis(20));
     }
     for thread in sending {
         thread.join().expect("all lines were read");
     }
-    most = most.max(own_memory(peer.id()));
-    peer.kill().and_then(|()| peer.wait()).expect("it ran");
+    most = most.max(own_memory(peer.0.id()));
     assert!(most <= before + GROWTH, "from {before} to {most} bytes");
     println!("from {before} to {most} bytes");
 }

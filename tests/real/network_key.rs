@@ -13,7 +13,7 @@ use kadring::seal::{CONTEXT, Keys};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use crate::support::{Launch, PeerProcess, bytes, file, free_ports, program, until};
+use crate::support::{Ended, Launch, PeerProcess, bytes, file, free_ports, program, until};
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
@@ -144,22 +144,6 @@ fn a_keyed_classroom_ring_keeps_files_and_is_silent_to_others() {
     until(|| (1..3).all(|n| has(n, "0001.pdf")));
     peers[1].tell("request 0001\n");
     (0..3).for_each(|n| assert_silent(base + n));
-}
-
-/// A process that ends when it is dropped.
-struct Ended(std::process::Child);
-
-impl Ended {
-    fn tell(&mut self, line: &str) {
-        self.0.stdin.as_mut().expect("it is piped").write_all(line.as_bytes()).expect("it reads");
-    }
-}
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]

@@ -389,3 +389,19 @@ fn is_stopped(pid: i32) -> bool {
         stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('T'))
     })
 }
+
+/// A process that ends when it is dropped.
+pub(crate) struct Ended(pub(crate) Child);
+
+impl Ended {
+    pub(crate) fn tell(&mut self, line: &str) {
+        self.0.stdin.as_mut().expect("it is piped").write_all(line.as_bytes()).expect("it reads");
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
