@@ -19,7 +19,7 @@ use kadring::console::{Format, LineReply, Output, Stderr, escape};
 use kadring::node::FailureKind;
 use kadring::runtime::raise_descriptor_limit;
 
-use args::{Cli, Task, command_line, config_file};
+use args::{Cli, TopCommand, command_line, config_file};
 use commands::standard::{exit_once_said, say};
 use commands::{Exit, client, ctl, demo, files, keygen, leases, peer, report, ring, say_error, signals, sim, stderr};
 
@@ -131,45 +131,45 @@ fn tell_usage(reason: String) -> ! {
     std::process::exit(Exit::Usage as i32)
 }
 
-fn run(task: Task) -> anyhow::Result<Exit> {
+fn run(task: TopCommand) -> anyhow::Result<Exit> {
     match task {
-        Task::Peer(args) => peer::run(args),
-        Task::Ring(args) => ring::run(args),
-        Task::Report(args) => report::run(&args),
-        Task::Store(args) => client::store(args),
-        Task::Retrieve(args) => client::retrieve(args),
-        Task::Ls(args) => client::ls(args),
-        Task::Cat(args) => client::cat(args),
-        Task::Import(args) => client::import(args),
-        Task::Lookup(args) => client::lookup(args),
-        Task::Check(args) => client::check(args),
-        Task::Renew(args) => leases::renew(args),
-        Task::Delete(args) => leases::delete(args),
-        Task::Copies(args) => leases::copies(args),
-        Task::Ping(args) => client::ping(args),
-        Task::Files(args) => Ok(files::files(args)),
-        Task::Name(args) => Ok(files::name(args)),
-        Task::Forget(args) => Ok(files::forget(args)),
-        Task::Keygen(args) => keygen::run(&args),
-        Task::Ctl(args) => ctl::run(args),
-        Task::Sim(args) => sim::sim(&args),
-        Task::Repro(args) => sim::repro(&args),
-        Task::Replay(args) => sim::replay(&args),
-        Task::Trace(args) => sim::trace(&args),
-        Task::Demo { what } => demo::run(what),
-        Task::Man { dir: Some(dir) } => {
+        TopCommand::Peer(args) => peer::run(args),
+        TopCommand::Ring(args) => ring::run(args),
+        TopCommand::Report(args) => report::run(&args),
+        TopCommand::Store(args) => client::store(args),
+        TopCommand::Retrieve(args) => client::retrieve(args),
+        TopCommand::Ls(args) => client::ls(args),
+        TopCommand::Cat(args) => client::cat(args),
+        TopCommand::Import(args) => client::import(args),
+        TopCommand::Lookup(args) => client::lookup(args),
+        TopCommand::Check(args) => client::check(args),
+        TopCommand::Renew(args) => leases::renew(args),
+        TopCommand::Delete(args) => leases::delete(args),
+        TopCommand::Copies(args) => leases::copies(args),
+        TopCommand::Ping(args) => client::ping(args),
+        TopCommand::Files(args) => Ok(files::files(args)),
+        TopCommand::Name(args) => Ok(files::name(args)),
+        TopCommand::Forget(args) => Ok(files::forget(args)),
+        TopCommand::Keygen(args) => keygen::run(&args),
+        TopCommand::Ctl(args) => ctl::run(args),
+        TopCommand::Sim(args) => sim::sim(&args),
+        TopCommand::Repro(args) => sim::repro(&args),
+        TopCommand::Replay(args) => sim::replay(&args),
+        TopCommand::Trace(args) => sim::trace(&args),
+        TopCommand::Demo { what } => demo::run(what),
+        TopCommand::Man { dir: Some(dir) } => {
             std::fs::create_dir_all(&dir)
                 .and_then(|()| clap_mangen::generate_to(command_line(), &dir))
                 .with_context(|| format!("cannot write manual pages into {}", dir.display()))?;
             Ok(Exit::Done)
         }
-        Task::Man { dir: None } => {
+        TopCommand::Man { dir: None } => {
             let mut page = Vec::new();
             clap_mangen::Man::new(command_line()).render(&mut page)?;
             say(&page)
         }
-        Task::Json => say(PAGE.as_bytes()),
-        Task::Completions { shell } => {
+        TopCommand::Json => say(PAGE.as_bytes()),
+        TopCommand::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command_line(), "kadring", &mut script);
             say(&script)

@@ -38,7 +38,7 @@ pub fn read(path: &Path, most: u64, tell: &dyn Fn(&str)) -> io::Result<Vec<u8>> 
     if kind.is_file() || kind.is_dir() {
         return all_of(file, most);
     }
-    all_of(Awaited { file, path, waits: [TOLD_AFTER, WRITTEN_WITHIN - TOLD_AFTER], tell, told: false }, most)
+    all_of(AwaitedSource { file, path, waits: [TOLD_AFTER, WRITTEN_WITHIN - TOLD_AFTER], tell, told: false }, most)
 }
 
 /// The bytes of a file that this program wrote: no other than a regular one is waited for, or read.
@@ -74,7 +74,7 @@ fn all_of(from: impl Read, most: u64) -> io::Result<Vec<u8>> {
 }
 
 /// A pipe, or another thing of which nobody knows when it has something to give.
-struct Awaited<'a> {
+struct AwaitedSource<'a> {
     file: File,
     path: &'a Path,
     /// How long it is waited for before that is told, and after.
@@ -83,7 +83,7 @@ struct Awaited<'a> {
     told: bool,
 }
 
-impl Read for Awaited<'_> {
+impl Read for AwaitedSource<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         loop {
             let wait = PollTimeout::try_from(self.waits[usize::from(self.told)]).unwrap_or(PollTimeout::MAX);
@@ -130,7 +130,7 @@ mod tests {
             to.write_all(written.as_bytes()).expect("it has room");
             let (path, file, told) = (Path::new("pipe"), File::from(OwnedFd::from(from)), Cell::new(0));
             let tell = |what: &str| told.set(told.get() + usize::from(what.contains("'pipe'")));
-            let awaited = Awaited { file, path, waits: [Duration::ZERO; 2], tell: &tell, told: false };
+            let awaited = AwaitedSource { file, path, waits: [Duration::ZERO; 2], tell: &tell, told: false };
             assert_eq!(all_of(awaited, 20).expect_err("it has no end").kind(), io::ErrorKind::TimedOut);
             assert_eq!(told.get(), 1, "once");
         }

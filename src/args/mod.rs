@@ -49,7 +49,7 @@ fn exit_codes() -> String {
 pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub(crate) task: Task,
+    pub(crate) task: TopCommand,
 }
 
 /// The program's command line.
@@ -59,7 +59,7 @@ pub(crate) fn command_line() -> Command {
 
 /// What the program can do.
 #[derive(Subcommand, Debug)]
-pub(crate) enum Task {
+pub(crate) enum TopCommand {
     /// Run a peer; it takes commands on standard input
     Peer(PeerArgs),
     /// Run a peer of the classroom ring, as the assignment has it

@@ -73,7 +73,7 @@ pub(super) struct LastSaid {
 
 /// A file that is coming.
 pub(super) struct Transfer {
-    pub(super) waiting: Vec<Waiter>,
+    pub(super) waiting: Vec<TransferWaiter>,
     /// The peer that offered it, and the version that it offered.
     pub(super) offered: Option<(SocketAddr, Version)>,
     /// A user has just stored it at the peer that offers it.
@@ -94,7 +94,7 @@ fn unhurried(size: u64) -> Duration {
 }
 
 impl Transfer {
-    pub(super) fn new(waiter: Waiter, offered: Option<(SocketAddr, Version)>) -> Self {
+    pub(super) fn new(waiter: TransferWaiter, offered: Option<(SocketAddr, Version)>) -> Self {
         let (fresh, for_user, given_up) = (false, false, false);
         Self { waiting: vec![waiter], offered, fresh, for_user, brought_by: None, given_up, replicates: None }
     }
@@ -108,7 +108,7 @@ impl Transfer {
 
 /// Somebody who is told how a transfer ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Waiter {
+pub(super) enum TransferWaiter {
     /// The peer that made an offer.
     Peer { addr: SocketAddr, magic: u64 },
     /// This peer's user, who stores the file.
@@ -174,7 +174,7 @@ impl NamedFile {
 
     /// Whether the user's command waits for the transfer.
     pub(super) fn is_awaited_by(&self, command: CommandId) -> bool {
-        self.transfer.as_ref().is_some_and(|transfer| transfer.waiting.contains(&Waiter::User(command)))
+        self.transfer.as_ref().is_some_and(|transfer| transfer.waiting.contains(&TransferWaiter::User(command)))
     }
 
     /// The job that brings the file, if it takes too long while others wait to store the same one.
@@ -320,7 +320,7 @@ mod tests {
         let lone = NamedFile { offers: VecDeque::from([offer]), ..NamedFile::default() };
         assert!(lone.check().is_err_and(|what| what.contains("offers wait")));
         let mut file = NamedFile::default();
-        file.begin(Transfer { for_user: true, ..Transfer::new(Waiter::User(1), None) });
+        file.begin(Transfer { for_user: true, ..Transfer::new(TransferWaiter::User(1), None) });
         assert_eq!(file.check(), Ok(()));
         file.replicate(Time::ZERO);
         assert!(file.check().is_err_and(|what| what.contains("none was asked")));

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::file::{FileOffer, LastSaid, NamedFile, Transfer, TransferPhase, Waiter};
+use super::file::{FileOffer, LastSaid, NamedFile, Transfer, TransferPhase, TransferWaiter};
 use super::{Classroom, JobFor, MAX_LOOKING, MAX_SERVING, Requester, RoutedRequest, TransferEnd, tell};
 use crate::config::FILE_COPIES;
 use crate::name::FileName;
@@ -159,7 +159,7 @@ impl Classroom {
         if desk.is_leaving() {
             return refuse(desk, "this peer is leaving the ring");
         }
-        let waiter = Waiter::Peer { addr: from, magic };
+        let waiter = TransferWaiter::Peer { addr: from, magic };
         if self.file(file).transfer().is_some_and(|transfer| transfer.waiting.contains(&waiter)) {
             return;
         }
@@ -241,7 +241,7 @@ impl Classroom {
     }
 
     /// The user stores what lies here, or what is about to.
-    pub(super) fn keep_here(&mut self, desk: &mut Desk, file: FileName, user: Waiter) {
+    pub(super) fn keep_here(&mut self, desk: &mut Desk, file: FileName, user: TransferWaiter) {
         match self.file(file).transfer() {
             Some(transfer) => {
                 transfer.waiting.push(user);
@@ -305,15 +305,17 @@ impl Classroom {
         let of = RingKind::Transfer;
         for waiter in transfer.waiting {
             match (waiter, handed.clone()) {
-                (Waiter::User(_), _) if !taken && transfer.offered.is_some() => self.keep_here(desk, file, waiter),
-                (Waiter::User(command), handed) => self.on_stored_here(desk, command, handed),
-                (Waiter::Peer { addr, magic }, TransferEnd::Taken) => {
+                (TransferWaiter::User(_), _) if !taken && transfer.offered.is_some() => {
+                    self.keep_here(desk, file, waiter)
+                }
+                (TransferWaiter::User(command), handed) => self.on_stored_here(desk, command, handed),
+                (TransferWaiter::Peer { addr, magic }, TransferEnd::Taken) => {
                     respond(desk, addr, magic, RingResponse::Noted { of });
                 }
-                (Waiter::Peer { addr, magic }, TransferEnd::Refused(reason)) => {
+                (TransferWaiter::Peer { addr, magic }, TransferEnd::Refused(reason)) => {
                     respond(desk, addr, magic, RingResponse::Refused { of, reason });
                 }
-                (Waiter::Peer { addr, magic }, TransferEnd::Unready(reason) | TransferEnd::Silent(reason)) => {
+                (TransferWaiter::Peer { addr, magic }, TransferEnd::Unready(reason) | TransferEnd::Silent(reason)) => {
                     desk.refuse(&Asker::connected(addr, magic), &reason);
                 }
             }

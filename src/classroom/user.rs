@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::file::{Holding, LastSaid, Waiter};
+use super::file::{Holding, LastSaid, TransferWaiter};
 use super::{Awaited, Classroom, JobFor, Requester, RoutedFor, TransferEnd, TransferFor, UserCommand, tell};
 use crate::config::FILE_COPIES;
 use crate::id::Id;
@@ -72,7 +72,7 @@ impl Classroom {
     fn store_here(&mut self, desk: &mut Desk, own: UserCommand) {
         tell(desk, own.file, FileNews::StoreAccepted { origin: desk.me() });
         self.stores.insert(own.command, own);
-        self.keep_here(desk, own.file, Waiter::User(own.command));
+        self.keep_here(desk, own.file, TransferWaiter::User(own.command));
     }
 
     /// The user's file is at this peer, where it belongs, and its replicas have answered; or it did not come.

@@ -21,7 +21,7 @@ use super::client::{confirm, tell_trouble};
 use super::piped;
 use super::signals::{NextSignal, SaysSignals, end_as_by_sigpipe, end_by_signal};
 use super::standard::{OutputPipe, STANDARD, beside, exit_once_written, say, spool, without_streams};
-use super::waiting::{Patience, is_unread};
+use super::waiting::{PeerWait, is_unread};
 use super::{Exit, Failed, log_to, stderr};
 use crate::args::CtlArgs;
 
@@ -159,9 +159,9 @@ pub(super) fn perform(
     // What comes of it is written as it comes, and is for nobody once its reader has gone.
     let streams = passage.is_some() || asked.words.first().is_some_and(|word| word == EVENTS);
     let mut pass_on = || match &mut passage {
-        Some(passage) => passage.pass_on(peer, Patience::with(data)),
-        None if streams => Patience::with(data).wait_while_read(peer),
-        None => Patience::with(data).wait_for(peer),
+        Some(passage) => passage.pass_on(peer, PeerWait::with(data)),
+        None if streams => PeerWait::with(data).wait_while_read(peer),
+        None => PeerWait::with(data).wait_for(peer),
     };
     let rendered = ask(peer, &asked, &OnScreen(&screen), &mut pass_on);
     if streams && is_unread() {
@@ -187,7 +187,7 @@ pub(super) fn perform(
 
 /// Has the peer do it, and waits for its answer.
 fn wait_for_answer(peer: &UnixStream, data: &Path, asked: &ClientSays, screen: &Screen) -> Result<Rendered, Failed> {
-    ask(peer, asked, &OnScreen(screen), &mut || Patience::with(data).wait_for(peer)).map_err(silent)
+    ask(peer, asked, &OnScreen(screen), &mut || PeerWait::with(data).wait_for(peer)).map_err(silent)
 }
 
 fn silent(error: io::Error) -> Failed {

@@ -15,7 +15,7 @@ use kadring::runtime::Spooled;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::signals::{SaysSignals, end_as_by_sigpipe};
-use super::waiting::{LOOK_EVERY, Patience, end_of_reader};
+use super::waiting::{LOOK_EVERY, PeerWait, end_of_reader};
 use super::{Exit, Failed, stderr};
 
 /// The word for standard input or output in place of a file.
@@ -104,7 +104,7 @@ impl OutputPipe {
     ///
     /// # Errors
     /// It does not live, or the reader of standard output has gone.
-    pub(super) fn pass_on(&mut self, peer: &UnixStream, mut patience: Patience<'_>) -> io::Result<()> {
+    pub(super) fn pass_on(&mut self, peer: &UnixStream, mut patience: PeerWait<'_>) -> io::Result<()> {
         while let Some(from) = &self.from {
             let [from, peer] = [from.as_fd(), peer.as_fd()].map(|end| PollFd::new(end, PollFlags::POLLIN));
             let mut ready = [from, peer, end_of_reader(&self.out.out)];

@@ -36,20 +36,20 @@ const STOPPED_AFTER: Duration = Duration::from_secs(30);
 /// Where its node alone has not: a `pause` is not for longer.
 const STUCK_AFTER: Duration = MAX_PAUSE.saturating_add(STOPPED_AFTER);
 
-type Stopwatch = Box<dyn Fn() -> Duration>;
+type Elapsed = Box<dyn Fn() -> Duration>;
 
 /// How long a peer is waited for.
-pub(super) struct Patience<'a> {
+pub(super) struct PeerWait<'a> {
     /// Its data folder.
     data: &'a Path,
     /// Since when a signal is known of that tells this process to end.
-    told: Option<Stopwatch>,
+    told: Option<Elapsed>,
     /// Since when the peer says nothing.
-    quiet: Stopwatch,
-    asked: Option<Probes>,
+    quiet: Elapsed,
+    asked: Option<LifeProbes>,
 }
 
-impl<'a> Patience<'a> {
+impl<'a> PeerWait<'a> {
     /// With the peer of this data folder, which said something just now.
     pub(super) fn with(data: &'a Path) -> Self {
         Self { data, told: None, quiet: Box::new(stopwatch()), asked: None }
@@ -100,7 +100,7 @@ impl<'a> Patience<'a> {
             return Ok(());
         }
         let data = self.data;
-        if self.asked.get_or_insert_with(|| Probes::ask(data)).is_answered()? {
+        if self.asked.get_or_insert_with(|| LifeProbes::ask(data)).is_answered()? {
             self.hear();
         }
         Ok(())
@@ -123,16 +123,16 @@ pub(super) fn is_unread() -> bool {
 }
 
 /// What a peer was asked to learn whether it lives.
-struct Probes {
+struct LifeProbes {
     /// Answered by its node.
     node: io::Result<UnixStream>,
     /// Answered without it.
     process: io::Result<UnixStream>,
-    since: Stopwatch,
+    since: Elapsed,
     is_told: bool,
 }
 
-impl Probes {
+impl LifeProbes {
     fn ask(data: &Path) -> Self {
         let asked = |word: &str| {
             let peer = connect(data)?;

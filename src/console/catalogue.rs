@@ -59,9 +59,9 @@ pub struct Catalogue {
 }
 
 /// The text of the file of ended leases. It only grows, so a process that asks for one lease reads no other line of it.
-pub(super) struct Ended(String);
+pub(super) struct EndedLeases(String);
 
-impl Ended {
+impl EndedLeases {
     /// Whether a lease has ended. A line that a power cut left unfinished names none.
     pub(super) fn names(&self, lease: &LeaseId) -> bool {
         let digits = lease.to_string();
@@ -320,10 +320,10 @@ impl Catalogue {
     }
 
     /// The leases that were ended from here.
-    pub(super) fn ended(&self) -> io::Result<Ended> {
+    pub(super) fn ended(&self) -> io::Result<EndedLeases> {
         match whole_file::read_own(&self.folder.join(ENDED), whole_file::MAX_GROWING_FILE) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Ended(String::new())),
-            read => Ok(Ended(String::from_utf8_lossy(&read?).into_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(EndedLeases(String::new())),
+            read => Ok(EndedLeases(String::from_utf8_lossy(&read?).into_owned())),
         }
     }
 

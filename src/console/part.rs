@@ -8,9 +8,9 @@ use crate::node::{Command, Source};
 use crate::runtime::{is_ours_alone, read_manifest, temporary_names};
 
 /// The file that a retrieve writes to until all of it is there: what the file is called by, and its place.
-pub(super) struct Part(Option<(Source, PathBuf)>);
+pub(super) struct PartFile(Option<(Source, PathBuf)>);
 
-impl Part {
+impl PartFile {
     pub(super) fn of(command: &Command) -> Self {
         Self(match command {
             Command::Retrieve { source, dest, .. } => Some((source.clone(), dest.clone())),
@@ -56,7 +56,7 @@ mod tests {
     fn only_what_is_there_is_said_to_be_kept() {
         let folder = tempfile::tempdir().unwrap();
         let (dest, key) = (folder.path().join("dest"), Key::of(b"key"));
-        let part = Part::of(&Command::Retrieve { source: Source::Key(key), dest: dest.clone(), replace: false });
+        let part = PartFile::of(&Command::Retrieve { source: Source::Key(key), dest: dest.clone(), replace: false });
         let name = temporary_names(&dest, &key).next().unwrap();
         assert_eq!(part.told(3, 5), NOTHING);
         fs::write(&name, "bytes").unwrap();

@@ -14,7 +14,7 @@ use super::catalogue::Catalogue;
 use super::escape::escape;
 use super::finding;
 use super::folder::{trouble, work_folder};
-use super::part::Part;
+use super::part::PartFile;
 use super::pausing;
 use super::picture;
 use super::progress::TransferBar;
@@ -244,7 +244,7 @@ impl<B: Backend> Performer<B> {
         fault::point(Role::Console);
         gauges::name(Activity::Asks);
         let mut show = self.shows.begin(&command);
-        let (part, mut kept) = (Part::of(&command), String::new());
+        let (part, mut kept) = (PartFile::of(&command), String::new());
         for notice in EntryLine::synced_beside(line, self.backend.submit(command.on(lease))) {
             match notice {
                 Notice::Progress { progress: Progress::Kept { bytes, of }, .. } if !self.forgets => {

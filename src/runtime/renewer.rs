@@ -23,10 +23,10 @@ const OFTEN: u64 = 3600;
 
 /// Tells the renewer when the next renewal is due.
 #[derive(Clone, Debug)]
-pub struct Bell(Arc<Due>);
+pub struct Bell(Arc<Renewals>);
 
 #[derive(Debug)]
-struct Due {
+struct Renewals {
     /// The soonest renewal, in seconds since 1970. It only ever falls, but for the renewer, which sets it back before
     /// it looks through what was stored: what is added meanwhile is either seen there or lowers it afterwards
     /// (`SeqCst`).
@@ -53,7 +53,7 @@ impl Default for Bell {
         let (wake, woken) = RENEWALS.open();
         let (soonest, stopping) = (AtomicU64::new(UnixTime::MAX), AtomicBool::new(false));
         let resting = Ranked::new(&locks::RENEWER, None);
-        Self(Arc::new(Due { soonest, stopping, wake, woken, resting }))
+        Self(Arc::new(Renewals { soonest, stopping, wake, woken, resting }))
     }
 }
 

@@ -28,20 +28,20 @@ const CONDUCTS_KEPT: usize = 256;
 
 /// The pause from one comparison to the next, which grows while they follow soon upon one another.
 #[derive(Clone, Copy, Debug)]
-struct Pause {
+struct ComparisonPause {
     /// When the last one began; zero before the first.
     began: Time,
     /// The least time from then to the next.
     least: Duration,
 }
 
-impl Default for Pause {
+impl Default for ComparisonPause {
     fn default() -> Self {
         Self { began: Time::ZERO, least: REPAIR_DELAY }
     }
 }
 
-impl Pause {
+impl ComparisonPause {
     fn earliest(&self, at: Time) -> Time {
         if self.began == Time::ZERO { at } else { at.max(self.began + self.least) }
     }
@@ -63,10 +63,10 @@ impl Pause {
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Conduct {
     /// Between any comparisons with it.
-    any: Pause,
+    any: ComparisonPause,
     /// Between those for which it should hold more than before: what a death leaves undone does not wait because blocks
     /// came a moment ago.
-    grown: Pause,
+    grown: ComparisonPause,
     /// How often in a row it did not answer or take what it was offered.
     failures: u32,
     /// It failed: before this it is not compared with again.

@@ -43,7 +43,7 @@ const SHUNNED: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub(super) struct PullQueue {
     lines: BTreeMap<SocketAddr, AddressQueue>,
-    sources: BTreeMap<Subnet, Load>,
+    sources: BTreeMap<Subnet, SourceLoad>,
     /// Blocks in all lines.
     count: usize,
     running: usize,
@@ -73,7 +73,7 @@ struct AddressQueue {
 
 /// What the addresses of a source have.
 #[derive(Default)]
-struct Load {
+struct SourceLoad {
     count: usize,
     running: usize,
     strangers: usize,
@@ -131,7 +131,7 @@ impl PullQueue {
     pub(super) fn enter(&mut self, from: SocketAddr, key: Key) {
         self.lines.entry(from).or_default().waiting.push_back(key);
         self.entered += 1;
-        let newcomer = Load { entered: self.entered, ..Load::default() };
+        let newcomer = SourceLoad { entered: self.entered, ..SourceLoad::default() };
         self.sources.entry(Subnet::of(from)).or_insert(newcomer).count += 1;
         self.count += 1;
     }

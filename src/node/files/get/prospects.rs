@@ -37,7 +37,7 @@ impl HolderSpeeds {
 
 /// What a holder is sending.
 #[derive(Clone, Copy, Default)]
-struct Load {
+struct HolderLoad {
     bytes: u64,
     /// Bytes a second that come of it.
     rate: u64,
@@ -55,7 +55,7 @@ pub(super) enum Prospect {
 /// What each holder of a file may be expected to do.
 pub(super) struct Prospects<'a> {
     speeds: &'a HolderSpeeds,
-    loads: BTreeMap<SocketAddr, Load>,
+    loads: BTreeMap<SocketAddr, HolderLoad>,
     /// Holders that some block may be asked of.
     others: BTreeSet<SocketAddr>,
 }
@@ -68,7 +68,7 @@ impl<'a> Prospects<'a> {
     ) -> Self {
         #[cfg(test)]
         MADE.set(MADE.get() + 1);
-        let mut loads: BTreeMap<SocketAddr, Load> = BTreeMap::new();
+        let mut loads: BTreeMap<SocketAddr, HolderLoad> = BTreeMap::new();
         let mut others: BTreeSet<SocketAddr> = speeds.0.keys().copied().collect();
         for block in blocks {
             others.extend(block.next_holders().map(|peer| peer.addr));
@@ -129,7 +129,7 @@ mod tests {
         let addr = SocketAddr::from(([10, 0, 0, 1], 1));
         let mut speeds = HolderSpeeds::default();
         (0..3).for_each(|_| speeds.add(&Holder::Peer(addr), Duration::MAX, 1));
-        let load = Load { bytes: 1 << 40, rate: 0 };
+        let load = HolderLoad { bytes: 1 << 40, rate: 0 };
         let prospects = Prospects { speeds: &speeds, loads: [(addr, load)].into(), others: [addr].into() };
         let prospect = prospects.of(&addr, 1 << 20);
         assert!(prospect > Prospect::After(SLOWEST_BLOCK), "{prospect:?}");
