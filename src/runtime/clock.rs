@@ -57,8 +57,8 @@ pub fn since_1970() -> Duration {
 }
 
 /// The time since 1970 by two clocks, the earlier first: the system's now, and the system's at the first call plus what
-/// has passed since. Who sets the clock changes only one of them. So what ends too soon by a wrong clock
-/// shall go by the one, and what would begin too late by the other.
+/// has passed since. A user who sets the system's clock changes only one of them. So what ends too soon by a wrong
+/// clock shall go by the one, and what would begin too late by the other.
 pub fn both_since_1970() -> (Duration, Duration) {
     static FIRST: LazyLock<(Duration, Clock)> = LazyLock::new(|| (since_1970(), Clock::start()));
     let (first, clock) = &*FIRST;

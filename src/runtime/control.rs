@@ -54,8 +54,8 @@ const NAME_CHECKED: u16 = 2_000;
 /// A peer takes a connection, and what is said to it, within this time, unless it is stopped or stuck.
 const TAKEN_WITHIN: Duration = Duration::from_secs(20);
 
-/// Does what a client said: the commands are asked of the session, and what comes of them is written to the client. One
-/// that is turned away is told why.
+/// Does what a client said: the commands are asked of the session, and what comes of them is written to the client. A
+/// client that is turned away is told why.
 pub type ServeClient = Arc<dyn Fn(&Session, Result<&[u8], &str>, &UnixStream) + Send + Sync>;
 
 /// The control socket of a peer; closed, it is gone.
@@ -170,7 +170,7 @@ impl NamedSocket {
     /// Waits for a client or for the end, and looks now and then whether any could come.
     fn accept(&mut self, ends: &Ends) -> io::Result<UnixStream> {
         loop {
-            // A listener that was shut down is ready for ever, and has nobody to accept.
+            // A listener that was shut down is ready for ever, and has no connection to accept.
             if ends.stopping.load(Ordering::Relaxed) {
                 return Err(io::ErrorKind::Interrupted.into());
             }

@@ -33,7 +33,7 @@ pub fn lock() -> io::Result<(ThreadsSeen, u64)> {
     roster.spawn_another(Role::Command, 0, move || {
         let _count = of_holder.lock();
         drop(holds);
-        // It ends when nobody can send any more.
+        // It ends when the channel's sender is gone.
         let _ = looks.recv();
     })?;
     let _ = held.recv();

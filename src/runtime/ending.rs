@@ -2,7 +2,7 @@
 //!
 //! On Linux it needs nothing that the system can refuse: no descriptor, no thread, no connection. And it waits for
 //! nothing without a limit: a thread that is stuck in a call that never returns (a read from a disk or a device, say)
-//! is named and left behind, and ends with the process. Nobody waits for the console.
+//! is named and left behind, and ends with the process. No thread waits for the console.
 //!
 //! It comes in two halves. The node's thread, which knows first that the node has left, ends those that it feeds
 //! ([`end`]). No thread can join itself: so the peer's owner joins the node's, and those that outlive it, in
@@ -35,7 +35,7 @@ const LAST_ANSWER: Duration = Duration::from_secs(2);
 /// A node that was told to leave at once has this long for it, with all of the above.
 const NODE_LIMIT: Duration = Duration::from_secs(10);
 
-/// The roles that [`Ending::end`] does not join: [`end`] and [`join_last`] do, and nobody joins the console.
+/// The roles that [`Ending::end`] does not join: [`end`] and [`join_last`] do, and no thread joins the console.
 const JOINED_LAST: [Role; 9] = [
     Role::Node,
     Role::Recorder,
@@ -60,12 +60,13 @@ pub(super) struct Ending {
 /// Ends a peer whose node has left or failed. The node's thread does this last.
 pub(super) fn end(node: NodeLoop, others: &Ending) {
     let NodeLoop { pool, links, inboxes, alarm, recorder, own, .. } = node;
-    // Nobody takes what workers still report: let them not wait for it. Who waits for an answer learns that none comes.
+    // No thread takes what workers still report: let them not wait for it. Callers that wait learn that no answer
+    // comes.
     drop((inboxes, own));
     // Workers finish what they have, and wait for no other peer any more. Links send what waits.
     pool.close();
     links.close();
-    // Nobody arms the sweeper any more, and there is nothing more to record.
+    // The node arms the sweeper no more, and there is nothing more to record.
     drop(alarm);
     let record = recorder.map(|recorder| recorder.close(others.shared.clock.now()));
     others.end();
@@ -130,7 +131,7 @@ pub(super) fn join_last(
     control: Option<Control>,
 ) {
     leave_behind(&roster.join(|role| role == Role::Node, Some(within(clock, NODE_LIMIT))));
-    // Who does not read its answer by then gets none.
+    // A client that does not read its answer by then gets none.
     let _ = roster.join(|role| role == Role::Command, Some(within(clock, LAST_ANSWER)));
     if let Some(control) = control {
         control.close();

@@ -1,7 +1,7 @@
 //! `events`: gives every notice of the peer, from the first one on, to the function in
 //! [`Options::events`](super::Options::events).
 //!
-//! The node waits for nobody, so where this thread's reader or disk is slow, notices are missed, and it is told how
+//! The node waits for no reader, so where this thread's reader or disk is slow, notices are missed, and it is told how
 //! many.
 
 use std::fmt;

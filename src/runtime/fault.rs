@@ -27,6 +27,6 @@ pub(crate) fn point(role: Role) {
     panic!("a fault for a test, in {name}");
 }
 
-/// Nothing.
+/// Does nothing: a build for release has no such faults.
 #[cfg(not(debug_assertions))]
 pub(crate) fn point(_: Role) {}

@@ -1,4 +1,4 @@
-//! The lock of a file that somebody else may hold for a moment.
+//! The lock of a file that another process may hold for a moment.
 
 use std::fs::{File, TryLockError};
 use std::io;

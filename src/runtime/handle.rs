@@ -51,13 +51,13 @@ impl Handle {
         self.state.watch()
     }
 
-    /// The notices that are `wanted`. For the others nobody is woken, which costs the node more than most of its turns.
-    /// The node's own thread asks `wanted`: a panic in it ends the peer.
+    /// The notices that are `wanted`. The others wake no thread, which costs the node more than most of its turns. The
+    /// node's own thread asks `wanted`: a panic in it ends the peer.
     pub fn notices_for(&self, wanted: fn(&Notice) -> bool) -> Receiver<Notice> {
         self.state.watch_for(wanted)
     }
 
-    /// Who the peer is, and where others reached it when it was started.
+    /// The peer's id, and where others reached it when it was started.
     pub fn me(&self) -> Peer {
         self.me
     }
@@ -73,8 +73,8 @@ impl Handle {
     }
 
     /// Runs `work`, which reads commands, on the thread `console` beside the peer's own. A panic in it ends the peer,
-    /// as in any thread that the peer cannot do without. Nobody waits for its end: nothing portable wakes a thread that
-    /// is stuck in a read of standard input.
+    /// as in any thread that the peer cannot do without. No thread waits for its end: nothing portable wakes a thread
+    /// that is stuck in a read of standard input.
     ///
     /// # Errors
     /// The system refuses the thread.

@@ -98,7 +98,7 @@ pub(super) struct Links {
     events: Post,
     roster: Roster,
     links: HashMap<SocketAddr, Link>,
-    /// Links at a time. Half of them may have been opened to answer somebody: strangers say where their answers go, to
+    /// Links at a time. Half of them may have been opened to answer a peer: strangers say where their answers go, to
     /// ever new places if they like; the ring's own messages go to the few peers that it knows.
     most: usize,
     next: u64,
@@ -110,7 +110,7 @@ struct Link {
     queue: Sender<Outbound>,
     waiting: Arc<WaitingMessages>,
     thread: Worker,
-    /// Opened to answer somebody.
+    /// Opened to answer a peer.
     answering: bool,
 }
 
@@ -127,7 +127,7 @@ impl Links {
     }
 
     /// Sends a message, without waiting; gives a request back if too many messages wait for this peer already. An
-    /// answer is dropped then: the peer that waits for it asks again, and its loss is no sign that nobody is there. It
+    /// answer is dropped then: the peer that waits for it asks again, and its loss is no sign that no peer is there. It
     /// leaves from our address `from`, or from whichever the system chooses.
     pub(super) fn send(&mut self, to: SocketAddr, from: Option<IpAddr>, message: Message) -> Result<(), Box<Message>> {
         let answering = !matches!(message.body, Body::Request(_));
@@ -333,7 +333,7 @@ fn deliver(
 }
 
 fn connect(to: SocketAddr, from: Option<IpAddr>, late: &dyn Fn()) -> io::Result<TcpStream> {
-    // Lines are short, and nothing tells whether they come: where nobody cuts packets, they leave in small ones.
+    // Lines are short, and nothing tells whether they come: where no router cuts packets, they leave in small ones.
     let socket = outgoing(to, from, to.is_ipv6())?;
     socket.set_nonblocking(true)?;
     match socket.connect(&to.into()) {

@@ -79,13 +79,13 @@ impl LocalPeer {
         Ok((start::start(options, state)?, notices))
     }
 
-    /// Who this peer is.
+    /// This peer's id and address.
     pub fn me(&self) -> Peer {
         self.handle.me
     }
 
-    /// Waits until the peer has joined, or there is nobody to join. None if `limit` passed or the peer ended before.
-    /// Who would rather be called back gives the peer a [`Tell`](super::Tell).
+    /// Waits until the peer has joined, or there is no peer to join. None if `limit` passed or the peer ended before. A
+    /// program that would rather be called back gives the peer a [`Tell`](super::Tell).
     ///
     /// ```
     /// use std::time::Duration;

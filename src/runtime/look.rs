@@ -1,7 +1,7 @@
 //! What the threads of this process are at, as the command `threads` and SIGQUIT show it.
 //!
-//! All of it stands in [`gauges`], where the threads write it themselves: nobody is asked, no lock is taken, and no end
-//! of a channel is kept. So what is shown is true of a thread that is stuck, too.
+//! All of it stands in [`gauges`], where the threads write it themselves: no thread is asked, no lock is taken, and no
+//! end of a channel is kept. So what is shown is true of a thread that is stuck, too.
 
 use std::fmt::{self, Write};
 use std::fs;

@@ -1,5 +1,5 @@
-//! `looker-N`: looks at files, and for the address of this machine, now and then, for nobody to wait for. A file system
-//! that hangs keeps only its looker.
+//! `looker-N`: looks at files, and for the address of this machine, now and then, while no other thread waits. A file
+//! system that hangs keeps only its looker.
 //!
 //! A look has a thread of its own while it lasts. The [sweeper](super::sweeper) starts it when it is due, unless the
 //! last one has yet to end.

@@ -34,8 +34,8 @@ use crate::time::Time;
 /// How the temporary name of a file that is on its way here ends; it begins with a dot and the file's own name.
 pub(super) const PART_ENDING: &str = ".part";
 
-/// A temporary file that nobody has locked counts as left behind when it is as old as this: one that was just made is
-/// not locked yet.
+/// A temporary file that no process has locked counts as left behind when it is as old as this: one that was just made
+/// is not locked yet.
 const ABANDONED: Duration = Duration::from_secs(5);
 
 /// A file may be said to be this much younger than now: clocks differ. What is younger still could never be replaced by
@@ -67,8 +67,8 @@ struct KnownFiles {
     brought: HashMap<FileName, (Subnet, u64)>,
     /// How many bytes of such files are on their way from each place.
     coming: BTreeMap<Subnet, u64>,
-    /// Those that this peer gives to others: a user stored them here, or they are kept for the ring. What else lies
-    /// here is nobody's business. Names have four digits, so there are few.
+    /// Those that this peer gives to others: a user stored them here, or they are kept for the ring. No other peer
+    /// hears of what else lies here. Names have four digits, so there are few.
     given: BTreeSet<FileName>,
 }
 
@@ -236,7 +236,7 @@ impl WorkingFolder {
     /// Opens what lies here of this name.
     fn open(&self, file: FileName) -> io::Result<(Version, File)> {
         let seen = self.look(file)?;
-        // Should a pipe have taken its place, opening it waits for nobody.
+        // Should a pipe have taken its place, opening it waits for no writer.
         let opened = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(self.place(file))?;
         let there = opened.metadata()?;
         if (there.dev(), there.ino()) != (seen.dev(), seen.ino()) {

@@ -45,7 +45,7 @@ pub(super) struct Inboxes {
     pub(super) posts: Receiver<Posted>,
     pub(super) commands: Submitted,
     pub(super) ticks: Receiver<Time>,
-    /// Leave at once: nobody holds the peer any more, or a thread that it needs has failed.
+    /// Leave at once: the program holds the peer no more, or a thread that it needs has failed.
     pub(super) leave: Receiver<()>,
 }
 
@@ -79,7 +79,7 @@ pub(super) struct LoopState {
     stopped: bool,
 }
 
-/// Who gave a command and waits for its answer.
+/// The caller that gave a command and waits for its answer.
 struct Commander {
     session: SessionId,
     answer: Sender<Notice>,
@@ -100,7 +100,7 @@ const STREAM: &str = "-";
 /// What the log calls the lines of moments.
 const MOMENTS_TARGET: &str = "kadring::moments";
 
-/// A command's steps are told this often at most. Who asked is told of none so long after it began: to wake somebody
+/// A command's steps are told this often at most. The caller is told of none so long after it began: to wake a thread
 /// takes longer than most turns.
 const PACE: Duration = Duration::from_millis(100);
 
@@ -205,7 +205,7 @@ impl NodeLoop {
     }
 
     /// Before anything that others say: a peer that says it saved a block may have pulled it a moment ago. And before
-    /// each tick: a peer that is late may have begun. That alone wakes nobody, so it costs no turn.
+    /// each tick: a peer that is late may have begun. That alone wakes no thread, so it costs no turn.
     fn hear_of_pulls(&mut self, now: Time) {
         let OthersPulls { asked, delivered } = self.shared.ledger.take_pulls();
         if !asked.is_empty() {
@@ -366,8 +366,8 @@ impl NodeLoop {
             self.state.ready(peers, shut_out);
         }
         let Some(command) = notice.command() else { return self.state.publish(&notice) };
-        // Those who watch hear of files, and of the end. A block that somebody stores or brings by itself is a step of
-        // theirs.
+        // Those who watch hear of files, and of the end. A block that a caller stores or brings by itself is a step of
+        // its own work.
         match &notice {
             Notice::Answer { answer: answer @ (Answer::Stored { .. } | Answer::Retrieved { .. }), .. } => {
                 let commander = self.own.asking.get_mut(&command);
@@ -433,13 +433,13 @@ fn name_of_stream(named: NamedBy) -> NamedBy {
     }
 }
 
-/// Hands a notice to the one who asked. Who does not read misses progress, which the next progress makes up for, but
-/// never what was kept nor the answer: of these there is one each.
+/// Hands a notice to the caller who asked. One that does not read misses progress, which the next progress makes up
+/// for, but never what was kept nor the answer: of these there is one each.
 fn hand(commander: &Sender<Notice>, notice: Notice) {
     let must = !matches!(notice, Notice::Progress { .. })
         || matches!(notice, Notice::Progress { progress: Progress::Kept { .. }, .. });
     if must || commander.len() < ANSWERS.most() {
-        // Nobody has to listen to an answer.
+        // No caller has to listen to an answer.
         let _ = commander.send(notice);
     }
 }

@@ -1,7 +1,7 @@
 //! A node that stands still for a while, so that one can see what its neighbours make of that.
 //!
 //! The thread waits in the middle of a turn, as if the process was stopped: what comes waits in its queues, and what
-//! finds no room there is lost. The other threads go on. Ticks are taken and are late, so that nobody takes the node
+//! finds no room there is lost. The other threads go on. Ticks are taken and are late, so that no user takes the node
 //! for stuck. Commands are looked through for one that ends what is under way, and are done afterwards.
 
 use std::time::Duration;
@@ -17,11 +17,11 @@ use crate::node::Command;
 pub const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 impl NodeLoop {
-    /// Stands still for `span`, or until somebody ends that.
+    /// Stands still for `span`, or until its session or a command ends that.
     pub(super) fn pause(&mut self, session: SessionId, span: Duration, tell: &Sender<Pause>) {
         let clock = self.shared.clock;
         let (begun, over) = (clock.now(), after(span.min(MAX_PAUSE)));
-        // Nobody has to listen.
+        // The caller need not listen.
         let _ = tell.send(Pause::Begun(self.node.overlay().kind()));
         gauges::name(Activity::Pauses);
         let (mut held, mut leaves) = (Vec::new(), false);

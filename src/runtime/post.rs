@@ -1,6 +1,6 @@
 //! Events on their way from other threads to the node, and what a record says of their way.
 //!
-//! What a record needs is noted only where there is one: without it nobody reads a clock or a name for it.
+//! What a record needs is noted only where there is one: without it no thread reads a clock or a name for it.
 
 use std::borrow::Cow;
 use std::thread;

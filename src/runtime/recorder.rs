@@ -1,7 +1,7 @@
 //! Writing down what happens to a live node, so that the same core can be fed the same events again.
 //!
 //! The node only hands over what happened, at the end of each turn; the thread `recorder` makes text of it and writes.
-//! The node waits for nobody: where [`MOMENTS`] is full, moments are lost, and a line of the record says how many. A
+//! The node never waits for it: where [`MOMENTS`] is full, moments are lost, and a line of the record says how many. A
 //! record can be replayed up to the first such line, and shown beyond. Where processors are scarce the recorder comes
 //! last, so that a peer that is busy answers nearly as much as without a record.
 
@@ -56,7 +56,7 @@ pub(super) struct Recorder {
     written: WrittenCount,
 }
 
-/// Moments that were written: a number that tells progress, and lets nobody read anything else (`Relaxed`).
+/// Moments that were written: a number that tells progress, and lets no thread read anything else (`Relaxed`).
 #[derive(Clone, Default)]
 pub(super) struct WrittenCount(Arc<AtomicU64>);
 

@@ -64,7 +64,7 @@ impl Bell {
             // A full channel wakes it too.
             let _ = self.0.wake.try_send(());
             if let Err(error) = self.start() {
-                // The next one that rings tries again.
+                // The next ring tries again.
                 self.0.soonest.store(UnixTime::MAX, Ordering::SeqCst);
                 log::warn!("leases are not renewed now: cannot start the thread that renews them: {error}");
             }

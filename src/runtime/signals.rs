@@ -72,7 +72,8 @@ impl SignalWatch {
                 }
                 let command = if signal == SIGINT { &asks.interrupt } else { &asks.terminate };
                 asked = !goes_on(&peer, command);
-                // One that came meanwhile is seen now. One that only ended commands is followed by others as it was.
+                // A signal that came meanwhile is seen now. A signal that only ended commands is followed by others as
+                // it was.
                 before = asked.then(|| (signal, clock()));
                 match asked {
                     true => log::info!("signal {signal}: leaving the network"),

@@ -24,7 +24,7 @@ const BACKLOG: i32 = 1024;
 
 /// Both sockets at `addr`; with port 0, at some port that is free for both.
 pub(super) fn bind(addr: SocketAddr) -> Result<(UdpSocket, TcpListener), StartError> {
-    // The system takes these too, and then nobody can connect.
+    // The system takes these too, and then no peer can connect.
     if addr.ip().is_multicast() || addr.ip() == IpAddr::V4(Ipv4Addr::BROADCAST) {
         let error = io::Error::new(io::ErrorKind::InvalidInput, "it is the address of many, not of one machine");
         return Err(StartError::Bind { addr, error });
@@ -186,7 +186,7 @@ pub(super) fn only(bound: SocketAddr) -> Option<IpAddr> {
 
 /// Has a connection to `to` leave from our address `from`, if there is one; else the system chooses.
 ///
-/// Who asked one address of ours takes no answer from another, and an address that is ours no longer helps nobody.
+/// A peer that asked one address of ours takes no answer from another; an address that is ours no longer is of no use.
 fn leave_from(socket: SockRef<'_>, from: Option<IpAddr>, to: SocketAddr) {
     if let Some(from) = from.filter(|from| from.is_ipv4() == to.is_ipv4())
         && let Err(error) = socket.bind(&on_the_link_of(to, from).into())
@@ -207,7 +207,7 @@ fn loopback(v4: bool) -> IpAddr {
     if v4 { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() }
 }
 
-/// An address that is nobody's, kept for documentation (RFC 5737, RFC 3849): the way there is the way to everybody.
+/// An address of no machine, kept for documentation (RFC 5737, RFC 3849): the way there is the way to the whole world.
 fn elsewhere(v4: bool) -> (IpAddr, u16) {
     let ip =
         if v4 { Ipv4Addr::new(192, 0, 2, 1).into() } else { Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into() };

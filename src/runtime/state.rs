@@ -27,7 +27,7 @@ struct ReadinessView {
     watchers: Vec<PeerWatcher>,
 }
 
-/// Somebody who watches.
+/// A caller that watches the peer's notices.
 struct PeerWatcher {
     to: Sender<Notice>,
     wanted: fn(&Notice) -> bool,
@@ -36,13 +36,14 @@ struct PeerWatcher {
 }
 
 impl PeerWatcher {
-    /// Hands on a notice that is wanted, or counts it as missed. Whether anybody watches still, as far as is known.
+    /// Hands on a notice that is wanted, or counts it as missed. Whether the watcher is still there, as far as is
+    /// known.
     fn take(&mut self, notice: &Notice) -> bool {
         if !(self.wanted)(notice) {
             return true;
         }
         if self.missed > 0 && self.has_room() {
-            // Who has gone is found out below.
+            // That the watcher has gone is found out below.
             let _ = self.to.send(Notice::Missed { notices: std::mem::take(&mut self.missed) });
         }
         if self.has_room() {
@@ -70,7 +71,7 @@ enum PeerStage {
 }
 
 impl Readiness {
-    /// The join is done (or there was nobody to join).
+    /// The join is done (or there was no peer to join).
     pub(super) fn ready(&self, peers: usize, shut_out: usize) {
         self.turn_to(PeerStage::Ready { peers, shut_out });
     }

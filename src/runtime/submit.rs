@@ -1,9 +1,9 @@
 //! Commands on their way to the node.
 //!
-//! Who asks waits for room where [`COMMANDS`] is full, and for an answer; both waits end when the node has gone. A
-//! bounded channel of this library keeps what nobody will take until its last sender is gone, and a caller that waits
-//! for an answer to that would wait for ever. An unbounded one drops it. So the queue has no bound, and one place in a
-//! second, bounded channel stands for each command in it.
+//! A caller waits for room where [`COMMANDS`] is full, and for an answer; both waits end when the node has gone. A
+//! bounded channel of this library keeps what no thread will take until its last sender is gone, and a caller that
+//! waits for an answer to that would wait for ever. An unbounded one drops it. So the queue has no bound, and one place
+//! in a second, bounded channel stands for each command in it.
 //!
 //! An order to end commands takes no place: it must not wait behind what it is to end, and there is one at most for
 //! each command that was given.
@@ -23,7 +23,7 @@ use crate::overlay::OverlayKind;
 /// Names a session: the commands of one who may end them all at once.
 pub(super) type SessionId = u64;
 
-/// The session of commands that are nobody's in particular.
+/// The session of commands that a handle gives by itself, outside any session.
 pub(super) const NOBODYS: SessionId = 0;
 
 /// How far a pause is.
@@ -43,7 +43,7 @@ pub(super) enum Submission {
         command: Command,
         /// Bytes that it moves, as far as that is known: see [`bytes_to_move`].
         of: u64,
-        /// Who gets its notices.
+        /// Where its notices go.
         answer: Sender<Notice>,
     },
     /// To stand still.
@@ -119,7 +119,7 @@ impl Submit {
         self.push(Submission::Cancel { session });
     }
 
-    /// A session that is nobody else's.
+    /// A session that no other caller has.
     pub(super) fn new_session(&self) -> SessionId {
         self.sessions.fetch_add(1, Ordering::Relaxed) + 1
     }

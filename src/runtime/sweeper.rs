@@ -43,8 +43,8 @@ impl Alarm {
     }
 }
 
-/// Sends a tick at each deadline that comes in, never early, until nobody arms it any more. Between them it starts the
-/// looks that are due.
+/// Sends a tick at each deadline that comes in, never early, until no thread can arm it any more. Between them it
+/// starts the looks that are due.
 pub(super) fn run(clock: Clock, mut lookers: Lookers, deadlines: &Receiver<Time>, ticks: &Sender<Time>) {
     let mut armed: Option<Time> = None;
     // A tick was sent: by then the node has to arm something.

@@ -202,7 +202,7 @@ fn answer(stage: AnsweredConnection<'_>, from: SocketAddr, key: &Key, events: &P
         Ok(block) => send_block(&block.file, 0, block.size, send_file),
         Err(error) if error.kind() == StoreErrorKind::NotFound => {
             let _ = events.send(Event::Missing { key: *key });
-            // Somebody else may have asked a moment before, or a look of its own may have found it so.
+            // Another client may have asked a moment before, or a look of its own may have found it so.
             refuse(stream, if shared.store.found_damaged(key) { FOUND_DAMAGED } else { "this block is not here" })
         }
         Err(error) => {

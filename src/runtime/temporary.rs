@@ -1,7 +1,8 @@
-//! Folders that go with their process: data folders that nobody named, and what holds a file for a while.
+//! Folders that go with their process: data folders that no user named, and what holds a file for a while.
 //!
-//! Nobody else may look into one. A process that is killed cannot remove its own. So who makes one looks for those
-//! whose owners are gone: they say what they are by a file of their own, and nobody holds their lock any more.
+//! No other user may look into one. A process that is killed cannot remove its own. So a process that makes one looks
+//! for those whose owners are gone: they say what they are by a file of their own, and no process holds their lock any
+//! more.
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -82,7 +83,7 @@ pub(super) fn is_temporary(folder: &Path) -> bool {
 }
 
 fn sweep(parent: &Path, young: Duration) {
-    // Nobody has to know what could not be removed: it may be somebody else's.
+    // What could not be removed is not told: it may be another user's.
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         if is_temporary(&entry.path()) && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             let _ = remove_stale(&entry.path(), young);

@@ -1,11 +1,11 @@
 //! Threads that are always known, and joined at the end.
 //!
-//! A thread that nobody joins outlives what it works on, and its panic is lost. Here every thread is spawned through a
-//! [`Roster`], which knows those that run, joins those that have ended, and decides what a panic means: an essential
-//! [`Role`] ends the peer, any other loses what it was at. At the end threads are waited for here, with a limit:
-//! one that is stuck in a call that never returns is named and left behind. The exceptions are a console, which may be
-//! stuck in a `read` of standard input, and the program's writer to standard error (`console/stderr.rs`): nobody waits
-//! for the one, and for the other not long. A survey is no peer; its threads end with the scope that began them.
+//! A thread that is never joined outlives what it works on, and its panic is lost. Here every thread is spawned through
+//! a [`Roster`], which knows those that run, joins those that have ended, and decides what a panic means: an essential
+//! [`Role`] ends the peer, any other loses what it was at. At the end threads are waited for here, with a limit: one
+//! that is stuck in a call that never returns is named and left behind. The exceptions are a console, which may be
+//! stuck in a `read` of standard input, and the program's writer to standard error (`console/stderr.rs`): no thread
+//! waits for the one, and for the other not long. A survey is no peer; its threads end with the scope that began them.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -218,7 +218,7 @@ impl Drop for RosterPlace {
     }
 }
 
-/// A thread that was started. Who sees that it has ended sees what it did before (`Release`, `Acquire`).
+/// A thread that was started. A thread that sees that it has ended sees what it did before (`Release`, `Acquire`).
 pub(super) struct Worker(Arc<AtomicBool>);
 
 impl Worker {

@@ -1,4 +1,4 @@
-//! Turns of the node that take long: nobody is answered meanwhile. And queues to the node that are full.
+//! Turns of the node that take long: no peer and no user is answered meanwhile. And queues to the node that are full.
 //!
 //! Long is what a processor worked for a turn, not what passed by the clock: on a busy machine a thread waits for a
 //! processor, and a machine may be stopped. To ask for that takes longer than most turns, so it is asked rarely.

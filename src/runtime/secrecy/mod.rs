@@ -5,8 +5,8 @@
 //!
 //! To have another key, peers need not stop. The key's file lists the old and the new key, at first in this order, on
 //! every peer; then the new one first, on every peer; then it alone. Each step is taken once all peers have read the
-//! one before: they look at the file every [`KEY_CHECKED`]. A pipe gives its keys once. Who slept meanwhile is
-//! answered, and spoken to, under the key that it spoke under, while that is listed; what is begun towards one who
+//! one before: they look at the file every [`KEY_CHECKED`]. A pipe gives its keys once. A peer that slept meanwhile is
+//! answered, and spoken to, under the key that it spoke under, while that is listed; what is begun towards a peer that
 //! never spoke is said under each key that is listed.
 
 mod stream;
@@ -86,7 +86,7 @@ struct InForce {
     keys: Arc<Keys>,
     /// Under which key each address spoke last, while several are listed: it may have no other.
     spoken: Recent<SocketAddr, NetworkKey, MAX_SPOKEN>,
-    /// How connections began that came: one that begins so again was recorded.
+    /// How connections began that came: a connection that begins so again was recorded.
     begun: Recent<Ephemeral, (), MAX_BEGUN>,
     /// What is wrong with their file, as it was told.
     wrong: Option<String>,
@@ -232,7 +232,7 @@ fn random<const N: usize>() -> Result<[u8; N], KeyringError> {
     Ok(bytes)
 }
 
-/// A key that nobody has had before.
+/// A key that no network has had before.
 ///
 /// # Errors
 /// The system has no randomness to give.

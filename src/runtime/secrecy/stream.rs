@@ -5,9 +5,9 @@
 //! the other      48 bytes   the second
 //! both           <length in 2 bytes, big-endian> and so many bytes, again and again: what is said, in sealed pieces
 //! ```
-//! Who cannot make the first message is answered nothing, nor is one that was recorded and comes again. A peer that was
-//! started since, or another than it was meant for, answers it once with a second message, of random bytes, and a
-//! client that sent it can say nothing further.
+//! A client that cannot make the first message is answered nothing, nor is a message that was recorded and comes again.
+//! A peer that was started since, or another than it was meant for, answers it once with a second message, of random
+//! bytes, and a client that sent it can say nothing further.
 
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
@@ -55,7 +55,7 @@ struct Sealed {
 }
 
 impl Stream {
-    /// Of a connection to `to` that `dial` makes: it begins to speak. The other side has `limit` to answer. One that
+    /// Of a connection to `to` that `dial` makes: it begins to speak. The other side has `limit` to answer. A peer that
     /// closes it unanswered may have another of the keys: it is dialled again for each that is listed.
     ///
     /// # Errors

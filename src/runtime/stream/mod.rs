@@ -47,12 +47,12 @@ impl Handle {
     /// Stores what `from` gives, to its end, and waits until it is in the network. The key retrieves it. All of it is
     /// copied to the temporary folder first (`TMPDIR`, else the system's), and is gone from there when this returns. If
     /// `limit` passes before, or the peer ends, it fails; a read that does not return is waited for all the same.
-    /// Another thread can end a call that is made through a [`session`](Self::session): see [`Session::put`]. Nobody
+    /// Another thread can end a call that is made through a [`session`](Self::session): see [`Session::put`]. No user
     /// can delete what is stored so: see [`put_on`](Self::put_on).
     ///
     /// # Errors
-    /// What [`Command::Store`] fails with, [`FailureKind::TimedOut`], or `from` cannot be read. Nobody is told of
-    /// blocks that had been stored until then.
+    /// What [`Command::Store`] fails with, [`FailureKind::TimedOut`], or `from` cannot be read. The caller is not told
+    /// of blocks that had been stored until then.
     ///
     /// ```
     /// use std::time::Duration;
@@ -73,7 +73,7 @@ impl Handle {
         self.session().put(from, limit)
     }
 
-    /// [`put`](Self::put), on behalf of a lease. What is on none is kept as long as there is room for it, and nobody
+    /// [`put`](Self::put), on behalf of a lease. What is on none is kept as long as there is room for it, and no user
     /// can delete it. What is on one goes once that ends: at its time, or when a user who has its secret says so.
     ///
     /// # Errors

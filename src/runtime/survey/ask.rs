@@ -84,7 +84,7 @@ impl SurveyAnswers {
         }
     }
 
-    /// A question was refused. Who is asked in both dialects refuses one of them for that alone.
+    /// A question was refused. A peer that is asked in both dialects refuses one of them for that alone.
     fn refuse(&mut self, from: SocketAddr, reason: String, questions: &[SurveyQuestion]) {
         let of_dialect = questions.iter().any(|question| question.dialect.other_asked() == reason);
         if !of_dialect || self.strange.is_none() {
@@ -93,7 +93,7 @@ impl SurveyAnswers {
     }
 }
 
-/// Who answers a ping.
+/// What answers a ping first, if anything does.
 pub(super) enum PingAnswer {
     Peer(Peer, OverlayKind),
     /// Something that is no peer, or a peer that does not talk to strangers of this network, and what it says.
@@ -153,7 +153,7 @@ impl Guest {
         (&stream).write_all(&self.text(here, addr, Dialect::Ring, Request::Ring(ping), magic))?;
         let clock = Clock::start();
         let limit = clock.now() + ANSWER_LIMIT;
-        // Anybody may connect; who says something else is not the one that was asked.
+        // Any program may connect; a program that says something else is not the peer that was asked.
         while clock.now() < limit {
             let (answering, _) = listener.accept()?;
             let answering = Arc::new(answering);
@@ -207,7 +207,7 @@ impl Guest {
         let Some((from, datagram)) = next(socket, limit)? else { return Ok(None) };
         let Some(keyring) = &self.keys else { return Ok(Some((from, datagram))) };
         let mut text = Vec::new();
-        // What cannot be opened is nobody's who has the key, and answers nothing.
+        // What cannot be opened comes from no peer that has the key, and answers nothing.
         let opened = keyring.open(&datagram, &mut text).is_some();
         Ok(Some((from, if opened { text } else { UNSEALED.to_vec() })))
     }

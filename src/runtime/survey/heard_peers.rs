@@ -1,4 +1,4 @@
-//! Who was heard of in a survey, who answered, and who is yet to be asked.
+//! The peers that a survey heard of, those that answered, and those that are yet to be asked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -20,14 +20,14 @@ pub(super) struct HeardPeers {
 }
 
 impl HeardPeers {
-    /// Somebody lives at this address: it is to be asked, once.
+    /// A peer may live at this address: it is to be asked, once.
     pub(super) fn meet(&mut self, addr: SocketAddr) {
         if self.met.len() < MAX_PEERS && self.met.insert(addr) {
             self.next.push(addr);
         }
     }
 
-    /// Somebody answered, and names others.
+    /// A peer answered, and names others.
     pub(super) fn hear(&mut self, mut surveyed: Surveyed) {
         let me = surveyed.peer;
         for peer in surveyed.knows.iter().filter(|peer| peer.addr != me.addr) {

@@ -4,9 +4,9 @@
 //! everybody that it hears of. Of the ring's peers it learns their neighbours; of Kademlia's, whom they know near
 //! themselves and near other places.
 //!
-//! Each peer is asked by a thread of its own, which waits for that peer alone: one that is silent holds up nobody else.
-//! The thread that calls waits for what the others bring, and starts one for each peer that it learns of. All of them
-//! have ended when the survey has.
+//! Each peer is asked by a thread of its own, which waits for that peer alone: a peer that is silent holds up no other
+//! thread. The thread that calls waits for what the others bring, and starts one for each peer that it learns of. All
+//! of them have ended when the survey has.
 
 mod ask;
 mod heard_peers;
@@ -77,10 +77,10 @@ impl Surveyed {
 
 impl Surveyor {
     /// A surveyor for the network of the peer at any of the addresses `targets`; which overlay that is, it finds out if
-    /// nobody says. The network has this name, and its peers speak under `keys`, if any.
+    /// it is not told. The network has this name, and its peers speak under `keys`, if any.
     ///
     /// # Errors
-    /// The system refuses sockets, nobody answers ([`io::ErrorKind::TimedOut`]), or something that is no peer does
+    /// The system refuses sockets, no peer answers ([`io::ErrorKind::TimedOut`]), or something that is no peer does
     /// ([`io::ErrorKind::InvalidData`]).
     pub fn new(
         targets: &[SocketAddr],
@@ -120,11 +120,11 @@ impl Surveyor {
         self.overlay
     }
 
-    /// Asks the peers at `seeds`, and everybody that they and the others name, all at the same time. Who is known comes
-    /// back in the order of ids.
+    /// Asks the peers at `seeds`, and every peer that they and the others name, all at the same time. The peers that
+    /// are known come back in the order of ids.
     ///
     /// # Errors
-    /// The system starts not even one thread. That nobody answers is none.
+    /// The system starts not even one thread. That no peer answers is no error.
     pub fn survey(&mut self, seeds: &[SocketAddr]) -> io::Result<Vec<Surveyed>> {
         let (clock, mut crowd) = (Clock::start(), HeardPeers::default());
         seeds.iter().for_each(|addr| crowd.meet(*addr));
@@ -142,8 +142,8 @@ impl Surveyor {
                     let (tell, magic) = (tell.clone(), magic(&mut self.rng));
                     let ask = move || {
                         let answer = catch_unwind(AssertUnwindSafe(|| guest.ask(overlay, addr, magic)));
-                        // One that cannot be reached is as silent as one that says nothing; so is one whose answer met
-                        // a fault of ours, for something must be told of each.
+                        // A peer that cannot be reached is as silent as one that says nothing; so is a peer whose
+                        // answer met a fault of ours, for something must be told of each.
                         let _ = tell.send(answer.ok().and_then(Result::ok).flatten());
                     };
                     match thread::Builder::new().name("survey".to_owned()).spawn_scoped(scope, ask) {

@@ -95,7 +95,8 @@ impl Workbench {
         Ok(Outcome::Read { entry: ManifestEntry { key, size: size as u64 } })
     }
 
-    /// Brings a block and reads it as a node of a tree. One that is none is lent on behalf of the file that it is.
+    /// Brings a block and reads it as a node of a tree. A block that is no node is lent on behalf of the file that it
+    /// is.
     pub(super) fn unpack(
         &self,
         key: Key,

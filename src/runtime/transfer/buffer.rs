@@ -3,7 +3,7 @@
 //! The pieces come from the system and go back to it. What goes back to the C library stays with the process as long as
 //! anything lies above it, such as an outcome that the worker told: a peer that had moved a few files kept 1 MiB for
 //! each worker that there had been at a time. So bytes stream through one piece, and only a block that must be verified
-//! before anybody may see it is held in several.
+//! before a reader may see it is held in several.
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -115,7 +115,7 @@ impl Connections {
         self.known.lock().narrow.get(&from.ip()).is_some_and(|since| now.since(*since) < NARROW_FOR)
     }
 
-    /// A peer announced data, and none came: long packets may be lost on the way from there, where nobody cuts them.
+    /// A peer announced data, and none came: long packets may be lost on the way from there, where no router cuts them.
     pub(super) fn suspect(&self, now: Time, from: SocketAddr) {
         let mut known = self.known.lock();
         known.narrow.insert(from.ip(), now);

@@ -1,7 +1,7 @@
 //! Files on their way out of the network: blocks written where they belong, under a temporary name until all are there.
 //!
 //! Others may be able to write to the folder. So the temporary file is made by us alone, or it is one that an earlier
-//! run of the same user left, which nobody else may write to: see [`is_ours`]. It is verified and renamed as one and
+//! run of the same user left, which no other user may write to: see [`is_ours`]. It is verified and renamed as one and
 //! the same file: see [`PartialFile::finish`].
 
 use std::collections::HashMap;
@@ -146,7 +146,7 @@ impl Writing<'_> {
 
 impl PartialFile {
     /// Opens it, and whether an earlier run left it; none if another retrieve of the same file ended meanwhile, so that
-    /// something else stands at its place. One that is cancelled or was killed just now lets go of it soon.
+    /// something else stands at its place. A retrieve that is cancelled or was killed just now lets go of it soon.
     fn open(place: Destination, root: &Id, size: u64, replace: bool) -> Result<Option<(Self, bool)>, JobError> {
         let cannot = |error: &io::Error| cannot_write(&place.path, error);
         let mut names = temporary_names(&place.path, root);
@@ -225,7 +225,7 @@ impl PartialFile {
     }
 }
 
-/// Makes the file, or opens the one that an earlier run left; none if somebody else's has its name.
+/// Makes the file, or opens the one that an earlier run left; none if another user's file has its name.
 fn open_ours(path: &Path) -> io::Result<Option<File>> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
@@ -243,7 +243,7 @@ fn has_name(path: &Path, file: &Metadata) -> bool {
     fs::symlink_metadata(path).is_ok_and(|there| is_same(&there, file))
 }
 
-/// Whether nobody else made this file, or can change it now: it is a plain file of our own, under one name, and only
+/// Whether no other user made this file, or can change it now: it is a plain file of our own, under one name, and only
 /// its owner may write to it.
 fn is_ours(file: &Metadata) -> bool {
     file.is_file() && file.nlink() == 1 && is_ours_alone(file)
@@ -254,7 +254,7 @@ fn is_ours(file: &Metadata) -> bool {
 fn new_mode() -> u32 {
     static MASK: LazyLock<u32> = LazyLock::new(|| {
         let mask = status_field("Umask").and_then(|digits| u32::from_str_radix(&digits, 8).ok());
-        // Where the system does not tell, nobody else may read it.
+        // Where the system does not tell, no other user may read it.
         mask.unwrap_or(0o077)
     });
     0o666 & !*MASK

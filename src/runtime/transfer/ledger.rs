@@ -17,8 +17,8 @@ use crate::runtime::lent::{LentBlock, LentBlocks};
 pub(crate) struct Ledger {
     books: Ranked<Books>,
     /// Whether there is a pull that the node has yet to hear of: it asks often, and mostly there is none. It is set
-    /// after the pull was noted (`Release`), so who sees it set (`Acquire`) finds the pull. It is cleared before the
-    /// pulls are taken: one that is noted meanwhile sets it again, and is at worst looked for twice.
+    /// after the pull was noted (`Release`), so a thread that sees it set (`Acquire`) finds the pull. It is cleared
+    /// before the pulls are taken: one that is noted meanwhile sets it again, and is at worst looked for twice.
     has_pulls: AtomicBool,
 }
 

@@ -46,7 +46,7 @@ use crate::lease::{Lease, Note};
 use crate::node::job::{Job, JobError, JobErrorKind, JobId, Outcome, PutId};
 use crate::store::{StoreError, StoreErrorKind, is_shortage, remedy};
 
-/// A worker without work ends after this long, and a connection that nobody uses is closed.
+/// A worker without work ends after this long, and a connection that no thread uses is closed.
 const IDLE: Duration = Duration::from_secs(5);
 
 /// A job on its way to a worker.

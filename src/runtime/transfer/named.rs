@@ -153,7 +153,7 @@ impl Workbench {
         }
         match here {
             Some(_) => temporary.persist(&dest),
-            // Somebody may have put a file there meanwhile.
+            // Another program may have put a file there meanwhile.
             None => temporary.persist_noclobber(&dest),
         }
         .map_err(|error| cannot(&error.error))?;
@@ -243,7 +243,7 @@ impl IncomingFile<'_> {
             .permissions(permissions)
             .tempfile_in(folder.path())
             .map_err(|error| cannot(&error))?;
-        // Says that somebody lives who receives it. A file system without locks has nobody tidy up.
+        // Says that a living process receives it. On a file system without locks no process tidies up.
         let _ = temporary.as_file().lock();
         let clock = self.bench.shared.clock;
         let limit = clock.now() + SILENCE_LIMIT + Duration::from_secs(self.version.size / LEAST_BROUGHT);

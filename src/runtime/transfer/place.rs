@@ -179,7 +179,7 @@ pub(crate) fn temporary_names(dest: &Path, what: &Id) -> impl Iterator<Item = Pa
     })
 }
 
-/// Whether it belongs to this user, and nobody else may write to it.
+/// Whether it belongs to this user, and no other user may write to it.
 pub(crate) fn is_ours_alone(there: &Metadata) -> bool {
     there.uid() == geteuid().as_raw() && there.mode() & 0o022 == 0
 }

@@ -32,7 +32,7 @@ impl AskedAt {
         self.young.get(to).or_else(|| self.old.get(to)).copied()
     }
 
-    /// Whether nobody is remembered.
+    /// Whether no peer is remembered.
     pub(super) fn is_empty(&self) -> bool {
         self.young.is_empty() && self.old.is_empty()
     }

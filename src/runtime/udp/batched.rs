@@ -152,7 +152,7 @@ impl DatagramSender {
         Ok(sendmmsg(socket, &mut self.headers, slices.iter(), to, [], FLAGS)?.count())
     }
 
-    /// Sends datagrams as one that the system cuts.
+    /// Sends datagrams as one large one that the system cuts.
     fn send_run(&mut self, datagrams: &mut [LeavingDatagram], run: Range<usize>) {
         if run.is_empty() {
             return;

@@ -187,7 +187,7 @@ impl DatagramReader {
         Self { dialect, keys, seen: SeenDatagrams::default(), text: Vec::new() }
     }
 
-    /// What a datagram says; none if nobody can be told anything about it. What was sealed under no key of ours, or
+    /// What a datagram says; none if no peer can be told anything about it. What was sealed under no key of ours, or
     /// came before, is none.
     fn read(&mut self, arrived: &ArrivedDatagram<'_>) -> Option<Datagram> {
         let &ArrivedDatagram { from, at, bytes } = arrived;
@@ -311,7 +311,7 @@ impl Outgoing {
         self.unsent.pop()
     }
 
-    /// Somebody spoke to our address `at`: it is answered from there.
+    /// A peer spoke to our address `at`: it is answered from there.
     pub(super) fn heard(&mut self, from: SocketAddr, at: IpAddr) {
         self.asked_at.heard(from, at);
     }

@@ -1,7 +1,7 @@
 //! Bad weather for tests: of the datagrams that leave, some are lost, some leave twice, and some after later ones.
 //!
 //! The environment variable `KADRING_WEATHER` says how many of a hundred, such as `30,10,20`. A build for release has
-//! neither the variable nor the weather. Of what finds no way nobody is told under it.
+//! neither the variable nor the weather. The node is not told of what finds no way under it.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, make_rng};
