@@ -11,8 +11,8 @@ use rustix::process::{Resource, getrlimit};
 /// By this variable the C library learns how many arenas it may have.
 const ARENAS: &str = "MALLOC_ARENA_MAX";
 
-/// Begins this process anew with few arenas where its address space has a limit and nobody said how many there may be.
-/// Where that cannot be, it goes on as it is.
+/// Begins this process anew with few arenas where its address space has a limit and the environment does not say how
+/// many there may be. Where that cannot be, it goes on as it is.
 pub(crate) fn bound() {
     if getrlimit(Resource::As).current.is_none() || env::var_os(ARENAS).is_some() {
         return;

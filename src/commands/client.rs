@@ -351,7 +351,7 @@ fn typed<'a>(words: impl Iterator<Item = &'a Path>) -> Vec<String> {
 }
 
 /// Starts a guest and waits until it has joined. It knows one way in, and nothing of the network yet, so where much
-/// gets lost it tries again before it says that nobody is there.
+/// gets lost it tries again before it says that no peer is there.
 fn join(args: &JoinArgs, config: Config) -> Result<LocalPeer, Failed> {
     let bind = every_address();
     let (known, names) = (bootstrap(&args.bootstrap, bind.ip())?, args.bootstrap.join(", "));
@@ -366,7 +366,7 @@ fn join(args: &JoinArgs, config: Config) -> Result<LocalPeer, Failed> {
             log::warn!("nobody has answered at {names} yet; trying on for some seconds");
         }
         let guest = start(bind, known.clone(), args.overlay, keys.clone(), config.clone())?;
-        // Where nobody let it in, somebody may answer all the same.
+        // Where no peer let it in, one may answer all the same.
         let asked = if attempt > 1 { ping_all(&guest.handle(), &known.addrs) } else { Vec::new() };
         match guest.ready(None) {
             Some(ready) if ready.peers > 0 => return Ok(guest),

@@ -123,7 +123,7 @@ fn take_form(words: Vec<String>, form: &mut Form) -> Vec<String> {
 
 /// Has the command `words` done by the peer, and writes its answer. `-` is this process's standard input or output.
 /// Where a file stands at the destination and the person at the terminal agrees that it be replaced, the peer is told
-/// so by another connection. Who calls this has chosen what a signal does ([`NextSignal`]).
+/// so by another connection. The caller has chosen what a signal does ([`NextSignal`]).
 pub(super) fn perform(
     peer: &UnixStream,
     data: &Path,
@@ -156,7 +156,7 @@ pub(super) fn perform(
     let screen = if shows_file { Screen::plain() } else { Arc::clone(screen) };
     let mut asked =
         ClientSays { words: sent, folder, to: passage.as_ref().map(OutputPipe::path), columns: Some(columns()) };
-    // What comes of it is written as it comes, and is for nobody once its reader has gone.
+    // What comes of it is written as it comes, and is of no use once its reader has gone.
     let streams = passage.is_some() || asked.words.first().is_some_and(|word| word == EVENTS);
     let mut pass_on = || match &mut passage {
         Some(passage) => passage.pass_on(peer, PeerWait::with(data)),
@@ -259,7 +259,7 @@ impl Shows for OnScreen<'_> {
     }
 
     fn event(&self, json: &str) {
-        // Where nobody gets it, this process ends, and with it the connection.
+        // Where no reader gets it, this process ends, and with it the connection.
         let exit = say(format!("{json}\n").as_bytes()).unwrap_or_else(|error| {
             log::error!("{error:#}");
             Exit::Other

@@ -24,12 +24,12 @@ pub(super) fn to(path: &Path, network: (bool, NetworkName)) -> Result<Tell, Fail
     Ok(Tell(Arc::new(move |me, notices| EventLog::new(&file, network).run(&me, &notices))))
 }
 
-/// Opens the file for what is added to it. Events tell the keys of blocks, which only the owner may read, and nobody
-/// who may write in the folder has them written elsewhere by a symbolic link.
+/// Opens the file for what is added to it. Events tell the keys of blocks, which only the owner may read, and no user
+/// who may write in the folder can have them written elsewhere by a symbolic link.
 fn open(path: &Path) -> io::Result<File> {
     let there = fs::metadata(path).map(|there| there.file_type()).ok();
     if let Some(kind) = there.filter(|kind| !kind.is_file() && !kind.is_dir()) {
-        // Who opens a named pipe for writing alone waits for its reader.
+        // Opening a named pipe for writing alone waits for its reader.
         let file = OpenOptions::new().read(kind.is_fifo()).write(true).open(path)?;
         let is_file = file.metadata()?.is_file();
         return if is_file { Err(io::Error::other("another file came there")) } else { Ok(file) };

@@ -181,13 +181,13 @@ fn options(args: &PeerArgs) -> anyhow::Result<(Options, Option<TempDir>)> {
     Ok((options, temporary))
 }
 
-/// Nobody was found to join through.
+/// No peer was found to join through.
 fn tell_alone(peer: &Handle, args: &PeerArgs, ways: &[SocketAddr], own: bool, keys: Option<Arc<Keyring>>) {
     let names = args.bootstrap.join(", ");
     if own {
         return log::warn!("{names} is this peer's own address: name another peer's to join its network");
     }
-    // Who let nobody in may answer all the same.
+    // A peer that did not let this one in may answer all the same.
     let strange = || strange(ways, args.overlay.into(), (args.network.name, keys));
     let refused = match heard(&ping_all(peer, ways)) {
         Some(Ok(id)) if id == peer.me().id => {
@@ -242,7 +242,7 @@ fn announce(announced: &str, output: &mut Output, (format, person): (Format, boo
     }
 }
 
-/// Whether the peer is to join through nobody but itself.
+/// Whether the peer is to join through no peer but itself.
 fn is_own(options: &Options) -> bool {
     let Options { bind, bootstrap, .. } = options;
     let own = |addr: &SocketAddr| {

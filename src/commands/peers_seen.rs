@@ -17,7 +17,7 @@ const LINES: u8 = 2;
 /// The peers that this one has, by what the notices tell.
 pub(super) struct PeersSeen {
     peers: usize,
-    /// It has lost the last one, or found nobody.
+    /// It has lost the last one, or found none.
     alone: bool,
     /// What its user was told last.
     told_alone: bool,
@@ -30,7 +30,7 @@ pub(super) struct PeersSeen {
 }
 
 impl PeersSeen {
-    /// Of a peer whose user was told, or not, that it found nobody to join.
+    /// Of a peer whose user was told, or not, that it found no peer to join.
     pub(super) fn new(alone: bool) -> Self {
         Self { peers: 0, alone, told_alone: alone, lines: 0, due: never(), found: None, leaving: false }
     }

@@ -51,7 +51,7 @@ fn step(stepper: Stepper) -> Result<RunVerdict, CliError> {
     cli::step::step(stepper, &mut lines, &mut io::stdout())
 }
 
-/// Columns where nobody tells how many there are.
+/// Columns where no terminal tells how many there are.
 const WIDTH: usize = 120;
 
 /// Runs `kadring trace`.

@@ -147,7 +147,7 @@ impl OutputPipe {
             Err(error) => Err(Some(error)),
         };
         if let Err(trouble) = passed {
-            // A process that writes to the pipe learns that nobody reads it.
+            // A process that writes to the pipe learns that it has no reader.
             self.from = None;
             self.trouble = trouble;
         }
@@ -155,7 +155,7 @@ impl OutputPipe {
 }
 
 impl UntilTold {
-    /// Whether its reader has gone. Then there is nobody to tell, and a program ends as by SIGPIPE.
+    /// Whether its reader has gone. Then there is no reader to tell, and a program ends as by SIGPIPE.
     pub(super) fn is_broken(&self) -> bool {
         self.broken
     }

@@ -1,4 +1,4 @@
-//! Who answers where no network was found to join.
+//! What answers where no network was found to join.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
@@ -14,10 +14,10 @@ use kadring::runtime::survey::Surveyor;
 use kadring::runtime::{Handle, Keyring};
 use nix::errno::Errno;
 
-/// Who answers a ping has done so this soon after a join was in vain.
+/// A peer that answers a ping has done so this soon after a join was in vain.
 const ANSWERED_BY: Duration = Duration::from_millis(500);
 
-/// Who takes a connection has done so this soon.
+/// A program that takes a connection has done so this soon.
 const CONNECTED_BY: Duration = Duration::from_secs(1);
 
 /// Addresses that are tried so at most.
@@ -43,13 +43,13 @@ pub(super) fn ping_all(peer: &Handle, addrs: &[SocketAddr]) -> Vec<Receiver<Noti
     addrs.iter().map(|&addr| peer.submit(Command::Ping { addr })).collect()
 }
 
-/// Who answers soon of those [pinged](ping_all), if somebody does: its id, or what it says if it does not answer as a
-/// peer of this network.
+/// The first that answers soon of those [pinged](ping_all), if one does: its id, or what it says if it does not answer
+/// as a peer of this network.
 pub(super) fn heard(asked: &[Receiver<Notice>]) -> Option<Result<Id, String>> {
     asked.iter().find_map(heard_of)
 }
 
-/// What something that is no peer says at one of these addresses, if nobody else answers there.
+/// What something that is no peer says at one of these addresses, if no peer answers there.
 pub(super) fn strange(
     addrs: &[SocketAddr],
     overlay: OverlayKind,
@@ -59,7 +59,7 @@ pub(super) fn strange(
     (error.kind() == io::ErrorKind::InvalidData).then(|| error.to_string())
 }
 
-/// Why nobody answers datagrams at addresses of which one takes connections; none if none does.
+/// Why no peer answers datagrams at addresses of which one takes connections; none if none does.
 pub(super) fn filtered(addrs: &[SocketAddr]) -> Option<String> {
     let connects = |addr: &&SocketAddr| TcpStream::connect_timeout(addr, CONNECTED_BY).is_ok();
     let addr = addrs.iter().take(CONNECTIONS).find(connects)?;

@@ -1,9 +1,9 @@
 //! Waiting for what a running peer says, for as long as it lives.
 //!
 //! A command may take its time and say nothing meanwhile. So where nothing comes for a while, the peer is asked two
-//! more things, each on a connection of its own: `status`, which its node answers, and `help`, which needs no node. One
-//! that does not answer these is stopped or stuck, and is not waited for without an end. Each version of this program
-//! answers both.
+//! more things, each on a connection of its own: `status`, which its node answers, and `help`, which needs no node. A
+//! peer that does not answer these is stopped or stuck, and is not waited for without an end. Each version of this
+//! program answers both.
 
 use std::env;
 use std::io;

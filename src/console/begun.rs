@@ -1,8 +1,8 @@
 //! Stores that were begun: the catalogue has their leases from before the first block leaves.
 //!
-//! Who stores a file lays a lease on each block as it goes. Should that end half-way, those blocks are on a lease all
-//! the same, which somebody must be able to end. So a line is written first, without a key, for there is none yet. The
-//! line of the finished file has the same secret, and with that the first one is done with.
+//! A command that stores a file lays a lease on each block as it goes. Should it end half-way, those blocks are on a
+//! lease all the same, which the user must be able to end. So a line is written first, without a key, for there is none
+//! yet. The line of the finished file has the same secret, and with that the first one is done with.
 //!
 //! A process that reads the catalogue finds that first line at once, should this process be killed too. For a power cut
 //! it is synced while the blocks are on their way, unless the line of the finished file, which is synced before the

@@ -268,7 +268,7 @@ impl BackgroundCommands {
     pub(super) fn wait(&mut self, limit: Option<Duration>) {
         let Self { runs, ended } = std::mem::take(self);
         drop(runs);
-        // Nobody sends anything: what comes is the end.
+        // No thread sends anything: what comes is the end.
         let _ = match limit {
             Some(limit) => ended.recv_timeout(limit).map_err(drop),
             None => ended.recv().map_err(drop),

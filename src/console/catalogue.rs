@@ -2,8 +2,8 @@
 //!
 //! It is a text file of JSON lines in the peer's data folder, or for commands that join for one file, in the user's
 //! state folder. A line is on the disk before the answer to its `store` is given. Several processes may use one
-//! catalogue: each change is made under a lock on a file beside it. Who only [reads](reading) takes no lock. Lines that
-//! cannot be read are set aside, and told.
+//! catalogue: each change is made under a lock on a file beside it. A process that only [reads](reading) takes no lock.
+//! Lines that cannot be read are set aside, and told.
 
 mod damage;
 mod entry;
@@ -141,8 +141,8 @@ impl Catalogue {
     /// # Errors
     /// The catalogue cannot be written.
     pub(super) fn append(&self, entry: &Entry) -> io::Result<(File, Range<u64>)> {
-        // Who rewrites the catalogue after this has read the line, and syncs its own file before it takes this one's
-        // place.
+        // A process that rewrites the catalogue after this has read the line, and syncs its own file before it takes
+        // this one's place.
         let _lock = self.lock()?;
         self.append_locked(entry)
     }
@@ -417,7 +417,7 @@ pub(super) fn note_renewed(entries: &mut [Entry], renewed: &[Entry]) {
     }
 }
 
-/// Locks the file of the lock. Who has it holds it for a moment, unless it is no program of ours, or is stopped.
+/// Locks the file of the lock. Its holder keeps it for a moment, unless that is no program of ours, or is stopped.
 fn lock(file: &File, limit: Duration) -> io::Result<()> {
     if lock_within(file, limit)? {
         return Ok(());

@@ -205,7 +205,7 @@ fn obey(grammar: &Grammar, session: &Session, performer: Performer<Session>, ask
     }
 }
 
-/// Tells a client. One that does not listen any more misses it; its thread learns of the end by itself.
+/// Tells a client. A client that does not listen any more misses it; its thread learns of the end by itself.
 struct ClientWriter(Option<UnixStream>);
 
 impl ClientWriter {
@@ -268,7 +268,7 @@ pub fn ask(
     shows: &dyn Shows,
     meanwhile: &mut dyn FnMut() -> io::Result<()>,
 ) -> io::Result<Rendered> {
-    // One that is turned away is told so before it has said a word.
+    // A client that is turned away is told so before it has said a word.
     tell(stream, asked).or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })?;
     let mut lines = BufReader::new(stream);
     let mut show: Box<dyn FnMut(&Progress)> = Box::new(|_| {});

@@ -19,7 +19,7 @@ pub struct EventLog<W> {
     to: W,
     /// Whether a network key seals the peer's traffic, and the name of its network.
     network: (bool, NetworkName),
-    /// Lines that could not be written, and that nobody was told of.
+    /// Lines that could not be written, and that the reader was not told of.
     lost: u64,
     /// The last line was cut short.
     torn: bool,
@@ -79,7 +79,7 @@ impl<W: Write> EventLog<W> {
                 Err(other) => error = Some(other),
             }
         }
-        // Who begins a line anew has ended the one before.
+        // The newline before a line that is begun anew ends the torn one.
         self.torn =
             !left.is_empty() && (left.len() < whole.len() - begin.len() || (self.torn && left.len() == whole.len()));
         let error = error.or_else(|| self.to.flush().err());

@@ -53,7 +53,7 @@ fn spent(one: &AskedQuestion, span: Duration) -> String {
     format!("{ends}, {how}: {messages}")
 }
 
-/// Who passed a question on, where that was told.
+/// The peers that passed each question on, where that was told.
 fn ways(asked: &[AskedQuestion]) -> impl Iterator<Item = String> {
     let told = asked.iter().filter(|one| !one.trail.is_empty());
     told.map(|one| {

@@ -118,7 +118,7 @@ fn key_of(catalogue: &Catalogue, word: &str) -> Result<Option<Key>, String> {
 /// user who had it stored, and changes nothing of the answer.
 ///
 /// # Errors
-/// Somebody deleted it meanwhile.
+/// Another command deleted it meanwhile.
 pub fn remember(
     (catalogue, shows): (&Catalogue, &dyn Shows),
     path: &Path,
@@ -133,7 +133,7 @@ pub fn remember(
 /// Puts a folder that was stored in the catalogue, whose listing has this SHA-256.
 ///
 /// # Errors
-/// Somebody deleted it meanwhile.
+/// Another command deleted it meanwhile.
 pub fn remember_folder(
     (catalogue, shows): (&Catalogue, &dyn Shows),
     folder: &StoredFolder,
@@ -149,7 +149,7 @@ pub fn remember_folder(
 /// SHA-256, size and copies.
 ///
 /// # Errors
-/// Somebody deleted it meanwhile.
+/// Another command deleted it meanwhile.
 pub fn remember_import(
     (catalogue, shows): (&Catalogue, &dyn Shows),
     folder: &Path,
@@ -220,7 +220,7 @@ fn add(
     }
 }
 
-/// Who asks for a file by its SHA-256 is told that it has another key.
+/// A user who asks for a file by its SHA-256 is told that it has another key.
 pub fn recognise(catalogue: Option<&Catalogue>, asked: &Key, failure: &mut Failure) {
     if failure.kind != FailureKind::NotFound {
         return;

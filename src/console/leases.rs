@@ -274,7 +274,7 @@ fn stamp(path: &Path, there: &Metadata) -> Vec<u8> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let numbers =
         [there.dev(), there.ino(), there.size(), there.mtime() as u64, there.mtime_nsec() as u64, there.ctime() as u64];
-    // One that fits a block once had a list, and another key. What is ended on one of its keys leaves the other.
+    // A file that fits a block once had a list, and another key. What is ended on one of its keys leaves the other.
     let fits = (there.size() < u64::from(MAX_BLOCK_SIZE)).then_some(1);
     let numbers = numbers.into_iter().chain([there.ctime_nsec() as u64]).chain(fits);
     numbers.flat_map(u64::to_be_bytes).chain(path.as_os_str().as_bytes().iter().copied()).collect()
@@ -305,7 +305,7 @@ fn without_lease(word: &str) -> Failure {
     Failure::new(FailureKind::Other, reason)
 }
 
-/// That nobody who keeps what was named has heard, if that is so.
+/// That no holder of what was named has heard, if that is so.
 fn unheard(answer: &Answer) -> Option<Failure> {
     let Answer::Leased { copies: 0, silent, .. } = answer else { return None };
     Some(if silent.is_empty() {

@@ -171,8 +171,8 @@ const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// Whether a console is between two commands.
 ///
-/// A token stands for that, in a channel that has room for one. Who has the token does a command; it says whether the
-/// console told that the node has left.
+/// A token stands for that, in a channel that has room for one. The thread that has the token does a command; the token
+/// says whether the console told that the node has left.
 #[derive(Clone)]
 pub struct BusyToken {
     take: Receiver<bool>,
@@ -210,7 +210,7 @@ impl BusyToken {
         self.take.recv_timeout(limit).ok()
     }
 
-    /// Waits for the token: for good, once somebody has paused the console.
+    /// Waits for the token: for good, once another thread has paused the console.
     fn begin(&self) -> Token<'_> {
         // Both ends of the channel are here, so it is never closed.
         let told = self.take.recv().unwrap_or_default();

@@ -18,8 +18,8 @@ impl PartFile {
         })
     }
 
-    /// What is said of the bytes that were retrieved, of so many. They are kept unless somebody removed or exchanged
-    /// the file.
+    /// What is said of the bytes that were retrieved, of so many. They are kept unless another program removed or
+    /// exchanged the file.
     pub(super) fn told(&self, bytes: u64, of: u64) -> String {
         let Some((source, dest)) = &self.0 else { return String::new() };
         if is_there(source, dest, of) { kept(bytes, of) } else { NOTHING.to_owned() }

@@ -101,7 +101,7 @@ impl<B: Backend> Performer<B> {
         self.backend.session()
     }
 
-    /// The same, for somebody whose working folder is `folder`.
+    /// The same, for a client whose working folder is `folder`.
     #[must_use]
     pub fn within(self, folder: PathBuf) -> Self {
         Self { folder, ..self }

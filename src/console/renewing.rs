@@ -53,7 +53,7 @@ impl<B: Backend> Performer<B> {
         entries.iter().filter_map(|entry| next(entry.lease.as_ref()?, clocks)).chain(again).min()
     }
 
-    /// Renews the leases of these; returns which were. Where somebody did not answer, it is done again, as long as
+    /// Renews the leases of these; returns which were. Where a holder did not answer, it is done again, as long as
     /// there is time for that.
     fn renew_these(&self, due: &[Entry]) -> Vec<Entry> {
         let (answer, mut renewed, failures) = self.tell_holders(due, None);

@@ -389,7 +389,7 @@ impl From<Failure> for LineReply {
 fn of_several(verdicts: impl Iterator<Item = Option<FailureKind>>) -> Option<FailureKind> {
     let verdicts: Vec<_> = verdicts.collect();
     let first = verdicts.iter().flatten().next().copied()?;
-    // Who cancelled them wants no more of them, done or not.
+    // The user who cancelled them wants no more of them, done or not.
     let partial = verdicts.contains(&None) && !verdicts.contains(&Some(FailureKind::Cancelled));
     Some(if partial { FailureKind::Partial } else { first })
 }

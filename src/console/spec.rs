@@ -172,14 +172,14 @@ pub(super) fn is_empty(path: &Path) -> bool {
 fn stands_in_the_way(path: &Path) -> bool {
     let Ok(there) = fs::metadata(path) else { return false };
     let mut beginning = Vec::new();
-    // Who opens a pipe waits for its other end.
+    // Only a plain file is opened: opening a pipe waits for its other end.
     let is_read = there.is_file()
         && File::open(path).and_then(|file| file.take(local::BEGINNING as u64).read_to_end(&mut beginning)).is_ok();
     !is_read || !local::may_begin(&beginning)
 }
 
 impl LineTask {
-    /// The same request by somebody whose working folder is `folder`.
+    /// The same request by a client whose working folder is `folder`.
     #[must_use]
     pub fn within(self, folder: &Path) -> Self {
         let lies = |path: PathBuf| folder.join(path);

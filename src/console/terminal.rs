@@ -155,7 +155,7 @@ impl Terminal {
     }
 }
 
-/// Why a terminal cannot do it. One that moves no cursor says so by an error that tells people nothing.
+/// Why a terminal cannot do it. A terminal that moves no cursor says so by an error that tells people nothing.
 fn unfit(error: ReadlineError) -> io::Error {
     match error {
         ReadlineError::Errno(code) if code as i32 == Errno::ENOTTY as i32 => {

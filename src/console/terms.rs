@@ -8,7 +8,7 @@ use crate::config::WIDTH;
 use crate::lease::{LAST, Lease, Secret, UnixTime};
 use crate::time::parse_time;
 
-/// What somebody who stores asks of the holders.
+/// What a user who stores a file asks of its holders.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Terms {
     /// How long the copies are kept; for ever, without it.

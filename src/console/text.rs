@@ -226,7 +226,7 @@ fn entry(entry: &Entry) -> String {
     format!("{key:12}  {size:>12}  {stored}  {}{mark}{state}", escape(&entry.name))
 }
 
-/// A line of somebody's text, in which tabs are as they should be.
+/// A line of a text from outside, in which tabs are as they should be.
 fn escape_line(line: &str) -> String {
     line.split('\t').map(escape).collect::<Vec<_>>().join("\t")
 }

@@ -70,8 +70,8 @@ impl DiskStore {
         self.replace("id", (with_sum(&id.to_string()) + "\n").as_bytes())
     }
 
-    /// The peers that this folder's peer knew in its last run, as far as the file can be read. One that is damaged is
-    /// set aside.
+    /// The peers that this folder's peer knew in its last run, as far as the file can be read. A damaged file is set
+    /// aside.
     pub fn load_peers(&self) -> Vec<Peer> {
         let path = self.folder.join(PEERS);
         let text = match whole_file::read_own(&path, whole_file::MAX_GROWING_FILE) {

@@ -18,7 +18,7 @@
 //! - A block is durable when [`BlockWriter::commit`] returns: the bytes were synced before the rename, the folder
 //!   after. If its folder cannot be synced, its file goes again. Several writers at once share what a sync costs, so
 //!   callers write in parallel.
-//! - A block is hashed before it is served for the first time, and again whenever its file shows that somebody else
+//! - A block is hashed before it is served for the first time, and again whenever its file shows that another program
 //!   touched it; bytes that do not hash to their name never leave this room.
 
 mod error;
@@ -58,8 +58,8 @@ use crate::locks::{self, Ranked};
 pub struct DiskStore {
     folder: PathBuf,
     verified: Verified,
-    /// Whether the 256 folders of blocks are known to be there and to survive a power cut. Who sees it set comes after
-    /// the sync that made it so (`Release`, `Acquire`).
+    /// Whether the 256 folders of blocks are known to be there and to survive a power cut. A thread that sees it set
+    /// comes after the sync that made it so (`Release`, `Acquire`).
     bins_ready: AtomicBool,
     /// Numbers temporary files: each number is given once, in whatever order (`Relaxed`).
     temporary: AtomicU64,
@@ -159,7 +159,7 @@ impl DiskStore {
         self.lock.is_some()
     }
 
-    /// Fails while the folder is known to be gone: what stands in its place now is somebody else's.
+    /// Fails while the folder is known to be gone: what stands in its place now is not this peer's.
     fn be_here(&self) -> Result<(), StoreError> {
         let gone = self.gone.load(Ordering::Relaxed) && self.is_gone();
         if gone { Err(StoreError::Gone(self.folder.clone())) } else { Ok(()) }
@@ -203,7 +203,7 @@ impl DiskStore {
         BlockWriter::new(self, key, size)
     }
 
-    /// Deletes a block, if it is there, and what was moved aside under its name: nobody is told any more that it is
+    /// Deletes a block, if it is there, and what was moved aside under its name: no peer is told any more that it is
     /// damaged here. A reader that has it open can read on.
     ///
     /// # Errors
@@ -257,8 +257,8 @@ fn prepare(folder: &Path) -> Result<(File, File), StoreError> {
     if folder.exists() && !folder.is_dir() {
         return Err(unusable(io::ErrorKind::NotADirectory.into()));
     }
-    // A block's name is all that it takes to read it, so nobody else may list them. Of a folder that the user made, the
-    // mode is the user's.
+    // A block's name is all that it takes to read it, so no other user may list them. Of a folder that the user made,
+    // the mode is the user's.
     let mut private = DirBuilder::new();
     private.recursive(true).mode(0o700);
     private.create(folder).map_err(unusable)?;

@@ -35,7 +35,7 @@ impl DiskStore {
     }
 
     /// Hashes a block as it lies on the disk, whatever is known of it; its size in bytes. What the system has of it in
-    /// memory is given up first, and not kept: a disk rots, and blocks that nobody asks for need no room there.
+    /// memory is given up first, and not kept: a disk rots, and blocks that no peer asks for need no room there.
     ///
     /// # Errors
     /// Those of [`read`](Self::read).

@@ -35,7 +35,7 @@ fn unreserved((total, free): (u64, u64), (files, free_files): (u64, u64)) -> Opt
 /// What is free on a disk for its user, who may take all of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Free {
-    /// Bytes.
+    /// Bytes that can still be written.
     pub bytes: u64,
     /// Files and folders that can still be made; as many as there are numbers where the disk has no limit.
     pub files: u64,

@@ -119,8 +119,8 @@ impl RingPlace {
 }
 
 /// What is odd about the successors that a user named, and how this peer takes it. The assignment names them in their
-/// order around the circle: in a ring of two the second is this peer itself, and one that is alone is both of its own.
-/// Nothing is refused: the ring finds the right ones as soon as its peers speak.
+/// order around the circle: in a ring of two the second is this peer itself, and a peer that is alone is both of its
+/// own. Nothing is refused: the ring finds the right ones as soon as its peers speak.
 fn odd_successors(me: u8, first: u8, second: u8) -> Option<String> {
     // How far around the circle it is to each; all the way, to this peer itself.
     let [near, far] = [first, second].map(|id| match id.wrapping_sub(me) {

@@ -1,4 +1,4 @@
-//! What became of a file of the catalogue that a power cut, or somebody, cut or changed: it is told, once.
+//! What became of a file of the catalogue that a power cut, or another program, cut or changed: it is told, once.
 
 use std::fs;
 use std::io;
@@ -8,7 +8,7 @@ use crate::sums;
 use crate::whole_file;
 
 impl Catalogue {
-    /// The catalogue has no byte. One that names nothing any longer has an empty line.
+    /// The catalogue has no byte. A catalogue that names nothing any longer has an empty line.
     pub(super) fn tell_emptied(&self) {
         let path = self.path();
         log::warn!(

@@ -55,7 +55,7 @@ pub(super) fn is_unknown(id: &Id) -> bool {
 /// Leases that were laid from here.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Owned {
-    /// What ends them: several where a file was stored several times. Nobody is shown them.
+    /// What ends them: several where a file was stored several times. They are never shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<Secret>,
     /// When they end, in seconds since 1970; none if never.

@@ -1,9 +1,9 @@
 //! What the text of a catalogue says, and how it is read.
 //!
-//! Who only reads takes no lock: however many do, nobody who stores waits for them. Lines are added behind the others,
-//! and a catalogue that is written anew takes its place whole. So what is read without the lock is as it was at some
-//! moment; or a line of it is just being written or taken out. That looks like damage, and is read again under the
-//! lock.
+//! A process that only reads takes no lock: however many do, no command that stores waits for them. Lines are added
+//! behind the others, and a catalogue that is written anew takes its place whole. So what is read without the lock is
+//! as it was at some moment; or a line of it is just being written or taken out. That looks like damage, and is read
+//! again under the lock.
 
 use std::collections::HashMap;
 use std::io;
@@ -67,7 +67,7 @@ impl Catalogue {
     /// What the lines say that `is_meant` holds for, which are all lines of one name, path and key, or none; and
     /// perhaps what others say.
     fn look(&self, is_meant: impl Fn(&str) -> bool) -> io::Result<Vec<Entry>> {
-        // One that may not be looked at is not empty.
+        // A catalogue that may not be looked at is not empty.
         if !self.path().try_exists()? {
             return match self.bell {
                 None => Ok(Vec::new()),
@@ -80,7 +80,7 @@ impl Catalogue {
             return Ok(entries);
         }
         let _lock = match self.lock() {
-            // Nobody changes what nobody may write.
+            // No process changes what none may write.
             Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => None,
             lock => Some(lock?),
         };
@@ -107,7 +107,7 @@ fn entries_in(text: &[u8], is_meant: impl Fn(&str) -> bool) -> (Vec<Entry>, usiz
     let (mut entries, mut damaged) = (Vec::new(), 0);
     for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         let line = std::str::from_utf8(line).ok();
-        // One that was cut has no sum: it is read in any case.
+        // A line that was cut has no sum: it is read in any case.
         if line.is_some_and(|line| !is_meant(line) && is_whole(line)) {
             continue;
         }

@@ -18,7 +18,7 @@ pub(in crate::console) struct CommandSpan<'a, B: Backend> {
 }
 
 impl<'a, B: Backend> CommandSpan<'a, B> {
-    /// Begins.
+    /// Begins the span: the node gives it a number.
     ///
     /// # Errors
     /// The peer is about to leave.

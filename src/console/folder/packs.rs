@@ -2,7 +2,7 @@
 //!
 //! To open, read and look at a small file takes the system longer than to move its bytes. So the thread that stores the
 //! folder has another one beside it, which reads the first packs while the rest of the folder is still looked at. Then
-//! each takes the next pack that nobody has begun with.
+//! each takes the next pack that neither has begun with.
 
 use std::fs::File;
 use std::io;
@@ -18,8 +18,8 @@ use crate::id::Id;
 use crate::node::{Failure, FailureKind};
 use crate::runtime::Session;
 
-/// Packs that the other thread has read and that wait to be sent, each an open file. It waits for room, or until nobody
-/// wants them.
+/// Packs that the other thread has read and that wait to be sent, each an open file. It waits for room, or until no
+/// thread wants them.
 const AHEAD: usize = 16;
 
 /// Packs that either thread may take: some GiB of small files. What is planned beyond them is this thread's alone.
@@ -102,7 +102,7 @@ impl Plans {
 
     /// That were all.
     pub(super) fn read(mut self) -> Packs {
-        // One that is left alone is read here.
+        // A pack that is left alone is read here.
         self.beside = None;
         self.end();
         self.packs

@@ -94,13 +94,14 @@ pub(super) struct Staging {
 }
 
 impl Staging {
-    /// Makes it, or takes up what an earlier run left. One that is cancelled or was killed just now leaves it soon.
+    /// Makes it, or takes up what an earlier run left. A retrieve that is cancelled or was killed just now leaves it
+    /// soon.
     ///
     /// # Errors
     /// Another retrieve is in it, or the system refuses it.
     pub(super) fn open(place: &FolderPlace, key: &Key, inside: &Path) -> Result<Self, Failure> {
         loop {
-            // Who was in it may have given it its name, or removed it, before it could be locked.
+            // The retrieve that was in it may have given it its name, or removed it, before it could be locked.
             let staging = Self::enter(place, key, inside)?;
             if staging.is_there() {
                 return Ok(staging);
@@ -186,7 +187,7 @@ impl Staging {
         self.keeps = true;
     }
 
-    /// Whether nobody removed or exchanged it.
+    /// Whether no other program removed or exchanged it.
     pub(super) fn is_there(&self) -> bool {
         let is_same = |now: Metadata, own: Metadata| (now.dev(), now.ino()) == (own.dev(), own.ino());
         let now = fs::symlink_metadata(&self.path).and_then(|now| Ok(is_same(now, self.lock.metadata()?)));
@@ -228,7 +229,7 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         if !self.keeps {
-            // What cannot be removed harms nobody: another run takes it up.
+            // What cannot be removed does no harm: another run takes it up.
             let _ = fs::remove_dir_all(&self.path);
         }
     }

@@ -123,7 +123,7 @@ pub(super) fn walk(
     Ok(walked)
 }
 
-/// What a folder is whose files nobody else may read, if it is one: a user who retrieved them could end the leases in
+/// What a folder is whose files no other user may read, if it is one: a user who retrieved them could end the leases in
 /// them.
 fn secrets_in(folder: &Path) -> Option<&'static str> {
     if DiskStore::is_at(folder) {

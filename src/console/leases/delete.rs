@@ -119,7 +119,7 @@ impl<B: Backend> Performer<B> {
         let cannot = |error: io::Error| Failure::new(FailureKind::Other, catalogue.cannot("write", &error));
         catalogue.end(&secrets).map_err(cannot)?;
         let answer = self.ask(Command::Disown { secrets: secrets.clone() });
-        // Where no block was left on it, nobody has anything to end.
+        // Where no block was left on it, no holder has anything to end.
         if answer.verdict().is_none() {
             // What was begun has no key yet.
             settle(Settled { key: Id::ZERO, name: None, secrets, is_over: true });
@@ -162,11 +162,11 @@ fn has_ended(entry: &Entry) -> bool {
     entry.lease.as_ref().and_then(|lease| lease.until).is_some_and(|until| until <= now())
 }
 
-/// What holders heard of leases that end. Of what had `ended` before, no copy is left where none is found and nobody is
-/// silent: then its lists need not be had.
+/// What holders heard of leases that end. Of what had `ended` before, no copy is left where none is found and no peer
+/// is silent: then its lists need not be had.
 ///
 /// # Errors
-/// Nobody who keeps it has heard.
+/// No holder has heard.
 fn heard_or_gone(answer: Answer, ended: bool) -> Result<Answer, Failure> {
     match answer {
         Answer::Leased { copies: 0, peers, silent, took, .. } if ended && silent.is_empty() => {

@@ -13,7 +13,7 @@
 //! in that block, one behind the other. So no two files can claim the same bytes, nor one bytes that there are not.
 //!
 //! Whatever is in a folder stands right behind it, in the order of the bytes of the names, and nothing tells a time:
-//! the same tree has the same listing, and the same key. A listing may come from anybody: what [`ListingReader`] lets
+//! the same tree has the same listing, and the same key. A listing may come from any peer: what [`ListingReader`] lets
 //! pass never leads out of the folder that it is written to.
 
 pub mod pack;

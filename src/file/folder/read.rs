@@ -1,4 +1,4 @@
-//! Reading a listing that may come from anybody.
+//! Reading a listing that may come from any peer.
 
 use std::path::{Component, Path, PathBuf};
 
