@@ -79,7 +79,7 @@ pub const LATE_CONNECTION: Duration = FIRST_TIMEOUT;
 /// finger has been asked once more that it leads to, while peers come and go: most lookups find their way open.
 pub const LINK_IDLE: Duration = Duration::from_secs(30);
 
-/// One that was opened to answer somebody makes room sooner.
+/// A connection that was opened to answer a peer makes room sooner.
 pub const LINK_IDLE_ANSWERING: Duration = Duration::from_secs(2);
 
 /// Addresses whose round trip is remembered.
@@ -147,8 +147,8 @@ pub const FLOWS_FROM: u32 = 64 * 1024;
 /// Bytes that show that a block comes.
 pub const FLOW: usize = 4 * 1024;
 
-/// Who sends fewer than [`FLOW`] bytes of a block in this time keeps us waiting, as one does who sends none. At this
-/// rate, 4 KiB a second, a block has to come in the end too: what a slow way carries is shared by several.
+/// A peer that sends fewer than [`FLOW`] bytes of a block in this time keeps us waiting, as does one that sends none.
+/// At this rate, 4 KiB a second, a block has to come in the end too: what a slow way carries is shared by several.
 pub const FLOW_LASTS: Duration = Duration::from_secs(1);
 
 /// No fetch is hedged before it took this long.

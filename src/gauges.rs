@@ -1,9 +1,9 @@
-//! What each thread is at: a table that the threads write themselves, and that anybody reads without a lock.
+//! What each thread is at: a table that the threads write themselves, and that any thread reads without a lock.
 //!
-//! A thread has a place in it while it runs, and alone writes there, so no two writers meet. Who reads may see one
+//! A thread has a place in it while it runs, and alone writes there, so no two writers meet. A reader may see one
 //! number of a place before another that was written with it; each is true by itself, and nothing else is read on its
-//! word, so all accesses are `Relaxed` but those to [`GaugeSlot::taken`]. Nobody has to be waited for, so what is stuck
-//! can be shown too, and a signal's thread may print it at any moment.
+//! word, so all accesses are `Relaxed` but those to [`GaugeSlot::taken`]. No thread has to be waited for, so what is
+//! stuck can be shown too, and a signal's thread may print it at any moment.
 
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
@@ -18,7 +18,7 @@ pub(crate) const QUEUES: usize = 8;
 /// Bytes of a thread's name, as the system bounds it.
 const NAME: usize = 16;
 
-/// Long waits for locks that a thread keeps in mind until somebody asks for them.
+/// Long waits for locks that a thread keeps in mind until it is asked for them.
 const MINDED: usize = 16;
 
 static TABLE: [GaugeSlot; MAX_GAUGES] = [const { GaugeSlot::empty() }; MAX_GAUGES];

@@ -1,10 +1,10 @@
 //! Leases: on whose behalf a block is kept, until when, and in how many copies.
 //!
-//! Who stores a file draws a secret, and its hash is the lease's name. Each block of the file carries that lease
-//! wherever it goes, so repair needs nobody who stored it. To make a lease last longer its name will do; to end it
-//! takes the secret, which proves itself and is told only then. A block without any lease is nobody's to end, and kept
-//! for ever; one whose leases all have ended goes. (After the leases of Tahoe-LAFS, which name a secret for each server
-//! and share.)
+//! A user who stores a file has a secret drawn, and its hash is the lease's name. Each block of the file carries that
+//! lease wherever it goes, so repair needs no peer that stored it. To make a lease last longer its name will do; to end
+//! it takes the secret, which proves itself and is told only then. A block without any lease cannot be ended by any
+//! user, and is kept for ever; one whose leases all have ended goes. (After the leases of Tahoe-LAFS, which name a
+//! secret for each server and share.)
 
 use std::fmt;
 use std::str::FromStr;
@@ -140,7 +140,7 @@ impl Secret {
 }
 
 impl Lease {
-    /// What an offer without any lease means for a block that has some: somebody wants it kept for ever.
+    /// What an offer without any lease means for a block that has some: a user wants it kept for ever.
     pub const NOBODYS: Self = Self { id: LeaseId::NOBODY, until: None, copies: 0 };
 
     /// Takes over the terms of the same lease, as far as they are better.

@@ -106,11 +106,11 @@
 //!
 //! # Words, never swapped
 //! An [`Event`](node::Event) happened. An [`Action`](node::Action) shall be done. A [`Command`](node::Command) is what
-//! a user asks. A [`Message`](wire::Message) travels. A [`Notice`](node::Notice) is told: to who gave a command (its
-//! progress and its answer), or to those who watch. A `Ticket` is kept with what a part asks for and never leaves this
-//! peer, a `Reply` comes back under it. A [`Cause`](overlay::Cause) is what an overlay hears of, an
-//! [`Effect`](overlay::Effect) what it wants. A [`Job`](node::job::Job) is work for a worker, an
-//! [`Outcome`](node::job::Outcome) what came of it. Inside: a *part* does one thing for somebody, and asks at the
+//! a user asks. A [`Message`](wire::Message) travels. A [`Notice`](node::Notice) is told: to the caller that gave a
+//! command (its progress and its answer), or to those that watch the peer. A `Ticket` is kept with what a part asks for
+//! and never leaves this peer, a `Reply` comes back under it. A [`Cause`](overlay::Cause) is what an overlay hears of,
+//! an [`Effect`](overlay::Effect) what it wants. A [`Job`](node::job::Job) is work for a worker, an
+//! [`Outcome`](node::job::Outcome) what came of it. Inside: a *part* does one thing for users or peers, and asks at the
 //! *desk*; the *exchange* says it to others. A *magic* names a request on the wire, a *tag* one in the overlay.
 //!
 //! # Use as a library

@@ -224,7 +224,7 @@ pub(crate) fn of_rank(rank: u8) -> Option<(&'static str, &'static str)> {
     ALL.iter().find(|lock| lock.rank == rank).map(|lock| (lock.name, lock.about.protects))
 }
 
-/// Who waits longer than this for a lock keeps in mind for how long, and who held it.
+/// A thread that waits longer than this for a lock keeps in mind for how long, and who held it.
 const SHORT_WAIT: Duration = Duration::from_millis(1);
 
 /// A lock held longer than this, while another thread wants it, is told of.
@@ -239,7 +239,7 @@ thread_local! {
 pub(crate) struct Ranked<T> {
     lock: &'static Lock,
     value: Mutex<T>,
-    /// Who holds it. Kept in builds with debug assertions.
+    /// The thread that holds it. Kept in builds with debug assertions.
     holder: Mutex<Option<Thread>>,
 }
 

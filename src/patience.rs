@@ -50,7 +50,7 @@ pub const MIN_DECISION: Duration = Duration::from_millis(100);
 pub const ONCE: u8 = 1;
 
 /// Tries of the news of a death, to those nearest to the dead in Kademlia's table; and of a ping to a peer that said
-/// goodbye, or somebody in its name: one lost datagram is no proof that it has left.
+/// goodbye, or in whose name another one did: one lost datagram is no proof that it has left.
 pub const DEATH_NEWS: u8 = 2;
 
 /// Tries of a question for which no other row stands here.

@@ -10,7 +10,7 @@ use crate::id::Id;
 /// Stands for an address that a message does not tell: the one it came from is the truth.
 pub const NOT_TOLD: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
-/// Who a peer is and where it answers. One port number serves UDP and TCP.
+/// A peer's id, and where it answers. One port number serves UDP and TCP.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Peer {
     /// Its place in the id space.
@@ -45,7 +45,7 @@ pub fn named_silent(peers: &[Peer]) -> String {
     told_of_silent(peers.len()) + &who
 }
 
-/// What a question whether a peer runs at `addrs` ends with, where nobody answered: by default one listens on
+/// What a question whether a peer runs at `addrs` ends with, where no peer answered: by default a peer listens on
 /// 127.0.0.1, which other machines do not reach.
 pub fn on_which_bind(addrs: &[SocketAddr]) -> &'static str {
     match addrs.iter().find(|addr| !addr.ip().is_loopback()) {

@@ -143,7 +143,7 @@ impl Keys {
         }
     }
 
-    /// The one that comes first where it is not known which ones the other has.
+    /// The key to speak under where it is not known which keys the other peer has.
     pub fn first(&self) -> &NetworkKey {
         &self.0[0]
     }

@@ -1,10 +1,11 @@
 //! From where strangers come, as far as they can be told apart, and how they share what is bounded.
 //!
-//! Two rules hold everywhere. Places that can be taken back are given to any source that comes, and one that has fewer
-//! than another takes its place where none is left ([`who_gives_way`]); where each source has one, the [`Giving`] rule
-//! says whose a newcomer takes, for many sources may be one user. Of what is not taken back, nobody has more than he
-//! leaves to others, or seven times as much of the room for blocks, which is not to lie idle ([`leaves_enough`]). So
-//! one source may have all, or a large part, while nobody else comes, and its flood keeps nobody out.
+//! Two rules hold everywhere. Places that can be taken back are given to any source that comes, and a source that has
+//! fewer than another takes its place where none is left ([`who_gives_way`]); where each source has one, the [`Giving`]
+//! rule says whose a newcomer takes, for many sources may be one user. Of what is not taken back, no source has more
+//! than it leaves to others, or seven times as much of the room for blocks, which is not to lie idle
+//! ([`leaves_enough`]). So one source may have all, or a large part, while no other comes, and its flood keeps none
+//! out.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -50,7 +51,7 @@ fn network(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// Who may lose a place to a newcomer where none is left.
+/// Which source may lose a place to a newcomer where none is left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Giving {
     /// This source, which has most.
@@ -60,12 +61,12 @@ pub(crate) enum Giving {
     Site(Subnet),
     /// Any source: each has one place, and nothing tells them apart.
     Any,
-    /// Nobody: the newcomer has as much as any other.
+    /// No source: the newcomer has as much as any other.
     Nobody,
 }
 
 impl Giving {
-    /// Who may give way to the newcomer, of sources that have so many places.
+    /// Which may give way to the newcomer, of sources that have so many places.
     pub(crate) fn way(newcomer: Subnet, having: impl Iterator<Item = (Subnet, usize)> + Clone) -> Self {
         if let Some(most) = who_gives_way(newcomer, having.clone()) {
             return Self::Source(most);

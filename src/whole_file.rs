@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// What comes through a pipe is waited for so long: somebody may have to type what opens the safe that it lies in.
+/// What comes through a pipe is waited for so long: a user may have to type what opens the safe that it lies in.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(60);
 
 /// That it is waited for is told after this long.
@@ -24,8 +24,8 @@ pub const MAX_SMALL_FILE: u64 = 1 << 20;
 /// Bytes of a file that grows with what is stored, at most.
 pub const MAX_GROWING_FILE: u64 = 1 << 30;
 
-/// The bytes of a file that somebody names. It may be a pipe: what is waited for is told after a while, and given up
-/// after a longer one. Nobody types at a terminal what is to be a file.
+/// The bytes of a file that a user names. It may be a pipe: what is waited for is told after a while, and given up
+/// after a longer one. No user types at a terminal what is to be a file.
 ///
 /// # Errors
 /// It cannot be read, or has more than `most` bytes; [`TimedOut`](io::ErrorKind::TimedOut) where nothing comes.
@@ -62,7 +62,7 @@ pub fn text(read: io::Result<Vec<u8>>) -> io::Result<String> {
     String::from_utf8(read?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// Opens what stands there now, without a wait: a pipe has nobody who writes to it, perhaps.
+/// Opens what stands there now, without a wait: a pipe may have no writer.
 fn open(path: &Path) -> io::Result<File> {
     File::options().read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits()).open(path)
 }
@@ -73,7 +73,7 @@ fn all_of(from: impl Read, most: u64) -> io::Result<Vec<u8>> {
     if count as u64 > most { Err(too_long(most)) } else { Ok(bytes) }
 }
 
-/// A pipe, or another thing of which nobody knows when it has something to give.
+/// A pipe, or another thing that may have something to give at any time.
 struct AwaitedSource<'a> {
     file: File,
     path: &'a Path,

@@ -78,7 +78,7 @@ pub(super) enum JobFor {
     Scan,
     /// To know what there is to give to the peer responsible.
     Give(UserCommand),
-    /// To answer somebody who wants the file, and may have waited for it until some time.
+    /// To answer a requester that wants the file, and may have waited for it until some time.
     Look { requester: Requester, file: FileName, until: Option<Time> },
     /// The same, once it turned out that only a neighbour may have it.
     Seek { requester: Requester, file: FileName, left: Vec<Peer> },
@@ -88,7 +88,7 @@ pub(super) enum JobFor {
     Receive { own: UserCommand, from: Peer, says: bool },
 }
 
-/// Who wants a file.
+/// The peer, or this peer's user, that wants a file.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Requester {
     Other { origin: Peer, magic: u64 },

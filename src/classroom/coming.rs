@@ -39,8 +39,8 @@ impl WaitingRequests {
 }
 
 impl Classroom {
-    /// A requested file is not here. Whether it is on its way, so that the one that asks for it waits, or is told to
-    /// come again; `until` is how long it may wait, if it has waited before.
+    /// A requested file is not here. Whether it is on its way, so that the requester waits, or is told to come again;
+    /// `until` is how long it may wait, if it has waited before.
     pub(super) fn keeps_waiting(
         &mut self,
         desk: &mut Desk,

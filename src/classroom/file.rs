@@ -12,8 +12,8 @@ use crate::node::job::{JobId, Version};
 use crate::peer::Peer;
 use crate::time::Time;
 
-/// While others wait to store a file, one that comes has so long to come, and a second for each [`HURRIED_RATE`] bytes;
-/// so long a store waits for its replicas too.
+/// While others wait to store a file, the one that is coming has so long to come, and a second for each
+/// [`HURRIED_RATE`] bytes; so long a store waits for its replicas too.
 const UNHURRIED: Duration = Duration::from_secs(10);
 
 /// Bytes a second.
@@ -45,15 +45,15 @@ pub(super) struct NamedFile {
 /// What this peer holds for the ring, or has given to it.
 pub(super) struct Holding {
     pub(super) version: Version,
-    /// Somebody stored it. What only lies here is served, and goes to the peer responsible instead of this one, but
-    /// nobody asked for copies of it.
+    /// A user stored it. What only lies here is served, and goes to the peer responsible instead of this one, but no
+    /// user asked for copies of it.
     pub(super) stored: bool,
     /// What peers said that were to have this version too.
     pub(super) at: BTreeMap<SocketAddr, LastSaid>,
 }
 
 impl Holding {
-    /// Whether nobody else has said that they have it.
+    /// Whether no other peer has said that it has it.
     fn is_alone(&self) -> bool {
         self.at.values().all(|word| !word.has)
     }
@@ -106,7 +106,7 @@ impl Transfer {
     }
 }
 
-/// Somebody who is told how a transfer ended.
+/// The peer, or this peer's user, that is told how a transfer ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum TransferWaiter {
     /// The peer that made an offer.
@@ -199,12 +199,12 @@ impl NamedFile {
         !self.asked.is_empty() || self.phase != TransferPhase::Idle
     }
 
-    /// Whether it is held here, and nobody else has said that they have it.
+    /// Whether it is held here, and no other peer has said that it has it.
     pub(super) fn is_only_here(&self) -> bool {
         self.holding.as_ref().is_some_and(Holding::is_alone)
     }
 
-    /// Whether the user of this peer stored this version in this run, and of those that said they have it nobody is
+    /// Whether the user of this peer stored this version in this run, and of the peers that said they have it none is
     /// left.
     pub(super) fn is_forsaken(&self, version: Version) -> bool {
         self.own.as_ref().is_some_and(|own| own.version == version && own.is_alone())

@@ -84,14 +84,14 @@ impl Classroom {
         let (said, soon, again) = (desk.now(), desk.now() + UNREADY, desk.now() + REPAIR_RETRY);
         let has = matches!(handed, TransferEnd::Taken);
         match (handed, &mut self.leaving) {
-            // Nobody who leaves waits for the silent.
+            // A peer that leaves does not wait for silent ones.
             (TransferEnd::Taken | TransferEnd::Refused(_), _) | (TransferEnd::Silent(_), Some(_)) => {
                 let state = self.file(file);
                 if let Some(holding) = &mut state.holding {
                     holding.at.insert(to.addr, LastSaid { has, said });
                 }
                 let alone = state.asked.is_empty() && state.is_only_here();
-                // One that leaves has done enough once somebody has the file.
+                // A peer that leaves has done enough once another one has the file.
                 if !has && (alone || self.leaving.is_none()) {
                     self.place(desk, file);
                 }
@@ -104,7 +104,7 @@ impl Classroom {
         self.end_replicating(desk, file);
     }
 
-    /// Offers again what nobody was ready to take from a peer that leaves: others may have missed it for a while, and
+    /// Offers again what no peer was ready to take from a peer that leaves: others may have missed it for a while, and
     /// take a file from it once they know it again.
     pub(super) fn offer_again(&mut self, desk: &mut Desk) {
         let Some(leaving) = self.leaving.as_mut().filter(|leaving| leaving.again.is_some_and(|at| at <= desk.now()))

@@ -65,14 +65,14 @@ pub(super) const MAX_LOOKING: usize = 64;
 const MAX_SERVING: usize = 1024;
 
 /// A peer that said that it has a file is asked again after this long: it may have been started anew with another
-/// directory before anybody missed it. With [`FILE_RESCAN`] this is the time in which copies are complete again.
+/// directory before any peer missed it. With [`FILE_RESCAN`] this is the time in which copies are complete again.
 const TRUST: Duration = Duration::from_secs(45);
 
-/// A peer that leaves offers again after this long what nobody was ready to take: a peer that has missed it for a while
-/// knows it again after a ping.
+/// A peer that leaves offers again after this long what no peer was ready to take: a peer that has missed it for a
+/// while knows it again after a ping.
 const UNREADY: Duration = Duration::from_secs(1);
 
-/// Peers known before one that quits: two have it for a successor, and those known first need not be the nearest.
+/// Peers known before a peer that quits: two have it for a successor, and those known first need not be the nearest.
 const TOLD_GOODBYE: usize = 3;
 
 /// A peer that was told to quit before it knew who stands before it waits for so long to hear of them: they ping it as
@@ -86,7 +86,7 @@ struct ClassroomDeparture {
     before: usize,
     strangers_until: Time,
     looked: bool,
-    /// When files are offered again that nobody was ready to take.
+    /// When files are offered again that no peer was ready to take.
     again: Option<Time>,
 }
 
@@ -97,7 +97,7 @@ enum RoutedRequest {
     Store,
     /// A request, whose file is being looked for.
     Looking,
-    /// A request that was answered; without a size, nobody had the file.
+    /// A request that was answered; without a size, no peer had the file.
     Answered { size: Option<u64> },
 }
 

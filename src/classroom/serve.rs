@@ -260,7 +260,7 @@ impl Classroom {
         }
         let holding = state.hold(version, true);
         if written {
-            // Who has a file of this size and time may have another one.
+            // A peer that has a file of this size and time may have another one.
             holding.at.clear();
         }
         self.end_waits_for(desk, file);
@@ -272,8 +272,8 @@ impl Classroom {
         {
             holding.at.insert(from, LastSaid { has: true, said: now });
         }
-        // A store is done when the replicas have answered too, or have had time to: one that could not take its copy is
-        // offered it again later, without the user. They must not wait for theirs in turn.
+        // A store is done when the replicas have answered too, or have had time to: a replica that could not take its
+        // copy is offered it again later, without the user. They must not wait for theirs in turn.
         if for_user {
             state.replicate(now);
             for offer in std::mem::take(&mut state.offers) {
@@ -320,7 +320,7 @@ impl Classroom {
                 }
             }
         }
-        // One that is refused at once leaves its turn to the next.
+        // An offer that is refused at once leaves its turn to the next.
         while self.file(file).phase() == TransferPhase::Idle {
             let Some(offer) = self.file(file).offers.pop_front() else { return };
             self.on_transfer(desk, offer, file);

@@ -38,7 +38,7 @@ pub(super) fn no_way(addrs: &[SocketAddr]) -> Option<io::Error> {
     last
 }
 
-/// Pings everybody there.
+/// Pings each of these addresses.
 pub(super) fn ping_all(peer: &Handle, addrs: &[SocketAddr]) -> Vec<Receiver<Notice>> {
     addrs.iter().map(|&addr| peer.submit(Command::Ping { addr })).collect()
 }

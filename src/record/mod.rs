@@ -87,7 +87,7 @@ pub struct Timing {
     pub thread: Cow<'static, str>,
     /// Microseconds from the time of the event to the end of the turn, in which other events may have been handled too.
     pub took: u64,
-    /// Who did the job whose outcome this is.
+    /// The work on the job whose outcome this is: which thread did it, and when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work: Option<Work>,
     /// Locks that were waited for longer than a millisecond, by who put the event into its queue or by who took it.

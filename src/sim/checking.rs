@@ -65,7 +65,7 @@ impl CheckingNet {
         (1..self.world.slots()).filter(|&slot| !self.world.disk(slot).held().is_empty()).collect()
     }
 
-    /// The peer comes back with an empty disk, soon enough that nobody takes it for dead.
+    /// The peer comes back with an empty disk, soon enough that no peer takes it for dead.
     fn empty(&mut self, slot: usize) {
         self.world.crash(slot);
         self.world.wipe(slot);

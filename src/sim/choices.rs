@@ -124,7 +124,7 @@ impl World {
         waiting
     }
 
-    /// Whether somebody is there for it.
+    /// Whether its peer is there to take it.
     fn is_awaited(&self, PlannedEvent { slot, life, .. }: &PlannedEvent) -> bool {
         let peer = &self.peers[*slot as usize];
         peer.node.is_some() && life.is_none_or(|life| life == peer.life) && peer.frozen_until <= self.now

@@ -21,14 +21,14 @@ struct OpenDeath {
     died: Time,
     /// Those that have yet to find out.
     by: BTreeSet<usize>,
-    /// When somebody found out last.
+    /// When one of its replica set found out last.
     last: Option<Time>,
 }
 
 /// How deaths became known.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct DeathReport {
-    /// Deaths that somebody of the replica set had to find out about.
+    /// Deaths that a peer of the replica set had to find out about.
     pub deaths: usize,
     /// How long each took to be known to its replica set.
     pub known: Vec<Duration>,

@@ -51,7 +51,7 @@ pub enum HostileRole {
 /// How long a flapping peer is there, and not there.
 const FLAP: Duration = Duration::from_secs(4);
 
-/// Of the names that a liar gives, so many are of nobody.
+/// Of the names that a liar gives, so many are of peers that never were.
 const MADE_UP: usize = 2;
 
 impl HostileRole {
@@ -150,8 +150,8 @@ impl World {
     }
 
     /// A hostile peer of a classroom refuses a file, swallows its offer, says that it has it without taking it, or says
-    /// to each peer whose request passes it that nobody has the file. What it gives, if it gives anything, is what a
-    /// user stored: no name says what its file is, so nobody could know better.
+    /// to each peer whose request passes it that no peer has the file. What it gives, if it gives anything, is what a
+    /// user stored: no name says what its file is, so no peer could know better.
     fn mistreats_file(
         &mut self,
         (from, to): (usize, usize),
@@ -186,7 +186,7 @@ impl World {
         is_flapper && (self.now.as_micros() / FLAP.as_micros() as u64) % 2 == 1
     }
 
-    /// What a liar says to a request; nothing of its own to one that has nothing in it for it.
+    /// What a liar says to a request; nothing of its own to a request that leaves nothing to lie about.
     fn lie(&mut self, slot: usize, request: &Request) -> Option<Response> {
         let hides = self.peers[slot].role == Some(HostileRole::Hider);
         match request {
@@ -213,7 +213,7 @@ impl World {
         }
     }
 
-    /// The liar's fellows nearest to a key, and before them some whom nobody knows.
+    /// The liar's fellows nearest to a key, and before them some made-up ones.
     fn false_names(&mut self, slot: usize, key: &Key) -> Vec<Peer> {
         let lies = |role: HostileRole| matches!(role, HostileRole::Liar | HostileRole::Boaster | HostileRole::Hider);
         let fellows = self.peers.iter().filter(|peer| peer.role.is_some_and(lies) && peer.node.is_some());
@@ -315,7 +315,7 @@ impl World {
         }
     }
 
-    /// Requests of the ring under an id that nobody had before.
+    /// Requests of the ring under an id that no peer had before.
     fn flood_on_ring(&mut self, slot: usize, victim: usize) {
         let (id, key) = (self.some_id(), self.some_id());
         let me = Peer::new(id, self.peers[slot].me.addr);
@@ -329,14 +329,14 @@ impl World {
             Request::FindValue { key },
             Request::Store { key, size: Some(1 << 20), leases: Vec::new() },
         ];
-        // Nobody asks for blocks in a classroom.
+        // No peer asks for blocks in a classroom.
         let wished = if self.rules.config.named_files { 3 } else { wishes.len() };
         for wish in wishes.into_iter().take(wished) {
             self.say_on_ring((slot, slot), victim, Sender::member(me.id, me.addr), wish);
         }
     }
 
-    /// Requests under an id that nobody had before.
+    /// Requests under an id that no peer had before.
     fn flood(&mut self, slot: usize, victim: usize) {
         let (id, key) = (Id::random(&mut self.rng), Id::random(&mut self.rng));
         let sender = Sender::member(id, self.peers[slot].me.addr);

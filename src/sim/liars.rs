@@ -10,7 +10,7 @@ use crate::node::health::Health;
 use crate::node::{Answer, Command, Failure, FailureKind, Source};
 use crate::overlay::OverlayKind;
 
-/// Nobody waits longer for what one hostile member swallows; a newcomer's retrieve takes two lookups, one after the
+/// No user waits longer for what one hostile member swallows; a newcomer's retrieve takes two lookups, one after the
 /// other, and is given another second.
 const ANSWERED_BY: [Duration; 4] =
     [Duration::from_secs(4), Duration::from_secs(3), Duration::from_secs(3), Duration::from_secs(3)];

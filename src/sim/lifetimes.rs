@@ -22,12 +22,12 @@ pub enum Lifetimes {
     Exponential,
     /// Heavy-tailed: most peers go soon, some stay very long.
     Pareto,
-    /// No lifetimes: deaths come one by one, at equal intervals, and strike anybody.
+    /// No lifetimes: deaths come one by one, at equal intervals, and strike any peer.
     Even,
 }
 
 impl Lifetimes {
-    /// The lifetime of a peer that joins; none if deaths strike anybody.
+    /// The lifetime of a peer that joins; none if deaths strike any peer.
     pub(super) fn whole(self, mean: Duration, rng: &mut StdRng) -> Option<Duration> {
         match self {
             Self::Exponential => exponential(mean, rng),

@@ -139,7 +139,7 @@ pub enum LoadStage {
 }
 
 impl LoadPlan {
-    /// A network of so many peers, as live ones are, that nobody uses, in fair weather.
+    /// A network of so many peers, as live ones are, that no user uses, in fair weather.
     pub fn idle(kind: OverlayKind, peers: usize, lasts: Duration) -> Self {
         Self {
             shape: Shape::usual(kind),

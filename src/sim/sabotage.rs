@@ -39,9 +39,9 @@ pub struct Saboteur {
 /// The kinds of network that a storm strikes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Network {
-    /// Kademlia.
+    /// Peers on Kademlia, which keep blocks.
     Kademlia,
-    /// Chord.
+    /// Peers on Chord's ring, which keep blocks.
     Ring,
     /// The classroom's ring, with files by name.
     Classroom,

@@ -1,4 +1,4 @@
-//! That what is held is read in time, and what rots is found and healed, though nobody asks for it.
+//! That what is held is read in time, and what rots is found and healed, though no peer asks for it.
 
 use std::time::Duration;
 

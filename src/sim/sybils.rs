@@ -17,7 +17,7 @@ use crate::overlay::{OverlayKind, RingOptions};
 const BOTH: [OverlayKind; 2] = [OverlayKind::Kademlia, OverlayKind::Ring];
 /// Bytes of a block.
 const BLOCK: u32 = 4096;
-/// Nobody waits longer for a command.
+/// No user waits longer for a command.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A network of honest peers, in the first slots, and others.
@@ -35,7 +35,7 @@ impl SybilNet {
         Self::of(kind, seed, honest, REPLICAS)
     }
 
-    /// One that keeps so many copies.
+    /// A network of this overlay that keeps so many copies.
     pub(super) fn of(kind: OverlayKind, seed: u64, honest: usize, copies: usize) -> Self {
         let mut rules = Rules::of(seed, kind, RingOptions::default());
         rules.config.replicas = copies;
@@ -78,7 +78,7 @@ impl SybilNet {
         }
     }
 
-    /// As many ids as near to the key as anybody could make.
+    /// As many ids as near to the key as an attacker could make.
     pub(super) fn around(&mut self, key: &Key, count: usize) -> Vec<Id> {
         let mut near = || {
             let mut bytes = *key.as_bytes();

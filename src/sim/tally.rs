@@ -19,7 +19,7 @@ pub(super) type CurrentRequest = (u64, Purpose);
 /// Messages, and bytes without the headers of the carrier.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Amount {
-    /// Messages.
+    /// How many messages.
     pub messages: u64,
     /// Bytes of their texts, and of the blocks that were sent.
     pub bytes: u64,

@@ -8,7 +8,7 @@ use super::{Body, Message, Request, Response};
 use crate::peer::Peer;
 
 impl Message {
-    /// Has the peers in a message from `from` be those that are meant there. Where it came over no such link, nobody
+    /// Has the peers in a message from `from` be those that are meant there. Where it came over no such link, no peer
     /// can be reached at such an address: lists lose it.
     pub(crate) fn place_links(&mut self, from: SocketAddr) {
         let link = if let SocketAddr::V6(from) = from { from.scope_id() } else { 0 };

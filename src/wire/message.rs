@@ -17,9 +17,9 @@ use crate::peer::Peer;
 pub struct Message {
     /// Names the request: a response carries the magic of its request. Below [`MAGIC_LIMIT`](super::MAGIC_LIMIT).
     pub magic: u64,
-    /// Who says so. Every request carries it, but for those of Kademlia's to a peer that [recalls](Sender::recalls) who
-    /// answered it. Of its responses only those with a list of peers do, unless the peer that asked knows who answers.
-    /// They tell the id alone: the address is unspecified once they were read.
+    /// The peer that says so. Every request carries it, but for those of Kademlia's to a peer that
+    /// [recalls](Sender::recalls) who answered it. Of its responses only those with a list of peers do, unless the peer
+    /// that asked knows who answers. They tell the id alone: the address is unspecified once they were read.
     pub sender: Option<Sender>,
     /// What a response answers, where it says so. Only Kademlia's responses do, and none to a peer that
     /// [recalls](Sender::recalls) who answered it.
@@ -32,7 +32,7 @@ pub struct Message {
     pub body: Body,
 }
 
-/// Who a message says it comes from. A courtesy: the address that it really came from is the truth.
+/// The peer that a message says it comes from. A courtesy: the address that it really came from is the truth.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Sender {
     /// Its id, and the address it believes to have.
@@ -114,7 +114,7 @@ pub enum Request {
         ranges: Vec<Range>,
         /// What the sender holds in all of them.
         held: Summary,
-        /// Of which blocks: those that are to have so many copies, or for 0 those for which nobody asks for a number.
+        /// Of which blocks: those that are to have so many copies, or for 0 those for which no lease asks for a number.
         /// None asks about all.
         copies: Option<u8>,
     },
@@ -146,7 +146,8 @@ pub enum RequestKind {
 pub enum Response {
     /// One peer: who answers a ping, or who holds the block.
     Node(Peer),
-    /// Who holds the block, and in how many copies its leases want it kept. Older peers read a [`Response::Node`].
+    /// The peer that holds the block, and in how many copies its leases want it kept. Older peers read a
+    /// [`Response::Node`].
     Holder {
         /// The holder.
         peer: Peer,

@@ -112,8 +112,8 @@ impl Dialect {
         }
     }
 
-    /// Reads what is no message of this dialect as a request of the other one: how to answer it there, and its magic.
-    /// Who asks in vain learns at once why.
+    /// Reads what is no message of this dialect as a request of the other one: how to answer it there, and its magic. A
+    /// peer that asks in vain learns at once why.
     pub fn foreign_request(self, bytes: &[u8]) -> Option<(Self, Malformed)> {
         let (other, reason) = match self {
             Self::Kademlia => (Self::Ring, self.other_asked()),

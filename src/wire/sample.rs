@@ -1,8 +1,8 @@
 //! What shows that a peer has the block that it says it has saved: a hash of some of its bytes.
 //!
-//! Which bytes they are the magic of the offer names, so nobody can know beforehand. The magic is hashed before them:
-//! of a short block all bytes are asked for, and their hash alone would be its key. So is the id of who shows them, or
-//! a peer could pass on to an honest holder what it is asked for, and back what that one shows.
+//! Which bytes they are the magic of the offer names, so no peer can know beforehand. The magic is hashed before them:
+//! of a short block all bytes are asked for, and their hash alone would be its key. So is the id of the peer that shows
+//! them, or a peer could pass on to an honest holder what it is asked for, and back what that one shows.
 
 use std::ops::Range;
 

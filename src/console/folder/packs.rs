@@ -102,7 +102,7 @@ impl Plans {
 
     /// That were all.
     pub(super) fn read(mut self) -> Packs {
-        // A pack that is left alone is read here.
+        // A pack that is the only one is read here.
         self.beside = None;
         self.end();
         self.packs

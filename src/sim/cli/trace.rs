@@ -31,7 +31,7 @@ pub(super) fn run(args: &TraceArgs, style: Style, out: &mut dyn Write) -> Result
     Ok(RunVerdict::Passed)
 }
 
-/// Who asks for what is not there is told what is wrong with the records: it may be in what is missing.
+/// A user who asks for what is not there is told what is wrong with the records: it may be in what is missing.
 fn because_of(complaints: &[String]) -> impl Fn(CliError) -> CliError {
     move |error| match error {
         CliError::Usage(why) => CliError::Usage([&[why], complaints].concat().join("\n")),

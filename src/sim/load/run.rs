@@ -39,11 +39,11 @@ const STOPS_FOR: (Duration, Duration) = (Duration::from_secs(1), Duration::from_
 
 enum LoadStep {
     Lookup,
-    /// Somebody stores a file.
+    /// One of the peers stores a file.
     Store,
     /// The life of the peer in this slot is over, and another one joins.
     Death(usize),
-    /// Anybody dies, and another one joins.
+    /// Any peer dies, and another one joins.
     Churn,
     /// This share of all peers dies.
     Kill(f64),
@@ -320,7 +320,7 @@ impl<'a> LoadRun<'a> {
         self.plan_life(slot, lives);
     }
 
-    /// Takes note of what was announced since the last time; nobody has come or gone since then.
+    /// Takes note of what was announced since the last time; no peer has come or gone since then.
     fn hear(&mut self) {
         for (at, by, news) in self.heard.take() {
             match news {

@@ -3,8 +3,8 @@
 //! A process for each peer, and in it a lane for each thread that is known. Moments are slices on the node's lane: the
 //! first of a turn is as long as the turn, where that was recorded, and any other a microsecond. What a worker did for
 //! a job is a slice on its own lane. Jobs, commands and waits in queues overlap, so they are asynchronous spans; a
-//! message is a flow from the slice of its sending to that of its arrival. One that was lost, or went to a peer that
-//! was not recorded, has no second end and is left out.
+//! message is a flow from the slice of its sending to that of its arrival. A message that was lost, or went to a peer
+//! that was not recorded, has no second end and is left out.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};

@@ -80,7 +80,7 @@ pub enum RecordError {
     NoPeer {
         /// The slot asked for.
         peer: usize,
-        /// Whom it has.
+        /// The peers that it has, as text.
         there: String,
     },
 }

@@ -67,8 +67,8 @@ impl Storm<'_> {
         Ok(())
     }
 
-    /// An honest peer knows nobody who never was, and not hostile ones alone. (A classroom has so few peers that in bad
-    /// weather one may know a single other for a moment, and that may be a hostile one.)
+    /// An honest peer knows no peer that never was, and not hostile ones alone. (A classroom has so few peers that in
+    /// bad weather one may know a single other for a moment, and that may be a hostile one.)
     fn check_table(&self, slot: usize) -> Result<(), Violation> {
         let table = self.world.node(slot).map(|node| node.overlay().peers()).unwrap_or_default();
         let slot_of = |addr| network::slot(addr).filter(|&known| known < self.world.slots());

@@ -29,8 +29,8 @@ use crate::wire::{
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("{reason}")]
 pub struct Malformed {
-    /// Whom to answer: the request's magic, if it has one. Without, silence is the answer; so it is to a malformed
-    /// response or error, because nobody waits there.
+    /// What an answer must carry: the request's magic, if it has one. Without, silence is the answer; so it is to a
+    /// malformed response or error, because no peer waits there.
     pub magic: Option<u64>,
     /// What is wrong with it.
     pub reason: &'static str,
@@ -269,7 +269,7 @@ impl Lenient for Listed {
     }
 }
 
-/// Who asks. Its address is a courtesy: one that is missing or odd is as good as any.
+/// The peer that asks. Its address is a courtesy: one that is missing or odd is as good as any.
 #[derive(Clone, Copy)]
 struct Requestor(Peer);
 

@@ -1,6 +1,6 @@
 //! JSON values of whatever type: what does not fit is `None`, and fails nothing around it.
 //!
-//! Values that nobody wants are passed over as [`IgnoredAny`], which serde_json does without recursion, so that no
+//! Values that no field takes are passed over as [`IgnoredAny`], which serde_json does without recursion, so that no
 //! depth of brackets can overflow the stack.
 
 use std::fmt;

@@ -11,7 +11,7 @@
 //!
 //! `compare_keys` asks whether the other holds the same blocks in ranges of keys ([`summary`](super::summary)). Its
 //! `params` are `{"ranges":["FIRST-LAST",…],"count":3,"digest":"…"}`, and `"copies":7` where it asks about blocks that
-//! are to have so many alone (0: those for which nobody asks for a number); its `result` is `"same"`, or the other's
+//! are to have so many alone (0: those for which no lease asks for a number); its `result` is `"same"`, or the other's
 //! keys by how they start, `{"keys":["…",…]}`, or what it holds in parts of the ranges,
 //! `{"parts":[{"range":"FIRST-LAST","count":2,"digest":"…"},…]}`.
 //!
@@ -21,13 +21,13 @@
 //! With `"terms":true` it asks on whose behalf a holder keeps its copy: the `result` is
 //! `{"leases":["NAME:UNTIL:COPIES",…]}`, or `"absent"`.
 //!
-//! Who holds a block whose leases want so many copies of it answers `find_value` with `"copies":3` at the end of its
-//! node.
+//! A peer that holds a block whose leases want so many copies of it answers `find_value` with `"copies":3` at the end
+//! of its node.
 //!
-//! A peer that had the block already, and so did not pull it from who offers it, shows that it has: beside the `result`
-//! `"saved"` stands `"sample":"…"`, a hash of the magic, of its own id, and of the bytes that the magic names
-//! ([`sample`](super::sample)). Where an older peer says no more than `"saved"` and did not pull the block, its copy
-//! counts once it was read back from it.
+//! A peer that had the block already, and so did not pull it from the peer that offers it, shows that it has: beside
+//! the `result` `"saved"` stands `"sample":"…"`, a hash of the magic, of its own id, and of the bytes that the magic
+//! names ([`sample`](super::sample)). Where an older peer says no more than `"saved"` and did not pull the block, its
+//! copy counts once it was read back from it.
 //!
 //! `store_value` may tell on whose behalf the block is kept: `"leases":["NAME:UNTIL:COPIES",…]` among its `params` (see
 //! [`lease`](crate::lease)). `lease` says of leases that they were `renewed` (such a list) or have `ended` (a list of
@@ -39,7 +39,7 @@
 //! A peer that remembers who answered it, by the address, says `"recalls":true` beside its `requestor`. To such a peer
 //! less is said, and no other one is sent any of this:
 //! - An answer to its ping tells the id alone, `"result":{"node_id":"…"}`.
-//! - A list of peers is one of words, `"result":["ID@HOST:PORT",…]`. One of nobody is no shorter: it has its id.
+//! - A list of peers is one of words, `"result":["ID@HOST:PORT",…]`. A list of no peers is no shorter: it has its id.
 //! - An answer names no `type`: its magic tells what it answers.
 //! - `"asks":8` beside any `result` stands for a ping back with the magic 8, which needs no `requestor`.
 //!

@@ -151,7 +151,7 @@ impl From<WirePeer> for Peer {
     }
 }
 
-/// Who sent the line, with what only a sender has.
+/// The peer that sent the line, with what only a sender has.
 #[derive(Serialize, Deserialize)]
 pub(super) struct WireSource {
     #[serde(flatten)]
@@ -180,7 +180,7 @@ impl From<WireSource> for Sender {
     }
 }
 
-/// Who shall get the line: at which address, for that is all that the sender may know.
+/// The address of the peer that shall get the line, for that is all that the sender may know of it.
 #[derive(Serialize, Deserialize)]
 pub(super) struct WireDestination {
     pub(super) ip: IpAddr,

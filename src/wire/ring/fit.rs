@@ -1,4 +1,4 @@
-//! How long a line may be, and is: what fits a datagram, and what somebody has paid for.
+//! How long a line may be, and is: what fits a datagram, and what an origin has paid for.
 
 use std::net::{Ipv6Addr, SocketAddr};
 
@@ -87,8 +87,8 @@ fn peer_len(peer: &Peer) -> usize {
     serde_json::to_string(&WirePeer::from(*peer)).expect("a peer is plain data").len()
 }
 
-/// Bytes of the shortest line in which somebody can say that the peer at `origin` asks for this, and reads datagrams.
-/// Its source may be anybody.
+/// Bytes of the shortest line in which a peer can say that the peer at `origin` asks for this, and reads datagrams. Its
+/// source may be any peer.
 pub fn least_len(magic: u64, origin: Peer, what: Routed) -> usize {
     let nowhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
     let line = WireLine {

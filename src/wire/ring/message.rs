@@ -28,7 +28,7 @@ pub enum RingKind {
     Quit,
     /// I am gone.
     Exit,
-    /// Somebody does not answer.
+    /// This peer does not answer.
     Abrupt,
 }
 
@@ -57,7 +57,7 @@ pub enum Routed {
 /// How far a routed request has come.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Route {
-    /// Who asked first, and gets the answer.
+    /// The peer that asked first, and gets the answer.
     pub origin: Peer,
     /// Times it was passed on.
     pub hops: u16,
@@ -92,7 +92,7 @@ pub enum RingRequest {
         predecessors: Vec<Peer>,
         /// Peers after the sender, nearest first.
         successors: Vec<Peer>,
-        /// One ping more than the interval asks for; nobody is told of it.
+        /// One ping more than the interval asks for; users are not told of it.
         quiet: bool,
     },
     /// Are you there, and do you hold the block `key`? Older peers read a bare ping.
@@ -122,7 +122,7 @@ pub enum RingRequest {
     Update {
         /// They are, nearest first.
         successors: Vec<Peer>,
-        /// Who joined, if that is why.
+        /// The peer that joined, if that is why.
         joined: Option<Peer>,
     },
     /// The sender goes.
@@ -147,7 +147,7 @@ pub enum RingRequest {
 /// Where a requested file is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct FilePlace {
-    /// Its bytes; none if nobody has it.
+    /// Its bytes; none if no peer has it.
     pub size: Option<u64>,
 }
 
@@ -156,7 +156,7 @@ pub struct FilePlace {
 pub enum RingResponse {
     /// To a ping.
     Pong {
-        /// Who answers.
+        /// The peer that answers.
         peer: Peer,
         /// Peers before it, nearest first.
         predecessors: Vec<Peer>,
@@ -165,7 +165,7 @@ pub enum RingResponse {
     },
     /// To the question whether a block is here. Older peers only say who answers, as to any ping.
     Has {
-        /// Who answers.
+        /// The peer that answers.
         peer: Peer,
         /// Whether it holds the block.
         has: bool,

@@ -35,14 +35,14 @@
 //! # Answers by datagram
 //! A connection takes a round trip to open, and an answer is short. So every peer but the classroom's says that it
 //! reads answers by datagram, with what it asks for the first time: by `"datagrams":true` in the `source`, or for a
-//! routed `lookup` in its `content`, where it goes along to the owner. Who reads that answers by one datagram, from the
-//! port that it listens on, if the answer is no longer than one may be, and else over a connection. A datagram may be
-//! lost: what is asked once more is asked without that word, and answered over a connection. Older peers neither say
-//! nor read it, and answer as they always did.
+//! routed `lookup` in its `content`, where it goes along to the owner. A peer that reads that answers by one datagram,
+//! from the port that it listens on, if the answer is no longer than one may be, and else over a connection. A datagram
+//! may be lost: what is asked once more is asked without that word, and answered over a connection. Older peers neither
+//! say nor read it, and answer as they always did.
 //!
-//! The origin of a `lookup` may be forged. One that has not shown that it is there gets three bytes at most for each
-//! byte that a peer which asks in its name must have sent (see [`least_len`]), and that once. To fit that, peers in a
-//! datagram are words: `"named":["ID@HOST:PORT", …]`.
+//! The origin of a `lookup` may be forged. An origin that has not shown that it is there gets three bytes at most for
+//! each byte that a peer which asks in its name must have sent (see [`least_len`]), and that once. To fit that, peers
+//! in a datagram are words: `"named":["ID@HOST:PORT", …]`.
 //!
 //! # Files by name
 //! No file travels in these lines. A peer that was told who has one (`request`), or that it should take one over
