@@ -1,8 +1,9 @@
 //! Whether peers stand closer together around a key than chance puts them.
 //!
-//! Ids are drawn at random, so peers stand about as close together around a key as anywhere else. The ids that somebody
-//! takes around a key, to hide the peers that hold its block, stand closer. (Sridhar et al., "Content Censorship in the
-//! InterPlanetary File System", NDSS 2024, compare the whole distribution of distances; here one of them does.)
+//! Ids are drawn at random, so peers stand about as close together around a key as anywhere else. The ids that an
+//! attacker takes around a key, to hide the peers that hold its block, stand closer. (Sridhar et al., "Content
+//! Censorship in the InterPlanetary File System", NDSS 2024, compare the whole distribution of distances; here one of
+//! them does.)
 
 use crate::config::WIDTH;
 use crate::id::Id;

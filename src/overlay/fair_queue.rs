@@ -1,8 +1,8 @@
-//! A bounded queue whose places are shared by source, so that the flood of one keeps out nobody from another.
+//! A bounded queue whose places are shared by source, so that the flood of one keeps out no item from another.
 //!
 //! The sources take turns, and each one's items leave in the order in which they came. One source alone may take all
-//! places; once there is no place left, one that has fewer takes the latest of the source that has most. Where each has
-//! one, a newcomer takes that of the source whose turn is next, of those that may lose it ([`Giving`]).
+//! places; once there is no place left, a source that has fewer takes the latest of the source that has most. Where
+//! each has one, a newcomer takes that of the source whose turn is next, of those that may lose it ([`Giving`]).
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -38,7 +38,7 @@ pub use ring::{RingEffect, RingOptions, RouteNotice, RouteOutcome, Router, Succe
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OverlayKind {
-    /// Kademlia.
+    /// Kademlia: peers keep contacts by the distance of their ids.
     #[default]
     Kademlia,
     /// The ring; [`RingOptions`] say how.
@@ -95,7 +95,7 @@ impl OverlayKind {
     }
 }
 
-/// A peer that went silent longer ago is no longer missed, even by one that is left alone.
+/// A peer that went silent longer ago is no longer missed, even by a peer that is left alone.
 pub(crate) const MISSED: Duration = Duration::from_secs(600);
 
 /// Names a lookup; the node chooses it.
@@ -116,7 +116,7 @@ pub struct LookupStep {
 pub enum AskReason {
     /// It is the nearest known that was not asked, or on the ring the next hop on the way to the key.
     Nearest,
-    /// Nobody nearer is left, so all of the nearest are asked at once; on the ring, those that the owner named.
+    /// No nearer peer is left, so all of the nearest are asked at once; on the ring, those that the owner named.
     Wide,
     /// Once more: its first answer may have left out names. On the ring, another way was tried before.
     Repeat,
@@ -252,10 +252,10 @@ pub struct Found {
     pub hops: u32,
     /// Peers that were named, would be among those found, and did not answer.
     pub unreached: Vec<Peer>,
-    /// Whether it came to those that the key leads to: on the ring its owner answered, on Kademlia nobody nearer is
-    /// left to be asked. If not, those found are who is known here, and what they lack others may have.
+    /// Whether it came to those that the key leads to: on the ring its owner answered, on Kademlia no nearer peer is
+    /// left to be asked. If not, those found are the peers known here, and what they lack others may have.
     pub conclusive: bool,
-    /// Whether those found stand closer together than chance puts peers: somebody may hide others behind them.
+    /// Whether those found stand closer together than chance puts peers: an attacker may hide others behind them.
     pub crowded: bool,
 }
 
@@ -421,7 +421,7 @@ pub enum Cause<'a> {
         /// The request that was to be sent.
         request: &'a Request,
     },
-    /// A message could not be delivered over TCP: nobody listens at `addr`.
+    /// A message could not be delivered over TCP: no peer listens at `addr`.
     Undeliverable {
         /// The address that the message was for.
         addr: SocketAddr,
@@ -464,7 +464,7 @@ pub trait Overlay: Send {
     /// Starts a lookup; [`Effect::Found`] follows.
     fn lookup(&mut self, now: Time, lookup: LookupId, key: Key, goal: Goal, out: &mut Vec<Effect>);
 
-    /// Ends a lookup whose result nobody needs any more. No [`Effect::Found`] follows.
+    /// Ends a lookup whose result is not needed any more. No [`Effect::Found`] follows.
     fn cancel(&mut self, lookup: LookupId);
 
     /// Something happened.

@@ -2,8 +2,8 @@
 //!
 //! Each peer is looked after by a few others, who tell of its death. That serves while deaths are each other's business
 //! no more than by chance. A switched-off rack or a closed laboratory takes peers and those who looked after them, and
-//! a peer that listed such a one would hear of it from nobody. So a peer that learns of many deaths within seconds
-//! calls each one it knows that has not been heard since, a part at a time.
+//! a peer that listed such a one would hear of it from none. So a peer that learns of many deaths within seconds calls
+//! each one it knows that has not been heard since, a part at a time.
 
 use std::cmp::Reverse;
 use std::time::Duration;

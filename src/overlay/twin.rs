@@ -1,7 +1,7 @@
 //! Another peer that runs with our id: a data folder was copied, with the machine or by hand.
 //!
-//! Of the two only one is in the others' tables, and on the ring only one is let in, so the other holds nothing for
-//! anybody. When somebody names a peer of our id at another address, that is asked, once in a while; so the one that is
+//! Of the two only one is in the others' tables, and on the ring only one is let in, so the other holds nothing for the
+//! network. When any peer names a peer of our id at another address, that is asked, once in a while; so the one that is
 //! in the tables hears from the other, and asks in its turn. Our own address under another name answers too, but then
 //! it tells our own address, and the question has come to ourselves.
 
@@ -20,9 +20,9 @@ const ASKED_EVERY: Duration = Duration::from_secs(60);
 pub(super) struct Twins {
     /// When one may be asked again.
     next: Option<Time>,
-    /// Requests that came from somebody of our id: from ourselves, or from such a peer.
+    /// Requests that came under our id: from ourselves, or from such a peer.
     heard: u64,
-    /// The one that was told of last: once is enough.
+    /// The address that was told of last: once is enough.
     told: Option<SocketAddr>,
 }
 
@@ -36,14 +36,14 @@ pub(super) struct Suspect {
 }
 
 impl Twins {
-    /// A request came from `from`. One of our own id is ours, or its sender's who has it too.
+    /// A request came from `from`. A request of our own id is ours, or that of a peer which has it too.
     pub(super) fn hear(&mut self, now: Time, me: &Peer, from: &Incoming) -> Option<Suspect> {
         from.sender.filter(|sender| sender.peer.id == me.id)?;
         self.heard += 1;
         self.suspect(now, me, &[Peer::new(me.id, from.asker.addr)])
     }
 
-    /// Somebody named these peers: is one of our id among them?
+    /// These peers were named: is one of our id among them?
     pub(super) fn suspect(&mut self, now: Time, me: &Peer, named: &[Peer]) -> Option<Suspect> {
         let twin = named.iter().find(|peer| peer.id == me.id && peer.addr != me.addr)?;
         if self.next.is_some_and(|next| now < next) {

@@ -1,8 +1,8 @@
 //! A k-bucket: the contacts that share one length of common prefix with this peer (section 2.2).
 //!
 //! Contacts stand in the order in which they were last heard from, the least recently seen first. A full bucket keeps
-//! the contacts that live: peers that have been up for long are the likeliest to stay up, and nobody can flush a bucket
-//! by making many new peers. Peers that found no place wait as *spares* in the replacement cache (section 4.1).
+//! the contacts that live: peers that have been up for long are the likeliest to stay up, and no attacker can flush a
+//! bucket by making many new peers. Peers that found no place wait as *spares* in the replacement cache (section 4.1).
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub(super) struct Contact {
     addr: Address,
     /// When it last answered.
     seen: CompactTime,
-    /// When it last named itself: other answers only show that somebody is at its address.
+    /// When it last named itself: other answers only show that some peer is at its address.
     identified: CompactTime,
     /// Requests in a row that it left without an answer.
     pub(super) failures: u8,

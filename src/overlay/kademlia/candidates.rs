@@ -1,9 +1,9 @@
 //! Peers that we heard of but that have not answered us yet. They are pinged at a bounded rate.
 //!
-//! Anybody can claim any id at any address, and even make a datagram seem to come from there. So hearsay only makes a
-//! candidate. However much of it comes, we send few pings, and one at a time to each address. Those of all sources take
-//! turns: a flood from one host does not keep a newcomer on another one out. Where each place is that of another
-//! source, a newcomer takes one of somebody whom no contact has named.
+//! Any sender can claim any id at any address, and even make a datagram seem to come from there. So hearsay only makes
+//! a candidate. However much of it comes, we send few pings, and one at a time to each address. Those of all sources
+//! take turns: a flood from one host does not keep a newcomer on another one out. Where each place is that of another
+//! source, a newcomer takes one of a candidate that no contact has named.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -26,13 +26,13 @@ const GAP: Duration = Duration::from_millis(10);
 /// Pings that may go out at once after a pause.
 const PINGS_AT_ONCE: u32 = 32;
 
-/// Somebody worth a ping.
+/// A peer worth a ping.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Candidate {
     pub(super) peer: Peer,
     /// It may enter the table; a guest is only pinged so that it shows that it receives.
     pub(super) enters: bool,
-    /// Somebody who was asked has named it.
+    /// A peer that was asked has named it.
     pub(super) is_named: bool,
 }
 
@@ -62,7 +62,7 @@ impl Candidates {
         self.addresses.contains(addr)
     }
 
-    /// Nobody waits and no ping is out.
+    /// No candidate waits and no ping is out.
     pub(super) fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.outstanding == 0
     }

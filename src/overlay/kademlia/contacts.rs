@@ -28,20 +28,20 @@ const fn whole_answer(recalls: bool) -> usize {
     told_within(question * AMPLIFICATION - PING_BYTES)
 }
 
-/// What somebody that was heard of may do to get a place in a full bucket.
+/// What a peer that was heard of may do to get a place in a full bucket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Bid {
     /// Nothing: it was only named.
     Nothing,
     /// Wait until one becomes free. That is all a ping is good for: if it made us ping the contact that stands first,
-    /// and that made it ping somebody in turn, then pings would wander through a large network for ever.
+    /// and that made it ping another in turn, then pings would wander through a large network for ever.
     Wait,
     /// Have the contact that stands first show that it lives.
     Contest,
 }
 
 impl Kademlia {
-    /// A request came from somebody. Its sender is a claim, so all it makes is a candidate.
+    /// A request came. Its sender is a claim, so all it makes is a candidate.
     pub(super) fn on_stranger(&mut self, now: Time, from: &Incoming, request: &Request, out: &mut Vec<Effect>) {
         let Some(sender) = from.sender else { return };
         let peer = Peer::new(sender.peer.id, from.asker.addr);
@@ -66,8 +66,8 @@ impl Kademlia {
     }
 
     /// Whether a stranger has to show that it receives, though it may have no place in the table. A question that paid
-    /// for its whole answer needs no proof, but for one: among the peers nearest to the key, who asks for them is about
-    /// to offer them a block, and nobody pulls from a stranger.
+    /// for its whole answer needs no proof, but for one: among the peers nearest to the key, a peer that asks for them
+    /// is about to offer them a block, and no peer pulls from a stranger.
     fn has_to_prove(&self, from: &Incoming, request: &Request) -> bool {
         if from.asker.is_validated() {
             return false;
@@ -85,8 +85,8 @@ impl Kademlia {
         }
     }
 
-    /// A contact says goodbye, or somebody in its name. It is pinged, more than once, for a datagram may get lost;
-    /// meanwhile nobody waits for it or is sent to it.
+    /// A contact says goodbye, or another peer does in its name. It is pinged, more than once, for a datagram may get
+    /// lost; meanwhile no lookup waits for it, and no peer is sent to it.
     fn on_departure(&mut self, now: Time, peer: &Peer, out: &mut Vec<Effect>) {
         if self.said_goodbye(peer) {
             return;
@@ -105,7 +105,7 @@ impl Kademlia {
         self.on_met_by_all(now, &peer.addr, ShortlistEvent::Late(Late::Doubtful), out);
     }
 
-    /// Whether a contact has, or somebody in its name, and has yet to answer the ping about that.
+    /// Whether a contact has, or another peer in its name, and has yet to answer the ping about that.
     fn said_goodbye(&self, peer: &Peer) -> bool {
         let is_it = |of: &QuestionPurpose| matches!(of, QuestionPurpose::Leaving { peer: other } if other == peer);
         self.asked.values().any(is_it)
@@ -122,7 +122,7 @@ impl Kademlia {
         }
     }
 
-    /// Somebody says that there is this peer. Where there is no place for it, it does what its claim allows.
+    /// It was heard that there is this peer. Where there is no place for it, it does what its claim allows.
     pub(super) fn hear_of(&mut self, now: Time, peer: Peer, claim: Bid, out: &mut Vec<Effect>) {
         if !self.candidates.has_place(&peer.addr) || !self.may_enter(&peer) || self.table.contact(&peer).is_some() {
             return;
@@ -141,7 +141,7 @@ impl Kademlia {
         }
     }
 
-    /// Whether a peer would be worth the ping. One that asked us something costs no more; of others a few in each
+    /// Whether a peer would be worth the ping. A peer that asked us something costs no more; of others a few in each
     /// bucket will do, but for those near to us.
     fn has_use_for(&self, peer: &Peer, claim: Bid) -> bool {
         let few = self.table.bucket(self.table.index_of(&peer.id)).is_none_or(|bucket| bucket.contacts().len() < WIDTH);
@@ -186,7 +186,8 @@ impl Kademlia {
         }
     }
 
-    /// Another peer answers where a contact was, so that contact is gone. Who asked the one has asked the other.
+    /// Another peer answers where a contact was, so that contact is gone. A lookup that asked the one has asked the
+    /// other.
     fn displace(&mut self, now: Time, before: &Peer, peer: &Peer, out: &mut Vec<Effect>) {
         self.table.remove(&before.id);
         out.push(Effect::PeerDown(*before));
@@ -197,7 +198,7 @@ impl Kademlia {
         self.promote(now, before);
     }
 
-    /// Takes a contact out of the table. One that went `silent` is remembered, for it may come back.
+    /// Takes a contact out of the table. A contact that went `silent` is remembered, for it may come back.
     fn remove(&mut self, now: Time, peer: &Peer, silent: bool, out: &mut Vec<Effect>) {
         if self.table.remove(&peer.id).is_none() {
             return;
@@ -222,7 +223,7 @@ impl Kademlia {
         }
     }
 
-    /// A contact left a request without an answer. It is pinged at once; until it answers nobody is sent to it.
+    /// A contact left a request without an answer. It is pinged at once; until it answers no peer is sent to it.
     pub(super) fn doubt(&mut self, peer: &Peer, out: &mut Vec<Effect>) {
         let Some(contact) = self.table.get_mut(&peer.id).filter(|contact| contact.is(peer)) else { return };
         contact.failures = contact.failures.max(1);
@@ -265,7 +266,7 @@ impl Kademlia {
         let failures = contact.failures;
         match self.next_tries(now, peer, failures) {
             Some(tries) => self.check_contact(peer, tries, out),
-            // A guest that hears nobody is cut off itself, or most gets lost: whom should it ask then?
+            // A guest that hears no peer is cut off itself, or most gets lost: whom should it ask then?
             None if self.guest && self.table.len() == 1 => self.check_contact(peer, patience::CHECK, out),
             None => {
                 self.remove(now, peer, true, out);

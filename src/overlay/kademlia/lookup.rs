@@ -1,22 +1,22 @@
-//! The iterative lookup (section 2.3): ask the nearest peers known for nearer ones, until nobody nearer is left.
+//! The iterative lookup (section 2.3): ask the nearest peers known for nearer ones, until no nearer peer is left.
 //!
-//! The *shortlist* holds everybody named so far, nearest first. ALPHA questions are out at a time. When an answer
-//! brings nobody nearer, all of the WIDTH nearest are asked at once. A peer that keeps us waiting longer than usual is
+//! The *shortlist* holds every peer named so far, nearest first. ALPHA questions are out at a time. When an answer
+//! brings no nearer peer, all of the WIDTH nearest are asked at once. A peer that keeps us waiting longer than usual is
 //! *overdue*: its answer still counts, but it no longer occupies a place, so a dead peer costs no pause. Once it is so
 //! late that it is to be *doubted*, the result stands without it if WIDTH others live; so it does from the start
-//! without one that left questions unanswered a moment ago. One that was found dead is asked once more and not waited
-//! for. But a lookup that would end in vain waits for all of them. It is over when the WIDTH nearest that are left have
-//! all answered. An answer has room for WIDTH names, so peers that died unnoticed hide those behind them: where the
-//! silent leave fewer than WIDTH, those who live are asked once who is near to *them*.
+//! without one that left questions unanswered a moment ago. A peer that was found dead is asked once more and not
+//! waited for. But a lookup that would end in vain waits for all of them. It is over when the WIDTH nearest that are
+//! left have all answered. An answer has room for WIDTH names, so peers that died unnoticed hide those behind them:
+//! where the silent leave fewer than WIDTH, those who live are asked once who is near to *them*.
 //!
 //! A question asks two things: who is nearer, and are you alive? A contact that answered a moment ago (it is *fresh*)
 //! need not say again that it lives, and the two nearest know their neighbourhood; so the fresh ones behind them are
-//! not asked. In a busy network that saves most questions. Lookups of our own, which fill the table, ask everybody.
+//! not asked. In a busy network that saves most questions. Lookups of our own, which fill the table, ask every peer.
 //!
 //! Names are hearsay, so the lookup believes little. An address stands in the shortlist once, and a peer counts only if
 //! it answers under the id that it was named with: its answer says who it is, and where an older peer's does not, a
 //! ping asks. Thus a liar can neither put the dead into a result nor itself at many places. Nor can it have many
-//! questions sent where nobody answers: of the addresses that peers of one source named, and of those at one source,
+//! questions sent where no peer answers: of the addresses that peers of one source named, and of those at one source,
 //! few are asked before some have answered.
 
 use std::net::SocketAddr;
@@ -91,7 +91,7 @@ pub(super) struct Lookup {
     pub(super) goal: Goal,
     me: Id,
     shortlist: Vec<ShortlistEntry>,
-    /// The last answer brought nobody nearer.
+    /// The last answer brought no nearer peer.
     asks_all: bool,
     /// Those who live were asked who is near to them.
     asks_again: bool,
@@ -188,8 +188,8 @@ impl Lookup {
         window.enumerate()
     }
 
-    /// The address to ask next: the nearest that was not asked; or, once nobody is waited for, the nearest whose answer
-    /// was partial, to hear the names that were left out.
+    /// The address to ask next: the nearest that was not asked; or, once no peer is waited for, the nearest whose
+    /// answer was partial, to hear the names that were left out.
     fn next_asked(&self) -> Option<SocketAddr> {
         let (mut waits, mut partial) = (false, None);
         for (rank, ShortlistEntry { peer, standing, .. }) in self.window() {
@@ -235,7 +235,7 @@ impl Lookup {
         self.asked >= BRAKED_FROM && answered as u32 * ANSWERED_ONE_IN < self.asked
     }
 
-    /// Has those who live asked once more, if nobody else is left to be asked or waited for and the silent leave too
+    /// Has those who live asked once more, if no other peer is left to be asked or waited for and the silent leave too
     /// few.
     fn ask_again(&mut self) {
         let standings = || self.shortlist.iter().map(|entry| entry.standing);
@@ -300,7 +300,7 @@ impl Lookup {
     pub(super) fn on_holder(&mut self, addr: &SocketAddr, id: Id) -> Option<Peer> {
         self.on(addr, ShortlistEvent::Held)?;
         if self.goal == Goal::Survey {
-            // Somebody holds it: then all of them are to be heard.
+            // A peer holds it: then all holders are to be heard.
             self.goal = Goal::Holders;
             for entry in &mut self.shortlist {
                 entry.standing = entry.standing.after(ShortlistEvent::Wanted);
@@ -324,7 +324,7 @@ impl Lookup {
         self.insert(entry);
     }
 
-    /// Whether it is settled, or may ask nobody else.
+    /// Whether it is settled, or may ask no more.
     pub(super) fn is_over(&self) -> bool {
         if self.asked >= MAX_QUESTIONS {
             return !self.shortlist.iter().any(|entry| entry.standing.is_awaited());
@@ -361,8 +361,8 @@ impl Lookup {
         (peers, hops)
     }
 
-    /// The peers that would be among the WIDTH nearest too, had they answered: those that were named and are silent.
-    /// One that answers at another address is none of them.
+    /// The peers that would be among the WIDTH nearest too, had they answered: those that were named and are silent. A
+    /// peer that answers at another address is none of them.
     pub(super) fn unreached(&self) -> Vec<Peer> {
         let answers = |id: &Id| self.shortlist.iter().any(|entry| entry.peer.id == *id && entry.standing.lives());
         let counts =

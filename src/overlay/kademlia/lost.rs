@@ -1,8 +1,7 @@
 //! Peers that are out of reach: silent bootstrap addresses, and contacts that died.
 //!
-//! A network that was cut in two must grow together again, and a peer whose bootstrap peer starts late must find it.
-//! So those who were lost are tried again, ever more rarely: all of them while nobody else is known, else one at a
-//! time.
+//! A network that was cut in two must grow together again, and a peer whose bootstrap peer starts late must find it. So
+//! those who were lost are tried again, ever more rarely: all of them while no other peer is known, else one at a time.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -18,13 +17,13 @@ const LOST_KEPT: usize = 64;
 /// Bootstrap addresses that are kept.
 const MAX_ANCHORS: usize = 64;
 
-/// Addresses tried at once while nobody is known.
+/// Addresses tried at once while no peer is known.
 const RETRIED_AT_ONCE: usize = 16;
 
 /// The first retry comes after this long; each further one takes twice as long as the one before.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
-/// The longest pause between two retries while nobody is known.
+/// The longest pause between two retries while no peer is known.
 const LONGEST_WAIT_ALONE: Duration = Duration::from_secs(30);
 
 /// The longest pause between two retries while others are known.
@@ -44,7 +43,7 @@ pub(super) struct LostContacts {
     silent_since: BTreeMap<SocketAddr, Time>,
     due: Option<Time>,
     wait: Duration,
-    /// When the pauses began anew last because somebody was lost.
+    /// When the pauses began anew last because a peer was lost.
     hurried: Option<Time>,
     /// Where the round through all addresses stands.
     turn: usize,
@@ -67,14 +66,14 @@ impl LostContacts {
         true
     }
 
-    /// Nobody answers at this address.
+    /// No peer answers at this address.
     pub(super) fn missed(&mut self, addr: &SocketAddr) {
         if self.anchors.contains(addr) {
             self.silent.insert(*addr);
         }
     }
 
-    /// Somebody answers at this address.
+    /// A peer answers at this address.
     pub(super) fn reached(&mut self, addr: &SocketAddr) {
         self.silent.remove(addr);
     }
@@ -127,7 +126,7 @@ impl LostContacts {
         let peers = &self.peers;
         self.silent_since.retain(|addr, _| peers.iter().any(|peer| peer.addr == *addr));
         self.silent_since.insert(peer.addr, now);
-        // Where many come and go, somebody is lost all the time: the pauses begin anew once a minute at most.
+        // Where many come and go, some peer is lost all the time: the pauses begin anew once a minute at most.
         if self.due.is_none() || self.hurried.is_none_or(|since| now.since(since) >= LONGEST_WAIT) {
             self.hurried = Some(now);
             self.try_soon(now);

@@ -12,12 +12,12 @@
 //!
 //! Above all these things differ from the paper, for the sake of peers that lie and networks that break:
 //! - A peer enters the table only when it answered a ping of ours and named its id; hearsay and requests only make
-//!   `candidates`. And only an answer counts as a sign of life, for anybody can forge a request.
+//!   `candidates`. And only an answer counts as a sign of life, for any sender can forge a request.
 //! - Each peer is pinged every few seconds by the two nearest to it, who tell those that may know it when it has died
 //!   (`watch`). And now and then a contact is asked who else is near to us: however two parts of a network met,
 //!   neighbours find each other.
 //! - A newcomer does not look into each bucket (section 2.3), but asks one contact of each for others there; under
-//!   churn lookups for joins were most of what peers sent. A walk through all buckets is taken once somebody lost is
+//!   churn lookups for joins were most of what peers sent. A walk through all buckets is taken once a lost peer is
 //!   found.
 //! - Those who proved who they are but found their bucket full are remembered for a minute (`acquaintances`).
 //! - Those who were lost are tried again, so that a network cut in two grows together when it can (`lost`).
@@ -88,9 +88,9 @@ enum QuestionPurpose {
     Candidate { peer: Peer, enters: bool },
     /// Is this contact still there? It was asked `again` if it was silent before.
     Check { peer: Peer, again: bool },
-    /// Has this contact left, as it, or somebody in its name, has said?
+    /// Has this contact left, as it, or another peer in its name, has said?
     Leaving { peer: Peer },
-    /// Is anybody at an address that the user gave, or that a lost contact had?
+    /// Is any peer at an address that the user gave, or that a lost contact had?
     Probe { addr: SocketAddr },
     /// Who is near to us?
     Neighbours { peer: Peer },
@@ -139,7 +139,7 @@ pub struct Kademlia {
 }
 
 impl Kademlia {
-    /// The view of the peer `me`, which knows nobody yet. All its randomness comes from `seed`. A `guest` asks others
+    /// The view of the peer `me`, which knows no other yet. All its randomness comes from `seed`. A `guest` asks others
     /// but is no part of the network: it never stands in a replica set.
     pub fn new(me: Peer, seed: [u8; 32], guest: bool) -> Self {
         Self::with_bucket_size(me, seed, guest, K)
@@ -243,7 +243,7 @@ impl Kademlia {
                 let others = |contact: &Contact| contact.is_sound() && !is_asker(contact);
                 let mut nearest = self.table.nearest(key, WIDTH, others);
                 if !self.table.contacts().any(Contact::is_sound) {
-                    // A peer that is cut off is not the whole network: the one that asks shall miss those too.
+                    // A peer that is cut off is not the whole network: the peer that asks shall miss those too.
                     nearest.extend(self.lost.vanished(now).filter(|peer| Some(peer.id) != asker).take(WIDTH));
                 }
                 Response::Nodes(nearest)
@@ -344,8 +344,8 @@ impl Kademlia {
         }
     }
 
-    /// A peer lives that was given up. It is asked once more: who is slow for a while, and is known by then to be, must
-    /// not be missing until somebody comes across it.
+    /// A peer lives that was given up. It is asked once more: a peer that is slow for a while, and is known by then to
+    /// be, must not be missing until others come across it.
     fn on_revived(&mut self, now: Time, addr: SocketAddr, out: &mut Vec<Effect>) {
         self.on_alive(now, addr);
         if let Some(peer) = self.lost.at(&addr) {

@@ -1,7 +1,7 @@
 //! What the word of each peer is worth: of those that it named to lookups, how many answered and how many were silent.
 //!
-//! A peer that names ever new ones which nobody runs has questions sent to addresses of its choice. Dead peers are
-//! named by everybody now and then, so a few tell nothing; but of a peer whose names are silent most of the time, few
+//! A peer that names ever new ones which are not there has questions sent to addresses of its choice. Dead peers are
+//! named by every peer now and then, so a few tell nothing; but of a peer whose names are silent most of the time, few
 //! are taken, until those answer.
 
 use std::net::SocketAddr;

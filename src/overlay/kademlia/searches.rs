@@ -114,7 +114,7 @@ impl Kademlia {
         match name {
             Name::User(lookup_id) => {
                 let peers = self.with_me(&lookup.key, nearest, WIDTH);
-                // Nobody is left who could name those that were all lost a moment ago.
+                // No contact is left that could name those that were all lost a moment ago.
                 let vanished: Vec<Peer> =
                     self.lost.vanished(now).take(if self.table.len() == 0 { WIDTH } else { 0 }).copied().collect();
                 let unreached = lookup.unreached();

@@ -1,4 +1,4 @@
-//! The routing table: a bucket for each length of common prefix, few of which have anybody in them (section 2.2).
+//! The routing table: a bucket for each length of common prefix, few of which have any contacts (section 2.2).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -130,7 +130,7 @@ impl RoutingTable {
         oldest.filter(|_| all().count() >= OF_NETWORK).map(Contact::peer)
     }
 
-    /// A peer answered at its address under its id, and nobody else is a contact at that address.
+    /// A peer answered at its address under its id, and no other one is a contact at that address.
     pub(super) fn enter(&mut self, now: Time, peer: Peer) -> Entered {
         let (k, has_room) = (self.k, self.has_room(&peer.id));
         let crowd = self.crowd(&peer);
@@ -218,7 +218,7 @@ impl RoutingTable {
         nearest
     }
 
-    /// Sets back the clock of the bucket that `key` falls into: somebody is looking there.
+    /// Sets back the clock of the bucket that `key` falls into: a lookup goes there.
     pub(super) fn note_lookup(&mut self, now: Time, key: &Key) {
         let index = self.index_of(key);
         if let Some(bucket) = self.bucket_mut(index) {

@@ -1,9 +1,9 @@
-//! What keeps the table good while nobody asks for anything: join, refresh, pulse, and finding the lost again.
+//! What keeps the table good while no user asks for anything: join, refresh, pulse, and finding the lost again.
 //!
 //! To join is to look up one's own id, and then to ask one contact for an id in each bucket up to that of the seventh
 //! nearest neighbour: the lookup has met those who stand nearer. In a small network, and when a lost peer comes back,
 //! for it may have been cut until then, the *walk* looks up an id in each bucket up to that of the nearest (section
-//! 2.3). A guest has no neighbours: it has joined when anybody answered.
+//! 2.3). A guest has no neighbours: it has joined when any peer answered.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -118,7 +118,7 @@ impl Kademlia {
         self.go_on(now, out);
     }
 
-    /// Others reach this peer at another address from now on. One that is alone may have a way to them now.
+    /// Others reach this peer at another address from now on. A peer that is alone may have a way to them now.
     pub(super) fn on_moved(&mut self, now: Time, addr: SocketAddr) {
         self.me.addr = addr;
         if self.table.len() == 0 && self.lost.next_tick().is_some() {
@@ -237,7 +237,7 @@ impl Kademlia {
         }
     }
 
-    /// Puts every bucket that nobody looked into for too long on the list of the walk.
+    /// Puts every bucket that no lookup fell into for too long on the list of the walk.
     fn refresh_stale(&mut self, now: Time) {
         let buckets = self.table.buckets().iter();
         let stale = buckets.filter(|bucket| bucket.refreshed + REFRESH <= now).map(|bucket| bucket.index);
@@ -308,7 +308,7 @@ impl Kademlia {
         }
     }
 
-    /// Says that the join is over, if it is: everybody who can be found is, or nobody is there.
+    /// Says that the join is over, if it is: every peer that can be found is, or none is there.
     fn announce(&mut self, now: Time, out: &mut Vec<Effect>) {
         let peers = self.table.len();
         let over = if peers == 0 {

@@ -1,8 +1,8 @@
 //! Which peers look after which, and how a death gets about (after SWIM: Das, Gupta and Motivala 2002).
 //!
 //! A peer pings those contacts to which it is among the [`WATCHERS`] nearest, its *wards*. So each peer has that many
-//! watchers, be they its own nearest or not, and however large the network is, a peer sends as few pings. Nobody is
-//! appointed: each sees from its own table whether it is to watch, and takes over where a nearer peer is silent. A
+//! watchers, be they its own nearest or not, and however large the network is, a peer sends as few pings. No watcher is
+//! appointed: each peer sees from its own table whether it is to watch, and takes over where a nearer peer is silent. A
 //! watcher that finds its ward dead tells those that may know it, and each of them pings it once before it believes
 //! that. Any other peer near the dead one tells the watchers. And a peer that comes to know of a death tells its own
 //! wards that may know the dead one too, in the pings that they get anyway: one death each time, however many there
@@ -128,7 +128,7 @@ impl DeathWatch {
 
 impl Kademlia {
     /// Pings the wards that were silent for long enough, and tells them of a death if there is news. Pings others too
-    /// that nobody may have looked after.
+    /// that perhaps no peer looked after.
     pub(super) fn look_after_wards(&mut self, now: Time, out: &mut Vec<Effect>) {
         let news = self.watch.handed_on.pop_front();
         for peer in self.wards() {
@@ -207,8 +207,8 @@ impl Kademlia {
         self.watch.told.get(peer).is_some_and(|since| now.since(*since) < HEARD)
     }
 
-    /// A contact was found dead. A peer that looked after it tells everybody that may know it, unless another one did.
-    /// One that would have been told tells those who do. Any other one meets it late, and tells nobody what is old.
+    /// A contact was found dead. A peer that looked after it tells every peer that may know it, unless another one did.
+    /// One that would have been told tells those who do. Any other one meets it late, and does not tell what is old.
     pub(super) fn on_death(&mut self, now: Time, dead: &Peer, out: &mut Vec<Effect>) {
         self.watch.bury(now, dead);
         self.watch.roll_call.note_death(now, self.table.len() + 1);

@@ -1,14 +1,14 @@
 //! The origin of a routed request shows that it is where it says, before anything is done for it or sent to it.
 //!
-//! Such a request comes through other peers, so the address of its origin is a claim: anybody could have this peer
-//! connect to, and ping, whomever he names, and with a `join` fill the lists with peers that are not there. So the
-//! origin is pinged, with one datagram about as long as the request, and no more is sent there until it answered. Each
-//! time that it repeats the request it is pinged again, for that datagram may be lost, or its answer: so much comes to
-//! an address as is said in its name, and no more.
-//! A `join` is proven each time, anything else by whatever that address has answered before.
+//! Such a request comes through other peers, so the address of its origin is a claim: any sender could have this peer
+//! connect to, and ping, any address that it names, and with a `join` fill the lists with peers that are not there. So
+//! the origin is pinged, with one datagram about as long as the request, and no more is sent there until it answered.
+//! Each time that it repeats the request it is pinged again, for that datagram may be lost, or its answer: so much
+//! comes to an address as is said in its name, and no more. A `join` is proven each time, anything else by whatever
+//! that address has answered before.
 //!
 //! A lookup whose origin is said to read datagrams need not wait for that: its answer is one datagram of three bytes at
-//! most for each that somebody must have sent in that name, the rule that holds for any stranger, and once. Where the
+//! most for each that a sender must have sent in that name, the rule that holds for any stranger, and once. Where the
 //! answer is longer, or the lookup comes again, the origin is pinged as for anything else.
 
 use std::net::SocketAddr;
@@ -72,8 +72,8 @@ impl Ring {
         if let Some((oldest, _)) = under_way.first().filter(|_| under_way.len() >= MAX_PROOFS) {
             self.asked.remove(oldest);
         }
-        // One that is known may have been started again: then it has no neighbours. One that has some is in the ring,
-        // and somebody else wrote the join.
+        // A peer that is known may have been started again: then it has no neighbours. A peer that has some is in the
+        // ring, and another one wrote the join.
         let is_known = is_join && self.table.get(&origin.id) == Some(origin);
         let ping = if is_known { Request::Ring(RingNeighbours::NONE.ping(true)) } else { Request::Ping };
         self.ask_plain(origin.into(), ping, QuestionFor::Proof { origin, held }, patience::ONCE, out);

@@ -1,9 +1,9 @@
 //! Peers that are elsewhere by now: a machine got another address, or a peer was started again at another port.
 //!
-//! An id stands at one address in the lists. Who answers under it at another one has shown that it is there, and yet
-//! the peer that is known may be there too (a copied data folder, a machine with two addresses, a liar). So that one is
-//! looked at: silent for a second or two, or refusing a connection, it is dead where it was known, and the other has
-//! its place. (In the classroom an address goes with an id, and its users count pings.)
+//! An id stands at one address in the lists. A peer that answers under it at another one has shown that it is there,
+//! and yet the peer that is known may be there too (a copied data folder, a machine with two addresses, a liar). So
+//! that one is looked at: silent for a second or two, or refusing a connection, it is dead where it was known, and the
+//! other has its place. (In the classroom an address goes with an id, and its users count pings.)
 
 use std::net::SocketAddr;
 

@@ -60,8 +60,8 @@ impl Ring {
         }
     }
 
-    /// Another peer says that `peer` does not answer it. One that looks after that peer, or after this one, is believed
-    /// after one ping, and that may take a while to be missed: so it is asked over a connection too.
+    /// Another peer says that `peer` does not answer it. A peer that looks after that one, or after this one, is
+    /// believed after one ping, and that may take a while to be missed: so it is asked over a connection too.
     pub(super) fn on_abrupt(&mut self, from: &Incoming, peer: &Peer, out: &mut Vec<Effect>) {
         let Some(known) = self.table.get(&peer.id) else { return };
         let Some(teller) = self.neighbour(from).filter(|_| known.addr == peer.addr) else {

@@ -3,21 +3,21 @@
 //! Everything that is remembered of a peer's life stands here, with the rules by which it is taken for dead; what this
 //! peer does about a death is in [`failure`](super::failure).
 //!
-//! Only an answer to a question of this peer's is a sign of life: anybody can send a datagram in another's name. A
+//! Only an answer to a question of this peer's is a sign of life: any sender can write a datagram in another's name. A
 //! request merely spares its sender a ping, and not for long.
 //!
 //! A peer is dead once it left pings without an answer for [`SILENCE`], in which dozens of datagrams go out: so long no
-//! chance lasts with a tenth of all datagrams lost, and no stop of a process that was swapped out. So is one that
+//! chance lasts with a tenth of all datagrams lost, and no stop of a process that was swapped out. So is a peer that
 //! refuses a connection, as a machine does at once whose peer was killed: after the first ping without an answer one is
 //! tried. One ping adds at most [`PING_SILENCE`]: this peer may have been stopped itself, and a minute that it did not
 //! run is no minute's silence of the other (Dadgar, Phillips and Currey, "Lifeguard", 2018: it is slow observers who
-//! take the living for dead). Who is told of a death by a peer that looked after the dead one believes it after one
-//! ping. And one under whose id a peer answers at [another address](super::elsewhere) is dead sooner where it was
+//! take the living for dead). A peer that is told of a death by one that looked after the dead peer believes it after
+//! one ping. And one under whose id a peer answers at [another address](super::elsewhere) is dead sooner where it was
 //! known.
 //!
 //! In the classroom the same silence makes a peer dead, which are three pings at least, those included that its user
-//! does not see; nobody's word shortens it. Users count their own pings: it is dead too when the fourth of these is due
-//! and none of the last three has an answer.
+//! does not see; no peer's word shortens it. Users count their own pings: it is dead too when the fourth of these is
+//! due and none of the last three has an answer.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -54,7 +54,7 @@ const LEAST_SILENCE: Duration = Duration::from_secs(3);
 const DISBELIEF: Duration = Duration::from_secs(60);
 
 /// Requests of a peer whose last answer is older than this spare it no ping. So a death is noticed that much later at
-/// most by those before whom somebody speaks in the dead one's name.
+/// most by peers that hear another one speak in the dead one's name.
 const SPARED: Duration = Duration::from_secs(16);
 
 /// How long a peer is silent before the one before it calls it dead: at least, and where nothing gets lost at most.
@@ -74,9 +74,9 @@ const MAX_LOST: usize = 32;
 /// Which peer said of another one that it is dead.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum DeathNews {
-    /// One that looks after us: it knows from others what it hands on.
+    /// A peer that looks after us: it knows from others what it hands on.
     ByNeighbour,
-    /// One that looked after the dead peer, and tells everybody.
+    /// A peer that looked after the dead one, and tells all others.
     ByWatcher,
 }
 
@@ -140,7 +140,7 @@ impl Vitals {
         self.of(id).begin_anew(Some(now));
     }
 
-    /// A request came from this peer, or from somebody in its name. Whether the peer was [awaited](Self::is_awaited)
+    /// A request came from this peer, or from another in its name. Whether the peer was [awaited](Self::is_awaited)
     /// until then: from now on its silence counts.
     pub(super) fn spoke(&mut self, now: Time, id: &Id) -> bool {
         let Some(health) = self.health.get_mut(id) else { return false };
@@ -180,7 +180,7 @@ impl Vitals {
         self.health.get(id).is_some_and(|health| health.missed == 1)
     }
 
-    /// This peer was stopped: nobody was silent meanwhile.
+    /// This peer was stopped: no other was silent meanwhile.
     pub(super) fn wake(&mut self) {
         self.health.values_mut().for_each(|health| health.silent = Duration::ZERO);
     }
@@ -317,7 +317,7 @@ impl Vitals {
         self.lost.iter().map(|(peer, _)| peer)
     }
 
-    /// Those of them that somebody misses who is left alone.
+    /// Those of them that a peer which is left alone misses.
     pub(super) fn missed(&self, now: Time) -> impl Iterator<Item = &Peer> {
         self.lost.iter().filter(move |(_, since)| now.since(*since) < MISSED).map(|(peer, _)| peer)
     }

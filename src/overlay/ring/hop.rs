@@ -75,7 +75,7 @@ impl Ring {
         }
     }
 
-    /// A request about a file by its name waits for a peer in doubt: the file may well be there. From one that says
+    /// A request about a file by its name waits for a peer in doubt: the file may well be there. From a peer that says
     /// goodbye it would only come back.
     fn is_usable(&self, peer: &Peer, what: Routed, avoid: &[SocketAddr]) -> bool {
         let doubted = matches!(what, Routed::Lookup { .. }) && self.vitals.is_doubted(&peer.id);
@@ -123,7 +123,7 @@ impl Ring {
         let Some(search) = self.searches.get_mut(&lookup).filter(of_last) else { return };
         search.late += 1;
         let (late, last) = (search.late, search.tried.last().copied());
-        // Of one that was found dead meanwhile no verdict will come.
+        // Of a peer that was found dead meanwhile no verdict will come.
         let Some(to) = last.and_then(|addr| self.table.at(&addr)) else { return self.search_on(now, lookup, out) };
         let is_minded = |why: &QuestionFor| matches!(why, QuestionFor::Hop { to: other, .. } if *other == to.addr);
         match late {

@@ -97,7 +97,7 @@ impl Ring {
         self.knock_at(now, doors, false, out);
     }
 
-    /// A peer that is alone tries again: somebody may be there now.
+    /// A peer that is alone tries again: another one may be there now.
     pub(super) fn try_joining_again(&mut self, now: Time, out: &mut Vec<Effect>) {
         let (me, lost) = (self.me.addr, self.vitals.lost().map(|peer| peer.addr));
         let mut doors: Vec<SocketAddr> = Vec::new();
@@ -111,8 +111,8 @@ impl Ring {
         }
     }
 
-    /// Others reach this peer at another address from now on: who is asked over others answers there. So a `join` may
-    /// be let in that nobody could answer until now.
+    /// Others reach this peer at another address from now on: a peer that is asked over others answers there. So a
+    /// `join` may be let in that no peer could answer until now.
     pub(super) fn on_moved(&mut self, now: Time, addr: SocketAddr, out: &mut Vec<Effect>) {
         self.me.addr = addr;
         self.table.move_to(addr);
@@ -135,7 +135,7 @@ impl Ring {
         }
     }
 
-    /// Somebody unknown answers there, or speaks. A peer that is alone may join through it: both may have other
+    /// An unknown peer answers there, or speaks. A peer that is alone may join through it: both may have other
     /// addresses than before, and none that either had heard of.
     pub(super) fn hear_of_door(&mut self, addr: SocketAddr) {
         if self.is_alone() && !self.shut.iter().any(|peer| peer.addr == addr) {

@@ -1,10 +1,10 @@
 //! Leaving in good order: the neighbours close the gap at once (Chord, ToN 2003, section IV-E4).
 //!
-//! Anybody can write a goodbye in a neighbour's name. So that neighbour is pinged, where it is known, more than once,
-//! for a datagram may get lost: a peer that has left answers none, and the goodbye counts when the patience with that
-//! ping is over, or a connection there fails. One that was started again at once answers, and has no neighbours: so it
-//! has left, and that is told before it is let in again. Until then nothing is sent over the leaving peer and no `join`
-//! is answered, and nobody is told of anything.
+//! Any sender can write a goodbye in a neighbour's name. So that neighbour is pinged, where it is known, more than
+//! once, for a datagram may get lost: a peer that has left answers none, and the goodbye counts when the patience with
+//! that ping is over, or a connection there fails. A peer that was started again at once answers, and has no
+//! neighbours: so it has left, and that is told before it is let in again. Until then nothing is sent over the leaving
+//! peer and no `join` is answered, and no peer and no user is told of anything.
 
 use super::join::Membership;
 use super::neighbours::{RingNeighbours, RingPosition};
@@ -25,7 +25,7 @@ pub(super) struct DepartureNews {
 }
 
 impl Ring {
-    /// A neighbour leaves, or somebody says so in its name, and tells who stands around it.
+    /// A neighbour leaves, or another peer says so in its name, and tells who stands around it.
     pub(super) fn on_goodbye(&mut self, from: &Incoming, told: RingNeighbours<'_>, out: &mut Vec<Effect>) {
         let Some(peer) = self.neighbour(from).filter(|peer| !self.is_departing(&peer.id)) else { return };
         let (predecessors, successors) = (told.predecessors.to_vec(), told.successors.to_vec());

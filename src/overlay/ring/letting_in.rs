@@ -130,8 +130,8 @@ impl Ring {
         RingResponse::Welcome { predecessors, successors }
     }
 
-    /// A neighbour's successors have changed, or somebody says so; if it is our successor, perhaps because it let a new
-    /// peer in. That one is pinged first. In the classroom, whose users are told, the neighbour is asked itself.
+    /// A neighbour's successors have changed, or another peer says so; if it is our successor, perhaps because it let a
+    /// new peer in. That one is pinged first. In the classroom, whose users are told, the neighbour is asked itself.
     pub(super) fn on_update(
         &mut self,
         from: &Incoming,
@@ -187,8 +187,8 @@ impl Ring {
     }
 
     /// Puts a peer into the lists, be it on a neighbour's (or the user's) word alone, and pings it if it is new there.
-    /// One that stands `before` us does not follow the last successor for that: peers that we have yet to hear of may
-    /// stand between.
+    /// A peer that stands `before` us does not follow the last successor for that: peers that we have yet to hear of
+    /// may stand between.
     pub(super) fn take_in(&mut self, peer: Peer, before: bool, out: &mut Vec<Effect>) {
         if peer.id == self.me.id {
             return;

@@ -1,6 +1,6 @@
 //! The members of a replica set, while they are asked whether they hold a block.
 //!
-//! Nobody waits for the silent: for a member that is overdue the peer behind the last one is asked, which the owner
+//! The silent are not waited for: for a member that is overdue the peer behind the last one is asked, which the owner
 //! named as well, and takes its place once the member is to be doubted. If the member's answer comes before that of its
 //! stand-in, it counts. A search for holders is patient: it hears the verdict on each member before another one takes
 //! its place, since repair would copy a block where none is missing.
@@ -9,13 +9,13 @@
 //! those that the owner named more strangers are late than others have answered, or two that stand in for others, the
 //! peers that are known here are asked in place of the other strangers.
 //!
-//! Whether somebody holds the block, a ping asks where that is all that is to be known; a search for holders asks over
-//! a connection, as who copies or fetches the block will.
+//! Whether a member holds the block, a ping asks where that is all that is to be known; a search for holders asks over
+//! a connection, as a peer that copies or fetches the block will.
 //!
 //! A search is *wide* that goes on once all holders have failed, or of which no owner was found: then a peer that is
-//! asked and holds nothing may name others, and three times as many are asked. Who names others may be a liar, and a
-//! connection costs the host at the other end more than a datagram. So a stranger is pinged once, few at a time of
-//! those that one source named, and asked only if it answers.
+//! asked and holds nothing may name others, and three times as many are asked. A peer that names others may be a liar,
+//! and a connection costs the host at the other end more than a datagram. So a stranger is pinged once, few at a time
+//! of those that one source named, and asked only if it answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

@@ -123,7 +123,7 @@ pub struct Ring {
     bootstrap: Vec<SocketAddr>,
     /// Those of them at which another part of the ring may be found.
     doors: Vec<join::RejoinAddress>,
-    /// Where somebody answered last, or spoke, while nobody was known here: another one to join through.
+    /// Where a peer answered last, or spoke, while none was known here: another one to join through.
     heard_at: Option<SocketAddr>,
     /// Peers that answered when this one tried to join last, and did not let it in.
     shut: Vec<Peer>,

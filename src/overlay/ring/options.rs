@@ -35,7 +35,7 @@ pub struct RingOptions {
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(from = "bool", into = "bool")]
 pub enum RingVariant {
-    /// As a network that stores files needs it; nobody watches the pings.
+    /// As a network that stores files needs it; no user watches the pings.
     #[default]
     Chord,
     /// As the assignment wants it, whose users compare every line: the pings of the user's interval are told, and a

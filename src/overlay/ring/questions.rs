@@ -28,10 +28,10 @@ pub(super) enum QuestionFor {
     Join,
     /// Is this peer where some requests say that their origin is?
     Proof { origin: Peer, held: Vec<HeldRequest> },
-    /// Is the peer there that a neighbour has let in, as that one, or somebody in its name, has said? In the classroom:
+    /// Is the peer there that a neighbour has let in, as that one, or another in its name, has said? In the classroom:
     /// does that neighbour say so itself?
     Update { by: Peer, joined: Option<Peer>, successors: Vec<Peer> },
-    /// Has this neighbour left, as it, or somebody in its name, has said?
+    /// Has this neighbour left, as it, or another peer in its name, has said?
     Departure(Peer),
     /// Is this peer alive, and who are its neighbours?
     Ping(Ping),
@@ -80,7 +80,7 @@ impl QuestionFor {
         }
     }
 
-    /// Whether it is asked because such a peer was let in, as this neighbour, or somebody in its name, has said.
+    /// Whether it is asked because such a peer was let in, as this neighbour, or another peer in its name, has said.
     pub(super) fn is_update_of(&self, peer: Option<Peer>, told_by: &Peer) -> bool {
         matches!(self, Self::Update { joined, by, .. } if *joined == peer && by == told_by)
     }

@@ -22,7 +22,7 @@ use crate::wire::{Dialect, Message, Request, RequestKind, Response, Via};
 const MAX_HOPS: u16 = 1024;
 
 /// Times that a request passes here at most: its origin sends it again a few times, over several ways. More often comes
-/// what somebody sends round in a circle.
+/// what a liar sends round in a circle.
 const MOST_TIMES: u8 = 64;
 
 /// Relayed requests remembered, so that one sent again is told of once.
@@ -73,7 +73,7 @@ impl Relay {
     }
 
     /// Answers the origin, wherever it is, by one datagram from `me`; or not, if it reads none, or the answer is longer
-    /// than what anybody who asks in its name has paid for.
+    /// than what any peer that asks in its name has paid for.
     fn answer_unproven(&self, me: &Peer, response: &RingResponse, out: &mut Vec<Effect>) -> bool {
         let (origin, response) = (self.route.origin, Response::Ring(response.clone()));
         let paid = Some(AMPLIFICATION * least_len(self.magic, origin, self.what));
@@ -117,7 +117,7 @@ impl Ring {
             return;
         }
         let first_time = before == 0 && relay.route.origin.id != self.me.id;
-        // From one that takes this peer for the owner it would only come back.
+        // From a peer that takes this one for the owner it would only come back.
         let back = if relay.route.last && relay.what != Routed::Join { Some(from.asker.addr) } else { None };
         let avoid: Vec<SocketAddr> = back.into_iter().chain(self.swallower(&relay, before)).collect();
         self.pass_on(now, relay, &avoid, first_time, out);
@@ -167,8 +167,8 @@ impl Ring {
             Hop::Mine | Hop::Nowhere => self.end_here(relay, hop == Hop::Mine, first_time, out),
             Hop::Last(to) | Hop::Via(to) => {
                 self.forward(relay.clone(), hop, is_told, out);
-                // Upkeep can wait, unless it had to be sent again. Who takes this peer for the owner may have found
-                // that one silent.
+                // Upkeep can wait, unless it had to be sent again. A peer that takes this one for the owner may have
+                // found that one silent.
                 if matches!(what, Routed::Lookup { .. }) && !(is_quiet && first_time) {
                     self.mind_hop(now, to, SentLookup::Relayed(relay), !first_time || is_last, out);
                 }
@@ -184,7 +184,7 @@ impl Ring {
             _ if !is_mine => refused("no way leads to the key from here"),
             _ if self.membership.is_pending() && !route.last => refused("this peer is about to join the ring"),
             Routed::Lookup { .. } => {
-                // A peer that is cut off is not the whole network: the one that asks shall miss those too.
+                // A peer that is cut off is not the whole network: the peer that asks shall miss those too.
                 let mut peers = self.owned_set();
                 peers.extend(self.vanished());
                 // Upkeep asks for the owner alone.
@@ -195,7 +195,7 @@ impl Ring {
             _ => None,
         };
         if !self.is_proven(&route.origin.addr) {
-            // Once: what comes again in its name may be somebody's who has this peer send and send.
+            // Once: what comes again in its name may be an attacker's that has this peer send and send.
             if !(first_time && response.is_some_and(|said| relay.answer_unproven(&self.me, &said, out))) {
                 self.have_proven(relay, first_time, out);
             }

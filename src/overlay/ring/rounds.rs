@@ -76,7 +76,7 @@ impl Rounds {
 }
 
 impl Ring {
-    /// Whether nobody has come, gone or been found out about for a while.
+    /// Whether no peer has come, gone or been found out about for a while.
     pub(super) const fn is_at_rest(&self) -> bool {
         self.rounds.calm >= CALM && self.rounds.changes == self.table.changes()
     }
@@ -180,7 +180,7 @@ impl Ring {
         }
     }
 
-    /// Pings those that nobody may have looked after, where many died at a time.
+    /// Pings those that perhaps no peer looked after, where many died at a time.
     fn call_the_roll(&mut self, now: Time, out: &mut Vec<Effect>) {
         let others = self.table.others().map(|peer| (self.vitals.silence(now, &peer.id), peer));
         for peer in self.roll_call.next_part(now, others) {

@@ -184,7 +184,7 @@ impl Ring {
         self.stand_in(lookup, peers, hops, out);
     }
 
-    /// A search leads to these peers. Anybody can name himself alone, or peers that do not live: so peers that are
+    /// A search leads to these peers. Any peer can name itself alone, or peers that do not live: so peers that are
     /// known here stand in for those that were named.
     fn stand_in(&mut self, lookup: LookupId, peers: &[Peer], hops: u32, out: &mut Vec<Effect>) {
         let vitals = &self.vitals;

@@ -139,7 +139,7 @@ pub enum SuccessorChange {
     },
     /// The first or second successor said goodbye.
     Left {
-        /// The one that left.
+        /// The successor that left.
         peer: Peer,
     },
     /// The first or second successor was found dead.

@@ -64,7 +64,7 @@ pub(super) enum PingReason {
 /// come and go; news of deaths and of newcomers does not wait for them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum TellingExtent {
-    /// As many as fit a datagram. Who is told so many tells as many.
+    /// As many as fit a datagram. A peer that is told so many tells as many.
     All,
     /// The nearest.
     Nearest,
@@ -145,8 +145,8 @@ impl Ring {
         if after_us { all.first(others, besides) } else { all.first(besides, others) }
     }
 
-    /// A request came from a member, or somebody says so. Only answers are signs of life, but who was taken for dead,
-    /// and speaks, is pinged.
+    /// A request came from a member, or another says so. Only answers are signs of life, but a peer that was taken for
+    /// dead, and speaks, is pinged.
     pub(super) fn hear(&mut self, now: Time, from: &Incoming, out: &mut Vec<Effect>) {
         if from.sender.is_some_and(|sender| sender.leaving) || self.has_left() {
             return;
@@ -197,8 +197,8 @@ impl Ring {
         self.hear_neighbours(sender, told, out);
     }
 
-    /// Whether the user is told that this peer has pinged: anybody can send a datagram in another's name. One that is
-    /// not known yet has shown that it is there, or has the port that goes with its id.
+    /// Whether the user is told that this peer has pinged: any sender can write a datagram in another's name. A peer
+    /// that is not known yet has shown that it is there, or has the port that goes with its id.
     fn may_be(&self, sender: &Peer, from: &Incoming) -> bool {
         let first_port = |peer: &Peer| peer.id.to_u64().map(|id| u64::from(peer.addr.port()).wrapping_sub(id));
         let may_be = match self.table.get(&sender.id) {

@@ -3,8 +3,7 @@
 //! The assignment has lines for what messages bring: a join, a goodbye, a death. Stabilisation finds out the same,
 //! sometimes before the message comes and sometimes in its place, for the message went to a peer that has just died, or
 //! to one that another newcomer has just been put before. So the user is told of what stabilisation found only if no
-//! message has told of it for a while. Then either somebody is back whose death was told, or a successor has let
-//! somebody in.
+//! message has told of it for a while. Then either a peer is back whose death was told, or a successor has let one in.
 
 use std::time::Duration;
 

@@ -6,7 +6,8 @@
 //! that it lives. An answer about a file, which has this peer open a connection, is believed of a stranger only after a
 //! ping as well. A liar is left the places between the key and the nearest peer that is known here; one who wants that
 //! can as well join there. Of an answer that a datagram brings, a liar on the way can forge the address too, where the
-//! network lets him: then it names the true owner, and behind it whom he likes. Who only looks for peers believes that.
+//! network lets it: then the answer names the true owner, and behind it whom the liar likes. A search that only looks
+//! for peers believes that.
 
 use std::net::SocketAddr;
 
@@ -82,7 +83,7 @@ impl Ring {
     ) {
         let Some(search) = self.searches.get(&lookup).filter(|search| !search.conclusive) else { return };
         let Some(&told) = peers.first() else { return self.search_on(now, lookup, out) };
-        // One that is at several addresses of its machine may listen at one alone.
+        // A peer that is at several addresses of its machine may listen at one alone.
         let owner = if self.is_proven(&told.addr) { told } else { Peer::new(told.id, from) };
         let named = peers[1..].iter().copied().filter(|peer| AddressScope::may_name(&from, &peer.addr));
         let peers: Vec<Peer> = std::iter::once(owner).chain(named).collect();
@@ -182,7 +183,7 @@ impl Ring {
         }
     }
 
-    /// Nobody answers where the answer came from: the request goes another way.
+    /// No peer answers where the answer came from: the request goes another way.
     pub(super) fn disbelieve(&mut self, now: Time, claim: Unverified, out: &mut Vec<Effect>) {
         match claim {
             Unverified::Owner { lookup, .. } => self.search_on(now, lookup, out),

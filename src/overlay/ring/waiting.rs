@@ -35,7 +35,7 @@ pub(super) struct WaitingRequest {
 enum Deferred {
     /// One of this peer's own.
     Own { lookup: LookupId, what: Routed },
-    /// One that this peer relays.
+    /// A request of another peer's that this one relays.
     Relayed(Relay),
 }
 

@@ -39,7 +39,8 @@
 //! A peer that remembers who answered it, by the address, says `"recalls":true` beside its `requestor`. To such a peer
 //! less is said, and no other one is sent any of this:
 //! - An answer to its ping tells the id alone, `"result":{"node_id":"…"}`.
-//! - A list of peers is one of words, `"result":["ID@HOST:PORT",…]`. A list of no peers is no shorter: it has its id.
+//! - A list of peers is one of words, `"result":["ID@HOST:PORT",…]`. A list of no peers is no shorter: the id stands
+//!   beside it.
 //! - An answer names no `type`: its magic tells what it answers.
 //! - `"asks":8` beside any `result` stands for a ping back with the magic 8, which needs no `requestor`.
 //!
