@@ -3,12 +3,12 @@
 //! An attacker with many ids nearest to a key hides the peers that hold its block: every peer that is asked for the key
 //! names the attacker's ids alone. But ids cost something, and most of the space around the key is as it was. So peers
 //! are looked up at a half of all ids away from the key, a quarter, an eighth, and so on, and each is asked for the
-//! block: among them are the nearest that nobody placed. A peer that looks through a whole region finds what Sybils
-//! hide in IPFS (Sridhar et al., "Content Censorship in the InterPlanetary File System", NDSS 2024); here a few peers
-//! at each distance do.
+//! block: among them are the nearest that no attacker placed. A peer that looks through a whole region finds what
+//! Sybils hide in IPFS (Sridhar et al., "Content Censorship in the InterPlanetary File System", NDSS 2024); here a few
+//! peers at each distance do.
 //!
-//! Before it is said that nobody holds a block, one looks around once: a retrieve does, a check, the telling of leases,
-//! and a peer whose own copy is damaged. A retrieve does so too while nobody has sent anything for a while.
+//! Before it is said that no peer holds a block, one looks around once: a retrieve does, a check, the telling of
+//! leases, and a peer whose own copy is damaged. A retrieve does so too while no holder has sent anything for a while.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

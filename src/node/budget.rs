@@ -71,10 +71,11 @@ impl Budget {
     }
 }
 
-/// What is done for other peers, `RATE` units a second, so that nobody takes it all.
+/// What is done for other peers, `RATE` units a second, so that no peer takes it all.
 ///
 /// A peer that is known may have all of it, and its own share even while others want more than there is. Strangers may
-/// have half of it together, and those of one source half of that. Who has not shown that it receives gets none.
+/// have half of it together, and those of one source half of that. A peer that has not shown that it receives gets
+/// none.
 pub(super) struct Favours<const RATE: u32> {
     all: Budget,
     /// What strangers have of it.

@@ -131,13 +131,13 @@ pub enum Command {
         #[serde(with = "path_text")]
         dest: PathBuf,
     },
-    /// Bring back one node of a file's tree, for somebody who walks the tree on their own.
+    /// Bring back one node of a file's tree, for a program that walks the tree by itself.
     RetrieveManifest {
         /// The key of the node's block.
         key: Key,
     },
-    /// Stand for something that takes several commands, so that who ends what is under way ends that too. It begins
-    /// with a progress of 0 bytes, goes on until it is ended, and does nothing.
+    /// Stand for something that takes several commands, so that a user who ends what is under way ends that too. It
+    /// begins with a progress of 0 bytes, goes on until it is ended, and does nothing.
     Span,
     /// Drop local copies of these files' blocks.
     Clear {
@@ -229,7 +229,7 @@ pub enum Command {
     /// The user pressed Ctrl-C: end these commands. A second time within
     /// [`INTERRUPT_WINDOW`](crate::config::INTERRUPT_WINDOW) it is a [`Command::Quit`].
     Interrupt {
-        /// The commands to end, each of which has its own answer. Who drives the node adds those under way that were
+        /// The commands to end, each of which has its own answer. The node's driver adds those under way that were
         /// given as this one was.
         #[serde(default)]
         commands: Vec<CommandId>,

@@ -63,7 +63,7 @@ pub(crate) struct Desk {
     claims: Claims,
     reach: Reach,
     pub(super) no_room: NoRoom,
-    /// Addresses that are pinged because somebody there asked for a favour.
+    /// Addresses that are pinged because a peer there asked for a favour.
     proving: BTreeSet<SocketAddr>,
     /// What parts passed on, until the node hands it on.
     pub(super) passed_on: VecDeque<Passed>,
@@ -133,7 +133,7 @@ impl Desk {
         self.holdings.contains(key) && !self.holdings.is_going(key)
     }
 
-    /// The size in bytes of a block that is held here and that somebody still wants.
+    /// The size in bytes of a block that is held here and still wanted.
     pub(crate) fn wanted_size(&self, key: &Key) -> Option<u32> {
         self.holdings.size(key).filter(|_| self.holdings.wants(key))
     }
@@ -215,7 +215,7 @@ impl Desk {
         self.exchange.is_validated(addr)
     }
 
-    /// Whether the peer at `addr` lives and takes nothing that it is offered, or nobody can have it back from there.
+    /// Whether the peer at `addr` lives and takes nothing that it is offered, or no peer can have it back from there.
     pub(crate) fn stalls(&self, addr: &SocketAddr) -> bool {
         self.exchange.stalls(addr) || self.is_shut(addr)
     }
@@ -323,7 +323,7 @@ impl Desk {
         lookup
     }
 
-    /// Ends a lookup that nobody needs any more, if there is one. Nothing more comes of it.
+    /// Ends a lookup that is not needed any more, if there is one. Nothing more comes of it.
     pub(crate) fn cancel_lookup(&mut self, lookup: impl Into<Option<LookupId>>) {
         if let Some(lookup) = lookup.into().filter(|lookup| self.lookups.remove(lookup).is_some()) {
             self.overlay.cancel(lookup);

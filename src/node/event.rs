@@ -130,8 +130,8 @@ pub enum Event {
         blocks: Vec<(Key, IpAddr)>,
     },
     /// The peer that a job wants a block from sends it: [`FLOW`](crate::config::FLOW) bytes have come since this was
-    /// told last, four times a second at most. Of a block of fewer bytes than
-    /// [`FLOWS_FROM`](crate::config::FLOWS_FROM) nobody is told: it is there as soon as it begins to come.
+    /// told last, four times a second at most. Of a block of fewer bytes than [`FLOWS_FROM`](crate::config::FLOWS_FROM)
+    /// nothing is told: it is there as soon as it begins to come.
     Flows {
         /// The job.
         job: JobId,

@@ -1,7 +1,7 @@
-//! What a lookup asked, for the one who wants to know: whom, why, when, and what became of each question.
+//! What a lookup asked, for the user who wants to know: whom, why, when, and what became of each question.
 //!
 //! The questions of a lookup pass through the node under the overlay's tags, so it can write them down without the
-//! overlay's help. Where nobody wants an explanation that costs one look at an empty map.
+//! overlay's help. Where no user wants an explanation that costs one look at an empty map.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -58,7 +58,7 @@ pub enum FailureKind {
     Partial,
     /// The user ended the command.
     Cancelled,
-    /// The peer has ended, so nobody answers.
+    /// The peer has ended, so no answer comes.
     Gone,
 }
 

@@ -44,7 +44,7 @@ pub(super) struct Holdings {
     /// What was told of leases and may not be in the journal, and the jobs that write it.
     unwritten: BTreeMap<LeaseId, Note>,
     noting: BTreeMap<JobId, Vec<Note>>,
-    /// Copies of a block for which nobody asks for a number.
+    /// Copies of a block for which no lease asks for a number.
     usual: usize,
     now: UnixTime,
     round: CopyRound,
@@ -158,12 +158,12 @@ impl Holdings {
         self.blocks.contains_key(key)
     }
 
-    /// Whether a block is here that nobody has looked at since this peer began.
+    /// Whether a block is here that was not looked at since this peer began.
     pub(super) fn is_unseen(&self, key: &Key) -> bool {
         self.blocks.get(key).is_some_and(|held| !held.seen)
     }
 
-    /// The first block that nobody has looked at since this peer began, of those whose keys are `from` or greater; but
+    /// The first block that was not looked at since this peer began, of those whose keys are `from` or greater; but
     /// after `looks` whichever comes.
     pub(super) fn unseen_from(&self, from: &Key, looks: usize) -> Option<Key> {
         let mut blocks = self.range(from..).enumerate();
@@ -190,10 +190,10 @@ impl Holdings {
         range
     }
 
-    /// The keys in a range, in ascending order; of the blocks of this class that somebody wants, or of all blocks. The
-    /// walk ends early once it has found `most`, or has looked as often as `looks` leaves: at each block, and where a
-    /// class is asked for at each lease on it. It goes as far as the keys that start with what comes second, for one of
-    /// them at least.
+    /// The keys in a range, in ascending order; of the blocks of this class that are wanted, or of all blocks. The walk
+    /// ends early once it has found `most`, or has looked as often as `looks` leaves: at each block, and where a class
+    /// is asked for at each lease on it. It goes as far as the keys that start with what comes second, for one of them
+    /// at least.
     pub(super) fn walk(
         &self,
         range: &Range,

@@ -20,7 +20,7 @@ use crate::lease::{Lease, LeaseId, MAX_LEASES, Secret, UnixTime};
 /// has replica sets of its own size, and is compared by itself.
 pub(crate) type Class = u8;
 
-/// The class of a block for which nobody asks for a number: each peer has its own
+/// The class of a block for which no lease asks for a number: each peer has its own
 /// ([`Config::replicas`](crate::config::Config::replicas)).
 pub(crate) const USUAL: Class = 0;
 
@@ -38,7 +38,7 @@ const MOST_LOOKS: usize = 1 << 16;
 #[derive(Debug)]
 pub(super) struct Leases {
     terms: BTreeMap<LeaseId, LeaseTerms>,
-    /// The sets by number. The first is that of a block which nobody may end.
+    /// The sets by number. The first is that of a block which no user may end.
     sets: Vec<LeaseSet>,
     /// Those of several leases: [`LeaseTerms`] know the one of a lease alone.
     numbers: BTreeMap<Vec<LeaseId>, SetId>,
@@ -118,7 +118,7 @@ impl LeaseTerms {
 }
 
 impl SetId {
-    /// No lease: nobody may end what keeps the block.
+    /// No lease: no user may end what keeps the block.
     pub(super) const NONE: Self = Self(0);
 }
 
@@ -150,7 +150,7 @@ impl Leases {
     }
 
     /// The [class](Class) of a block of this set, if it is still wanted: as many copies as any of its leases asks for.
-    /// One that leaves that open asks for the `usual` number.
+    /// A lease that leaves that open asks for the `usual` number.
     pub(super) fn wanted_class(&self, set: SetId, now: UnixTime, usual: usize) -> Option<Class> {
         if set == SetId::NONE {
             return Some(USUAL);
@@ -168,7 +168,7 @@ impl Leases {
         self.classes
     }
 
-    /// Whether nobody has wanted a block of this set for at least `grace`.
+    /// Whether no lease has kept a block of this set for at least `grace`.
     pub(super) fn is_over(&self, set: SetId, now: UnixTime, grace: Duration) -> bool {
         let ids = &self.sets[set.0 as usize].ids;
         let is_held_back = |id: &LeaseId| self.held_back.get(id).is_some_and(|until| now < *until);
@@ -217,7 +217,7 @@ impl Leases {
     pub(super) fn add(&mut self, set: SetId, leases: &[Lease], now: UnixTime) -> SetId {
         let mut live: Vec<Lease> = leases.iter().filter(|lease| !self.ended.contains(&lease.id)).copied().collect();
         if live.is_empty() && self.sets[set.0 as usize].ids.is_empty() {
-            // What came on behalf of ended leases alone is not what nobody may end.
+            // What came on behalf of ended leases alone is not kept for ever.
             let over = |lease: &Lease| Some(Lease { until: Some(self.ended.due(&lease.id)?), ..*lease });
             live = leases.iter().filter_map(over).collect();
         }
@@ -341,8 +341,8 @@ impl Leases {
         })
     }
 
-    /// A lease lasts longer, if any block here has it: returns its terms. The copies that it asks for stay, for anybody
-    /// who has a block knows the names of its leases; to ask for more, another lease is laid.
+    /// A lease lasts longer, if any block here has it: returns its terms. The copies that it asks for stay, for any
+    /// peer that has a block knows the names of its leases; to ask for more, another lease is laid.
     pub(super) fn renew(&mut self, lease: &Lease) -> Option<Lease> {
         let ended = self.ended.contains(&lease.id);
         let terms = self.terms.get_mut(&lease.id).filter(|_| !ended)?;
@@ -378,8 +378,8 @@ impl Leases {
         self.ends.range(now + 1..).next().map(|(end, _)| *end)
     }
 
-    /// Blocks that have any of these leases, and those among them that nobody wants at `now`; and how many looks that
-    /// took, at a set or at a lease. Mixes of leases that nobody has for his files would take very many: no more are
+    /// Blocks that have any of these leases, and those among them that no lease keeps at `now`; and how many looks that
+    /// took, at a set or at a lease. Mixes of leases that no user has for files would take very many: no more are
     /// counted than [`MOST_LOOKS`] show.
     pub(super) fn count(&self, ids: &[LeaseId], now: UnixTime) -> (u32, u32, usize) {
         let (mut blocks, mut free, mut looks) = (0, 0, 0);

@@ -27,7 +27,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// A peer that is alone remembers whom it knew before: else its next start had nobody to ask.
+    /// A peer that is alone remembers whom it knew before: else its next start had no peer to ask.
     fn save(&mut self, desk: &mut Desk) {
         self.due = None;
         let mut peers = desk.peers();

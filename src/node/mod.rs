@@ -6,8 +6,8 @@
 //! the same actions.
 //!
 //! # Inside
-//! A *part* does one thing for somebody: see `part`. It asks at the `desk` under a `ticket`, and hears what comes of it
-//! through one function; `Node::reply` is the only way there.
+//! A *part* does one thing for users or peers: see `part`. It asks at the `desk` under a `ticket`, and hears what comes
+//! of it through one function; `Node::reply` is the only way there.
 //! - `exchange`: requests, answers, offers, and who asked; `obstacles`: what does not get there; `refusal`: why a peer
 //!   does not have what it was offered. `claims`: the part that hears the answer to each offer first, and judges copies
 //!   that have yet to be shown. `jobs`: work for the workers, `outcomes`: what they have done. `commands`: which part
@@ -246,7 +246,7 @@ impl Node {
         }
     }
 
-    // Who gets what.
+    // Which part gets what.
 
     fn part(&mut self, owner: PartId) -> Option<(&mut dyn Part, &mut Desk)> {
         let at = self.parts.binary_search_by_key(&owner, |(owner, _)| *owner).ok()?;

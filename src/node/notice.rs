@@ -51,7 +51,7 @@ pub enum Notice {
         /// What it named.
         named: NamedBy,
     },
-    /// The node joined its network, or there was nobody to join.
+    /// The node joined its network, or there was no peer to join.
     Joined {
         /// Peers in the routing table.
         peers: usize,
@@ -124,7 +124,7 @@ pub enum Notice {
         #[serde(rename = "missed")]
         notices: u64,
     },
-    /// Something went wrong, and nobody has to do anything about it; a peer writes it to its log.
+    /// Something went wrong, and no user has to do anything about it; a peer writes it to its log.
     Trouble {
         /// What went wrong, with what.
         trouble: Trouble,

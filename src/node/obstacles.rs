@@ -1,4 +1,4 @@
-//! Messages that do not get where they are sent: nobody listens there, a connection is late, or none comes about.
+//! Messages that do not get where they are sent: no peer listens there, a connection is late, or none comes about.
 
 use std::net::SocketAddr;
 

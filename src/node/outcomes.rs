@@ -37,7 +37,7 @@ impl Node {
         self.reply(ticket, Reply::Done { job, outcome });
     }
 
-    /// A block is not in the store any more, though nobody here deleted it.
+    /// A block is not in the store any more, though this peer did not delete it.
     pub(super) fn on_damaged(&mut self, key: Key) {
         let wanted = self.desk.holdings.wants(&key);
         if let Some((size, leases)) = self.desk.holdings.remove(&key) {
@@ -53,7 +53,7 @@ impl Node {
         self.tell(News::Moved);
     }
 
-    /// All blocks are out of reach. Nobody is to count on them, so this peer holds none until they are back.
+    /// All blocks are out of reach. No other peer is to count on them, so this one holds none until they are back.
     pub(super) fn on_folder_gone(&mut self) {
         self.desk.holdings.lose_all();
         self.tell(News::AllGone);

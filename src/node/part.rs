@@ -1,9 +1,9 @@
 //! What a part of the node is, and how it asks: under a ticket that comes back with the reply.
 //!
-//! A part does one thing for somebody. It keeps its own state, asks for what it needs at the [`Desk`], and hears what
-//! comes of it through one function, [`Part::on`]. In between it waits for nothing. It does not see the id of a request
-//! of its own, only that of an [`Asker`]'s. The judge of [claims](super::desk::claims) alone is told that of an offer:
-//! the id says which bytes of the block are hashed to show it.
+//! A part does one thing for users or peers. It keeps its own state, asks for what it needs at the [`Desk`], and hears
+//! what comes of it through one function, [`Part::on`]. In between it waits for nothing. It does not see the id of a
+//! request of its own, only that of an [`Asker`]'s. The judge of [claims](super::desk::claims) alone is told that of an
+//! offer: the id says which bytes of the block are hashed to show it.
 
 use super::command::{Command, CommandId};
 use super::desk::Desk;
@@ -19,8 +19,8 @@ use crate::wire::Request;
 /// A part of the node. Being in its list of parts is all that it takes to be woken, ticked and checked.
 ///
 /// A new part touches, beside its own file: the line that names that file in the module above, a variant of
-/// [`PartId`](super::ticket::PartId), and a row in [`PARTS`](super::parts). One that the user commands has a variant of
-/// `Command` and an arm in `commands.rs`, one that other peers ask an arm in `Node::on_request`.
+/// [`PartId`](super::ticket::PartId), and a row in [`PARTS`](super::parts). A part that the user commands has a variant
+/// of `Command` and an arm in `commands.rs`, one that other peers ask an arm in `Node::on_request`.
 pub(crate) trait Part: Send {
     /// Something came of what this part asked for under `ticket`.
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
-    /// Somebody looks for the peers near a key, or for those that hold a block of a file.
+    /// A lookup of the peers near a key, or for those that hold a block of a file.
     Lookup,
     /// The routing table is kept good: joins, goodbyes, pings, refreshes.
     Upkeep,

@@ -1,4 +1,5 @@
-//! The part that dials. Whom this peer [reaches](super::desk::reach) is known at the desk, for all who make offers ask.
+//! The part that dials. Which peers this one [reaches](super::desk::reach) is known at the desk, for all parts that
+//! make offers ask.
 
 use super::desk::Desk;
 use super::part::Part;

@@ -26,13 +26,13 @@ pub(crate) enum Refusal {
     Unproven,
     /// It says that it has the block, and does not show it; what came of it. No peer says that of itself.
     Unshown(Option<String>),
-    /// It may have the block, and nobody can have it from there: it was out of reach, or silent. No peer says that of
+    /// It may have the block, and no peer can have it from there: it was out of reach, or silent. No peer says that of
     /// itself either.
     Unread(Option<String>),
     /// It has the block, and no connection to it comes about. No peer says that of itself.
     Shut,
-    /// It could not pull the block in the time that it allows, and nobody else was faster: the way out of this peer is
-    /// slow. No peer says that of itself.
+    /// It could not pull the block in the time that it allows, and no other peer was faster: the way out of this peer
+    /// is slow. No peer says that of itself.
     Slow,
     /// It may have the block: this peer could not look into that.
     Unjudged(String),

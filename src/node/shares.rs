@@ -1,10 +1,10 @@
 //! The sources that brought what is here, and how much of the capacity each may take.
 //!
-//! What others bring stays, and nobody knows who comes next. So of the capacity a source has at most [`LARGEST_SHARE`]
-//! times what it leaves free ([`leaves_enough`]): nearly all of it while nobody else comes, and the next has as large a
-//! share of the rest. Of all sources of a site together (a /16, a /48) the same holds, for one user may have a home's
-//! thousands of networks. Nothing is deleted for that. What came before this peer began counts for nobody, nor does
-//! what its own source brings: its user, and all that run beside it.
+//! What others bring stays, and it is not known who comes next. So of the capacity a source has at most
+//! [`LARGEST_SHARE`] times what it leaves free ([`leaves_enough`]): nearly all of it while no other source comes, and
+//! the next has as large a share of the rest. Of all sources of a site together (a /16, a /48) the same holds, for one
+//! user may have a home's thousands of networks. Nothing is deleted for that. What came before this peer began counts
+//! for no source, nor does what its own source brings: its user, and all that run beside it.
 
 use std::collections::BTreeMap;
 
@@ -18,11 +18,11 @@ const LARGEST_SHARE: u64 = 7;
 pub(super) struct SourceNumber(u16);
 
 impl SourceNumber {
-    /// Of what counts for nobody.
+    /// Of what counts for no source.
     pub(super) const NONE: Self = Self(0);
 }
 
-/// What each source has here. One that has nothing is forgotten.
+/// What each source has here. A source that has nothing is forgotten.
 #[derive(Default, Debug)]
 pub(super) struct SourceShares {
     marks: BTreeMap<Subnet, SourceNumber>,
@@ -32,7 +32,7 @@ pub(super) struct SourceShares {
 }
 
 impl SourceShares {
-    /// The number of the source that brings a block. Those for which none is left count for nobody.
+    /// The number of the source that brings a block. Sources for which no number is left are not counted.
     pub(super) fn mark(&self, by: Option<Subnet>) -> SourceNumber {
         let Some(by) = by else { return SourceNumber::NONE };
         let next = || {

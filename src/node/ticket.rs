@@ -144,7 +144,7 @@ pub(crate) enum Reply {
 pub(crate) struct Answered {
     /// The peer that was asked.
     pub(crate) to: Target,
-    /// The one that answered, where it says who it is.
+    /// The peer that answered, where it says who it is.
     pub(crate) by: Option<Peer>,
     /// Its answer, or why it gives none.
     pub(crate) answer: Result<Response, Refusal>,
@@ -199,7 +199,7 @@ pub(crate) enum News<'a> {
     Down(&'a Peer),
     /// A peer that was offered something is silent for so long that it is [`Late::Doubtful`](crate::overlay::Late).
     Doubtful(SocketAddr),
-    /// A peer that was offered something has not begun to take it, and nobody takes anything meanwhile.
+    /// A peer that was offered something has not begun to take it, and no peer takes anything meanwhile.
     Hesitates(SocketAddr),
     /// A peer that was offered something lives, and does not begin to take it.
     Stalls(SocketAddr),

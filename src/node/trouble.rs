@@ -1,4 +1,4 @@
-//! What went wrong and asks nothing of anybody: this peer goes on by itself.
+//! What went wrong and asks nothing of the user: this peer goes on by itself.
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -1,7 +1,7 @@
 //! What the user waits for and this peer sees by itself: that it knows its neighbours, so many peers, or has nothing to
 //! do.
 //!
-//! Nobody asks again and again: whatever happens, what is waited for is looked at once it was dealt with.
+//! No waiting command asks again and again: whatever happens, what is waited for is looked at once it was dealt with.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -95,9 +95,9 @@ pub(super) struct UserWaits {
     changed: Time,
     /// Whether this peer has joined the network.
     joined: bool,
-    /// Whether it knew of anybody to join through.
+    /// Whether it knew of any peer to join through.
     has_entrance: bool,
-    /// Whether it has met anybody.
+    /// Whether it has met any peer.
     met: bool,
 }
 
@@ -129,7 +129,7 @@ impl UserWaits {
 }
 
 impl Node {
-    /// Whether this peer knew whom to join through, and has met nobody: then what it finds by itself tells little.
+    /// Whether this peer knew whom to join through, and has met no peer: then what it finds by itself tells little.
     /// After a while it is taken for the first of its network.
     pub(super) fn is_cut_off(&self) -> bool {
         let UserWaits { has_entrance, met, .. } = self.waits;

@@ -1,11 +1,11 @@
 //! Copies that peers say they have made, and that have yet to be shown: of files' stores, repair, checks and departures
 //! alike.
 //!
-//! Anybody can say `saved`. The word of a peer that pulled the block from here counts. One that had the block before
+//! Any peer can say `saved`. The word of a peer that pulled the block from here counts. One that had the block before
 //! [shows](crate::wire::sample) it: a hash of bytes that the offer names is compared with one made here. An older peer
 //! shows nothing: its word counts once the block was read back from it. Only then does the part that made the offer
 //! hear of a copy, and only once it is known that the peer [can be connected to](super::reach). What fails here while
-//! that is looked into tells nothing about the peer, and judges nobody.
+//! that is looked into tells nothing about the peer, and judges none.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -93,7 +93,7 @@ impl Desk {
         Ok(())
     }
 
-    /// One of these blocks for a peer to show, whichever: nobody can know which. If it may be, one that is not just
+    /// One of these blocks for a peer to show, whichever: no peer can know which. If it may be, one that is not just
     /// being offered: a peer beside it on the same host may pull that.
     pub(crate) fn any_to_show(&mut self, blocks: &[Key]) -> Option<Key> {
         let mut picks = PICKS;
@@ -135,7 +135,7 @@ impl Desk {
         }
     }
 
-    /// A job is done: what it tells of claims that somebody still wants to know of.
+    /// A job is done: what it tells of claims that a part still wants to know of.
     fn take_verdicts(&mut self, job: JobId, outcome: &Outcome) -> Vec<ClaimEnd> {
         let Some(Claim { offer, sample, .. }) = self.claims.by_job.remove(&job) else { return Vec::new() };
         let result = match outcome {
@@ -225,7 +225,7 @@ impl Desk {
         }
     }
 
-    /// An offer of which nobody knows for too long whether what the peer claims is true. Each comes once.
+    /// An offer of which it was not known for too long whether what the peer claims is true. Each comes once.
     pub(in crate::node) fn next_late_claim(&mut self) -> Option<Offer> {
         self.claims.next_late(self.exchange.now())
     }

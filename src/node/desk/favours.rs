@@ -9,8 +9,8 @@ use crate::overlay::Asker;
 use crate::source::who_may_give_way;
 use crate::wire::Request;
 
-/// Addresses that are pinged at a time because somebody there asked for a favour; so few that it costs little to find
-/// one that gives way.
+/// Addresses that are pinged at a time because a peer there asked for a favour; so few that it costs little to find one
+/// that gives way.
 const MAX_PROVING: usize = 256;
 
 impl Desk {
@@ -47,7 +47,7 @@ impl Desk {
         giver.is_some_and(|giver| self.proving.remove(&giver))
     }
 
-    /// What somebody was asked, so as to show that it receives, is over.
+    /// The ping of a peer there, so that it shows that it receives, is over.
     pub(in crate::node) fn end_proof(&mut self, addr: &SocketAddr) {
         self.proving.remove(addr);
     }

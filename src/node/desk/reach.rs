@@ -1,10 +1,10 @@
-//! The peers that this one can connect to: a copy that nobody can fetch is none.
+//! The peers that this one can connect to: a copy that no peer can fetch is none.
 //!
 //! Datagrams get through where connections do not: past a firewall, or to an address that is translated. A peer there
-//! pulls what it is offered, and nobody can have it back from there. So who is offered a block is *dialled* while it
-//! pulls: a connection is made, and closed again. Its copy [counts](super::claims) once one came about. That is
-//! remembered for an hour, so that two peers pay for one handshake in that time; any other connection shows as much. A
-//! peer that cannot be connected to is dialled again, ever more rarely, as long as it is known.
+//! pulls what it is offered, and no peer can have it back from there. So a peer that is offered a block is *dialled*
+//! while it pulls: a connection is made, and closed again. Its copy [counts](super::claims) once one came about. That
+//! is remembered for an hour, so that two peers pay for one handshake in that time; any other connection shows as much.
+//! A peer that cannot be connected to is dialled again, ever more rarely, as long as it is known.
 //!
 //! Where offers themselves go over connections, as they do on the ring, there is nothing to find out.
 
@@ -83,7 +83,7 @@ impl Reach {
     fn on_shut(&mut self, now: Time, addr: SocketAddr) {
         let Shut { wait, .. } = self.shut.remove(&addr).unwrap_or(Shut { again: now, wait: FIRST_RETRY / 2 });
         if self.shut.len() >= MAX_SHUT {
-            // The one that is least likely to be open by now.
+            // The address that is least likely to be open by now.
             let longest = self.shut.iter().max_by_key(|(_, shut)| (shut.wait, shut.again)).map(|(addr, _)| *addr);
             longest.map(|addr| self.shut.remove(&addr));
         }
@@ -116,7 +116,7 @@ impl Desk {
         if self.exchange.connects_to_offer() { Some(true) } else { self.reach.state(self.now(), addr) }
     }
 
-    /// Whether no connection to `addr` comes about: what is kept there nobody can have.
+    /// Whether no connection to `addr` comes about: no peer can have what is kept there.
     pub(crate) fn is_shut(&self, addr: &SocketAddr) -> bool {
         self.connects_to(addr) == Some(false)
     }
@@ -210,7 +210,7 @@ impl Desk {
         self.dial_next();
     }
 
-    /// When somebody is to be dialled again.
+    /// When a peer is to be dialled again.
     pub(in crate::node) fn reach_wake(&self) -> Option<Time> {
         self.reach.next_wake()
     }

@@ -50,7 +50,7 @@ impl Desk {
         }
         let by = match from {
             Holder::Peer(from) if ticket.owner == PartId::Pulls => self.other_source(from),
-            // What this peer wants itself counts for nobody.
+            // What this peer wants itself counts for no source.
             Holder::Own | Holder::Peer(_) => None,
         };
         let mut leases = self.holdings.meant(&key, leases.to_vec());

@@ -10,7 +10,7 @@ use crate::node::trouble::Trouble;
 /// What a part has for other parts.
 #[expect(clippy::large_enum_variant, reason = "few are in the queue, and none stays there")]
 pub(in crate::node) enum Passed {
-    /// For the one that asked under this ticket.
+    /// For the part that asked under this ticket.
     Reply(Ticket, Reply),
     /// For all.
     News(News<'static>),

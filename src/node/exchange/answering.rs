@@ -65,8 +65,8 @@ impl Exchange {
         Some(incoming)
     }
 
-    /// Answers a request. A stranger that has not yet shown that it receives gets no more than it paid for, so that
-    /// nobody can make us flood a victim in whose name it asks (RFC 9000, section 8).
+    /// Answers a request. A stranger that has not yet shown that it receives gets no more than it paid for, so that no
+    /// attacker can make us flood a victim in whose name it asks (RFC 9000, section 8).
     pub(crate) fn respond(&mut self, to: &Asker, kind: RequestKind, response: Response) {
         let mut message = Message::response(to.magic, kind, response);
         message.sender = (self.dialect.signs(&message.body) && !self.sender.guest).then_some(self.sender);

@@ -6,8 +6,8 @@
 //! found what waiting for the dead by fixed timeouts costs). When most of what goes out stays without an answer,
 //! repeats would only add to what is wrong: then they come slowly.
 //!
-//! A guest is here for one command, for which somebody waits, and knows little: it asks sooner again. The brake of what
-//! somebody waits for, a guest's or not, is for when hardly anything is answered at all: a user asks for little.
+//! A guest is here for one command, for which a user waits, and knows little: it asks sooner again. The brake of what a
+//! user waits for, a guest's or not, is for when hardly anything is answered at all: a user asks for little.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -102,7 +102,7 @@ impl Conditions {
     }
 
     /// A request is answered that went out so many times, and would have gone out again: what goes out only once tells
-    /// nothing of loss when it is answered, for nobody knows whether the others were lost or their receivers dead.
+    /// nothing of loss when it is answered, for it is not known whether the others were lost or their receivers dead.
     pub(super) fn measure_loss(&mut self, datagrams: u8) {
         for datagram in 1..=datagrams {
             let lost = if datagram < datagrams { 1.0 } else { 0.0 };
@@ -138,7 +138,7 @@ impl Conditions {
         self.longer_than(90).unwrap_or(self.first_timeout())
     }
 
-    /// How long the answer of the furthest peers may take: nobody is doubted before. Where some are near, most answers
+    /// How long the answer of the furthest peers may take: no peer is doubted before. Where some are near, most answers
     /// are theirs.
     pub(super) fn furthest_trip(&self) -> Duration {
         self.longer_than(97).unwrap_or_default()
@@ -178,7 +178,7 @@ impl Conditions {
         }
     }
 
-    /// Whether so little is answered that repeats must come slowly, of what somebody waits for or of the rest.
+    /// Whether so little is answered that repeats must come slowly, of what a user waits for or of the rest.
     pub(super) fn is_choked(&self, urgent: bool) -> bool {
         let least = if urgent || self.guest { ANSWERED_MIN_URGENT } else { ANSWERED_MIN };
         self.sent >= LEAST_SAMPLE && self.answered * least < self.sent

@@ -76,7 +76,7 @@ impl Exchange {
         }
     }
 
-    /// Whether a block is being offered to anybody.
+    /// Whether a block is being offered to any peer.
     pub(crate) fn is_offered(&self, key: &Key) -> bool {
         self.pending.any(|waiting| matches!(&waiting.why, SentFor::Offer { offer, .. } if offer.key == *key))
     }

@@ -1,4 +1,4 @@
-//! Requests that need not name their sender. A peer remembers who answered it, by the address. The one that gave that
+//! Requests that need not name their sender. A peer remembers who answered it, by the address. The peer that gave that
 //! answer knows that, and leaves its name out of what it asks there later.
 //!
 //! A name left out is given when the other side asks for it, or is doubted: a peer that forges a request or an answer
@@ -44,7 +44,7 @@ impl Introductions {
         self.met.get(addr).copied()
     }
 
-    /// Somebody says that it is this peer. Another one has answered there once, and may be gone.
+    /// A request from there says that it is this peer's. Another one has answered there once, and may be gone.
     pub(super) fn hear(&mut self, addr: &SocketAddr, id: Id) {
         if self.met.get(addr).is_some_and(|met| *met != id) {
             self.met.remove(addr);

@@ -176,7 +176,7 @@ impl Exchange {
         }
     }
 
-    /// Drops the offers that nobody wants any more, those under way too.
+    /// Drops the offers that are `unwanted`, those under way too.
     pub(crate) fn drop_offers(&mut self, unwanted: impl Fn(&Ticket) -> bool) {
         self.uplink.take_where(|offering| unwanted(&offering.offer.ticket));
         let unwanted = |why: &SentFor| matches!(why, SentFor::Offer { offer, .. } if unwanted(&offer.ticket));
@@ -282,7 +282,7 @@ impl Exchange {
                     }
                     let waiting = self.pending.get(magic).map(|waiting| (&waiting.why, waiting.sent()));
                     let outcome = match (late, waiting) {
-                        // The one that goes out now has yet to be left without an answer.
+                        // The message that goes out now has yet to be left without an answer.
                         (Some(late), Some((&SentFor::Overlay(tag, _), sent))) => {
                             Some(RequestOutcome::Late { tag, sent: sent - u8::from(again), late })
                         }

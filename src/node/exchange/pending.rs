@@ -129,7 +129,7 @@ impl Pending {
             }
             Patience::Moved(limit) => (self.gap(&to.addr, urgent).max(patience::RESEND_FIRST), limit),
         };
-        // A connection may have to be opened first, which takes a round trip more. Where nobody waits, that is no
+        // A connection may have to be opened first, which takes a round trip more. Where no user waits, that is no
         // delay.
         let opens = !urgent && self.dialect.carrier(&request) == Via::Tcp;
         let gap = if opens { gap * 2 } else { gap };
@@ -168,8 +168,8 @@ impl Pending {
         (gap, silence)
     }
 
-    /// How long the answer of the peer at `addr` usually takes at most, as far as is known; or long where hardly
-    /// anybody answers.
+    /// How long the answer of the peer at `addr` usually takes at most, as far as is known; or long where hardly any
+    /// peer answers.
     fn gap(&self, addr: &SocketAddr, urgent: bool) -> Duration {
         let usual = self.round_trips.timeout(addr);
         if self.conditions.is_choked(urgent) {
@@ -178,7 +178,7 @@ impl Pending {
         usual.unwrap_or_else(|| self.conditions.patience())
     }
 
-    /// Takes the request that an answer from `from` completes; an answer that nobody waits for is none.
+    /// Takes the request that an answer from `from` completes; an answer that is not waited for is none.
     pub(super) fn complete(&mut self, now: Time, magic: u64, from: SocketAddr) -> Option<Completed> {
         let Some(asked) = self.requests.get(&magic) else {
             if let Some(rtt) = self.round_trips.on_another(now, magic, from) {
@@ -221,7 +221,7 @@ impl Pending {
     pub(super) fn is_too_late(&mut self, now: Time, magic: u64, from: SocketAddr) -> bool {
         let Some(&(_, begun)) = self.failed.get(&magic).filter(|(asked, _)| *asked == from) else { return false };
         self.failed.remove(&magic);
-        // One that took longer did not run meanwhile, and runs again.
+        // A peer that took longer did not run meanwhile, and runs again.
         let took = Some(now.since(begun)).filter(|took| *took <= MAX_TIMEOUT);
         took.into_iter().for_each(|took| self.learn(now, from, took));
         true

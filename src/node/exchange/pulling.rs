@@ -85,7 +85,8 @@ impl Exchange {
         trip + trip / 4 > LATE_CONNECTION
     }
 
-    /// The connection over which the request `magic` is to go is late. What comes of it, if anybody need not wait.
+    /// The connection over which the request `magic` is to go is late. What comes of it, where something else can be
+    /// tried.
     pub(crate) fn on_delay(&mut self, to: SocketAddr, magic: u64) -> Option<RequestOutcome> {
         let waiting = self.pending.get(magic).filter(|waiting| waiting.to.addr == to)?;
         match waiting.why {
@@ -112,8 +113,9 @@ impl Exchange {
         failed.into_iter().map(|waiting| self.fail(waiting, "no connection to it comes about")).collect()
     }
 
-    /// A peer says that no connection to this one comes about. Where several hosts say so and none connects, nobody can
-    /// have what is kept here, and who runs this peer is told, once an hour at most: three may say so again and again.
+    /// A peer says that no connection to this one comes about. Where several hosts say so and none connects, no peer
+    /// can have what is kept here, and the user of this one is told, once an hour at most: three may say so again and
+    /// again.
     pub(super) fn on_unreached(&mut self, by: SocketAddr) {
         self.uplink.on_not_pulled(self.now, by, false);
         let (hosts, now) = (&mut self.pulling.unreached_by, self.now);
@@ -145,8 +147,8 @@ impl Exchange {
         !self.pending.any(|waiting| waiting.to.addr == *to && self.has_begun(waiting))
     }
 
-    /// Whether a peer that something was offered to `since` then keeps everybody waiting: nobody pulls anything of all
-    /// that is offered.
+    /// Whether a peer that something was offered to `since` then keeps all waiting: no peer pulls anything of all that
+    /// is offered.
     fn hesitates(&self, since: Time, to: &SocketAddr) -> bool {
         self.now.since(since) >= self.time_to_begin(to, HESITATION)
             && !self.uplink.stalls(self.now, to)

@@ -29,7 +29,7 @@ pub(super) struct Schedule {
     pub(super) patient: bool,
     /// The peer that is responsible may answer it.
     pub(super) from_anyone: bool,
-    /// Somebody waits for what comes of it.
+    /// A lookup or a transfer waits for what comes of it.
     pub(super) urgent: bool,
     /// Datagrams sent.
     pub(super) datagrams: u8,
@@ -82,7 +82,7 @@ impl Schedule {
         }
         let mut late = None;
         if !self.patient && !did_not_run {
-            // Which peer is silent on the way to an answer from anyone, nobody can tell: each time is told that it is
+            // Which peer is silent on the way to an answer from anyone cannot be told: each time is told that it is
             // late.
             let doubtful = doubt && !self.doubted && !self.from_anyone;
             self.doubted |= doubtful;

@@ -4,10 +4,10 @@
 //! Offers wait here for their turn, those of the user's files and those of repair by turns, each in its order.
 //!
 //! An offer that keeps us waiting far longer than usual is not being pulled at all, so it does not occupy a place any
-//! longer. A peer that lets one run to its limit *stalls*: it lives, it answers pings, and it takes nothing. So does,
-//! for a shorter time, a peer that does not even begin to pull, or says that it cannot: most often no TCP gets from
-//! there to here. None of that holds where nobody took a block in a quarter of the time: then it is this peer's way out
-//! that is slow.
+//! longer. A peer that lets an offer run to its limit *stalls*: it lives, it answers pings, and it takes nothing. So
+//! does, for a shorter time, a peer that does not even begin to pull, or says that it cannot: most often no TCP gets
+//! from there to here. None of that holds where no peer took a block in a quarter of the time: then it is this peer's
+//! way out that is slow.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -183,7 +183,7 @@ impl Uplink {
         self.stalled.get(addr).is_some_and(|stall| now < stall.until)
     }
 
-    /// Takes the offers that wait and that `gone` says nobody wants any more.
+    /// Takes the offers that wait and that `gone` says are not wanted any more.
     pub(super) fn take_where(&mut self, gone: impl Fn(&Offering) -> bool) -> Vec<Offering> {
         let mut taken = Vec::new();
         for queue in [&mut self.of_users, &mut self.of_others] {
@@ -203,7 +203,7 @@ impl Uplink {
         self.patience().map(|patience| *oldest + patience)
     }
 
-    /// Whether nobody waits who could go.
+    /// Whether no offer waits that could go.
     pub(super) fn check(&self, now: Time) -> Result<(), String> {
         self.first(now).map_or(Ok(()), |first| Err(format!("the offer to {} waits for nothing", first.offer.to)))
     }

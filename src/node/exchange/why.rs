@@ -1,4 +1,4 @@
-//! Why a request was sent, whether anybody waits for what comes of it, and what did.
+//! Why a request was sent, whether a user waits for what comes of it, and what did.
 
 use std::net::SocketAddr;
 
@@ -24,7 +24,7 @@ pub(crate) enum SentFor {
 }
 
 impl SentFor {
-    /// Whether somebody waits for what comes of it.
+    /// Whether a lookup or a transfer waits for what comes of it.
     pub(super) fn is_urgent(&self) -> bool {
         matches!(self.purpose(), Purpose::Lookup | Purpose::Transfer)
     }
@@ -64,7 +64,7 @@ pub(crate) enum RequestOutcome {
     Revived(SocketAddr),
     /// A peer that was offered something is alive.
     Pulse,
-    /// Such a peer has not begun to take it, and nobody takes anything meanwhile.
+    /// Such a peer has not begun to take it, and no peer takes anything meanwhile.
     Hesitates(SocketAddr),
     /// Such a peer lives, and does not begin to take it.
     Stalls(SocketAddr),

@@ -130,7 +130,7 @@ impl Clear {
         Ticket { about: About::Block(key), ..Ticket::of(PartId::Clears, self.command) }
     }
 
-    /// Something came of the search for another holder. One that is named is asked itself.
+    /// Something came of the search for another holder. A peer that is named is asked itself.
     fn on_sought(&mut self, desk: &mut Desk, key: Key, reply: Reply) -> Flow {
         let ticket = self.ticket(key);
         let Some(seeking) = self.seeking.get_mut(&key) else { return GOES_ON };

@@ -77,7 +77,7 @@ impl ListReading {
         self.hedge
     }
 
-    /// Nobody needs it any more.
+    /// It is not needed any more.
     pub(super) fn cancel(&mut self, desk: &mut Desk) {
         self.hedge = None;
         std::mem::take(&mut self.running).into_keys().for_each(|job| desk.cancel_job(job));

@@ -107,7 +107,7 @@ impl Placing {
         !self.out.is_empty() && self.out.iter().all(stalling)
     }
 
-    /// Whether nobody took it, and none of all that were asked will: then to ask them once more is in vain.
+    /// Whether no peer took it, and none of all that were asked will: then to ask them once more is in vain.
     pub(super) fn is_hopeless(&self, stalls: impl Fn(&SocketAddr) -> bool) -> bool {
         self.saved == 0 && !self.tried.is_empty() && self.tried.iter().all(stalls)
     }
@@ -126,7 +126,7 @@ impl Placing {
         self.out.remove(addr) || self.replaced.remove(addr)
     }
 
-    /// The peer to offer it to next. One that lives and takes nothing would keep every block waiting for the whole
+    /// The peer to offer it to next. A peer that lives and takes nothing would keep every block waiting for the whole
     /// limit, so it is asked only if the others cannot make up the quorum.
     pub(super) fn next_candidate(&mut self, quorum: usize, stalls: impl Fn(&SocketAddr) -> bool) -> Option<Peer> {
         match self.candidates.iter().position(|peer| !stalls(&peer.addr)) {

@@ -3,7 +3,7 @@
 //! A worker reads and hashes one block after another and puts it up for serving; the node finds each block's replica
 //! set and offers it there; the holders pull. A window of blocks is on its way at a time, so memory is bounded whatever
 //! the file's size, and one slow holder delays its own block only. What was offered to a peer that went silent is
-//! offered to the next nearest too; once as many copies stand as are wanted, nobody is waited for. When a level of the
+//! offered to the next nearest too; once as many copies stand as are wanted, no peer is waited for. When a level of the
 //! tree is full it becomes a manifest block and takes the same way; the last one, the root, names the file. A file of
 //! less than one block needs none.
 
@@ -259,7 +259,7 @@ impl Put {
         let mut wanted = self.options.copies(desk.config().replicas).min(peers.len() + unreached);
         let keeps = self.options.keep && !desk.config().guest;
         if keeps && !peers.iter().take(wanted).any(|peer| desk.is_me(peer)) {
-            // A copy where nobody looks for it replaces none of those in the replica set.
+            // A copy where no peer looks for it replaces none of those in the replica set.
             wanted += 1;
         }
         placing.wanted = wanted.max(placing.wanted);
@@ -269,7 +269,7 @@ impl Put {
         peers.retain(|peer| !placing.tried.contains(&peer.addr));
         placing.candidates = peers.into();
         if placing.widened {
-            // All who were named before are silent: they may be of somebody's making.
+            // All who were named before are silent: they may be of an attacker's making.
             placing.go_further(desk.behind_liars(&key));
         }
         if keeps && placing.keeping.is_none() {
@@ -377,7 +377,8 @@ impl Put {
                 let failed = too_few(key, placing, quorum, self.tally.unreached);
                 return self.give_up(desk, failed);
             }
-            // The replica set may have changed under our hands: look again, once. Who has it already says so at once.
+            // The replica set may have changed under our hands: look again, once. A peer that has it already says so at
+            // once.
             placing.second_round = true;
             placing.tried.clear();
             placing.saved = usize::from(placing.keeping.is_some() && desk.holds(&key));

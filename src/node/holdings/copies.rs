@@ -72,7 +72,7 @@ impl Holdings {
         }
     }
 
-    /// Whether a block is here that somebody wants, and of which no other copy was found in this round.
+    /// Whether a block is here that is wanted, and of which no other copy was found in this round.
     pub(in crate::node) fn is_only_here(&self, key: &Key) -> bool {
         self.blocks.get(key).is_some_and(|held| self.is_unmatched(held))
     }

@@ -9,7 +9,7 @@ use crate::node::job::JobId;
 use crate::node::leases::{Leases, SetId};
 
 impl Holdings {
-    /// The leases on a block that hold; none on one that nobody may end.
+    /// The leases on a block that hold; none on a block that no user may end.
     pub(in crate::node) fn leases(&self, key: &Key) -> Vec<Lease> {
         self.blocks.get(key).map_or(Vec::new(), |held| self.leases.of(held.set, self.now).collect())
     }
@@ -20,7 +20,7 @@ impl Holdings {
     }
 
     /// Leases on blocks that are here last longer, or have ended. Returns what is to be written down: of leases that no
-    /// block here has, nothing is remembered, for anybody can make some up.
+    /// block here has, nothing is remembered, for any peer can make some up.
     pub(in crate::node) fn change_leases(&mut self, news: &LeaseNews) -> Vec<Note> {
         let (at, leases) = (self.now, &mut self.leases);
         for lease in &news.renewed {
@@ -55,7 +55,7 @@ impl Holdings {
         self.unwritten.retain(|_, note| !notes.contains(note));
     }
 
-    /// Blocks that carry any of these leases, those among them that nobody wants any more, and the looks that it took
+    /// Blocks that carry any of these leases, those among them that no lease keeps any more, and the looks that it took
     /// to count them.
     pub(in crate::node) fn leased(&self, leases: &[LeaseId]) -> (u32, u32, usize) {
         self.leases.count(leases, self.now)
@@ -75,7 +75,7 @@ impl Holdings {
         if class == USUAL { self.usual } else { usize::from(class) }
     }
 
-    /// Whether a block is here that somebody still wants.
+    /// Whether a block is here that is still wanted.
     pub(in crate::node) fn wants(&self, key: &Key) -> bool {
         self.blocks.get(key).is_some_and(|held| self.leases.wants(held.set, self.now))
     }
@@ -111,7 +111,7 @@ impl Holdings {
         self.blocks.get(key).is_some_and(|held| self.leases.has_all(held.set, leases))
     }
 
-    /// Of `most` blocks from `from` on those that nobody has wanted for `grace`, and where to go on.
+    /// Of `most` blocks from `from` on those that no lease has kept for `grace`, and where to go on.
     pub(in crate::node) fn over(&self, from: &Key, most: usize, grace: Duration) -> (Vec<Key>, Option<Key>) {
         let mut blocks = self.range(from..);
         let over = |(key, held): (&Key, &HeldBlock)| self.leases.is_over(held.set, self.now, grace).then_some(*key);

@@ -27,7 +27,7 @@ pub enum Outcome {
         size: u64,
         /// SHA-256 of the file.
         sha256: Id,
-        /// Whether the block is the whole file, and nobody can take it for a list of blocks: its key names the file.
+        /// Whether the block is the whole file, and no peer can take it for a list of blocks: its key names the file.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         bare: bool,
     },

@@ -2,13 +2,14 @@
 //! kept.
 //!
 //! Two of these are answered at once: `find_value` from the list of what is held, and `terms` from its leases. A list
-//! of leases may be longer than the question; as with any answer, who has not shown that it receives gets no more than
-//! it paid for.
+//! of leases may be longer than the question; as with any answer, a peer that has not shown that it receives gets no
+//! more than it paid for.
 //!
-//! Whether a block is sound is known when it was read and hashed (`verify`). Anybody may ask, so that is bounded: so
-//! much time in each second for all others, of which nobody gets all ([`budget`](crate::node::budget)), few blocks at a
-//! time, and few questions that wait. Who asks beyond that hears that this peer is busy. What is found damaged is
-//! [healed](super::heal) as always; as long as it is not back, who asks whether it is sound hears that it was damaged.
+//! Whether a block is sound is known when it was read and hashed (`verify`). Any peer may ask, so that is bounded: so
+//! much time in each second for all others, of which none gets all ([`budget`](crate::node::budget)), few blocks at a
+//! time, and few questions that wait. A peer that asks beyond that hears that this one is busy. What is found damaged
+//! is [healed](super::heal) as always; as long as it is not back, a peer that asks whether it is sound hears that it
+//! was damaged.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

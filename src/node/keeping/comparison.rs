@@ -61,7 +61,7 @@ pub(super) struct Comparison {
     /// What the request under way is about, and the blocks that it tells of: what comes after it was sent is not known
     /// to the other peer by its answer.
     asked: Option<(RangeBatch, Vec<Key>)>,
-    /// Requests that may follow. Who never comes to an end is not asked for ever.
+    /// Requests that may follow. A peer that never comes to an end is not asked for ever.
     requests_left: usize,
 }
 

@@ -12,7 +12,7 @@ use crate::recent::Recent;
 use crate::time::Time;
 
 /// However many news there are, the pause between two comparisons with a peer, which begins with [`REPAIR_DELAY`],
-/// grows up to this; with one that comes and goes all the time it grows up to that.
+/// grows up to this; with a peer that comes and goes all the time it grows up to that.
 const MAX_PAUSE: Duration = Duration::from_secs(16);
 const MAX_PAUSE_FLAPPING: Duration = Duration::from_secs(64);
 
@@ -133,7 +133,7 @@ impl Conduct {
 pub(super) struct Conducts(Recent<Id, Conduct, CONDUCTS_KEPT>);
 
 impl Conducts {
-    /// The conduct of a peer; that of one that is unknown is good.
+    /// The conduct of a peer; that of an unknown one is good.
     pub(super) fn of(&self, peer: &Id) -> Conduct {
         self.0.get(peer).copied().unwrap_or_default()
     }

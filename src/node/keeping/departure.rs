@@ -1,10 +1,10 @@
 //! Leaving in good order: each block held here is first given to the peers that should hold it in this peer's stead.
 //!
 //! With each of these peers what is held is [compared](super::comparison), and it is offered what it lacks. What it
-//! says that it holds counts once it has [shown](crate::node::desk::claims) a block of that, chosen by chance. If
-//! everybody leaves at once, nobody is waited for twice: a peer that leaves too, or is silent, is asked no more, the
-//! next nearest stand in for it, and once all are gone the departure ends and tells what stays behind. Whatever is
-//! held, each turn of the node looks at some of it.
+//! says that it holds counts once it has [shown](crate::node::desk::claims) a block of that, chosen by chance. If all
+//! peers leave at once, none is waited for twice: a peer that leaves too, or is silent, is asked no more, the next
+//! nearest stand in for it, and once all are gone the departure ends and tells what stays behind. Whatever is held,
+//! each turn of the node looks at some of it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -37,8 +37,8 @@ struct Handover {
     /// No other peer is known.
     alone: bool,
     stage: DepartureStage,
-    /// Blocks, held when the departure began, that somebody still wants and no other peer is known to hold. What is
-    /// pulled to its end after that is not called saved.
+    /// Blocks, held when the departure began, that are still wanted and no other peer is known to hold. What is pulled
+    /// to its end after that is not called saved.
     blocks: u64,
     /// Those of them that another peer is known to hold: [which](crate::node::holdings::Holdings::found_copy).
     saved: u64,
@@ -236,7 +236,7 @@ impl Handover {
         true
     }
 
-    /// This peer is nobody to leave anything to: it is asked no more.
+    /// Nothing can be left to this peer: it is asked no more.
     fn pass_over(&mut self, id: &Id) {
         self.heirs.remove(id);
         self.further.leave_out(*id);
@@ -251,7 +251,7 @@ impl Handover {
         {
             heir.offer(desk, key);
         }
-        // Anybody can say that nothing is missing. Of what it holds it shows one block, and cannot know which.
+        // Any peer can say that nothing is missing. Of what it holds it shows one block, and cannot know which.
         if heir.pledge.is_none()
             && (heir.chances == CHANCES || !others_take)
             && let Some(key) = desk.any_to_show(&heir.claimed)
@@ -319,7 +319,7 @@ impl Heir {
         Self { peer, comparison, lacking, offers: 0, claimed, pledge: None, chances: CHANCES }
     }
 
-    /// Offers it a block, if anybody still wants that. Whether it was offered.
+    /// Offers it a block, if that is still wanted. Whether it was offered.
     fn offer(&mut self, desk: &mut Desk, key: Key) -> bool {
         let Some(size) = desk.wanted_size(&key) else { return false };
         self.offers += 1;

@@ -2,7 +2,8 @@
 //! asked about it yet.
 //!
 //! The peers that should hold a block may be full, or out of reach: then the next nearest [stand in](super::strays) for
-//! them. Who was asked about some of the blocks is asked about others too, where it is among the nearest to those.
+//! them. A peer that was asked about some of the blocks is asked about others too, where it is among the nearest to
+//! those.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,8 +69,8 @@ impl Further {
             };
             let (region, peers) = self.region(desk, &key, sets);
             looks = looks.saturating_sub(A_REGION);
-            // What others were asked about may end before this region does: where nobody is left for this block,
-            // somebody may be for the next.
+            // What others were asked about may end before this region does: where no peer is left for this block, one
+            // may be for the next.
             let last = match peers.is_empty() {
                 true => key,
                 false => desk.holdings().only_here_until(&key, &region.last, GAP, &mut looks),

@@ -1,7 +1,8 @@
 //! Bringing back blocks that were found damaged here, from the other peers that hold them.
 //!
 //! A block that was here when this peer began may have been damaged while it was down. So all of them are looked at
-//! then, one after another; one that another peer is told of, before its turn comes: it may count on it.
+//! then, one after another; a block that another peer is told of is looked at before its turn comes: that peer may
+//! count on it.
 //!
 //! A damaged block leaves the list of what is held, so the next comparisons tell the others that it is missing here.
 //! They may come an hour later, and until then the others count this peer as a holder. So the block's return is its own
@@ -201,7 +202,7 @@ impl Heal {
         let lost = attempt.lost.clone();
         self.running.remove(&key);
         if desk.holds(&key) {
-            // Somebody offered it meanwhile.
+            // Another peer offered it meanwhile.
         } else if lost.attempts < patience::HEALS {
             let pause = patience::doubled(desk.jittered(REPAIR_RETRY), lost.attempts - 1, REPUBLISH_INTERVAL);
             self.waiting.set(key, desk.now() + pause, lost);

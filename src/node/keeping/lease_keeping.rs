@@ -1,8 +1,8 @@
-//! Leases: what is told of them is written down, and blocks that nobody wants any more go.
+//! Leases: what is told of them is written down, and blocks that no lease keeps any more go.
 //!
 //! A block whose leases have all ended stays for a grace ([`Config::grace`](crate::config::Config::grace)), so that a
-//! lease that is renewed late, or on its way, finds it. After that it is deleted. As its other holders do the same,
-//! nobody offers it again; and a peer that slept through the end of a lease is told its secret when it offers such a
+//! lease that is renewed late, or on its way, finds it. After that it is deleted. As its other holders do the same, no
+//! peer offers it again; and a peer that slept through the end of a lease is told its secret when it offers such a
 //! block.
 //!
 //! Leases end by the clock with which a peer was started, and that may be wrong. So nothing goes before the peer has
@@ -50,7 +50,7 @@ pub(in crate::node) struct LeaseKeeping {
     /// Requests whose news is being written down, and the leases that they are about.
     noting: BTreeMap<u64, (Asker, Favour, Vec<LeaseId>)>,
     next: u64,
-    /// Where to go on with looking for blocks that nobody wants; none while that is over.
+    /// Where to go on with looking for blocks that no lease keeps; none while that is over.
     sweep: Option<Key>,
     /// Leases that ended up to then have been looked for.
     swept: UnixTime,
@@ -171,14 +171,14 @@ impl LeaseKeeping {
         self.again = Some(desk.now() + REPUBLISH_INTERVAL);
     }
 
-    /// Tells how many blocks carry these leases, and how many of them nobody wants any more.
+    /// Tells how many blocks carry these leases, and how many of them no lease keeps any more.
     fn answer(&mut self, desk: &mut Desk, (asker, favour): (&Asker, Favour), leases: &[LeaseId]) {
         let (blocks, free, looks) = desk.holdings().leased(leases);
         self.answers.charge(desk.now(), favour, (looks / LOOKS_A_REQUEST) as u32);
         desk.respond(asker, RequestKind::Lease, Response::Leased { blocks, free });
     }
 
-    /// When blocks are to be looked for that nobody wants any more.
+    /// When blocks are to be looked for that no lease keeps any more.
     fn due(&self, desk: &Desk) -> Option<Time> {
         let end = desk.holdings().all_leases().next_end(self.swept).map(|end| {
             let left = (end + desk.config().grace.as_secs()).saturating_sub(desk.unix_time());

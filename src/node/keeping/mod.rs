@@ -1,5 +1,5 @@
-//! Blocks that are kept here for the network: taken from other peers, repaired, healed, looked through, handed
-//! over, and dropped when nobody wants them any longer.
+//! Blocks that are kept here for the network: taken from other peers, repaired, healed, looked through, handed over,
+//! and dropped when no lease keeps them any longer.
 
 pub(crate) mod answering;
 mod comparison;

@@ -41,7 +41,7 @@ pub(super) struct Neighbour {
     news: Option<(Time, BTreeSet<(Class, Start)>)>,
     /// The comparison under way, apart: after each event all neighbours are looked at, and few are compared with.
     pub(super) pass: Option<Box<ComparisonPass>>,
-    /// Blocks that it lacked after the last one, though somebody else was to give them.
+    /// Blocks that it lacked after the last one, though another peer was to give them.
     lacked: usize,
     /// That number did not shrink: they are given by this peer now, even if others give them too.
     takes_over: bool,

@@ -10,7 +10,7 @@
 //!
 //! `queue.rs` chooses which block is pulled next: a slow or silent peer delays only its own offers. Where its pull
 //! fails, the block is pulled from another peer that offered it. A block may come slowly, but not for long while a
-//! source waits from which nothing is pulled: then the one that has come for longest gives way.
+//! source waits from which nothing is pulled: then the block that has come for longest gives way.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -33,7 +33,7 @@ use crate::source::who_may_give_way;
 use crate::time::Time;
 use crate::wire::{Request, RequestKind, Response};
 
-/// Who waits for what. Bounded by [`MAX_PULLS`], each part.
+/// Which peers wait for which blocks. Bounded by [`MAX_PULLS`], each part.
 #[derive(Default)]
 pub(in crate::node) struct Pulls {
     /// Blocks on their way here or waiting for their turn.
@@ -47,15 +47,15 @@ pub(in crate::node) struct Pulls {
     shows: BTreeMap<JobId, IncomingOffer>,
     /// When it was told that there is no room for a block.
     told_full: Option<Time>,
-    /// When it is looked whether one that comes slowly is to give way.
+    /// When it is looked whether a block that comes slowly is to give way.
     look: Option<Time>,
 }
 
 /// Peers that may wait for one and the same block, and offers that one stranger may make before it is known.
 const MAX_WAITING: usize = 64;
 
-/// Blocks whose leases have ended by this peer's clock, and not by that of one who offers them, stay for so long. Who
-/// holds them offers them each [`REPUBLISH_INTERVAL`].
+/// Blocks whose leases have ended by this peer's clock, and not by that of a peer that offers them, stay for so long.
+/// Their holders offer them each [`REPUBLISH_INTERVAL`].
 const HELD_BACK: Duration = Duration::from_secs(24 * 3600);
 
 /// A block may come for so long while others wait: as long as one is offered over a way that is not slow. How often it
@@ -63,7 +63,7 @@ const HELD_BACK: Duration = Duration::from_secs(24 * 3600);
 const GIVES_WAY: Duration = patience::OFFER;
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// A peer that denies within this time that it has what it offered has kept nobody waiting. It may not have made the
+/// A peer that denies within this time that it has what it offered has kept no other waiting. It may not have made the
 /// offer: a datagram can be sent in another's name.
 const DENIED_AT_ONCE: Duration = HEDGE_MIN;
 
@@ -138,7 +138,7 @@ impl Pulls {
         if let Err(reason) = check_leases(desk, &offer) {
             return respond(desk, &offer, Err(reason));
         }
-        // To look at what is here no connection back is needed: one that the offer came over is proof enough.
+        // To look at what is here no connection back is needed: a connection that the offer came over is proof enough.
         let is_there = offer.from.is_validated() && desk.holds(&offer.key);
         if !is_there && !desk.is_validated(&offer.from.addr) {
             return self.ask_for_proof(desk, offer);
@@ -373,7 +373,7 @@ fn check_leases(desk: &mut Desk, offer: &IncomingOffer) -> Result<(), Refusal> {
     let ended: Vec<Secret> = known.secrets_of(&offer.leases).collect();
     let holds = |lease: &Lease| lease.holds(now) && !ended.iter().any(|secret| secret.id() == lease.id);
     let wanted = offer.leases.iter().any(holds);
-    // By the clock of the peer that offers it they have not ended, and nobody has ended them: which clock is wrong is
+    // By the clock of the peer that offers it they have not ended, and no user has ended them: which clock is wrong is
     // not known.
     let doubtful = |lease: &&Lease| !lease.holds(now) && !ended.iter().any(|secret| secret.id() == lease.id);
     let doubtful: Vec<LeaseId> = offer.leases.iter().filter(doubtful).map(|lease| lease.id).collect();

@@ -18,7 +18,7 @@ use crate::wire::{Range, Start};
 /// Regions that are looked through in one turn of the node.
 const REGIONS_A_TURN: usize = 64;
 
-/// Of a region that this peer does not belong to, so many members are compared with: nobody else has to know all, and
+/// Of a region that this peer does not belong to, so many members are compared with: no other peer has to know all, and
 /// one of them may lie.
 const STRAY_MEMBERS: usize = 2;
 

@@ -223,8 +223,8 @@ impl Repair {
         }
     }
 
-    /// Tells each neighbour's state what that peer should hold. One that should hold more than before is compared with
-    /// at `at`.
+    /// Tells each neighbour's state what that peer should hold. A peer that should hold more than before is compared
+    /// with at `at`.
     fn share_out(&mut self, desk: &Desk, at: Time) {
         let now = desk.now();
         let shares = self.regions.shares();
@@ -241,8 +241,8 @@ impl Repair {
     /// Goes on to compare with a peer, and to offer it what it lacks.
     fn go_on(&mut self, desk: &mut Desk, id: &Id) {
         let now = desk.now();
-        // A peer that lacks blocks itself may lack this one, a full one takes none, and from one that cannot be
-        // connected to nobody can have it: the duty is another's.
+        // A peer that lacks blocks itself may lack this one, a full one takes none, and no other can have it from a
+        // peer that cannot be connected to: the duty is another's.
         let is_out = |id: &Id, other: &Neighbour| self.conducts.is_full(id, now) || desk.is_shut(&other.peer.addr);
         let is_unfit = |id: &Id, other: &Neighbour| other.lacks() || is_out(id, other);
         let unfit: Vec<Id> =
@@ -309,8 +309,8 @@ impl Repair {
         self.go_on(desk, id);
     }
 
-    /// Anybody can say that nothing is missing. Now and then a peer is offered one of the blocks that it says it holds,
-    /// so that it has to show it, and cannot know which.
+    /// Any peer can say that nothing is missing. Now and then a peer is offered one of the blocks that it says it
+    /// holds, so that it has to show it, and cannot know which.
     fn probe(&mut self, desk: &mut Desk, id: &Id, claimed: &[Key]) {
         let Some(key) = desk.any_to_show(claimed) else { return };
         let Some(size) = desk.wanted_size(&key) else { return };

@@ -1,5 +1,5 @@
-//! Scrub: all blocks held here are read and hashed once in a while, because disks rot and nobody may ask for them for
-//! years.
+//! Scrub: all blocks held here are read and hashed once in a while, because disks rot and it may be years before a peer
+//! asks for them.
 //!
 //! In the background one block is read at a time, so that a pass through all of them takes the time that the user gave,
 //! and after each this part rests 49 times as long as it took: it takes 2 % of the disk's time and of a core at most,
@@ -88,7 +88,7 @@ impl Part for Scrub {
         }
     }
 
-    /// The user wants it done now. Who asks while it is done for another gets the same answer.
+    /// The user wants it done now. A command that comes while it is done for another gets the same answer.
     fn on_command(&mut self, desk: &mut Desk, id: CommandId, _command: Command) {
         match &mut self.pass {
             Some(pass) if !pass.commands.is_empty() => pass.commands.push(id),
@@ -131,7 +131,7 @@ impl Part for Scrub {
         self.pass.as_ref().map_or(0, |pass| pass.commands.len())
     }
 
-    /// A pass that nobody wants any more goes on in the background.
+    /// A pass that no command wants any more goes on in the background.
     fn end(&mut self, desk: &mut Desk, whose: Option<CommandId>, kind: FailureKind, reason: &str) -> usize {
         let Some(pass) = &mut self.pass else { return 0 };
         let (ended, left): (Vec<_>, Vec<_>) =

@@ -63,7 +63,7 @@ pub enum Answer {
         blocks: u64,
         /// Peers that sent blocks of the file.
         holders: usize,
-        /// Which ones; told of a single block alone, for somebody who adds up a file from its blocks.
+        /// Which ones; told of a single block alone, for a program that adds up a file from its blocks.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         from: Vec<SocketAddr>,
         /// Whether the file stood at its place before, all of it verified, so that nothing was written.

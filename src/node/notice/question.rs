@@ -32,7 +32,7 @@ pub struct AskedQuestion {
     pub begun: Duration,
     /// How long after that its answer was late, so that another was asked in its place.
     pub late: Option<Duration>,
-    /// How long after that it was doubted, so that nobody waited for it.
+    /// How long after that it was doubted, so that it was not waited for any more.
     pub doubted: Option<Duration>,
     /// How long after that it was over.
     pub took: Option<Duration>,

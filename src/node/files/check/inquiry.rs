@@ -80,7 +80,7 @@ pub(super) enum InquiryTurn {
     List(Manifest),
     /// It is over: the block is none, and has so many bytes.
     Bare(u32),
-    /// It is over: nobody gives the list.
+    /// It is over: no holder gives the list.
     Unread,
 }
 
@@ -298,7 +298,7 @@ impl Inquiry {
                 context.honest.insert(*from);
                 claim
             }
-            // It may have it: nobody knows.
+            // It may have it: that is not known.
             Some(Refusal::Unjudged(_) | Refusal::Unread(_)) => CopyState::Silent,
             Some(_) => CopyState::Absent,
         };
@@ -396,8 +396,8 @@ impl Inquiry {
         if self.is_list { self.read(context) } else { InquiryTurn::Done }
     }
 
-    /// Has the list read by another of its holders. Those that nobody has heard of yet are looked for before it is
-    /// called unreadable.
+    /// Has the list read by another of its holders. Those that were not heard of yet are looked for before it is called
+    /// unreadable.
     fn read(&mut self, context: &mut InquiryContext<'_>) -> InquiryTurn {
         let (key, ticket, around) = (context.key, context.ticket, context.ticket_around());
         let mut holders: Vec<Peer> = self.sound().map(|copy| copy.peer).collect();

@@ -90,7 +90,7 @@ impl Inquiry {
         leases
     }
 
-    /// Fetches the block from a holder. False if nobody has it any more.
+    /// Fetches the block from a holder. False if no holder has it any more.
     fn fetch(&mut self, context: &mut InquiryContext<'_>) -> bool {
         let Some(from) = self.sound().find(|copy| !context.desk.is_me(&copy.peer)).map(|copy| copy.peer.addr) else {
             return false;

@@ -87,7 +87,7 @@ impl CheckTally {
         let weakest = self.blocks.values().max_by_key(|block| (block.health, missing(block)));
         let worst = weakest.map_or(Health::Whole, |block| block.health);
         Checked {
-            // What a list names that nobody gives is lost with it, even if its holders say that they have it.
+            // What a list names that no holder gives is lost with it, even if its holders say that they have it.
             health: if self.unread > 0 { worst.max(Health::Unknown) } else { worst },
             bytes: self.bytes,
             blocks: self.blocks.len() as u64,
@@ -118,7 +118,7 @@ impl Inquiry {
 
     pub(super) fn health(&self) -> Health {
         match Health::of(self.wanted, self.sound().count(), self.silent().count()) {
-            // Nobody was asked who should know.
+            // No peer was asked that should know.
             Health::Lost if !self.conclusive => Health::Unknown,
             health => health,
         }

@@ -26,7 +26,7 @@ const MAX_DOUBLINGS: u32 = 8;
 pub(super) enum Slow {
     /// At this time.
     At(Time),
-    /// Bytes come: it has taken long then, and nobody sends any more if none come until `silent`.
+    /// Bytes come: it has taken long then, and the holder sends no more if none come until `silent`.
     Flows { at: Time, silent: Time },
 }
 
@@ -72,7 +72,7 @@ pub(super) struct WantedBlock {
     pub(super) wider: bool,
     /// The last look for holders, at peers around its key.
     pub(super) around: Around,
-    /// Nobody has it: whether those that should have found their copies damaged.
+    /// No peer has it: whether those that should have found their copies damaged.
     pub(super) inquest: Option<Inquest>,
 }
 
@@ -165,7 +165,7 @@ impl WantedBlock {
         }
     }
 
-    /// Asks those that should have it whether it was damaged there, once, if the user would hear that nobody has it.
+    /// Asks those that should have it whether it was damaged there, once, if the user would hear that no peer has it.
     pub(super) fn ask_why(&mut self, desk: &mut Desk, ticket: Ticket) -> bool {
         let asks = self.inquest.is_none() && !self.answered.is_empty() && self.despair().0 == FailureKind::NotFound;
         if asks {
@@ -186,9 +186,9 @@ impl WantedBlock {
     }
 
     /// When another holder gets its chance, or is looked for: when each fetch under way has taken longer than `limit`,
-    /// which doubles with each time. What has not begun keeps nobody waiting. Where nobody sends, or no more after
-    /// `pause`, it comes after `silence`; where somebody does, [`Slow::Flows`] tells, and it may be the way here that
-    /// is slow.
+    /// which doubles with each time. Never while a fetch has yet to begin. Where no holder sends, or no more after
+    /// `pause`, it comes after `silence`; where one does, [`Slow::Flows`] tells, and it may be the way here that is
+    /// slow.
     pub(super) fn slow_at(
         &self,
         (jobs, now): (&Jobs, Time),
@@ -262,17 +262,17 @@ impl WantedBlock {
         }
     }
 
-    /// Whether it is fetched, and nobody sends it.
+    /// Whether it is fetched, and no holder sends it.
     pub(super) fn is_silent(&self, jobs: &Jobs, now: Time) -> bool {
         self.flows_until(jobs).is_some_and(|until| until <= now)
     }
 
-    /// Whether somebody sends it.
+    /// Whether a holder sends it.
     pub(super) fn flows(&self, jobs: &Jobs, now: Time) -> bool {
         self.flows_until(jobs).is_some_and(|until| until > now)
     }
 
-    /// Until when somebody is known to send it, if no more is heard of that; none if it is not fetched from others.
+    /// Until when a holder is known to send it, if no more is heard of that; none if it is not fetched from others.
     fn flows_until(&self, jobs: &Jobs) -> Option<Time> {
         let own = self.running.values().any(|(holder, _)| *holder == Holder::Own);
         self.running.keys().map(|job| jobs.flows_until(*job)).max().filter(|_| !own)
@@ -344,7 +344,7 @@ impl WantedBlock {
         }
     }
 
-    /// What to say when nobody gave the block.
+    /// What to say when no holder gave the block.
     pub(super) fn despair(&self) -> (FailureKind, String) {
         let key = self.what.key();
         let damaged = self.inquest.as_ref().map_or(0, |inquest| inquest.damaged);

@@ -295,7 +295,7 @@ impl Get {
             return;
         }
         block.known.push_back(peer);
-        // A doubted peer gets its chance when it is clear that nobody else has it, and so does one that is busy or
+        // A doubted peer gets its chance when it is clear that no other peer has it, and so does one that is busy or
         // slow.
         let is_free = block.running.is_empty() && !block.parked && self.doubts.of(&peer.addr) == 0;
         let weight = block.weight();
@@ -363,7 +363,7 @@ impl Get {
                 self.credit(desk, what, fetched);
                 self.on_bare_block(desk, id, size)
             }
-            // What stands there cannot be read, so nobody can say that it is the file.
+            // What stands there cannot be read, so it cannot be said that it is the file.
             Outcome::Failed(_) if comparing && matches!(block.what, BlockKind::Data { .. }) => self.on_difference(desk),
             Outcome::Failed(error) if did_our_disk_fail(&error, fetched) => {
                 self.give_up(desk, FailureKind::Other, error.reason)
@@ -414,7 +414,7 @@ impl Get {
         ids.into_iter().for_each(|id| self.drop_block(desk, id));
     }
 
-    /// Goes on with a block that nobody sends: the next holder, another look, or the end.
+    /// Goes on with a block that no holder sends: the next holder, another look, or the end.
     fn seek_on(&mut self, desk: &mut Desk, id: u64) -> Flow {
         let (under_way, around) = (self.under_way(), self.ticket_around(id));
         let Some(block) = self.blocks.get_mut(&id) else { return GOES_ON };
@@ -429,7 +429,7 @@ impl Get {
             return GOES_ON;
         }
         if block.rounds < patience::FETCHES {
-            // Nobody is known yet, or every holder failed: they may have had a bad moment, repair may be at work, or
+            // No holder is known yet, or every one failed: they may have had a bad moment, repair may be at work, or
             // others hide them.
             block.begin_round();
             self.seek(desk, id);

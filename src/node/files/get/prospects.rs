@@ -2,7 +2,7 @@
 //! it has yet to send.
 //!
 //! Of holders of which as much is believed, the one that would be done first is asked. So each sends as much of a file
-//! as its way carries, and in the end nobody waits for the slow.
+//! as its way carries, and in the end the slow are not waited for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

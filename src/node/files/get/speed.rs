@@ -32,7 +32,7 @@ use crate::time::Time;
 /// Fetches of one and the same block at a time.
 const AT_ONCE: usize = 2;
 
-/// The same while nobody sends it: a silent holder takes nothing from the others.
+/// The same while no holder sends it: a silent holder takes nothing from the others.
 const SIDE_BY_SIDE: usize = 8;
 
 /// A holder that has not begun to send is silent after so many round trips: a connection and a request take two.
@@ -47,11 +47,11 @@ const TRIAL_FACTOR: u32 = 4;
 const MOST_TRIALS: u32 = 4;
 
 /// Where the others come at fewer bytes a second than this, all of them, the way here is slow: a queue on it is a part
-/// of a second long, and who shares it may get nothing for so much longer than elsewhere.
+/// of a second long, and a peer that shares it may get nothing for so much longer than elsewhere.
 const SLOW_WAY: u64 = 256 * 1024;
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// Where nobody has sent anything for so long, holders are looked for around a block's key.
+/// Where no holder has sent anything for so long, holders are looked for around a block's key.
 const LATE: Duration = Duration::from_secs(2);
 
 /// While bytes come and take long, it is looked so often at how fast.
@@ -180,7 +180,7 @@ impl Get {
         let Some(block) = self.blocks.get_mut(&id) else { return };
         let mut ended = None;
         if block.running.len() >= AT_ONCE || !desk.jobs().has_place_for_own() {
-            // As long as nothing has come from anybody, the way here may be slow, and not the holder.
+            // As long as nothing has come from any holder, the way here may be slow, and not the holder.
             ended = block.oldest().filter(|_| self.usual.get().is_some() && block.has_next());
             let Some(oldest) = ended else { return };
             desk.cancel_job(oldest);
@@ -228,8 +228,8 @@ impl Get {
         }
     }
 
-    /// The block that has been wanted for longest, while nobody sends anything, and when it is late. Nearer to its key
-    /// there may be many who hide its holders, and it takes long to hear that of all of them.
+    /// The block that has been wanted for longest, while no holder sends anything, and when it is late. Nearer to its
+    /// key there may be many that hide its holders, and it takes long to hear that of all of them.
     fn next_late(&self, desk: &Desk) -> Option<(Time, u64)> {
         let (jobs, now) = (desk.jobs(), desk.now());
         if self.blocks.values().any(|block| block.flows(jobs, now)) {
@@ -252,7 +252,7 @@ impl Get {
         }
     }
 
-    /// A look around a block's key has met one that holds it, while those who were asked for it send nothing.
+    /// A look around a block's key has met a peer that holds it, while those that were asked for it send nothing.
     pub(super) fn ask_beside_the_silent(&mut self, desk: &mut Desk, id: u64, holder: Peer) {
         let Some(block) = self.blocks.get_mut(&id) else { return };
         let asks = !block.running.is_empty()
@@ -361,7 +361,7 @@ impl Rates {
     }
 }
 
-/// Bytes a second that come of a block, if somebody sends it.
+/// Bytes a second that come of a block, if a holder sends it.
 fn flow_rate(desk: &Desk, block: &WantedBlock) -> Option<u64> {
     block.rate(desk.jobs()).filter(|_| block.flows(desk.jobs(), desk.now()))
 }

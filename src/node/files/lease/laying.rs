@@ -1,5 +1,5 @@
 //! `copies`: another lease is laid on the blocks of files. Each is offered with it to those nearest that have it. Where
-//! none of them has it, somebody who has it is looked for: who holds it besides hears of the lease from there.
+//! none of them has it, a peer that has it is looked for: other holders hear of the lease from there.
 
 use std::collections::btree_map::Entry as BTreeEntry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

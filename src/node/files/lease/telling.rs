@@ -1,9 +1,9 @@
 //! `renew` and `delete`: the holders of files hear that a lease lasts longer or has ended.
 //!
 //! A lease is on all blocks of its file, so a peer hears of it once, however many of them it holds; and of several
-//! leases at a time. Holders that are not reached, or that nobody looks for, hear of it later: when they offer a block,
-//! or are offered one. A block of which nobody that heard [is known to have it](super::coverage) is looked for once
-//! more; where no holder is found, it counts as missing.
+//! leases at a time. Holders that are not reached, or not looked for, hear of it later: when they offer a block, or are
+//! offered one. A block of which no peer that heard [is known to have it](super::coverage) is looked for once more;
+//! where no holder is found, it counts as missing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -148,7 +148,7 @@ impl Telling {
             keys.into_iter().map(|(key, concern)| WalkItem::new(concern, (key, 0), !listed.contains(&key))).collect();
         let mut telling = Self::new(desk, command, changes, concerns, queue);
         if !desk.config().guest {
-            // What is kept here may be nobody else's business.
+            // What is kept here may be kept nowhere else.
             (0..telling.changes.len()).for_each(|change| telling.note(desk.me(), change));
         }
         telling
@@ -220,7 +220,7 @@ impl Telling {
     fn doubt(&mut self, desk: &Desk) {
         let concerns = &self.concerns;
         let doubtful = self.coverage.take_doubtful(|concern| concerns[concern].changes[0]);
-        // It is told to try again already. (That somebody is silent is no reason: liars name peers that nobody runs.)
+        // It is told to try again already. (That a peer is silent is no reason: liars name peers that are not there.)
         if self.walk.unread > 0 {
             return;
         }
@@ -230,7 +230,7 @@ impl Telling {
     /// A peer is to hear of a change, unless it has.
     fn note(&mut self, peer: Peer, change: usize) {
         let listener = self.listener(peer);
-        // One that was not found before is now.
+        // A peer that was not found before is now.
         listener.silent &= !listener.known.is_empty();
         if listener.known.insert(change) {
             listener.due.push_back(change);
@@ -300,7 +300,7 @@ impl Telling {
         self.asked.insert(number, (addr, changes));
     }
 
-    /// A peer has heard, and has so many of the blocks; so many of them nobody wants any more.
+    /// A peer has heard, and has so many of the blocks; so many of them no lease keeps any more.
     fn count(&mut self, number: u64, (blocks, free): (u32, u32)) {
         if let Some((listener, _)) = self.heard(number) {
             listener.at_a_time = (listener.at_a_time + 1).min(MOST_AT_A_TIME);
@@ -316,7 +316,7 @@ impl Telling {
     }
 
     /// A peer has too much to do for what it was told under this number: it hears it once more, after what else it was
-    /// told. Who is busy with that alone is not told any more.
+    /// told. A peer that is busy with that alone is not told any more.
     fn was_busy(&mut self, number: u64) {
         let Some((listener, changes)) = self.heard(number) else { return };
         listener.silent |= listener.asked == 0;

@@ -1,7 +1,7 @@
 //! A walk over the trees of files: who should hold each block is looked up, and each list is read for what it names.
 //!
 //! Others may hide those that hold a block. So peers [around](Around) its key are asked where those that should hold it
-//! stand closer together than chance puts peers, and before it is told that a list cannot be had, or that nobody has a
+//! stand closer together than chance puts peers, and before it is told that a list cannot be had, or that no peer has a
 //! block.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -164,7 +164,7 @@ impl Walk {
         Walked::Nothing
     }
 
-    /// Nobody has the block of this number.
+    /// No peer has the block of this number.
     fn miss(&mut self, number: u64) -> Walked {
         self.running.remove(&number).map_or(Walked::Nothing, |item| Walked::Missing { key: item.key })
     }

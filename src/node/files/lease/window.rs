@@ -37,7 +37,7 @@ impl LookupWindow {
         running + beside < self.allowed && beside < FEWEST
     }
 
-    /// A lookup is over, after this time. One that asked nobody says nothing about the way.
+    /// A lookup is over, after this time. A lookup that asked no peer says nothing about the way.
     pub(super) fn on_over(&mut self, took: Duration) {
         if took.is_zero() {
             return;

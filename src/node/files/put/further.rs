@@ -91,7 +91,7 @@ impl Put {
         self.on_stalls(desk, to.addr)
     }
 
-    /// This peer's way out was too slow for one that was offered the block: it is offered it again if nobody else takes
+    /// This peer's way out was too slow for a peer that was offered the block: it is offered it again if no other takes
     /// it. Fewer move at a time by then.
     pub(super) fn offer_again(&mut self, key: Key, to: Peer) {
         if self.failures.get(&to.addr).is_none_or(|&failures| failures <= MOST_FAILURES)
@@ -120,7 +120,7 @@ impl Put {
         }
     }
 
-    /// Looks once for others where nobody is left to be offered the block in place of silent peers.
+    /// Looks once for others where no peer is left to be offered the block in place of silent peers.
     pub(super) fn widen(&mut self, desk: &mut Desk, key: Key) {
         let ticket = self.ticket(key);
         let Some(placing) = self.placing.get_mut(&key) else { return };
