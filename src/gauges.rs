@@ -74,7 +74,7 @@ struct GaugeSlot {
 pub(crate) enum Activity {
     /// It waits, for what its role waits for.
     Waits,
-    /// It works.
+    /// It works, at nothing that is told apart.
     Works,
     Datagrams,
     Event,
@@ -121,7 +121,7 @@ impl Activity {
         !matches!(self, Self::Waits | Self::Pauses)
     }
 
-    /// In words.
+    /// The activity as a verb, for people.
     pub(crate) const fn text(self) -> &'static str {
         match self {
             Self::Waits => "waits",
@@ -155,7 +155,7 @@ pub(crate) struct SeenDoing {
     /// What the system calls it; 0 where that is not known.
     pub(crate) thread: u32,
     pub(crate) doing: Activity,
-    /// For how long.
+    /// For how long it has been doing that.
     pub(crate) span: Duration,
     /// For how long it has run.
     pub(crate) age: Duration,

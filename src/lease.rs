@@ -40,7 +40,7 @@ pub struct Secret(Id);
 /// A lease. As text: its name, the second in which it ends (0 if never), and the copies, with colons between them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lease {
-    /// Its name.
+    /// Its name, the hash of its secret.
     pub id: LeaseId,
     /// When it ends; none if never.
     pub until: Option<UnixTime>,
@@ -73,9 +73,9 @@ pub enum Note {
     Renewed(Lease),
     /// A lease has ended.
     Ended {
-        /// Its secret.
+        /// The secret that ended it.
         secret: Secret,
-        /// When that was.
+        /// When it ended, in seconds since 1970.
         at: UnixTime,
     },
 }

@@ -12,9 +12,9 @@
 //! A nonce never comes twice: sessions differ, and so do the numbers in each. [`SeenDatagrams`] remembers the numbers
 //! of each session, so a datagram that comes again is dropped, whatever the clocks say. It remembers for as long as it
 //! lives: to a peer that was started again, or to another one than it was meant for, a recorded request is new *once*.
-//! It gets an answer that its sender cannot read, and has no other effect: who is entered in a routing table, offers a
-//! block or is handed one has answered first, under a number that it had to decrypt. What answers a request of ours
-//! bears its number and comes from where it went, once.
+//! It gets an answer that its sender cannot read, and has no other effect: a peer that is entered in a routing table,
+//! offers a block or is handed one has answered first, under a number that it had to decrypt. What answers a request of
+//! ours bears its number and comes from where it went, once.
 //!
 //! Each TCP connection begins with the handshake `NNpsk0` of Noise (see `runtime/secrecy/stream.rs`). Both are bound to
 //! [`CONTEXT`], so that what another program seals under the same key means nothing here.
@@ -64,7 +64,7 @@ impl NetworkKey {
         Self(bytes)
     }
 
-    /// Its bytes.
+    /// The 32 bytes of the key.
     pub fn bytes(&self) -> &[u8; KEY_BYTES] {
         &self.0
     }

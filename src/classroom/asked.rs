@@ -82,7 +82,7 @@ pub(super) enum JobFor {
     Look { requester: Requester, file: FileName, until: Option<Time> },
     /// The same, once it turned out that only a neighbour may have it.
     Seek { requester: Requester, file: FileName, left: Vec<Peer> },
-    /// To hold it.
+    /// To hold this file for the ring.
     Take { file: FileName },
     /// To have what the user requested, of a peer that says that it has it, or of one that should.
     Receive { own: UserCommand, from: Peer, says: bool },

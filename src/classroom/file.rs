@@ -140,7 +140,7 @@ pub(super) enum TransferPhase {
 /// What happens to a transfer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum TransferEvent {
-    /// It begins.
+    /// The transfer begins.
     Begun,
     /// The file is here, and was stored by a user.
     Stored,

@@ -102,7 +102,7 @@ impl CommandJobs {
         self.all.lock().iter().filter_map(|(&job, CommandJob { ended, .. })| Some((job, ended.clone()?))).collect()
     }
 
-    /// What runs.
+    /// The commands that run beside others, as an answer.
     pub(super) fn list(&self) -> LineReply {
         let of = |(&job, CommandJob { line, elapsed, far, .. }): (&u64, &CommandJob)| {
             let (done, of) = (far.done.load(Ordering::Relaxed), far.of.load(Ordering::Relaxed));

@@ -76,9 +76,9 @@ pub enum ClientTold {
 /// An answer that is ready to be written.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Rendered {
-    /// For people.
+    /// The answer as text, for people.
     pub text: String,
-    /// For programs: one line of JSON.
+    /// The answer for programs: one line of JSON.
     pub json: String,
     /// The keys of the files that were stored.
     pub keys: Vec<Key>,

@@ -136,7 +136,8 @@ impl Read for Commands {
                 }
                 (0, Some(name)) => {
                     // The old descriptor is given up once there is a new one: the system keeps what a pipe holds only
-                    // as long as someone has it open. The new one does not end before a writer came, so nothing spins.
+                    // as long as a process has it open. The new one does not end before a writer came, so nothing
+                    // spins.
                     let next = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(name)?;
                     self.input = Patient(next);
                     self.input.wait();

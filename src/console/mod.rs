@@ -321,8 +321,8 @@ impl<B: Backend> Console<B> {
         look()
     }
 
-    /// Tells the node to leave without a command line, and has `write` write the answer: who pauses the console waits
-    /// for that too.
+    /// Tells the node to leave without a command line, and has `write` write the answer: a thread that pauses the
+    /// console waits for that too.
     pub fn leave(&mut self, handover: bool, write: impl FnOnce(&mut Self, &LineReply)) {
         let busy = self.busy.clone();
         let mut token = busy.begin();

@@ -26,10 +26,10 @@ impl PartFile {
     }
 }
 
-/// Where what was retrieved is there no longer.
+/// What is said where what was retrieved is there no longer.
 pub(super) const NOTHING: &str = "; nothing is kept";
 
-/// Where it is.
+/// What is said where it is there.
 pub(super) fn kept(bytes: u64, of: u64) -> String {
     let next = if bytes < of { "goes on from there" } else { "looks at them again" };
     format!("; {bytes} of {of} bytes are kept, and the same command {next}")

@@ -16,7 +16,7 @@ use crate::runtime::{MAX_PAUSE, Pause};
 /// A node stood still.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Paused {
-    /// For so long.
+    /// For how long it stood still.
     pub took: Duration,
     /// Its network's overlay.
     pub overlay: OverlayKind,

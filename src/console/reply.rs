@@ -161,7 +161,7 @@ pub enum ConsoleAnswer {
 pub struct Imported {
     /// Blocks that were stored.
     pub blocks: u64,
-    /// Their bytes.
+    /// Bytes of these blocks together.
     pub bytes: u64,
     /// The key of the file that all of them together are, if any was stored.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -189,7 +189,7 @@ pub struct LeftOut {
     /// The file's path.
     #[serde(with = "path_text")]
     pub file: PathBuf,
-    /// Why, for people.
+    /// Why it was left out, for people.
     pub reason: String,
 }
 

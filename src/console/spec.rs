@@ -96,7 +96,7 @@ pub enum LineTask {
     Cancel(u64),
     /// List the threads of this process.
     Threads {
-        /// Again and again.
+        /// Whether it is listed again and again.
         watch: bool,
     },
     /// Have the node stand still for so long.

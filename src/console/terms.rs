@@ -33,7 +33,7 @@ pub enum Change {
 pub enum Lasting {
     /// For ever.
     Ever,
-    /// For a while.
+    /// For this long, from when it is stored or renewed.
     For(Duration),
 }
 

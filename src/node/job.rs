@@ -196,7 +196,7 @@ pub enum Job {
     Sample {
         /// The block's key.
         key: Key,
-        /// The offer's.
+        /// The magic of the offer.
         magic: u64,
         /// The peer that shows it.
         by: Id,

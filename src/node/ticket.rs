@@ -184,7 +184,7 @@ pub(crate) enum Proof {
     /// It had the block before. It says that this is the hash of the bytes which the offer `magic` names. If that is
     /// so, this is how it has the block.
     Sample { magic: u64, sample: Id, shows: Taken },
-    /// Its word alone.
+    /// Nothing shows it but the peer's word.
     Nothing,
 }
 

@@ -1,4 +1,4 @@
-//! Everybody is called once after many have died at a time.
+//! Every peer is called once after many have died at a time.
 //!
 //! Each peer is looked after by a few others, who tell of its death. That serves while deaths are each other's business
 //! no more than by chance. A switched-off rack or a closed laboratory takes peers and those who looked after them, and

@@ -15,11 +15,11 @@ use crate::node::job::PutId;
 pub(super) enum LentBlock {
     /// In the file that is being stored.
     Slice {
-        /// The file.
+        /// The file, open for reading.
         file: Arc<File>,
         /// Where the block starts.
         offset: u64,
-        /// Its bytes.
+        /// The size of the block in bytes.
         size: u32,
     },
     /// In memory: a node of a file's tree.

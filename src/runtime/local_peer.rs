@@ -157,7 +157,7 @@ impl LocalPeer {
     }
 
     /// Waits until the peer has quit, and joins its threads, but those that are stuck. It tells whether the peer left
-    /// as it was told; who waits for nothing but the end need not look.
+    /// as it was told; a program that waits for nothing but the end need not look.
     pub fn wait(self) -> Ended {
         let roster = &self.handle.roster;
         roster.join(|role| role == Role::Node, None);

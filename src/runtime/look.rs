@@ -66,7 +66,7 @@ pub struct Gauge {
 /// A lock that is waited for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct WantedLock {
-    /// Its name.
+    /// The lock's name in the table of locks.
     pub lock: &'static str,
     /// What it protects.
     pub protects: &'static str,
@@ -77,11 +77,11 @@ pub struct WantedLock {
 /// A queue, as a thread at one of its ends saw it last.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct QueueSeen {
-    /// Its name.
+    /// The queue's name.
     pub name: &'static str,
-    /// What it held.
+    /// How many items it held.
     pub length: usize,
-    /// What it holds at most.
+    /// How many items it holds at most.
     pub bound: usize,
 }
 

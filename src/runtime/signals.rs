@@ -33,9 +33,9 @@ const ECHO: Duration = Duration::from_millis(200);
 
 /// What the signals ask of the peer.
 pub(super) struct Asks {
-    /// SIGINT.
+    /// The command that SIGINT stands for.
     pub(super) interrupt: Command,
-    /// SIGTERM and SIGHUP.
+    /// The command that SIGTERM and SIGHUP stand for.
     pub(super) terminate: Command,
     /// SIGINT, or a second signal, ends the process by that signal once this is done.
     pub(super) abrupt: Option<LastAct<i32>>,

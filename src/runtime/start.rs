@@ -175,7 +175,7 @@ fn begin_record(options: &Options, beginning: impl FnOnce() -> Beginning) -> Res
     options.record.as_ref().map(begin).transpose()
 }
 
-/// Leases end by the clock: who holds some may have to set it.
+/// Leases end by the clock: the user of a peer that holds some may have to set it.
 fn tell_of_clock(options: &Options, off: u64) {
     let days = off / (24 * 3600);
     if days > 1 && options.data.is_some() {

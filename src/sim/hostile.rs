@@ -23,7 +23,7 @@ use crate::wire::{Dialect, Message, Request, RequestKind, Response, Sender, Via,
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum HostileRole {
     /// It says that it holds every block, and that it has saved what it is offered without pulling it. It names its
-    /// fellows and peers that it makes up. It gives nothing: who asks waits in vain.
+    /// fellows and peers that it makes up. It gives nothing: a peer that asks it waits in vain.
     Liar,
     /// It lies as a liar does, but it pulls what it is offered, and throws it away: so it can show that it pulled it.
     Boaster,

@@ -42,8 +42,9 @@ pub use plan::{StormPlan, StormReport};
 const CALM_BEFORE: Duration = Duration::from_secs(40);
 /// How long faults strike.
 const STORM: Duration = Duration::from_secs(180);
-/// After the storm, replica sets have this long to fill again, more than the promised bound: who was tried in vain
-/// during the storm is tried ever more rarely, and who was cut off has yet to notice that it reaches the others again.
+/// After the storm, replica sets have this long to fill again, more than the promised bound: a peer that was tried in
+/// vain during the storm is tried ever more rarely, and one that was cut off has yet to notice that it reaches the
+/// others again.
 const CALM_AFTER: Duration = Duration::from_secs(90);
 /// How long a check that is under way may still take when the reckoning begins.
 const CHECK_MAY_TAKE: Duration = Duration::from_secs(5);

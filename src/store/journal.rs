@@ -31,7 +31,7 @@ const ENDED_KEPT: usize = 20_000;
 /// How long the journal is.
 #[derive(Debug, Default)]
 pub(super) struct Length {
-    /// Its lines.
+    /// How many lines it has.
     lines: usize,
     /// Those that it had when it was put in order. The blocks of later ones may be on their way to their places still.
     ordered: usize,

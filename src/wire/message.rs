@@ -144,7 +144,7 @@ pub enum RequestKind {
 /// What answers a [`Request`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Response {
-    /// One peer: who answers a ping, or who holds the block.
+    /// One peer: the one that answers a ping, or that holds the block.
     Node(Peer),
     /// The peer that holds the block, and in how many copies its leases want it kept. Older peers read a
     /// [`Response::Node`].
@@ -167,7 +167,7 @@ pub enum Response {
     /// The same, from a peer that did not pull it from who offered it: it [shows](super::sample) that it has it. Older
     /// peers say `Saved`.
     Shown {
-        /// The hash.
+        /// The hash of the bytes that the offer names, with its magic and the peer's id.
         sample: Id,
     },
     /// So many blocks held here carry the leases that were told of.
@@ -249,7 +249,7 @@ pub enum Vouch {
     Verified,
     /// It was found not to hash to its key, and moved aside.
     Damaged,
-    /// There is none.
+    /// The peer has no copy.
     Absent,
     /// There is one, but more is asked of this peer than it does for others at a time. Ask again.
     Busy,

@@ -33,7 +33,7 @@ pub(super) struct RingOutput {
     format: Format,
     /// With the assignment's mark before each line, where lines are for people.
     pub(super) output: Output,
-    /// Without it.
+    /// The same output, without that mark.
     plain: Output,
     /// What is to be printed above the prompt, where there is one.
     pub(super) above: Option<Above>,

@@ -49,7 +49,7 @@ pub(super) struct Plans {
 /// A pack, in a temporary file without a name.
 pub(super) struct PackFile {
     pub(super) file: File,
-    /// Its bytes.
+    /// Its size in bytes.
     pub(super) size: u32,
     pub(super) files: Vec<Packed>,
     /// Items that were to have a place in it: they changed, went or became unreadable since they were looked at.
@@ -100,7 +100,7 @@ impl Plans {
         }
     }
 
-    /// That were all.
+    /// All files were planned: gives out the packs.
     pub(super) fn read(mut self) -> Packs {
         // A pack that is the only one is read here.
         self.beside = None;

@@ -27,7 +27,7 @@ pub(super) struct FolderEntry {
     pub(super) what: EntryKind,
 }
 
-/// What it is.
+/// What an entry of a folder is.
 pub(super) enum EntryKind {
     Folder,
     Link { target: PathBuf },
@@ -37,7 +37,7 @@ pub(super) enum EntryKind {
 /// What a regular file was like when it was looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct SeenFile {
-    /// Bytes in it.
+    /// Its size in bytes.
     pub(super) size: u64,
     pub(super) executable: bool,
     /// When it was last changed, in seconds and nanoseconds.

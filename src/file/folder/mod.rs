@@ -80,7 +80,7 @@ pub enum FileBytes {
     Nowhere,
     /// In a file of their own, of this key.
     Own(Key),
-    /// In a pack.
+    /// In a pack, beside those of other small files.
     Packed {
         /// The pack's key.
         pack: Key,

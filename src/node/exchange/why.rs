@@ -15,7 +15,7 @@ use crate::wire::Response;
 pub(crate) enum SentFor {
     /// The overlay's own question, and what it is for.
     Overlay(Tag, Purpose),
-    /// A part's.
+    /// A request of a part's, whose ticket comes back with the answer.
     Part(Ticket),
     /// A block offered to a peer that should hold it.
     Offer { number: OfferNumber, offer: Offer },

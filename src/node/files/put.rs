@@ -41,7 +41,7 @@ pub(in crate::node) struct Put {
     ended: Option<(u64, Id)>,
     root: Option<Key>,
     placing: BTreeMap<Key, Placing>,
-    /// Failed offers by address: who failed twice is asked last.
+    /// Failed offers by address: a peer that failed twice is asked last.
     failures: BTreeMap<SocketAddr, u32>,
     tally: StoreTally,
 }

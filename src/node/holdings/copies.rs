@@ -24,7 +24,7 @@ pub(super) struct CopyRound {
 /// What a look through some blocks found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::node) enum LookEnd {
-    /// This block.
+    /// The block of this key.
     Found(Key),
     /// Nothing, and there are no others.
     Nothing,

@@ -90,7 +90,7 @@ pub enum Outcome {
     },
     /// [`Job::Sample`]: what shows that the block is here.
     Sampled {
-        /// The hash.
+        /// The hash of the bytes that the offer names, with its magic and the peer's id.
         sample: Id,
     },
     /// [`Job::Resolve`]: where the names lead.

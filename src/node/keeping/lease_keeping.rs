@@ -54,7 +54,7 @@ pub(in crate::node) struct LeaseKeeping {
     sweep: Option<Key>,
     /// Leases that ended up to then have been looked for.
     swept: UnixTime,
-    /// Nothing goes before.
+    /// No block is dropped before this time.
     patient: Time,
     /// When it is to be looked again for blocks that stay for now.
     again: Option<Time>,

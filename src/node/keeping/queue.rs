@@ -4,9 +4,9 @@
 //! displaces the block that was queued last by the source that has most; where each source has one, that of an address
 //! that has not delivered. Sources take turns, those from which nothing was pulled first, in the order in which they
 //! came. An address that has not delivered yet gets few places at a time, all such addresses leave a share to those
-//! that have, and those of a source whose last pull failed have one place between them: who offers much and sends
-//! nothing holds up only itself. An address to which no connection comes about is [shunned](PullQueue::shun) for a
-//! while: what it offers waits for nothing.
+//! that have, and those of a source whose last pull failed have one place between them: a source that offers much and
+//! sends nothing holds up only itself. An address to which no connection comes about is [shunned](PullQueue::shun) for
+//! a while: what it offers waits for nothing.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;

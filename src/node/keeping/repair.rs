@@ -5,7 +5,7 @@
 //! ([`REPUBLISH_INTERVAL`](crate::config::REPUBLISH_INTERVAL)). A block that has come is compared by itself. So a check
 //! costs each such peer a request for each class, and for each 2,048 blocks where more are held.
 //!
-//! What the other lacks it is offered. So that not everybody offers it, each block has one peer whose duty that is: of
+//! What the other lacks it is offered. So that not every peer offers it, each block has one peer whose duty that is: of
 //! its members, the one whose id is nearest to the key. The others look again after a while, and take over where the
 //! number of missing blocks has not shrunk.
 //!

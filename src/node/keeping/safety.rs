@@ -40,7 +40,7 @@ pub(in crate::node) struct Safety {
     rounds: u64,
 }
 
-/// One comparison with everybody. Of which blocks copies were found, their account
+/// One comparison with every peer. Of which blocks copies were found, their account
 /// [knows](crate::node::holdings::Holdings::found_copy).
 #[derive(Default)]
 struct SafetyRound {
@@ -149,7 +149,7 @@ impl Part for Safety {
 }
 
 impl Safety {
-    /// Begins to compare with everybody, anew.
+    /// Begins to compare with every peer, anew.
     fn begin(&mut self, desk: &mut Desk) {
         self.stop(desk);
         if self.waiting.is_empty() {

@@ -70,9 +70,9 @@ pub enum QuestionOutcome {
     Open,
     /// The answer named so many peers, so many of them for the first time in this lookup.
     Named {
-        /// All of them.
+        /// How many it named in all.
         peers: usize,
-        /// Those that were new.
+        /// How many of them were new.
         new: usize,
     },
     /// It holds the block.
@@ -86,6 +86,6 @@ pub enum QuestionOutcome {
         /// Why, as it says.
         reason: String,
     },
-    /// No answer.
+    /// No answer came in time.
     Silent,
 }

@@ -1,9 +1,9 @@
 //! Peers that proved who they are but found no place in their bucket.
 //!
-//! A lookup pings everybody it does not know, to see whether they are who they were said to be. A peer that passed need
-//! not be asked that again by the next lookup, and may be where it starts: one file is hundreds of lookups among the
-//! same peers. And a peer that asks us is not weighed anew for a place with each request. The table and its order of
-//! age know nothing of it (section 2.2).
+//! A lookup pings every peer that it does not know, to see whether they are who they were said to be. A peer that
+//! passed need not be asked that again by the next lookup, and may be where it starts: one file is hundreds of lookups
+//! among the same peers. And a peer that asks us is not weighed anew for a place with each request. The table and its
+//! order of age know nothing of it (section 2.2).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

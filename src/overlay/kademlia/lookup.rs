@@ -52,9 +52,9 @@ const NAMED_BY_SOURCE: usize = 2 * WIDTH;
 /// Names a lookup, and says for whom it is: the node, or the overlay itself.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Name {
-    /// The node's.
+    /// A lookup of the node's.
     User(LookupId),
-    /// Our own, to fill or refresh the table.
+    /// The overlay's own, to fill or refresh the table.
     Own(u64),
 }
 

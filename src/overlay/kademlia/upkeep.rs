@@ -40,7 +40,7 @@ const REFRESH: Duration = Duration::from_secs(3600);
 /// Buckets that a walk refreshes at most, the furthest first: enough for four billion peers.
 const MAX_REFRESHED: usize = 32;
 
-/// A network with so few buckets is looked through by each newcomer: there everybody counts, and it costs little.
+/// A network with so few buckets is looked through by each newcomer: there every peer counts, and it costs little.
 const SMALL: usize = 6;
 
 /// Peers remembered from the last run that are pinged when a peer joins; the others become candidates.

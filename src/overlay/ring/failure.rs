@@ -149,8 +149,8 @@ impl Ring {
     }
 
     /// The peers that this one tells of a death. The two between which the dead one stood looked after it: the first of
-    /// them that knows tells everybody that may have it in the lists, and the other one, which was `told`, those on its
-    /// own side once more, for they know it better. Any other peer tells those two or, if it was told, the next one
+    /// them that knows tells every peer that may have it in the lists, and the other one, which was `told`, those on
+    /// its own side once more, for they know it better. Any other peer tells those two or, if it was told, the next one
     /// behind it: lists may be short after several deaths, and who stands nearest not be clear yet.
     fn to_be_told(&self, dead: &Peer, at: (Option<usize>, Option<usize>), told: Option<DeathNews>) -> Vec<Peer> {
         let RingNeighbours { predecessors, successors } = self.table.neighbours();

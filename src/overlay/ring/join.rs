@@ -2,7 +2,7 @@
 //!
 //! A new peer sends `join` to any peer it knows; it is routed to the peer that will stand before the new one, which
 //! takes it for its first successor and answers with its neighbours (Chord, ToN 2003, section IV-E1, figure 6; the
-//! answer brings the successor list along). The next pings make everybody else right. What that peer does is
+//! answer brings the successor list along). The next pings make every other peer right. What that peer does is
 //! [`letting_in`](super::letting_in).
 
 use std::collections::VecDeque;

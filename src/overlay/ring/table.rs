@@ -301,14 +301,14 @@ impl RingTable {
         }
     }
 
-    /// Where `key` leads by everybody known who is `usable`: closest_preceding_node over successors, predecessors and
+    /// Where `key` leads by all known peers that are `usable`: closest_preceding_node over successors, predecessors and
     /// fingers.
     pub(super) fn hop_across(&self, key: &Id, usable: impl Fn(&Peer) -> bool) -> Hop {
         if !self.guest {
             if self.owns(key) == Some(true) {
                 return Hop::Mine;
             }
-            // Between this peer and the end of either list it knows everybody: the first one at or after the key.
+            // Between this peer and the end of either list it knows every peer: the first one at or after the key.
             let ahead = self.successors.last().is_some_and(|last| key.is_between(&self.me.id, &last.id));
             let behind = self.predecessors.last().is_some_and(|last| key.is_between(&last.id, &self.me.id));
             if ahead || behind {

@@ -28,11 +28,11 @@ use crate::wire::ring::{RingResponse, Routed};
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "each is moved once or twice, and stands in a box while it waits")]
 pub(super) enum Unverified {
-    /// To a lookup.
+    /// The answer to a lookup.
     Owner { lookup: LookupId, peers: Vec<Peer>, hops: u32 },
     /// To a request about a file by its name.
     File { file_request: OwnFileRequest, from: SocketAddr, by: Option<Peer>, response: RingResponse },
-    /// To a question for a finger.
+    /// The answer to a question for a finger.
     Finger { number: usize, owner: Peer },
 }
 

@@ -62,7 +62,7 @@ pub enum KeyringError {
     /// What stands there are no keys.
     #[error("{place}: {error}")]
     Keys {
-        /// Where it stands.
+        /// Where the keys were read from, in words.
         place: String,
         /// What is wrong.
         error: KeyError,

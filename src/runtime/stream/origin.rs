@@ -22,7 +22,7 @@ pub(crate) enum Origin {
 /// A file of which no block has come yet.
 pub(super) struct OpenedFile {
     pub(super) walk: TreeWalk,
-    /// Its bytes.
+    /// Its size in bytes.
     pub(super) size: u64,
     pub(super) sha256: Option<Id>,
     /// Whether its source shows that the file is whole.

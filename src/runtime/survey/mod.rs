@@ -1,8 +1,8 @@
 //! A survey: who is in a running network, and whom does each peer know?
 //!
-//! A surveyor is a guest: it asks and is never asked, and no table ever holds it. It starts at any peer and asks
-//! everybody that it hears of. Of the ring's peers it learns their neighbours; of Kademlia's, whom they know near
-//! themselves and near other places.
+//! A surveyor is a guest: it asks and is never asked, and no table ever holds it. It starts at any peer and asks every
+//! peer that it hears of. Of the ring's peers it learns their neighbours; of Kademlia's, whom they know near themselves
+//! and near other places.
 //!
 //! Each peer is asked by a thread of its own, which waits for that peer alone: a peer that is silent holds up no other
 //! thread. The thread that calls waits for what the others bring, and starts one for each peer that it learns of. All
@@ -50,11 +50,11 @@ pub struct Surveyed {
     pub peer: Peer,
     /// Whether it answered; the other fields are empty if not.
     pub answered: bool,
-    /// The ring: who stands before it, nearest first.
+    /// The ring: the peers before it, nearest first.
     pub predecessors: Vec<Peer>,
-    /// The ring: who stands after it, nearest first.
+    /// The ring: the peers after it, nearest first.
     pub successors: Vec<Peer>,
-    /// Everybody it named.
+    /// Every peer that it named.
     pub knows: Vec<Peer>,
     /// How many others named it.
     pub named_by: usize,

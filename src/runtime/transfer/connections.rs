@@ -46,8 +46,8 @@ const WORKER_LIMIT: Duration = Duration::from_secs(3);
 /// A peer that sends nothing for this long has gone silent.
 pub(super) const SILENCE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Of a block a stretch of so many bytes is to come, time after time, each within this time; who drips slower is given
-/// up. A lossy way takes breaks, and on a slow one the blocks that come side by side do not get equal parts.
+/// Of a block a stretch of so many bytes is to come, time after time, each within this time; a peer that drips slower
+/// is given up. A lossy way takes breaks, and on a slow one the blocks that come side by side do not get equal parts.
 const STRETCH: usize = 8 * FLOW;
 const STRETCH_LIMIT: Duration = Duration::from_secs(8 * FLOW_LASTS.as_secs());
 

@@ -34,7 +34,7 @@ pub(super) struct Destination {
 
 impl Destination {
     /// Looks at what stands at `path`. Only a regular file that may be written, or nothing, leaves room for another: a
-    /// rename onto a device or a pipe would put a file in its place for everybody.
+    /// rename onto a device or a pipe would put a file in its place for all programs.
     ///
     /// # Errors
     /// [`JobErrorKind::Unfit`]: something else stands there.

@@ -110,7 +110,7 @@ pub(super) struct Datagram {
     pub(super) from: SocketAddr,
     /// The address of ours that it came to, where the socket has several.
     pub(super) at: Option<IpAddr>,
-    /// Its length.
+    /// Its length in bytes.
     pub(super) bytes: u32,
     /// What it says, or what is wrong with it where its sender should know, and the dialect to say that in.
     pub(super) message: Result<Message, (Malformed, Dialect)>,

@@ -40,7 +40,7 @@ pub(super) fn mean_hops<'a>(found: impl Iterator<Item = &'a LookupResult>) -> f6
     if count == 0 { 0.0 } else { f64::from(sum) / f64::from(count) }
 }
 
-/// All lines.
+/// All lines of the summary of a run under load.
 pub(super) fn summary(plan: &LoadPlan, report: &LoadReport, cost: RunCost) -> String {
     let parts = [costs(plan, report, cost), lookups(report), traffic(plan, report), deaths(&report.deaths)];
     parts.concat() + &files(report.files)

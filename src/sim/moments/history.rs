@@ -112,7 +112,7 @@ fn mark(from: SocketAddr, to: SocketAddr, message: &Message) -> Mark {
 pub struct Collection {
     peers: Vec<Recorded>,
     lives: Vec<PeerLife>,
-    /// Moments read.
+    /// How many moments were read.
     read: usize,
     /// If given, other peers of a record of many are passed over.
     pub only: Option<usize>,

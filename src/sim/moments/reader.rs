@@ -22,7 +22,7 @@ pub enum RecordLine {
 pub struct RecordReader<R> {
     record: R,
     text: String,
-    /// Lines read.
+    /// How many lines were read.
     number: u64,
     moments: u64,
     /// The time of the last moment.

@@ -45,7 +45,7 @@ pub struct Finding {
     pub what: String,
     /// The published value.
     pub paper: f64,
-    /// Our value.
+    /// The value that this program shows.
     pub ours: f64,
     /// How near the two must be.
     pub tolerance: Tolerance,

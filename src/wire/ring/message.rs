@@ -44,12 +44,12 @@ pub enum Routed {
     },
     /// The origin has a file to keep.
     Store {
-        /// Its name.
+        /// The file's name.
         file: FileName,
     },
     /// The origin wants a file.
     Request {
-        /// Its name.
+        /// The file's name.
         file: FileName,
     },
 }
@@ -109,9 +109,9 @@ pub enum RingRequest {
     },
     /// Take this file over from the sender: pull it over TCP.
     Transfer {
-        /// Its name.
+        /// The file's name.
         file: FileName,
-        /// Its bytes.
+        /// Its size in bytes.
         size: u64,
         /// When it was changed last, in microseconds since 1970: with the size it tells versions apart.
         modified: u64,
@@ -204,12 +204,12 @@ pub enum RingResponse {
     },
     /// To a transfer, an update, a quit, an exit or an abrupt: done.
     Noted {
-        /// To which.
+        /// The kind of request that is done.
         of: RingKind,
     },
     /// A routed request, or a transfer, was refused.
     Refused {
-        /// Which kind.
+        /// The kind of request that was refused.
         of: RingKind,
         /// Why, for people.
         reason: String,

@@ -72,9 +72,9 @@ pub(super) struct Inquiry {
 
 /// What comes of a turn of an inquiry.
 pub(super) enum InquiryTurn {
-    /// It goes on.
+    /// It goes on: answers are waited for.
     Goes,
-    /// It is over.
+    /// It is over: the block is no list.
     Done,
     /// It is over: the block is a list.
     List(Manifest),
@@ -280,7 +280,7 @@ impl Inquiry {
         }
     }
 
-    /// Liars stand together: who stands further away is asked too.
+    /// Liars stand together: peers further away are asked too.
     fn go_further(&mut self, context: &mut InquiryContext<'_>) {
         for peer in context.desk.behind_liars(&context.key) {
             if !self.near.contains(&peer) {

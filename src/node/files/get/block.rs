@@ -24,7 +24,7 @@ const MAX_DOUBLINGS: u32 = 8;
 
 /// When a fetch has taken too long.
 pub(super) enum Slow {
-    /// At this time.
+    /// At this time: no bytes come from a peer now.
     At(Time),
     /// Bytes come: it has taken long then, and the holder sends no more if none come until `silent`.
     Flows { at: Time, silent: Time },
