@@ -170,8 +170,8 @@ impl Channel {
         means
     }
 
-    /// Whether anything is lost or refused where it is full. A burst that but waits, as of the ring's lines behind a
-    /// segment that was lost, harms nobody.
+    /// Whether anything is lost or refused where it is full. A burst that only waits, as of the ring's lines behind a
+    /// segment that was lost, does no harm.
     pub(super) const fn loses(&self) -> bool {
         matches!(self.full, GoesOn(_))
     }

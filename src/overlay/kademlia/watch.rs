@@ -86,7 +86,7 @@ pub(super) struct DeathWatch {
     untold: Vec<Peer>,
     /// The dead that the wards have yet to be told of.
     handed_on: VecDeque<Peer>,
-    /// Everybody is looked after once where many died at a time.
+    /// Every contact is looked after once where many died at a time.
     roll_call: RollCall,
     /// How much of what others say this peer misses: then it is slow to give them up, for it may be to blame itself
     /// (the local health of Dadgar, Phillips and Currey, "Lifeguard", 2018).
@@ -208,7 +208,8 @@ impl Kademlia {
     }
 
     /// A contact was found dead. A peer that looked after it tells every peer that may know it, unless another one did.
-    /// One that would have been told tells those who do. Any other one meets it late, and does not tell what is old.
+    /// A peer that would have been told tells those that look after it. Any other one meets it late, and does not tell
+    /// what is old.
     pub(super) fn on_death(&mut self, now: Time, dead: &Peer, out: &mut Vec<Effect>) {
         self.watch.bury(now, dead);
         self.watch.roll_call.note_death(now, self.table.len() + 1);

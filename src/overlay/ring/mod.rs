@@ -130,7 +130,7 @@ pub struct Ring {
     vitals: Vitals,
     twins: Twins,
     rounds: Rounds,
-    /// Everybody is looked after once where many died at a time.
+    /// Every known peer is looked after once where many died at a time.
     roll_call: RollCall,
     told: Told,
     cursor: FingerCursor,

@@ -24,7 +24,7 @@ pub(super) struct RingTable {
     max_predecessors: usize,
     /// Finger `k` is the successor of `me + 2^k`.
     fingers: BTreeMap<usize, Peer>,
-    /// Everybody above and, unless this is a guest, this peer: each once, in the order of ids.
+    /// All peers above and, unless this is a guest, this peer: each once, in the order of ids.
     known: Vec<Peer>,
     /// How often `known` has changed.
     changes: u64,
@@ -99,7 +99,7 @@ impl RingTable {
         &self.successors[..self.successors.len().min(NEIGHBOURS_WATCHED)]
     }
 
-    /// Everybody known but this peer.
+    /// All known peers but this one.
     pub(super) fn others(&self) -> impl Iterator<Item = Peer> + '_ {
         self.known.iter().copied().filter(|peer| peer.id != self.me.id)
     }
@@ -243,7 +243,7 @@ impl RingTable {
         self.index();
     }
 
-    /// Everybody known, in the order in which a walk clockwise from `key` meets them.
+    /// All known peers, in the order in which a walk clockwise from `key` meets them.
     pub(super) fn clockwise(&self, key: &Id) -> impl Iterator<Item = &Peer> {
         let first = self.known.partition_point(|peer| peer.id < *key);
         self.known[first..].iter().chain(&self.known[..first])

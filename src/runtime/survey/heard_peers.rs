@@ -9,7 +9,7 @@ use crate::peer::Peer;
 /// Peers that are asked at most.
 const MAX_PEERS: usize = 4096;
 
-/// Everybody that a survey heard of.
+/// All peers that a survey heard of.
 #[derive(Default)]
 pub(super) struct HeardPeers {
     /// Those to ask next.

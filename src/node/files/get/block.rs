@@ -319,7 +319,7 @@ impl WantedBlock {
         self.given_up.extend(self.tried.get(addr));
     }
 
-    /// Everybody known was tried: from now on they come last.
+    /// Every known holder was tried: from now on they come last.
     pub(super) fn begin_round(&mut self) {
         self.failed.extend(std::mem::take(&mut self.tried).into_keys());
         self.given_up.clear();

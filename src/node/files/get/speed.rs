@@ -5,7 +5,7 @@
 //!
 //! | of a block | it is slow | what is done |
 //! |---|---|---|
-//! | nobody sends | once its holders are silent: [`silence`], and [`PAUSE`] more over a slow way | as many more are asked, side by side |
+//! | no holder sends | once its holders are silent: [`silence`], and [`PAUSE`] more over a slow way | as many more are asked, side by side |
 //! | bytes come, every other block is under way, and another holder would need less than half the time | after [`HEDGE_MIN`] | that one is asked too |
 //! | bytes come, and the usual time is known, unless the others are known to be no faster | after [`HEDGE_FACTOR`] times that, doubled with each holder tried | a second holder is asked too; of two, the older fetch ends |
 //! | bytes come, far slower than those of another block | after [`TRIAL`], doubled likewise | the same |
