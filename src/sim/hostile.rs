@@ -213,7 +213,7 @@ impl World {
         }
     }
 
-    /// The liar's fellows nearest to a key, and before them some made-up ones.
+    /// The liar's fellows nearest to a key, and some made-up peers that are nearer still.
     fn false_names(&mut self, slot: usize, key: &Key) -> Vec<Peer> {
         let lies = |role: HostileRole| matches!(role, HostileRole::Liar | HostileRole::Boaster | HostileRole::Hider);
         let fellows = self.peers.iter().filter(|peer| peer.role.is_some_and(lies) && peer.node.is_some());

@@ -144,7 +144,7 @@ pub enum RingRequest {
     },
 }
 
-/// Where a requested file is.
+/// What the peer responsible for a requested file says of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct FilePlace {
     /// Its bytes; none if no peer has it.

@@ -130,7 +130,11 @@ impl Task for Get {
                 GOES_ON
             }
             (About::Item(block), Reply::Found(found)) => self.on_found(desk, block, &found),
-            (About::Item(block), Reply::Done { job, outcome }) => self.on_job(desk, block, job, outcome),
+            (About::Item(block), Reply::Done { job, outcome }) => {
+                self.on_job(desk, block, job, outcome)?;
+                self.fetch_what_waits(desk);
+                GOES_ON
+            }
             (About::Around(block), reply) => self.on_around(desk, block, reply),
             (_, Reply::Done { outcome, .. }) => self.on_step(desk, outcome),
             _ => GOES_ON,
@@ -301,6 +305,28 @@ impl Get {
         let weight = block.weight();
         if is_free && !self.is_poor(desk, &peer, weight) {
             self.fetch_from_next(desk, id);
+        }
+    }
+
+    /// A holder sends less now than before: a block whose holders were busy need not wait any longer to hear of others.
+    /// It takes long to hear of those while a peer that may be one is silent.
+    fn fetch_what_waits(&mut self, desk: &mut Desk) {
+        let doubts = &self.doubts;
+        let waits = |block: &WantedBlock| {
+            let is_idle = block.running.is_empty() && !block.parked && block.lookup.is_some();
+            is_idle && block.known.iter().any(|peer| doubts.of(&peer.addr) == 0)
+        };
+        let waiting: Vec<u64> = self.blocks.iter().filter(|(_, block)| waits(block)).map(|(&id, _)| id).collect();
+        for id in waiting {
+            let prospects = Prospects::new(&self.speeds, self.blocks.values(), desk.jobs());
+            let is_worth_it = self.blocks.get(&id).is_some_and(|block| {
+                let trusted = block.known.iter().filter(|peer| self.doubts.of(&peer.addr) == 0);
+                let best = trusted.map(|peer| prospects.of(&peer.addr, block.weight())).min();
+                best.is_some_and(|best| !prospects.is_poor(best, block.weight()))
+            });
+            if is_worth_it {
+                self.fetch_from_next(desk, id);
+            }
         }
     }
 
