@@ -9,8 +9,10 @@
 //! Blocks go straight to their place in a temporary file that becomes the destination only when all are there; what an
 //! interrupted run left in it is checked and kept.
 //!
-//! What stands at the destination already is a matter of `place.rs`, how much is fetched at a time one of `speed.rs`.
+//! Which holder is asked is a matter of `asking.rs`, what stands at the destination already one of `place.rs`, how much
+//! is fetched at a time one of `speed.rs`.
 
+mod asking;
 mod block;
 mod ending;
 mod place;
@@ -24,9 +26,9 @@ use std::path::PathBuf;
 
 use ending::RetrieveTotal;
 use place::Mode;
+use prospects::HolderSpeeds;
 #[cfg(test)]
 pub(in crate::node) use prospects::MADE;
-use prospects::{HolderSpeeds, Prospects};
 use speed::Trials;
 use wanted::Retrieval;
 
@@ -43,7 +45,6 @@ use crate::node::smoothed::Smoothed;
 use crate::node::ticket::{About, PartId, Reply, Ticket};
 use crate::overlay::{Found, Goal};
 use crate::patience;
-use crate::peer::Peer;
 use crate::time::Time;
 use block::{BlockKind, Doubts, WantedBlock, did_our_disk_fail};
 
@@ -278,67 +279,6 @@ impl Get {
             self.ask_beside_the_silent(desk, id, holder);
         }
         self.seek_on(desk, id)
-    }
-
-    fn fetch(&mut self, desk: &mut Desk, id: u64, from: Holder) {
-        let (ticket, root_of) = (self.ticket(id), self.seeks_root_of_file().then_some(self.id));
-        let Some(block) = self.blocks.get_mut(&id) else { return };
-        let work = match block.what {
-            BlockKind::Manifest { key } => Job::Unpack { key, from, root_of },
-            BlockKind::Data { slot, .. } => Job::Fetch { get: self.id, slot, from },
-        };
-        let job = desk.order(ticket, work, Urgency::Own);
-        block.running.insert(job, (from, desk.now()));
-    }
-
-    /// A peer says it holds a block.
-    fn on_holder(&mut self, desk: &mut Desk, id: u64, peer: Peer) {
-        let me = desk.is_me(&peer);
-        let Some(block) = self.blocks.get_mut(&id) else { return };
-        if me || block.tried.contains_key(&peer.addr) || block.known.iter().any(|known| known.addr == peer.addr) {
-            return;
-        }
-        block.known.push_back(peer);
-        // A doubted peer gets its chance when it is clear that no other peer has it, and so does one that is busy or
-        // slow.
-        let is_free = block.running.is_empty() && !block.parked && self.doubts.of(&peer.addr) == 0;
-        let weight = block.weight();
-        if is_free && !self.is_poor(desk, &peer, weight) {
-            self.fetch_from_next(desk, id);
-        }
-    }
-
-    /// A holder sends less now than before: a block whose holders were busy need not wait any longer to hear of others.
-    /// It takes long to hear of those while a peer that may be one is silent.
-    fn fetch_what_waits(&mut self, desk: &mut Desk) {
-        let doubts = &self.doubts;
-        let waits = |block: &WantedBlock| {
-            let is_idle = block.running.is_empty() && !block.parked && block.lookup.is_some();
-            is_idle && block.known.iter().any(|peer| doubts.of(&peer.addr) == 0)
-        };
-        let waiting: Vec<u64> = self.blocks.iter().filter(|(_, block)| waits(block)).map(|(&id, _)| id).collect();
-        for id in waiting {
-            let prospects = Prospects::new(&self.speeds, self.blocks.values(), desk.jobs());
-            let is_worth_it = self.blocks.get(&id).is_some_and(|block| {
-                let trusted = block.known.iter().filter(|peer| self.doubts.of(&peer.addr) == 0);
-                let best = trusted.map(|peer| prospects.of(&peer.addr, block.weight())).min();
-                best.is_some_and(|best| !prospects.is_poor(best, block.weight()))
-            });
-            if is_worth_it {
-                self.fetch_from_next(desk, id);
-            }
-        }
-    }
-
-    /// Starts a fetch from the next known holder. Whether there was one.
-    fn fetch_from_next(&mut self, desk: &mut Desk, id: u64) -> bool {
-        let prospects = Prospects::new(&self.speeds, self.blocks.values(), desk.jobs());
-        let Some(block) = self.blocks.get_mut(&id) else { return false };
-        let next = block.take_holder(&self.doubts, |addr, weight| prospects.of(addr, weight));
-        let Some(peer) = next else { return false };
-        block.tried.insert(peer.addr, peer);
-        self.fetch(desk, id, Holder::Peer(peer.addr));
-        true
     }
 
     /// No more holders of a block will turn up in this round.

@@ -319,12 +319,6 @@ impl Get {
         Prospects::new(&self.speeds, self.blocks.values(), desk.jobs())
     }
 
-    /// Whether it is better to hear of more holders of a block of this weight first than to ask this one.
-    pub(super) fn is_poor(&self, desk: &Desk, peer: &Peer, weight: u64) -> bool {
-        let prospects = self.prospects(desk);
-        prospects.is_poor(prospects.of(&peer.addr, weight), weight)
-    }
-
     fn rates(&self, desk: &Desk) -> Rates {
         let rates = self.blocks.values().filter_map(|block| flow_rate(desk, block));
         rates.fold(Rates::default(), |Rates { all, fastest }, rate| Rates {
