@@ -79,6 +79,10 @@ pub const LATE_CONNECTION: Duration = FIRST_TIMEOUT;
 /// finger has been asked once more that it leads to, while peers come and go: most lookups find their way open.
 pub const LINK_IDLE: Duration = Duration::from_secs(30);
 
+/// The system gives up a connection for lines on which the other side did not confirm what was sent for so long. A peer
+/// that is known dead or out of reach has gone silent for as long.
+pub const LINK_UNCONFIRMED: Duration = Duration::from_secs(5);
+
 /// A connection that was opened to answer a peer makes room sooner.
 pub const LINK_IDLE_ANSWERING: Duration = Duration::from_secs(2);
 

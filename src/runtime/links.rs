@@ -5,7 +5,9 @@
 //! neighbour is noticed at once, where its machine is up and refuses the connection. While a connection is late, the
 //! node is told of each request that waits for it, which may go another way meanwhile; and if it does not come about,
 //! all that wait come back. Nothing is ever received on these connections (answers come over the other side's own
-//! link), so one that turns readable was closed. A link without work for a while ends.
+//! link), so one that turns readable was closed. A link without work looks for that now and then, and ends by it, or
+//! after a while. Where the other side confirms nothing any more, as a machine that is gone, the system closes the
+//! connection, and the next line opens another one.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -23,6 +25,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, SendError, Sender};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+#[cfg(target_os = "linux")]
+use nix::sys::socket::{setsockopt, sockopt::TcpUserTimeout};
 use socket2::Socket;
 
 use super::channels::LINES;
@@ -33,6 +37,8 @@ use super::sockets::outgoing;
 use super::tcp_serve::IDLE_LIMIT;
 use super::threads::{Roster, Worker, message as said};
 use super::{Role, fault};
+#[cfg(target_os = "linux")]
+use crate::config::LINK_UNCONFIRMED;
 use crate::config::{LATE_CONNECTION, LINK_IDLE, LINK_IDLE_ANSWERING};
 use crate::gauges;
 use crate::node::{Event, Obstacle};
@@ -51,7 +57,10 @@ const LINK_LIMIT: Duration = Duration::from_secs(2);
 /// While a connection is late, what came to wait for it is looked at this often.
 const GLANCE: Duration = Duration::from_millis(50);
 
-const _: () = assert!(LINK_IDLE.as_millis() < IDLE_LIMIT.as_millis(), "a link ends before the other side ends it");
+/// Before a link without work ends, it looks so often whether the other side has closed its connection.
+const LOOKS: u32 = 6;
+
+const _: () = assert!(LINK_IDLE.as_secs() + 10 <= IDLE_LIMIT.as_secs(), "a link ends before the other side ends it");
 
 /// Messages that a link was given and has not taken, or that it takes none any more: it retires only while none waits,
 /// so each that it was given is delivered or comes back.
@@ -70,6 +79,11 @@ impl WaitingMessages {
             Err(Self::RETIRED) => Admission::Retired,
             Err(_) => Admission::Full,
         }
+    }
+
+    /// Whether the link has nothing to do.
+    fn is_empty(&self) -> bool {
+        self.0.load(SeqCst) == 0
     }
 
     /// The link took one.
@@ -102,6 +116,8 @@ pub(super) struct Links {
     /// ever new places if they like; the ring's own messages go to the few peers that it knows.
     most: usize,
     next: u64,
+    /// Messages that links were given.
+    given: u64,
     idle: Duration,
     idle_answering: Duration,
 }
@@ -110,6 +126,8 @@ struct Link {
     queue: Sender<Outbound>,
     waiting: Arc<WaitingMessages>,
     thread: Worker,
+    /// Messages that links had been given when this one got its last.
+    used: u64,
     /// Opened to answer a peer.
     answering: bool,
 }
@@ -123,7 +141,7 @@ type KeptConnection = (Stream, Option<IpAddr>);
 impl Links {
     pub(super) fn new(dialect: Dialect, me: Peer, keys: Option<Arc<Keyring>>, events: Post, roster: Roster) -> Self {
         let (idle, idle_answering, most) = (LINK_IDLE, LINK_IDLE_ANSWERING, ConnectionShares::of_process().links);
-        Self { dialect, me, keys, events, roster, links: HashMap::new(), most, next: 0, idle, idle_answering }
+        Self { dialect, me, keys, events, roster, links: HashMap::new(), most, next: 0, given: 0, idle, idle_answering }
     }
 
     /// Sends a message, without waiting; gives a request back if too many messages wait for this peer already. An
@@ -145,17 +163,25 @@ impl Links {
             }
             admitted = Admission::Given;
         }
-        match self.links.get(&to) {
+        match self.links.get_mut(&to) {
             Some(link) if admitted == Admission::Given => {
+                self.given += 1;
+                link.used = self.given;
                 link.queue.send((message, from)).map_err(|SendError((refused, _))| Box::new(refused))
             }
             _ => refuse(message),
         }
     }
 
-    /// Whether one more may be opened. Of the links that answer, one source leaves as many to others as it has.
+    /// Whether one more may be opened. One for a request takes the place of the idle link that was used longest ago. Of
+    /// the links that answer, one source leaves as many to others as it has.
     fn has_room(&mut self, to: SocketAddr, answering: bool) -> bool {
         self.links.retain(|_, link| !link.thread.is_finished());
+        if !answering && self.links.len() >= self.most {
+            let idle = self.links.iter().filter(|(_, link)| link.waiting.is_empty());
+            let oldest = idle.min_by_key(|(_, link)| link.used).map(|(addr, _)| *addr);
+            oldest.and_then(|addr| self.links.remove(&addr));
+        }
         let answers = || self.links.iter().filter(|(_, link)| link.answering);
         let of_source = || answers().filter(|(addr, _)| Subnet::of(**addr) == Subnet::of(to)).count() as u64;
         let left = (self.most / 2).saturating_sub(answers().count()) as u64;
@@ -175,7 +201,7 @@ impl Links {
         let line = LinkEnd { dialect: self.dialect, me: self.me, keys, to, idle, waiting: waits, messages, held };
         let events = self.events.clone();
         let thread = self.roster.spawn_another(Role::Link, self.next, move || line.run(&events))?;
-        self.links.insert(to, Link { queue, waiting, thread, answering });
+        self.links.insert(to, Link { queue, waiting, thread, used: 0, answering });
         Ok(())
     }
 
@@ -205,22 +231,27 @@ struct LinkEnd {
 }
 
 impl LinkEnd {
-    /// The next message; none once the link has nothing to do any more.
-    fn next(&self) -> Option<Outbound> {
-        if let Some(outbound) = self.held.borrow_mut().pop_front() {
-            self.waiting.take();
-            return Some(outbound);
-        }
+    /// The next message; none once the link has nothing to do any more, or the other side has closed its connection.
+    fn next(&self, connection: &mut Option<KeptConnection>) -> Option<Outbound> {
+        let held = self.held.borrow_mut().pop_front();
+        let next = held.or_else(|| gauges::wait(|| self.wait(connection)));
+        next.iter().for_each(|_| self.waiting.take());
+        next
+    }
+
+    fn wait(&self, connection: &mut Option<KeptConnection>) -> Option<Outbound> {
+        let mut left = self.idle;
         loop {
-            match gauges::wait(|| self.messages.recv_timeout(self.idle)) {
-                Ok(outbound) => {
-                    self.waiting.take();
-                    return Some(outbound);
-                }
+            let span = left.min(self.idle / LOOKS);
+            match self.messages.recv_timeout(span) {
+                Ok(outbound) => return Some(outbound),
                 Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) if self.waiting.retire() => return None,
-                // One was given in this very moment.
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => left -= span,
+            }
+            let is_closed = connection.take_if(|(kept, _)| !is_open(kept.tcp())).is_some();
+            // Where it may not retire, a message was given in this very moment.
+            if (is_closed || left.is_zero()) && self.waiting.retire() {
+                return None;
             }
         }
     }
@@ -228,7 +259,7 @@ impl LinkEnd {
     fn run(&self, events: &Post) {
         let (mut connection, mut text) = (None, Vec::new());
         let mut failed = None;
-        while let Some((message, from)) = self.next() {
+        while let Some((message, from)) = self.next(&mut connection) {
             text.clear();
             self.dialect.encode(&message, &self.me, self.to, &mut text);
             let told = Cell::new(false);
@@ -321,7 +352,10 @@ fn deliver(
     late: &dyn Fn(),
 ) -> io::Result<()> {
     fault::point(Role::Link);
-    if let Some(kept) = connection.take_if(|(kept, leaves_from)| *leaves_from == from && is_open(kept.tcp())) {
+    let is_usable = |(kept, leaves_from): &mut KeptConnection| {
+        *leaves_from == from && kept.is_in_force(keys) && is_open(kept.tcp())
+    };
+    if let Some(kept) = connection.take_if(is_usable) {
         let (kept, _) = &*connection.insert(kept);
         if (&mut &*kept).write_all(text).is_ok() {
             return Ok(());
@@ -336,6 +370,9 @@ fn connect(to: SocketAddr, from: Option<IpAddr>, late: &dyn Fn()) -> io::Result<
     // Lines are short, and nothing tells whether they come: where no router cuts packets, they leave in small ones.
     let socket = outgoing(to, from, to.is_ipv6())?;
     socket.set_nonblocking(true)?;
+    // Elsewhere the system waits as long as it thinks right.
+    #[cfg(target_os = "linux")]
+    setsockopt(&socket, TcpUserTimeout, &(LINK_UNCONFIRMED.as_millis() as u32))?;
     match socket.connect(&to.into()) {
         Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => return Err(error),
         _ => {}

@@ -1,5 +1,6 @@
 //! The connections that are served: what each waits for, and which of them makes room for another.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use super::seldom::Seldom;
 use crate::locks::{self, Ranked};
-use crate::source::{Subnet, count, who_gives_way};
+use crate::source::{Subnet, count};
 use crate::time::Time;
 
 /// A client that has taken nothing for this long makes room where there is none.
@@ -77,20 +78,22 @@ impl Served {
         self.open.lock().remove(&connection);
     }
 
-    /// Ends a connection of the source that has most; or of the newcomer's own, if that would have as many then and has
-    /// one to spare. Of those it is the one that was idle longest, or whose client took nothing for longest. False if
-    /// there is none: all of them are busy.
+    /// Ends a connection of a source that has more than the newcomer's would have then, of the one that has most if it
+    /// has one to spare; else one of the newcomer's own, or where that has none, of any source. Of a source it is the
+    /// one that was idle longest, or whose client took nothing for longest. False if there is none: all of them are
+    /// busy.
     pub(super) fn make_room(&self, newcomer: Option<Subnet>, now: Time) -> bool {
         let mut served = self.open.lock();
-        let counts = count(served.values().map(|entry| entry.from));
-        let having = counts.iter().map(|(source, count)| (*source, *count));
-        let gives_way = newcomer.and_then(|newcomer| who_gives_way(newcomer, having.clone()));
-        let most = having.max_by_key(|(_, count)| *count).map(|(source, _)| source);
+        let mut sources: Vec<_> = count(served.values().map(|entry| entry.from)).into_iter().collect();
+        sources.sort_by_key(|(_, count)| Reverse(*count));
+        let own = sources.iter().find(|(source, _)| Some(*source) == newcomer).map_or(0, |(_, count)| *count);
+        let richer = sources.iter().filter(|(_, count)| *count > own + 1).map(|(source, _)| *source);
+        let others = sources.iter().filter(|_| own == 0).map(|(source, _)| *source);
         let dispensable = |(state, _): &(ConnectionState, _)| match state {
             ConnectionState::Idle(_) => true,
             ConnectionState::Sending(since) => now.since(*since) >= STALLED,
         };
-        let first = [gives_way, newcomer, most].into_iter().flatten().find_map(|source| {
+        let first = richer.chain(newcomer).chain(others).find_map(|source| {
             let of_source = served.iter().filter(|(_, entry)| entry.from == source);
             of_source.map(|(id, entry)| (entry.state, *id)).min().filter(dispensable)
         });
@@ -162,6 +165,18 @@ mod tests {
         assert!(served.make_room(None, now) && left(&served) == [1, 5]);
         // Each has one, and a newcomer is worth more than what is idle.
         assert!(served.make_room(Some(source(third)), now) && left(&served) == [5]);
+    }
+
+    #[test]
+    fn a_source_whose_connections_are_all_busy_keeps_no_newcomer_out_while_others_are_idle() {
+        let (busy, now) = ("10.0.0.1", Time::from_micros(100));
+        let served = served(&[busy, busy, busy, "10.0.0.2", "10.0.0.2", "10.0.0.3"]);
+        (0..3).for_each(|n| served.mark(n, ConnectionState::Sending(now)));
+        assert!(served.make_room(Some(source("10.0.0.4")), now) && left(&served) == [0, 1, 2, 4, 5]);
+        assert!(served.make_room(Some(source("10.0.0.4")), now) && left(&served) == [0, 1, 2, 5]);
+        assert!(!served.make_room(Some(source(busy)), now), "it has more than any other");
+        assert!(served.make_room(Some(source("10.0.0.4")), now) && left(&served) == [0, 1, 2]);
+        assert!(!served.make_room(Some(source("10.0.0.4")), now), "all are busy");
     }
 
     #[test]

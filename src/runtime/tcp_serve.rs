@@ -35,7 +35,7 @@ pub(super) const FOUND_DAMAGED: &str = "this block was found damaged here";
 /// A connection whose client says nothing for this long is closed.
 pub(crate) const IDLE_LIMIT: Duration = Duration::from_secs(40);
 
-/// A client that takes nothing for this long is given up.
+/// A client that takes nothing for this long is given up, and so is one that does not show the network key.
 const STUCK_LIMIT: Duration = Duration::from_secs(10);
 
 /// A client that broke the rules is read from so often, for so long at most each time, so that it takes notice.
@@ -68,7 +68,7 @@ pub(super) fn run(
     events: &Post,
 ) -> io::Result<()> {
     tcp.set_write_timeout(Some(STUCK_LIMIT))?;
-    let stream = &Stream::accept(Arc::clone(tcp), shared.keys.as_deref(), IDLE_LIMIT)?;
+    let stream = &Stream::accept(Arc::clone(tcp), shared.keys.as_deref(), STUCK_LIMIT)?;
     let mut lines = BoundedLines::default();
     let mut strange = 0;
     loop {
@@ -87,6 +87,9 @@ pub(super) fn run(
             }
         };
         fault::point(Role::TcpServe);
+        if !stream.is_in_force(shared.keys.as_deref()) {
+            return Ok(());
+        }
         let stage = AnsweredConnection { shared, connection, stream };
         stage.moves_on();
         gauges::name(Activity::Sends);

@@ -346,15 +346,50 @@ fn what_is_no_key_is_told_of_and_never_repeated() {
     assert!(reached.expect("the program runs").status.success());
 }
 
-/// The first message of a connection under the key in this file.
-fn beginning(key: &Path) -> [u8; 48] {
+/// A connection under the key in this file begins: its state, and its first message.
+fn begun(key: &Path) -> (snow::HandshakeState, [u8; 48]) {
     let keys = Keys::parse(&fs::read_to_string(key).expect("a key")).expect("a key");
     let pattern = "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s".parse().expect("a pattern");
     let noise = snow::Builder::new(pattern).psk(0, keys.first().bytes()).and_then(|builder| builder.prologue(CONTEXT));
     let mut message = [0; 48];
     let mut noise = noise.and_then(snow::Builder::build_initiator).expect("a handshake");
     assert_eq!(noise.write_message(&[], &mut message).expect("it begins"), 48);
-    message
+    (noise, message)
+}
+
+/// The first message of a connection under the key in this file.
+fn beginning(key: &Path) -> [u8; 48] {
+    begun(key).1
+}
+
+#[test]
+fn a_connection_that_was_opened_under_a_key_ends_at_its_next_line_once_that_is_listed_no_more() {
+    let folder = tempdir().expect("a folder");
+    let (old, new) = (new_key(&folder, "old"), new_key(&folder, "new"));
+    let [old_key, new_key] = [&old, &new].map(|path| fs::read_to_string(path).expect("a key"));
+    let in_force = folder.path().join("key");
+    for overlay in OVERLAYS {
+        fs::write(&in_force, format!("{new_key}{old_key}")).expect("the folder is writable");
+        let peer = peer(&folder, overlay, &in_force, overlay, None);
+        let (mut noise, first) = begun(&old);
+        let mut tcp = TcpStream::connect(("127.0.0.1", peer.port)).expect("it listens");
+        tcp.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        tcp.write_all(&first).expect("it is open");
+        let mut second = [0; 48];
+        tcp.read_exact(&mut second).expect("it answers");
+        noise.read_message(&second, &mut []).expect("under the key");
+        let mut noise = noise.into_transport_mode().expect("both have spoken");
+        let mut ask = || {
+            let mut sealed = [0; 200];
+            let len = noise.write_message(format!("{}\n", "0".repeat(64)).as_bytes(), &mut sealed).expect("short");
+            tcp.write_all(&[&(len as u16).to_be_bytes(), &sealed[..len]].concat()).expect("it is open");
+            tcp.read(&mut [0; 200]).expect("an answer, or the end")
+        };
+        assert_ne!(ask(), 0, "it has no such block, and says so");
+        fs::write(&in_force, &new_key).expect("the folder is writable");
+        until(|| peer.said().contains("the network keys have changed"));
+        assert_eq!(ask(), 0, "it is closed");
+    }
 }
 
 /// Bytes that come back for these on a connection, until it is closed or nothing more comes.

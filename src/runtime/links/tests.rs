@@ -6,7 +6,32 @@ use std::net::TcpListener;
 use super::Admission::{Full, Given, Retired};
 use super::*;
 use crate::id::Id;
-use crate::wire::{Request, Sender as Source};
+use crate::runtime::clock::Clock;
+use crate::runtime::post::Posted;
+use crate::time::Time;
+use crate::wire::{Request, RequestKind, Response, Sender as Source};
+
+fn me() -> Peer {
+    Peer::new(Id::from_u64(1), SocketAddr::from(([127, 0, 0, 1], 9)))
+}
+
+/// Links of a peer, and what comes back to its node.
+fn links() -> (Links, Receiver<Posted>) {
+    let (leave, _leaving) = crossbeam_channel::bounded(1);
+    let (events, undelivered) = crossbeam_channel::unbounded();
+    (Links::new(Dialect::Ring, me(), None, Post::new(events, None), Roster::new(&me().id, leave)), undelivered)
+}
+
+fn ping(magic: u64) -> Message {
+    Message::request(magic, Source::member(me().id, me().addr), Request::Ping)
+}
+
+/// A line that arrives over the next connection to `listener`, and that connection.
+fn line_over(listener: &TcpListener) -> BufReader<TcpStream> {
+    let mut lines = BufReader::new(listener.accept().unwrap().0);
+    lines.read_line(&mut String::new()).unwrap();
+    lines
+}
 
 #[test]
 fn a_link_retires_only_while_nothing_waits() {
@@ -25,7 +50,6 @@ fn a_link_retires_only_while_nothing_waits() {
 fn no_message_is_lost_to_a_link_that_is_just_retiring() {
     const MESSAGES: u64 = 2000;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let me = Peer::new(Id::from_u64(1), SocketAddr::from(([127, 0, 0, 1], 9)));
     let to = listener.local_addr().unwrap();
     let lines = std::thread::spawn(move || {
         let mut magics: Vec<u64> = Vec::new();
@@ -37,14 +61,11 @@ fn no_message_is_lost_to_a_link_that_is_just_retiring() {
         magics.sort_unstable();
         magics
     });
-    let (leave, _leaving) = crossbeam_channel::bounded(1);
-    let (events, undelivered) = crossbeam_channel::unbounded();
-    let mut links = Links::new(Dialect::Ring, me, None, Post::new(events, None), Roster::new(&me.id, leave));
+    let (mut links, undelivered) = links();
     // It retires at once whenever nothing waits, so most messages come in its last moment.
     links.idle = Duration::ZERO;
     for magic in 0..MESSAGES {
-        let message = Message::request(magic, Source::member(me.id, me.addr), Request::Ping);
-        let mut refused = links.send(to, None, message);
+        let mut refused = links.send(to, None, ping(magic));
         while let Err(message) = refused {
             std::thread::yield_now();
             refused = links.send(to, None, *message);
@@ -65,12 +86,9 @@ fn each_request_that_waits_for_a_late_connection_is_told_of_soon_and_all_come_ba
     let full = Duration::from_millis(200);
     let crowd: Vec<_> = (0..4).map(|_| TcpStream::connect_timeout(&to, full)).collect();
     assert!(crowd.iter().any(Result::is_err), "it is full");
-    let me = Peer::new(Id::from_u64(1), SocketAddr::from(([127, 0, 0, 1], 9)));
-    let (leave, _leaving) = crossbeam_channel::bounded(1);
-    let (events, undelivered) = crossbeam_channel::unbounded();
-    let mut links = Links::new(Dialect::Ring, me, None, Post::new(events, None), Roster::new(&me.id, leave));
+    let (mut links, undelivered) = links();
     for magic in 0..3 {
-        links.send(to, None, Message::request(magic, Source::member(me.id, me.addr), Request::Ping)).unwrap();
+        links.send(to, None, ping(magic)).unwrap();
     }
     let next = |limit| match undelivered.recv_timeout(limit).expect("it is told").event {
         Event::Undeliverable { message, obstacle, .. } => (message.magic, obstacle),
@@ -109,4 +127,52 @@ fn a_line_leaves_from_the_address_that_was_asked() {
         assert_eq!(came_from.ip(), IpAddr::from(expected));
         held.push(stream);
     }
+}
+
+#[test]
+fn a_link_whose_other_side_has_closed_ends_long_before_it_was_idle_for_its_time() {
+    let (mut links, undelivered) = links();
+    links.idle = Duration::from_secs(3);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = listener.local_addr().unwrap();
+    let clock = Clock::start();
+    links.send(to, None, ping(2)).unwrap();
+    drop(line_over(&listener));
+    while !links.links[&to].thread.is_finished() {
+        assert!(clock.now() < Time::from_micros(60_000_000), "it does not end");
+        thread::park_timeout(Duration::from_millis(5));
+    }
+    assert!(clock.now() < Time::from_micros(3_000_000), "{:?}", clock.now());
+    assert_eq!(undelivered.try_iter().count(), 0);
+}
+
+#[test]
+fn where_no_link_is_left_a_request_takes_the_place_of_the_one_that_was_used_longest_ago_and_an_answer_none() {
+    let (mut links, _undelivered) = links();
+    links.most = 2;
+    let listeners: Vec<TcpListener> = (0..4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let to: Vec<SocketAddr> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
+    let mut kept: Vec<_> = (0..2)
+        .map(|n| {
+            links.send(to[n], None, ping(1)).unwrap();
+            line_over(&listeners[n])
+        })
+        .collect();
+    links.send(to[0], None, ping(2)).unwrap();
+    kept[0].read_line(&mut String::new()).unwrap();
+    let answer = Message::response(3, RequestKind::Ping, Response::Node(me()));
+    links.send(to[3], None, answer).unwrap();
+    assert!(!links.links.contains_key(&to[3]));
+    links.send(to[2], None, ping(4)).unwrap();
+    line_over(&listeners[2]);
+    assert_eq!(kept[1].read_line(&mut String::new()).unwrap(), 0, "its connection has ended");
+    assert!(links.links.contains_key(&to[0]) && !links.links.contains_key(&to[1]));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_system_gives_up_a_connection_on_which_nothing_is_confirmed_for_five_seconds() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = connect(listener.local_addr().unwrap(), None, &|| {}).unwrap();
+    assert_eq!(nix::sys::socket::getsockopt(&stream, TcpUserTimeout).unwrap(), 5000);
 }

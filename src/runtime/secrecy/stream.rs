@@ -45,6 +45,8 @@ pub(in crate::runtime) struct Stream {
 
 struct Sealed {
     noise: TransportState,
+    /// The network key that both sides showed.
+    key: NetworkKey,
     /// What came: of it, `came` is yet to be opened.
     raw: Vec<u8>,
     came: std::ops::Range<usize>,
@@ -92,7 +94,7 @@ impl Stream {
         (&self).write_all(&message)?;
         self.receive(&mut message, limit)?;
         noise.read_message(&message, &mut []).map_err(broken)?;
-        self.sealed(noise)
+        self.sealed(noise, key)
     }
 
     /// Of a connection that came: the other side begins to speak, within `limit`. Without the key it is told nothing.
@@ -110,7 +112,7 @@ impl Stream {
                 }
                 noise.write_message(&[], &mut message).map_err(broken)?;
                 (&plain).write_all(&message)?;
-                return plain.sealed(noise);
+                return plain.sealed(noise, key);
             }
         }
         Err(io::Error::new(io::ErrorKind::InvalidData, "whoever connected has not the network key"))
@@ -121,16 +123,24 @@ impl Stream {
         UntilDeadline::new(self, clock, clock.now() + limit).read_exact(message)
     }
 
-    fn sealed(self, noise: HandshakeState) -> io::Result<Self> {
+    fn sealed(self, noise: HandshakeState, key: &NetworkKey) -> io::Result<Self> {
         let noise = noise.into_transport_mode().map_err(broken)?;
         let (raw, none) = (vec![0; ROOM], Vec::new);
-        let sealed = Sealed { noise, raw, came: 0..0, text: none(), opened: 0..0, leaving: none() };
+        let key = key.clone();
+        let sealed = Sealed { noise, key, raw, came: 0..0, text: none(), opened: 0..0, leaving: none() };
         Ok(Self { sealed: Some(RefCell::new(sealed)), ..self })
     }
 
     /// The connection itself: to shut it down, to set limits, or to look whether it lives.
     pub(in crate::runtime) fn tcp(&self) -> &Arc<TcpStream> {
         &self.tcp
+    }
+
+    /// Whether the key is still one of those in force under which the connection is sealed, if it is.
+    pub(in crate::runtime) fn is_in_force(&self, keys: Option<&Keyring>) -> bool {
+        let listed =
+            |(sealed, keys): (&RefCell<Sealed>, &Keyring)| keys.keys().all().any(|key| *key == sealed.borrow().key);
+        self.sealed.as_ref().zip(keys).is_none_or(listed)
     }
 
     /// Whether what is said is sealed: bytes cannot go past this.
