@@ -11,7 +11,7 @@ use super::network;
 use super::sabotage::SabotageKind;
 use super::work::{self, SimJob, SimWorker};
 use super::world::{PlannedEvent, SimEvent, World, destination};
-use crate::config::{FLOW, FLOWS_FROM, LATE_CONNECTION, LINK_IDLE, LINK_IDLE_ANSWERING, MAX_JOBS};
+use crate::config::{FLOW, FLOWS_FROM, LATE_CONNECTION, LINK_IDLE, LINK_IDLE_ANSWERING, LINK_UNCONFIRMED, MAX_JOBS};
 use crate::id::Key;
 use crate::node::job::{
     Holder, Job, JobError, JobErrorKind, JobId, NamedJob, Outcome, Resolution, Slot, Version, resolve,
@@ -24,17 +24,30 @@ use crate::wire::{Body, Message, Request, Sender, Via};
 
 /// The connection over which one peer sends lines to another.
 pub(super) struct SimLink {
-    /// When the last line arrives; a later one arrives no earlier.
+    /// When the first line arrives, and the last; a later one arrives no earlier.
+    first: Option<Time>,
     last: Time,
     /// The lives of the two.
     lives: [u32; 2],
     /// Without a line for so long it is closed.
     idle: Duration,
+    /// The other side confirms nothing any more: when the system gives the connection up.
+    given_up: Option<Time>,
 }
 
 impl SimLink {
     fn is_open(&self, now: Time, lives: [u32; 2]) -> bool {
-        self.lives == lives && now.since(self.last) < self.idle
+        self.lives == lives && now.since(self.last) < self.idle && self.given_up.is_none_or(|at| now < at)
+    }
+
+    /// A line goes to a peer that is gone or out of reach, and is lost: the system took it. Not the first one, whose
+    /// connection did not come about.
+    fn loses(&mut self, now: Time) -> bool {
+        let stood = self.first.is_some_and(|first| first < now);
+        if stood {
+            self.given_up.get_or_insert(now + LINK_UNCONFIRMED);
+        }
+        stood
     }
 }
 
@@ -84,6 +97,11 @@ impl World {
     /// Sends a line over TCP: it arrives after all earlier lines to the same peer, or is returned to its sender.
     pub(super) fn send_line(&mut self, (from, to): (usize, usize), lag: Duration, purpose: Purpose, message: Message) {
         if !self.connects(from, to) {
+            let (now, lives) = (self.now, [from, to].map(|slot| self.peers[slot].life));
+            let link = self.links.get_mut(&(from as u32, to as u32)).filter(|link| link.is_open(now, lives));
+            if link.is_some_and(|link| link.loses(now)) {
+                return self.lose_line((from, to), message.magic);
+            }
             self.return_to_sender(from, network::address(to), message, Obstacle::Silence, work::BYTES_LIMIT);
             return;
         }
@@ -91,6 +109,7 @@ impl World {
         let at = self.now + one_way + lag;
         let link = self.links.get_mut(&(from as u32, to as u32)).expect("it was opened");
         link.last = link.last.max(at);
+        link.first.get_or_insert(link.last);
         let at = link.last;
         self.plan_arrival(at, (from, to), Via::Tcp, purpose, message);
     }
@@ -105,13 +124,19 @@ impl World {
             return Duration::ZERO;
         }
         let idle = if answering { LINK_IDLE_ANSWERING } else { LINK_IDLE };
-        self.links.insert(pair, SimLink { last: now, lives, idle });
+        self.links.insert(pair, SimLink { first: None, last: now, lives, idle, given_up: None });
         let takes = self.rules.weather.rtt;
         if takes >= LATE_CONNECTION && !answering {
             let addr = network::address(to);
             self.tell_of_obstacle(from, addr, message.clone(), Obstacle::Delay, LATE_CONNECTION);
         }
         takes
+    }
+
+    /// Its sender is not told.
+    fn lose_line(&mut self, (from, to): (usize, usize), magic: u64) {
+        self.counts.lost += 1;
+        self.peers[from].debts.arrived(network::address(to), magic);
     }
 
     fn plan_arrival(&mut self, at: Time, (from, to): (usize, usize), via: Via, purpose: Purpose, message: Message) {
@@ -157,10 +182,14 @@ impl World {
             let event = Event::Message { from: network::address(from), via, bytes, message: *message };
             return self.deliver(to, event);
         }
+        let (now, after) = (self.now, self.time_to_fail(from, to));
+        let obstacle = if after < work::BYTES_LIMIT { Obstacle::Refused } else { Obstacle::Silence };
+        let link = self.links.get_mut(&(from as u32, to as u32)).filter(|_| obstacle == Obstacle::Silence);
+        if via == Via::Tcp && link.is_some_and(|link| link.loses(now)) {
+            return self.lose_line((from, to), message.magic);
+        }
         self.counts.lost += 1;
         if via == Via::Tcp {
-            let after = self.time_to_fail(from, to);
-            let obstacle = if after < work::BYTES_LIMIT { Obstacle::Refused } else { Obstacle::Silence };
             self.return_to_sender(from, network::address(to), *message, obstacle, after);
         }
     }
