@@ -112,6 +112,8 @@ impl World {
         if let Some((command, _)) = self.peers[slot].asked.iter().find(|(_, given)| **given) {
             self.violate(slot, format!("it ended, and command {command} was never answered"));
         }
+        // Its process closes its connections; one that crashes with its machine does not.
+        self.links.retain(|(_, to), _| *to != slot as u32);
         self.stop(slot);
     }
 

@@ -97,7 +97,7 @@ impl World {
     /// Sends a line over TCP: it arrives after all earlier lines to the same peer, or is returned to its sender.
     pub(super) fn send_line(&mut self, (from, to): (usize, usize), lag: Duration, purpose: Purpose, message: Message) {
         if !self.connects(from, to) {
-            let (now, lives) = (self.now, [from, to].map(|slot| self.peers[slot].life));
+            let (now, lives) = (self.now, self.lives(from, to));
             let link = self.links.get_mut(&(from as u32, to as u32)).filter(|link| link.is_open(now, lives));
             if link.is_some_and(|link| link.loses(now)) {
                 return self.lose_line((from, to), message.magic);
@@ -114,10 +114,17 @@ impl World {
         self.plan_arrival(at, (from, to), Via::Tcp, purpose, message);
     }
 
+    /// The lives of the two ends of a connection. A machine that is gone altogether has closed none of its peer's last
+    /// life.
+    fn lives(&self, from: usize, to: usize) -> [u32; 2] {
+        let is_gone = !self.is_up(to) && !self.peers[to].refuses;
+        [self.peers[from].life, self.peers[to].life.saturating_sub(u32::from(is_gone))]
+    }
+
     /// How long the first line to a peer waits for its connection: a round trip. Where that is late, the sender hears
     /// so.
     fn handshake(&mut self, (from, to): (usize, usize), message: &Message) -> Duration {
-        let (now, lives) = (self.now, [from, to].map(|slot| self.peers[slot].life));
+        let (now, lives) = (self.now, self.lives(from, to));
         let answering = !matches!(message.body, Body::Request(_));
         let pair = (from as u32, to as u32);
         if self.links.get(&pair).is_some_and(|link| link.is_open(now, lives)) {
@@ -190,6 +197,7 @@ impl World {
         }
         self.counts.lost += 1;
         if via == Via::Tcp {
+            self.links.remove(&(from as u32, to as u32));
             self.return_to_sender(from, network::address(to), *message, obstacle, after);
         }
     }
