@@ -54,8 +54,8 @@ fn returned(opened: bool, span: Duration) -> usize {
     let heard = Rc::new(Cell::new(0));
     let count = Rc::clone(&heard);
     world.recorder = Some(Box::new(move |recorded: RecordedItem<'_>| {
-        let told = recorded.line().is_some_and(|line| line.contains("Undeliverable"));
-        count.set(count.get() + usize::from(told));
+        let told = |line: &str| line.starts_with("{\"peer\":0,") && line.contains("Undeliverable");
+        count.set(count.get() + usize::from(recorded.line().is_some_and(told)));
     }));
     world.crash(1);
     world.command(0, Command::Lookup { key });
