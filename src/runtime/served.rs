@@ -84,20 +84,20 @@ impl Served {
     /// busy.
     pub(super) fn make_room(&self, newcomer: Option<Subnet>, now: Time) -> bool {
         let mut served = self.open.lock();
-        let mut sources: Vec<_> = count(served.values().map(|entry| entry.from)).into_iter().collect();
-        sources.sort_by_key(|(_, count)| Reverse(*count));
-        let own = sources.iter().find(|(source, _)| Some(*source) == newcomer).map_or(0, |(_, count)| *count);
-        let richer = sources.iter().filter(|(_, count)| *count > own + 1).map(|(source, _)| *source);
-        let others = sources.iter().filter(|_| own == 0).map(|(source, _)| *source);
-        let dispensable = |(state, _): &(ConnectionState, _)| match state {
+        let counts = count(served.values().map(|entry| entry.from));
+        let own = newcomer.and_then(|newcomer| counts.get(&newcomer)).copied().unwrap_or(0);
+        let is_dispensable = |state: ConnectionState| match state {
             ConnectionState::Idle(_) => true,
-            ConnectionState::Sending(since) => now.since(*since) >= STALLED,
+            ConnectionState::Sending(since) => now.since(since) >= STALLED,
         };
-        let first = richer.chain(newcomer).chain(others).find_map(|source| {
-            let of_source = served.iter().filter(|(_, entry)| entry.from == source);
-            of_source.map(|(id, entry)| (entry.state, *id)).min().filter(dispensable)
-        });
-        let Some(entry) = first.and_then(|(_, id)| served.remove(&id)) else { return false };
+        let turn = |source: Subnet| match counts[&source] {
+            count if count > own + 1 => Some((0, Reverse(count))),
+            count if Some(source) == newcomer => Some((1, Reverse(count))),
+            count => (own == 0).then_some((2, Reverse(count))),
+        };
+        let dispensable = served.iter().filter(|(_, entry)| is_dispensable(entry.state));
+        let first = dispensable.filter_map(|(id, entry)| Some((turn(entry.from)?, entry.state, *id))).min();
+        let Some(entry) = first.and_then(|(.., id)| served.remove(&id)) else { return false };
         let _ = entry.stream.shutdown(Shutdown::Both);
         true
     }
