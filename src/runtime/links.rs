@@ -180,7 +180,9 @@ impl Links {
         if !answering && self.links.len() >= self.most {
             let idle = self.links.iter().filter(|(_, link)| link.waiting.is_empty());
             let oldest = idle.min_by_key(|(_, link)| link.used).map(|(addr, _)| *addr);
-            oldest.and_then(|addr| self.links.remove(&addr));
+            if let Some(addr) = oldest {
+                self.links.remove(&addr);
+            }
         }
         let answers = || self.links.iter().filter(|(_, link)| link.answering);
         let of_source = || answers().filter(|(addr, _)| Subnet::of(**addr) == Subnet::of(to)).count() as u64;

@@ -94,7 +94,8 @@ impl World {
         self.plan_arrival(self.now + first + lag, (from, to), Via::Udp, purpose, message);
     }
 
-    /// Sends a line over TCP: it arrives after all earlier lines to the same peer, or is returned to its sender.
+    /// Sends a line over TCP: it arrives after all earlier lines to the same peer, or is returned to its sender, or is
+    /// lost, where the connection stood and the machine at its other end is gone or out of reach.
     pub(super) fn send_line(&mut self, (from, to): (usize, usize), lag: Duration, purpose: Purpose, message: Message) {
         if !self.connects(from, to) {
             let (now, lives) = (self.now, self.lives(from, to));
@@ -140,7 +141,7 @@ impl World {
         takes
     }
 
-    /// Its sender is not told.
+    /// A line is lost, and its sender is not told.
     fn lose_line(&mut self, (from, to): (usize, usize), magic: u64) {
         self.counts.lost += 1;
         self.peers[from].debts.arrived(network::address(to), magic);

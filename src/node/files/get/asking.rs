@@ -8,6 +8,7 @@ use crate::node::job::{Holder, Job, Urgency};
 use crate::peer::Peer;
 
 impl Get {
+    /// Begins to fetch a block from this holder.
     pub(super) fn fetch(&mut self, desk: &mut Desk, id: u64, from: Holder) {
         let (ticket, root_of) = (self.ticket(id), self.seeks_root_of_file().then_some(self.id));
         let Some(block) = self.blocks.get_mut(&id) else { return };
