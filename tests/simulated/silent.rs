@@ -263,3 +263,42 @@ fn a_peer_that_is_stopped_while_a_client_retrieves_from_the_ring_costs_a_second_
         }
     }
 }
+
+/// A guest has no contacts that it looks after, and hears of the dead one from all others.
+#[test]
+fn a_guest_of_a_small_network_waits_at_most_once_for_a_peer_that_died_just_before_it_came() {
+    for kind in [OverlayKind::Kademlia, OverlayKind::Ring] {
+        let store = |dead| store_as_guest(kind, dead);
+        let usual = store(None);
+        for dead in 1..SMALL {
+            let took = store(Some(dead));
+            assert!(took < usual + Duration::from_secs(2), "{kind:?}, peer {dead}: {took:?} instead of {usual:?}");
+        }
+    }
+}
+
+/// Peers of a small network.
+const SMALL: usize = 4;
+
+/// What a guest takes to store four windows of blocks in a small network, one of whose peers dies just before.
+fn store_as_guest(kind: OverlayKind, dead: Option<usize>) -> Duration {
+    let mut rules = Rules::new(2, Box::new(move |me, config, seed| kind.build(me, seed, config.guest)));
+    rules.config.replicas = 2;
+    let mut world = World::new(rules);
+    for n in 0..SMALL {
+        let slot = world.add(Id::of(&[n as u8, 3]));
+        world.start(slot, &[0]);
+        pass(&mut world, Duration::from_millis(500));
+    }
+    pass(&mut world, Duration::from_secs(30));
+    dead.into_iter().for_each(|slot| world.crash(slot));
+    let guest = world.add(Id::of(&[99]));
+    world.start_guest(guest, &[0]);
+    pass(&mut world, Duration::from_millis(200));
+    let path = PathBuf::from("file");
+    let content: Vec<u8> = (0..72_u64).flat_map(|n| n.to_be_bytes().repeat(1 << 17)).collect();
+    world.disk_mut(guest).write_file(&path, content.into());
+    let (answer, took) = perform(&mut world, guest, Command::Store { path, manifest: None, keep: false }, |_| ());
+    assert!(matches!(answer, Answer::Stored { .. }), "{answer:?}");
+    took
+}

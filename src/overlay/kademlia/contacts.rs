@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::bucket::Contact;
 use super::candidates::Candidate;
 use super::lookup::{Name, ShortlistEvent};
+use super::suspects::Suspicion;
 use super::table::Entered;
 use super::{K, Kademlia, QuestionPurpose};
 use crate::config::{AMPLIFICATION, BRIEF_QUESTION_BYTES_IPV4, PING_BYTES, QUESTION_BYTES_IPV4, WIDTH, told_within};
@@ -91,7 +92,7 @@ impl Kademlia {
         if self.said_goodbye(peer) {
             return;
         }
-        self.suspects.insert(peer.addr, now);
+        self.suspects.suspect(now, peer.addr, Suspicion::Late);
         if let Some(contact) = self.table.get_mut(&peer.id) {
             contact.failures = contact.failures.max(1);
         }
@@ -113,7 +114,7 @@ impl Kademlia {
 
     /// A contact that said goodbye does not answer any more: it has left, unless something else was heard from there.
     pub(super) fn on_left(&mut self, now: Time, peer: &Peer, out: &mut Vec<Effect>) {
-        if self.table.contact(peer).is_some() && self.suspects.contains(&peer.addr) {
+        if self.table.contact(peer).is_some() && self.suspects.get(now, &peer.addr).is_some() {
             // It is missed nowhere: a lookup would count it among those that are there and silent.
             self.on_met_by_all(now, &peer.addr, ShortlistEvent::Void, out);
             self.remove(now, peer, true, out);

@@ -38,6 +38,7 @@ use self::contacts::Bid;
 use self::lookup::{Lookup, Name, ShortlistEvent};
 use self::lost::LostContacts;
 use self::namers::Namers;
+use self::suspects::{SuspectAddresses, Suspicion};
 use self::table::RoutingTable;
 use self::upkeep::TableUpkeep;
 pub(super) use self::watch::silence;
@@ -50,7 +51,6 @@ use crate::config::WIDTH;
 use crate::id::Key;
 use crate::patience;
 use crate::peer::Peer;
-use crate::recent::Recent;
 use crate::time::Time;
 use crate::wire::{Request, Response};
 
@@ -64,6 +64,7 @@ mod lost;
 mod namers;
 pub(crate) mod searches;
 mod selection;
+mod suspects;
 mod table;
 mod upkeep;
 mod watch;
@@ -73,9 +74,6 @@ pub const K: usize = 20;
 
 /// Questions that a lookup has out at a time (section 2.3).
 pub const ALPHA: usize = 3;
-
-/// Silent addresses that are remembered, at least.
-const MAX_SUSPECTS: usize = 256;
 
 /// Why a question was asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -129,8 +127,7 @@ pub struct Kademlia {
     namers: Namers,
     /// Questions that have neither an answer nor failed.
     asked: BTreeMap<Tag, QuestionPurpose>,
-    /// Addresses that left a lookup's question without an answer, and since when.
-    suspects: Recent<SocketAddr, Time, MAX_SUSPECTS>,
+    suspects: SuspectAddresses,
     next_tag: Tag,
     upkeep: TableUpkeep,
     watch: DeathWatch,
@@ -158,7 +155,7 @@ impl Kademlia {
             lookups: BTreeMap::new(),
             namers: Namers::default(),
             asked: BTreeMap::new(),
-            suspects: Recent::default(),
+            suspects: SuspectAddresses::default(),
             next_tag: 0,
             upkeep: TableUpkeep::default(),
             watch: DeathWatch::default(),
@@ -309,7 +306,7 @@ impl Kademlia {
         self.acquaintances.forget(&to.addr);
         match question {
             QuestionPurpose::Step { lookup, peer, .. } => {
-                self.suspects.insert(peer.addr, now);
+                self.suspects.suspect(now, peer.addr, Suspicion::Unanswered);
                 self.doubt(&peer, out);
                 self.on_met(now, lookup, &peer.addr, ShortlistEvent::Failed, out);
             }
@@ -338,7 +335,7 @@ impl Kademlia {
     }
 
     fn on_alive(&mut self, now: Time, peer: SocketAddr) {
-        self.suspects.remove(&peer);
+        self.suspects.clear(&peer);
         if self.table.touch(now, &peer).is_none() {
             self.acquaintances.touch(now, &peer);
         }

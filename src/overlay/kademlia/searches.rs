@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::contacts::{Bid, is_reachable};
 use super::lookup::{self, Lookup, Name, PeerKnowledge, ShortlistEvent};
+use super::suspects::Suspicion;
 use super::{Kademlia, QuestionPurpose};
 use crate::config::WIDTH;
 use crate::id::Key;
@@ -26,9 +27,6 @@ const NAMED: Duration = Duration::from_secs(60);
 
 /// A contact that answered within this time counts as alive: it has hardly had time to die.
 const ALIVE_FOR: Duration = Duration::from_secs(1);
-
-/// A peer that left questions without an answer is doubted by lookups from the start for this long, unless it answers.
-const SUSPICION: Duration = Duration::from_secs(60);
 
 impl Kademlia {
     /// Starts a lookup.
@@ -65,12 +63,14 @@ impl Kademlia {
         loop {
             let Some(lookup) = self.lookups.get_mut(&name) else { return };
             let (table, acquaintances, watch) = (&self.table, &self.acquaintances, &self.watch);
+            let suspects = &self.suspects;
             let known = |peer: &Peer| PeerKnowledge {
                 named: match table.contact(peer) {
                     Some(contact) => contact.since_identified(now) < NAMED,
                     None => acquaintances.knows(now, peer, NAMED),
                 },
-                dead: watch.is_buried(now, peer),
+                dead: watch.is_buried(now, peer)
+                    || table.contact(peer).is_none() && suspects.get(now, &peer.addr) == Some(Suspicion::Unanswered),
             };
             let Some(lookup::LookupQuestion { peer, request, reason }) = lookup.next(known) else {
                 if !lookup.begins_to_ask_again() {
@@ -81,7 +81,7 @@ impl Kademlia {
                 self.lookups.entry(name).and_modify(|lookup| lookup.join(met));
                 continue;
             };
-            if self.suspects.get(&peer.addr).is_some_and(|since| now.since(*since) < SUSPICION) {
+            if self.suspects.get(now, &peer.addr).is_some() {
                 lookup.on(&peer.addr, ShortlistEvent::Late(Late::Doubtful));
             }
             self.ask(
@@ -197,7 +197,7 @@ impl Kademlia {
     pub(super) fn on_late(&mut self, now: Time, tag: Tag, late: Late, out: &mut Vec<Effect>) {
         let Some(&QuestionPurpose::Step { lookup, peer, .. }) = self.asked.get(&tag) else { return };
         if late == Late::Doubtful {
-            self.suspects.insert(peer.addr, now);
+            self.suspects.suspect(now, peer.addr, Suspicion::Late);
             self.doubt(&peer, out);
         }
         self.on_met(now, lookup, &peer.addr, ShortlistEvent::Late(late), out);
