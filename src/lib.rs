@@ -28,9 +28,9 @@
 //! ```
 //! One thread, `node`, owns the routing table, the pending requests and the list of what is held, so none of them needs
 //! a lock. It waits for its inboxes alone, never for a connection or another thread's work, nor for a disk, but that it
-//! may close a file. Most other threads wait for one thing and hand on what came; workers and writers do what would
-//! block. [`runtime`] has a row for each role, which names its file; the picture is drawn from the rows. `log` is one
-//! more thread, the program's, which writes standard error.
+//! may close a file and that the command `pause` has it stand still. Most other threads wait for one thing and hand on
+//! what came; workers and writers do what would block. [`runtime`] has a row for each role, which names its file; the
+//! picture is drawn from the rows. `log` is one more thread, the program's, which writes standard error.
 //!
 //! # Map of the house
 //! Imports point only downwards; within a row, `console` uses `runtime`, `classroom` uses `node`, and the words use one
@@ -52,8 +52,8 @@
 //! Four things that happen, each from its first file to its last. About a quarter of an hour each, the code beside it.
 //!
 //! 1. **One datagram.** What can happen and what can be done: [`node::event`], [`node::action`]. A datagram is received
-//!    by [`runtime`]'s `udp-recv`, parsed by [`wire::kad`], and handed in one batch to the node's thread
-//!    ([`runtime::node_loop`]), which calls [`Node::handle`](node::Node::handle). The [`node::exchange`] gives a
+//!    by [`runtime`]'s `udp-recv`, parsed by [`wire::kad`] or [`wire::ring`], and handed in one batch to the node's
+//!    thread ([`runtime::node_loop`]), which calls [`Node::handle`](node::Node::handle). The [`node::exchange`] gives a
 //!    request its [`Asker`](overlay::Asker), or finds out what an answer answers; the overlay ([`overlay::kademlia`])
 //!    or a part says what to reply. Asked for a block that is held here, that is [`node::keeping::answering`]. The
 //!    reply leaves the node as an [`Action::Send`](node::Action::Send); [`runtime::node_loop`] (`perform`) has it
@@ -70,15 +70,19 @@
 //!    [`node::effects`] hands to the [`node::exchange`]: that makes the first datagram of it, and [`runtime::udp`]
 //!    sends it. With the peers found, the part offers them the block at the [`node::desk`]. That sends nothing yet: at
 //!    the end of the turn [`node::exchange`] (`make_offers`) does. [`node::keeping::pulls`] on the other side pulls it
-//!    into its [`store`], and says `saved` once it is durable. That answer comes back as a datagram (on the ring, if
-//!    one was lost, through `tcp-serve` and the channel `posts`) to [`node::exchange`] (`on_answer`; whether the copy
-//!    was pulled from here, `proof` in [`node::exchange::deliveries`] knows), and on by `Node::deliver` in [`node`] to
-//!    the part that judges claims (`judge` in [`node::desk::claims`]): it has a copy shown that was not pulled from
-//!    here, and waits to hear whether its holder can be connected to ([`node::desk::reach`]). Both are jobs of these
-//!    two parts, so the thread goes on where a job ends, as above. Then `pass_verdict` passes the answer on as
-//!    `Reply::OfferEnded`; `Node::reply` brings it, by the ticket, to the part that made the offer: here `Tasks::on` in
-//!    [`node::files::task`], from there `Put::on` in [`node::files::put`], and last `Put::on_offer_ended`
-//!    ([`node::files::put::further`]).
+//!    into its [`store`], and says `saved` once it is durable. That answer comes back as a datagram (on the ring
+//!    through `tcp-serve` and the channel `posts` where a datagram was lost or would be too long, and always from older
+//!    peers and in the classroom) to [`node::exchange`] (`on_answer`). Whether the copy was pulled from here, `proof`
+//!    in [`node::exchange::deliveries`] knows: the thread that serves blocks noted the pull, and the node heard of it
+//!    as an [`Event::Delivered`](node::Event::Delivered). The answer goes on by `Node::deliver` in [`node`] to the part
+//!    that judges claims, `Judge` in [`node::claims`], which calls `judge` in [`node::desk::claims`]: it has a copy
+//!    shown that was not pulled from here, and waits to hear whether its holder can be connected to
+//!    ([`node::desk::reach`]). Both are jobs of these two parts, so the thread goes on where a job ends, as above. Then
+//!    `pass_verdict` passes the answer on as `Reply::OfferEnded`; `Node::hand_on` takes it, and `Node::reply` brings
+//!    it, by the ticket, to the part that made the offer: here `Tasks::on` in [`node::files::task`], from there
+//!    `Put::on` in [`node::files::put`], and `Put::on_offer_ended` ([`node::files::put::further`]), which counts it.
+//!    Last, `Put::offer_on` ([`node::files::put`]) decides which peer is offered the block next, or that its round is
+//!    over.
 //! 3. **One timeout.** [`node::exchange::pending`] has the deadline of each request; [`node::exchange::schedule`]
 //!    decides when to ask again and when to give up, by the table in [`patience`];
 //!    [`Node::next_wake`](node::Node::next_wake) is the first of all deadlines, and [`runtime::sweeper`] waits for it.
@@ -99,7 +103,7 @@
 //! | the loop has ended | the node's thread | [`runtime::ending`] | inboxes close, sockets are shut down, the threads that wait on sockets or do jobs are joined within a limit, then the recorder |
 //! | the threads of the control socket, which write the last answers, then `events` and `renewer`, have ended | [`runtime::ending`] | the peer's owner | `signals` ends |
 //! | all but `console` are joined or left behind | [`runtime::ending`] | the program | the exit code, of [`Ended`](runtime::Ended) and of the commands' answers |
-//! | the process has yet to end | a peer that has ended sets an alarm, as does the last act of a signal | the kernel: `SIGALRM` 8 s later | `main` returns, or `process::exit` ends the process: in `runtime::signals` after a last act, in `commands` where nobody reads what `ctl` writes. Where output or a disk is stuck, the alarm does |
+//! | the process has yet to end | a peer that has ended sets an alarm, as does the last act of a signal | the kernel: `SIGALRM` 8 s later | `main` returns, or a second signal ends the process by that signal (`runtime::signals`), or `process::exit` does, in `commands` where nobody reads what `ctl` writes. Where output or a disk is stuck, the alarm does |
 //!
 //! A panic in a thread that a peer needs makes the node leave at once, without a handover; then the last four rows
 //! follow.

@@ -52,7 +52,7 @@ pub enum Action {
         /// The file being retrieved.
         get: GetId,
     },
-    /// Pass this notice on to the watchers.
+    /// Tell this notice: to the caller of the command that it is about, else to those who watch.
     Notify(Notice),
     /// The node has left the network; nothing more will come of it.
     Stop,

@@ -7,8 +7,9 @@
 //! Sybils hide in IPFS (Sridhar et al., "Content Censorship in the InterPlanetary File System", NDSS 2024); here a few
 //! peers at each distance do.
 //!
-//! Before it is said that no peer holds a block, one looks around once: a retrieve does, a check, the telling of
-//! leases, and a peer whose own copy is damaged. A retrieve does so too while no holder has sent anything for a while.
+//! Before it is said that no peer holds a block, one looks around once: a retrieve does, a check, `copies`, the telling
+//! of leases, and a peer whose own copy is damaged. A retrieve does so too while no holder has sent anything for a
+//! while.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

@@ -21,8 +21,8 @@ pub enum Obstacle {
     Delay,
     /// No connection in time. Its first datagrams may have been lost by chance, so that alone means little.
     Silence,
-    /// Too many messages wait for that peer already. That says nothing about the peer: any stranger can make us send it
-    /// much.
+    /// This peer could not send it: too many messages wait for that peer, or this one lacks links, descriptors or
+    /// memory. That says nothing about the other peer: any stranger can make us send it much.
     Crowd,
 }
 

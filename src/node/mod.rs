@@ -42,7 +42,7 @@ pub mod trouble;
 mod around;
 mod bootstrap;
 mod budget;
-mod claims;
+pub(crate) mod claims;
 pub(crate) mod commands;
 pub(crate) mod desk;
 pub(crate) mod effects;

@@ -174,7 +174,7 @@ pub enum NamedBy {
 }
 
 impl NamedBy {
-    /// What `command` names; none if it neither stores a file nor brings one back.
+    /// What a `Store` or a `Retrieve` names, on a lease or not; none of any other command.
     pub fn of(command: &Command) -> Option<Self> {
         match command {
             Command::Store { path, .. } => Some(Self::Stored { file: path.clone() }),
@@ -204,7 +204,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// What `command` does; none if it takes but a moment.
+    /// What `command` does; none of commands whose steps are not told to those who watch.
     pub fn of(command: &Command) -> Option<Self> {
         match command {
             Command::Store { .. } | Command::StoreBlock { .. } | Command::StoreFile { .. } => Some(Self::Storing),

@@ -2,9 +2,9 @@
 //!
 //! Blocks that move side by side share the way. Too many at once, and on a slow one each comes so slowly that it is
 //! given up before its end, and nothing ever arrives; too few, and a long or lossy way lies idle. So it begins with a
-//! few, one more is allowed with each that came in good time, and fewer when some took too long (additive increase,
-//! multiplicative decrease: Chiu and Jain 1989; here in blocks, for TCP below does the same in bytes). Small blocks
-//! take less of the way, and tell little about it.
+//! few. A block that came within a second allows three more, one within 5 s one more, one that took longer than 10 s
+//! one fewer, and one that was given up halves them (additive increase, multiplicative decrease: Chiu and Jain 1989;
+//! here in blocks, for TCP below does the same in bytes). Small blocks take less of the way, and tell little about it.
 
 use std::time::Duration;
 

@@ -181,8 +181,8 @@ pub(crate) enum Taken {
 pub(crate) enum Proof {
     /// A peer of its host pulled it from here since it was offered.
     Pulled,
-    /// It had the block before. It says that this is the hash of the bytes which the offer `magic` names. If that is
-    /// so, this is how it has the block.
+    /// It did not, as far as is seen, pull the block from here. It says that this is the hash of the bytes which the
+    /// offer `magic` names. If that is so, this is how it has the block.
     Sample { magic: u64, sample: Id, shows: Taken },
     /// Nothing shows it but the peer's word.
     Nothing,

@@ -1,7 +1,8 @@
 //! What the user waits for and this peer sees by itself: that it knows its neighbours, so many peers, or has nothing to
 //! do.
 //!
-//! No waiting command asks again and again: whatever happens, what is waited for is looked at once it was dealt with.
+//! None of these commands polls: whatever happens, what is waited for is looked at once it was dealt with. (`wait safe`
+//! and `wait copies` ask other peers, and are parts of their own.)
 
 use std::collections::BTreeMap;
 use std::time::Duration;

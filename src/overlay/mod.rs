@@ -1,9 +1,9 @@
 //! The seam: which peers hold a key?
 //!
 //! An overlay maps a key to its *replica set*, the live peers nearest to it in the overlay's own geometry. Kademlia
-//! finds it by asking ever nearer peers itself, the ring by forwarding the question along. What stands above this
-//! trait knows neither XOR nor successors; what stands below it sends nothing itself, waits for no answer by a clock of
-//! its own, and holds no block and no file.
+//! finds it by asking ever nearer peers itself, the ring by forwarding the question along. What stands above this trait
+//! asks it which peers are responsible, and uses XOR only to choose among peers that were found; what stands below it
+//! sends nothing itself, waits for no answer by a clock of its own, and holds no block and no file.
 //!
 //! An overlay is a state machine. The node tells it each [`Cause`], what happened, and it pushes [`Effect`]s: questions
 //! it wants asked, and things it found out. Requests that expect an answer go out as [`Effect::Ask`] under a [`Tag`] of

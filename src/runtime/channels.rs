@@ -111,7 +111,7 @@ pub(super) const CONNECTIONS: Channel = Channel {
     name: "connections",
     to: &[TcpServe],
     bound: Counted(128),
-    full: GoesOn("the longest idle one makes room"),
+    full: GoesOn("one that is idle or stalled makes room, or the newcomer is turned away"),
 };
 
 pub(super) const CLIENTS: Channel = Channel {

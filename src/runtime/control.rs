@@ -84,7 +84,8 @@ pub(super) fn listen(folder: &Path, peer: &Handle, serve: ServeClient) -> io::Re
 
 /// Connects to the peer that runs with this data folder. What is said to it is taken within a while too.
 ///
-/// # Errors No peer runs there, or it is another user's, who may have put a socket into a folder that others write to
+/// # Errors
+/// No peer runs there, or it is another user's, who may have put a socket into a folder that others write to
 /// ([`PermissionDenied`](io::ErrorKind::PermissionDenied)); [`WouldBlock`](io::ErrorKind::WouldBlock) if it takes no
 /// connection, for as many wait already as may.
 pub fn connect(folder: &Path) -> io::Result<UnixStream> {

@@ -4,10 +4,10 @@
 //! that cannot be delivered comes back to the node as [`Event::Undeliverable`]: on the ring that is how a dead
 //! neighbour is noticed at once, where its machine is up and refuses the connection. While a connection is late, the
 //! node is told of each request that waits for it, which may go another way meanwhile; and if it does not come about,
-//! all that wait come back. Nothing is ever received on these connections (answers come over the other side's own
-//! link), so one that turns readable was closed. A link without work looks for that now and then, and ends by it, or
-//! after a while. Where the other side confirms nothing any more, as a machine that is gone, the system closes the
-//! connection, and the next line opens another one.
+//! all that wait come back. No answer comes on these connections (answers come over the other side's own link), so one
+//! that turns readable was closed, or a line on it was refused: it is given up either way. A link without work looks
+//! for that now and then, and ends by it, or after a while. Where the other side confirms nothing any more, as a
+//! machine that is gone, the system closes the connection, and the next line opens another one.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};

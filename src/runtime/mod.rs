@@ -56,7 +56,7 @@
 //! | notices | those who watch | 256 | the watcher misses it, and learns how many it missed |
 //! | datagrams | node | 64 | the sender waits for 0.25 s, and the socket keeps what comes; then the batch is lost, and counted |
 //! | ticks | node | 1 | the tick that waits will do for both |
-//! | connections | tcp-serve-N | 128 | the longest idle one makes room |
+//! | connections | tcp-serve-N | 128 | one that is idle or stalled makes room, or the newcomer is turned away |
 //! | posts | node | 128 | the sender waits: the node goes on taking, and waits for no other thread |
 //! | commands | node | 256 | the sender waits: the node goes on taking, and waits for no other thread |
 //! | renewals | renewer | 1 | the renewer is woken already |
@@ -72,8 +72,8 @@
 //! - The sockets of the network are bound before any thread is spawned, that of `control` before its own. Every thread
 //!   but the console is joined when the peer ends (`ending.rs`), unless it is stuck: then it is named and left behind.
 //!   A panic never leaves half a peer (`roles.rs`).
-//! - Nothing here imports an overlay. Only what is said on the wire depends on which one runs (`tcp_serve.rs`, the
-//!   survey).
+//! - Nothing here imports `overlay::kademlia` or `overlay::ring`: `start.rs` has `overlay` build the one that runs, and
+//!   links are for the ring's lines.
 
 mod bounded_lines;
 mod channels;

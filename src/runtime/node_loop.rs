@@ -1,5 +1,6 @@
-//! `node`: the thread that owns the core. It waits for one inbox among five, hands what came to
-//! [`Node::handle`], and does or delegates what the node wants done. It never blocks anywhere else.
+//! `node`: the thread that owns the core. It waits for one inbox among five, hands what came to [`Node::handle`], and
+//! does or delegates what the node wants done. It blocks nowhere else, unless the command [`pause`](super::pause) has
+//! it stand still.
 //!
 //! A turn: take one thing from whichever inbox has something (a whole batch of datagrams counts as one), then send
 //! every datagram that came of it (with one system call, where the system has one for many), then tell the sweeper if
@@ -85,7 +86,7 @@ struct Commander {
     answer: Sender<Notice>,
     /// What those who watch are told at its end, besides.
     named: Option<NamedBy>,
-    /// What those who watch are told of; none if it takes but a moment.
+    /// What those who watch are told of, if they are.
     phase: Option<Phase>,
     /// Bytes or blocks that it moves, as far as that is known.
     of: u64,

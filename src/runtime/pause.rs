@@ -1,8 +1,9 @@
 //! A node that stands still for a while, so that one can see what its neighbours make of that.
 //!
-//! The thread waits in the middle of a turn, as if the process was stopped: what comes waits in its queues, and what
-//! finds no room there is lost. The other threads go on. Ticks are taken and are late, so that no user takes the node
-//! for stuck. Commands are looked through for one that ends what is under way, and are done afterwards.
+//! The thread waits in the middle of a turn, as if the process was stopped: what comes waits in its queues. Datagrams
+//! that find no room there are lost; other senders wait. The other threads go on. Ticks are taken and are late, so that
+//! no user takes the node for stuck. Commands are looked through for one that ends what is under way, and are done
+//! afterwards.
 
 use std::time::Duration;
 

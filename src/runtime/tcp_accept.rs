@@ -1,10 +1,9 @@
 //! `tcp-accept`: waits for connections, and gives each a thread of its own to be served by.
 //!
-//! The number of connections is bounded, and that of these threads. When all are taken, a connection of the source that
-//! has most makes room: the one that has waited longest for its client to say something, or else whose client has taken
-//! nothing for longest. So neither a slow or silent client nor a crowd of them at one address keeps others out. If all
-//! of them take what they are sent, the newcomer is turned away. A thread whose connection made room may be stuck in a
-//! disk: there are twice as many threads as connections at most.
+//! The number of connections is bounded, and that of these threads. When all are taken, one that is idle or stalled
+//! makes room, as `Served::make_room` chooses, or the newcomer is turned away: so neither a slow or silent client nor a
+//! crowd of them at one address keeps others out. A thread whose connection made room may be stuck in a disk: there are
+//! twice as many threads as connections at most.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};

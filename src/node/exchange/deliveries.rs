@@ -1,4 +1,4 @@
-//! To which hosts blocks that are offered here were sent to their end.
+//! To which hosts blocks that are offered here were sent, but for their last bytes.
 
 use std::net::IpAddr;
 

@@ -1,7 +1,8 @@
 //! What the node says to other peers and hears from them: it alone draws request ids, keeps the deadlines of requests,
 //! matches answers, and limits what a stranger is told.
 //!
-//! Every message that the node sends passes through here. [`pending`] keeps the requests that wait for an answer,
+//! Every message that the node sends passes through here. (A datagram that cannot be read is none that the node hears
+//! of: the thread `node` answers it, within the same limit.) [`pending`] keeps the requests that wait for an answer,
 //! each with its [`schedule`]; [`round_trips`] and [`conditions`] what answers show of each address and of all;
 //! [`uplink`] the offers that wait for their turn; [`deliveries`] and [`pulling`] who got and who begins to pull what
 //! is offered; [`introductions`] who need not say again who it is; [`why`] for whom a request was sent. [`answering`]

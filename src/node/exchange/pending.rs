@@ -1,5 +1,6 @@
-//! Requests that wait for an answer: the one place that keeps the ids and deadlines of this peer's own requests. (What
-//! shows that a copy was pulled from here is told by its request's id, so a claim's job carries that.)
+//! Requests that wait for an answer: the one place that keeps the ids and deadlines of this peer's own requests. (A
+//! peer that did not pull a block from here shows bytes of it which the id of the offer chooses. So the job that checks
+//! them carries that id.)
 //!
 //! A request is sent again when its answer is overdue, under the same magic, so that the first answer to come, early or
 //! late, completes it. *Overdue* follows the [round trips](RoundTrips) measured to the address (the idea is that of

@@ -102,7 +102,8 @@ pub enum Outcome {
     },
     /// [`Job::Named`]: the outcome of the job about a named file.
     Named(NamedOutcome),
-    /// The job is done and has nothing else to tell. Of [`Job::Open`]: the file was there already, whole.
+    /// The job is done and has nothing else to tell. Of [`Job::Open`]: the only block was written, and the file has its
+    /// name.
     Done,
     /// The job failed.
     Failed(JobError),

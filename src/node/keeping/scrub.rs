@@ -50,7 +50,7 @@ struct ScrubPass {
     wrapped: bool,
     began: Time,
     done: Scrubbed,
-    /// The command that asked for it; none of one in the background.
+    /// The commands that wait for it; none of one in the background.
     commands: Vec<CommandId>,
 }
 

@@ -1,9 +1,9 @@
 //! Peers that proved who they are but found no place in their bucket.
 //!
-//! A lookup pings every peer that it does not know, to see whether they are who they were said to be. A peer that
-//! passed need not be asked that again by the next lookup, and may be where it starts: one file is hundreds of lookups
-//! among the same peers. And a peer that asks us is not weighed anew for a place with each request. The table and its
-//! order of age know nothing of it (section 2.2).
+//! A lookup makes sure that each peer is who it was said to be: by the id in its answer, or of an older peer by a ping.
+//! A peer that passed need not be asked that again by the next lookup, and may be where it starts: one file is hundreds
+//! of lookups among the same peers. And a peer that asks us is not weighed anew for a place with each request. The
+//! table and its order of age know nothing of it (section 2.2).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -31,7 +31,7 @@ pub(super) struct Acquaintances {
 }
 
 impl Acquaintances {
-    /// A peer answered a ping at its address and named itself.
+    /// A peer answered a request of ours at its address and named itself.
     pub(super) fn meet(&mut self, now: Time, peer: &Peer) {
         if self.known.len() >= CAPACITY && !self.known.contains_key(&peer.addr) {
             let first = self.known.iter().min_by_key(|(_, known)| known.met).map(|(addr, _)| *addr);

@@ -163,7 +163,8 @@ impl Kademlia {
         }
     }
 
-    /// A peer answered a ping at this address and named itself: it is what it says. It enters, if there is a place.
+    /// A peer answered a request of ours at this address and named itself: it is what it says. It enters, if there is a
+    /// place.
     pub(super) fn confirm(&mut self, now: Time, peer: Peer, claim: Bid, out: &mut Vec<Effect>) {
         if !self.may_enter(&peer) {
             return;

@@ -11,7 +11,8 @@
 //!
 //! A question asks two things: who is nearer, and are you alive? A contact that answered a moment ago (it is *fresh*)
 //! need not say again that it lives, and the two nearest know their neighbourhood; so the fresh ones behind them are
-//! not asked. In a busy network that saves most questions. Lookups of our own, which fill the table, ask every peer.
+//! not asked. In a busy network that saves most questions. Lookups of the overlay's own, which fill the table, searches
+//! for holders and looks around a key ask every peer.
 //!
 //! Names are hearsay, so the lookup believes little. An address stands in the shortlist once, and a peer counts only if
 //! it answers under the id that it was named with: its answer says who it is, and where an older peer's does not, a

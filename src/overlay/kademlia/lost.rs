@@ -1,7 +1,7 @@
 //! Peers that are out of reach: silent bootstrap addresses, and contacts that died.
 //!
 //! A network that was cut in two must grow together again, and a peer whose bootstrap peer starts late must find it. So
-//! those who were lost are tried again, ever more rarely: all of them while no other peer is known, else one at a time.
+//! those who were lost are tried again, ever more rarely: sixteen at a time while no other peer is known, else one.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -31,7 +31,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 pub(super) struct LostContacts {
-    /// Addresses that the user gave: never forgotten.
+    /// Addresses that the user gave, or that names which the user gave lead to; not this peer's own.
     anchors: Vec<SocketAddr>,
     /// Which of them belong to one host.
     pub(super) hosts: Vec<Vec<SocketAddr>>,

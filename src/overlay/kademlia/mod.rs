@@ -1,8 +1,9 @@
 //! Kademlia: peers and keys in one space, near by XOR, found by asking (Maymounkov and Mazières 2002).
 //!
 //! Every peer knows many peers near to itself and few far away: for each length of common prefix it keeps a *k-bucket*
-//! of at most K contacts. To find the peers nearest to a key it asks the nearest ones it knows for nearer ones, several
-//! at a time, and each round at least halves what is left. The paper's sections, and where they live:
+//! of K contacts, and of up to 2K where peers in it are among the K nearest to this one. To find the peers nearest to a
+//! key it asks the nearest ones it knows for nearer ones, several at a time, and each round at least halves what is
+//! left. The paper's sections, and where they live:
 //!
 //! | section | what | where |
 //! |---|---|---|
@@ -11,7 +12,7 @@
 //! | 4.1 | replacement cache | `bucket` |
 //!
 //! Above all these things differ from the paper, for the sake of peers that lie and networks that break:
-//! - A peer enters the table only when it answered a ping of ours and named its id; hearsay and requests only make
+//! - A peer enters the table only when it answered a request of ours and named its id; hearsay and requests only make
 //!   `candidates`. And only an answer counts as a sign of life, for any sender can forge a request.
 //! - Each peer is pinged every few seconds by the two nearest to it, who tell those that may know it when it has died
 //!   (`watch`). And now and then a contact is asked who else is near to us: however two parts of a network met,

@@ -35,13 +35,13 @@ impl Kademlia {
         self.table.note_lookup(now, &key);
         let is_wary = matches!(goal, Goal::MoreHolders | Goal::Around(_));
         let start = self.met(now, &key, if is_wary { START_WIDE } else { START });
-        let asks_all = is_wary || goal == Goal::Holders || matches!(name, Name::Own(_));
+        let asks_fresh = is_wary || goal == Goal::Holders || matches!(name, Name::Own(_));
         let is_fresh = |peer: &Peer| {
             let silence = match self.table.contact(peer) {
                 Some(contact) => contact.is_sound().then(|| contact.silence(now)),
                 None => self.acquaintances.silence(now, peer),
             };
-            !asks_all && silence.is_some_and(|silence| silence < ALIVE_FOR)
+            !asks_fresh && silence.is_some_and(|silence| silence < ALIVE_FOR)
         };
         let lookup = Lookup::new(key, goal, self.me.id, start, is_fresh);
         self.lookups.insert(name, lookup);

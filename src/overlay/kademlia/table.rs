@@ -17,7 +17,8 @@ const OF_NETWORK: usize = 10;
 
 pub(super) struct RoutingTable {
     me: Id,
-    /// Contacts in a bucket, and spares beside it, at most: the paper's k.
+    /// Contacts in a bucket, and spares beside it: the paper's k. A bucket whose peers are among the k nearest to this
+    /// one has up to twice as many.
     k: usize,
     /// Local networks are limited like any other.
     pub(super) strict: bool,

@@ -11,9 +11,9 @@
 //! refuses a connection, as a machine does at once whose peer was killed: after the first ping without an answer one is
 //! tried. One ping adds at most [`PING_SILENCE`]: this peer may have been stopped itself, and a minute that it did not
 //! run is no minute's silence of the other (Dadgar, Phillips and Currey, "Lifeguard", 2018: it is slow observers who
-//! take the living for dead). A peer that is told of a death by one that looked after the dead peer believes it after
-//! one ping. And one under whose id a peer answers at [another address](super::elsewhere) is dead sooner where it was
-//! known.
+//! take the living for dead). A peer that is told of a death by one that looked after the dead peer, or by a neighbour
+//! of its own, believes it after one ping. And one under whose id a peer answers at [another address](super::elsewhere)
+//! is dead sooner where it was known.
 //!
 //! In the classroom the same silence makes a peer dead, which are three pings at least, those included that its user
 //! does not see; no peer's word shortens it. Users count their own pings: it is dead too when the fourth of these is

@@ -23,9 +23,11 @@
 //!
 //! # What differs from the paper
 //! - A `ping` is stabilize and notify in one: it tells the sender's neighbours, and its answer the receiver's.
-//! - A peer known by hearsay enters a list only after it has answered a ping of ours, so neither a stale list nor
-//!   a liar can fill the table. Nor does the origin of a `join` before, and a goodbye counts only once its peer answers
-//!   no ping any more. Only a neighbour's word on who follows it when it has left counts at once.
+//! - A member takes a peer known by hearsay into a list only after that peer answered a ping of that member, so neither
+//!   a stale list nor a liar can fill the table. Nor does the origin of a `join` enter one before, and a goodbye counts
+//!   only once its peer answers no ping any more. Taken without a ping are the neighbours that a `Welcome` names, the
+//!   successors that the user names, in the classroom a peer that a neighbour confirms it let in, and the successors
+//!   that a neighbour names when it leaves. A guest adds those that its bootstrap peers name.
 //! - Several predecessors are kept, not one.
 //! - Peers that died are remembered and tried now and then: that is how the halves of a network that was cut meet
 //!   again.

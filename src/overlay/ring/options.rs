@@ -15,7 +15,8 @@ pub struct RingOptions {
     pub bits: usize,
     /// Whether requests take shortcuts. Without, each goes to the first successor alone, as in the assignment.
     pub fingers: bool,
-    /// The first two successors are pinged this often.
+    /// In the classroom the first two successors are pinged this often. Elsewhere the first one is, every 5 s at least,
+    /// and the second in every fourth round.
     pub ping_interval: Duration,
     /// Peers in the successor list.
     pub successors: usize,

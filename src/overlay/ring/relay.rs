@@ -1,9 +1,10 @@
 //! Requests that other peers send through this one.
 //!
 //! Routing is recursive: each peer passes a request on to one that is nearer to the key, under the magic it came with,
-//! and the owner answers the origin itself, once that has [shown](super::admission) that it is there (Chord, SIGCOMM
-//! 2001, section 4.3, figure 4, with the calls turned into forwarded messages). Each step is strictly nearer, or the
-//! step back from a peer that was wrongly taken for the owner to the predecessor that is, so a request ends.
+//! and the owner answers the origin itself, once that has [shown](super::admission) that it is there; before, a lookup
+//! may have one short datagram (Chord, SIGCOMM 2001, section 4.3, figure 4, with the calls turned into forwarded
+//! messages). Each step is strictly nearer, or the step back from a peer that was wrongly taken for the owner to the
+//! predecessor that is, so a request ends.
 
 use std::net::SocketAddr;
 

@@ -1,10 +1,10 @@
 //! Rounds: what a peer does again and again, and when.
 //!
 //! Each round pings the first successor (Chord's stabilize and notify, ToN 2003, section IV-E1) and renews one finger
-//! (fix_fingers); now and then the second successor and one of the other peers known are pinged too. The predecessor
-//! pings this peer in its own rounds: once that ping is overdue, it is looked after (check_predecessor), and now and
-//! then before, for a ping shows nothing. So each peer has two that look after it, for little more than the price of
-//! one.
+//! (fix_fingers), in a ring at rest every fourth round; now and then the second successor and one of the other peers
+//! known are pinged too. The predecessor pings this peer in its own rounds: once that ping is overdue, it is looked
+//! after (check_predecessor), and now and then before, for a ping shows nothing. So each peer has two that look after
+//! it, for little more than the price of one.
 
 use std::time::Duration;
 

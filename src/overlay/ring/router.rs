@@ -1,7 +1,7 @@
 //! What only the ring does: requests about files by their names travel to the peer responsible for them.
 //!
-//! The classroom above the node uses it. The seam carries [`RingEffect`]s, and the node hands them on to its parts;
-//! only a request that came to who is responsible it takes to the part for named files.
+//! The classroom above the node uses it. The seam carries [`RingEffect`]s. The node takes a `RouteEnded` to the part
+//! that asked, and tells all parts of every other one; the part for named files acts on an `Arrived`.
 
 use std::net::SocketAddr;
 

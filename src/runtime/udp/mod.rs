@@ -2,7 +2,7 @@
 //!
 //! How datagrams pass between this program and the system has two ways behind one face: [`plain`], one datagram with
 //! one call, which is the one to read first, and [`batched`], many with one call, which only Linux has. A batch that
-//! finds the node's inbox full is lost, as datagrams may be, and counted.
+//! finds the node's inbox full for a quarter of a second is lost, as datagrams may be, and counted.
 
 mod asked_at;
 #[cfg(target_os = "linux")]
