@@ -306,7 +306,7 @@ fn in_mounts_of(peer: &PeerProcess, script: &str) {
 }
 
 #[test]
-fn a_disk_that_is_full_read_only_or_failing_is_told_of_and_used_again_once_it_is_not() {
+fn a_disk_that_is_full_or_without_inodes_read_only_or_failing_is_told_of_and_used_again_once_it_is_not() {
     let Some(flags) = own_mounts() else {
         return println!("not tested here: there is no right to mount a small disk");
     };
@@ -314,7 +314,7 @@ fn a_disk_that_is_full_read_only_or_failing_is_told_of_and_used_again_once_it_is
     let disk = folder.path().join("disk");
     fs::create_dir(&disk).expect("the folder is writable");
     let data = text(&disk).to_owned() + "/peer";
-    let mount = format!("mount -t tmpfs -o size=24m none '{}'", text(&disk));
+    let mount = format!("mount -t tmpfs -o size=24m,nr_inodes=1000 none '{}'", text(&disk));
     let mut peer = Launch::new(&data).inside("unshare", flags, &mount).start();
     let (path, original) = file(&folder, "original", 1, 1_300_000);
     let (key, dest) = (peer.store(&path), folder.path().join("back"));
@@ -325,9 +325,11 @@ fn a_disk_that_is_full_read_only_or_failing_is_told_of_and_used_again_once_it_is
     let blocks = |peer: &PeerProcess| PathBuf::from(format!("/proc/{}/root{data}/blocks", peer.pid()));
     // What breaks it, what it then says of a store, and what mends it.
     let fill = format!("head -c 50m /dev/zero > '{0}/filler' || [ -s '{0}/filler' ]", text(&disk));
+    let use_up = format!("i=0; while touch '{0}/of'$i; do i=$((i+1)); done 2>/dev/null; [ $i -gt 0 ]", text(&disk));
     let lock = format!("mount --bind '{data}' '{data}' && mount -o remount,bind,ro '{data}'");
     for (n, (breaks, said, mends)) in [
         (fill, "full", format!("rm '{}/filler'", text(&disk))),
+        (use_up, "full", format!("rm '{}/of'*", text(&disk))),
         (lock, "Read-only file system", format!("umount -l '{data}'")),
     ]
     .into_iter()

@@ -65,15 +65,18 @@ fn a_source_leaves_room_to_others_and_what_it_brought_counts_until_it_is_gone() 
 }
 
 #[test]
-fn the_thousands_of_networks_of_one_home_leave_as_much_room_as_one_of_them() {
-    let (mut holdings, mut keys) =
-        (Holdings::new(Some(2_000_000), 7), (0..9_000_u64).map(|n| Id::of(&n.to_be_bytes())));
-    let network = |home: u16, n: u16| Subnet::of(([0x2001, 0xdb8, home, n, 0, 0, 0, 1], 1).into());
-    let counts = |home: u16, holdings: &mut Holdings, keys: &mut _| {
-        (0..1000).map(|n| fill(holdings, keys, network(home, n)).len()).sum::<usize>()
-    };
-    assert_eq!([1, 2].map(|home| counts(home, &mut holdings, &mut keys)), [427, 53], "of 488 places");
-    assert_eq!(holdings.check(), Ok(()));
+fn the_thousands_of_networks_of_one_home_or_site_leave_as_much_room_as_one_of_them() {
+    let of_home = |home: u16, n: u16| Subnet::of(([0x2001, 0xdb8, home, n, 0, 0, 0, 1], 1).into());
+    let of_site = |site: u16, n: u16| Subnet::of(([8, site as u8, n as u8, 1], 1).into());
+    let ways: [(_, &dyn Fn(u16, u16) -> Subnet); 2] = [(1000, &of_home), (256, &of_site)];
+    for (networks, network) in ways {
+        let (mut holdings, mut keys) =
+            (Holdings::new(Some(2_000_000), 7), (0..9_000_u64).map(|n| Id::of(&n.to_be_bytes())));
+        let mut counts =
+            |of| (0..networks).map(|n| fill(&mut holdings, &mut keys, network(of, n)).len()).sum::<usize>();
+        assert_eq!([1, 2].map(&mut counts), [427, 53], "of 488 places");
+        assert_eq!(holdings.check(), Ok(()));
+    }
 }
 
 proptest! {

@@ -11,7 +11,6 @@ use crate::config::WIDTH;
 use crate::id::Id;
 use crate::node::{Answer, Command};
 use crate::overlay::OverlayKind;
-use crate::overlay::kademlia::ALPHA;
 use crate::sim::grown::{Shape, populate};
 use crate::sim::network::Weather;
 use crate::sim::truth::{Directory, Geometry};
@@ -66,7 +65,8 @@ fn beside(setup: &Setup<'_>) -> Result<Vec<Finding>, Violation> {
             let what = format!("share that finds the nearest, N = {peers}, {name}");
             findings.push(Finding::new(what, 1.0, cost.right, Tolerance::AtLeast));
             let (said, tolerance) = match kind {
-                OverlayKind::Kademlia => (2.0 * ALPHA as f64 * (kad + 1.0 + WIDTH as f64), Tolerance::AtMost(1.0, 0.0)),
+                // No figure of a paper: what this project aims at.
+                OverlayKind::Kademlia => (if peers <= 1000 { 32.0 } else { 40.0 }, Tolerance::AtMost(1.0, 0.0)),
                 // Two of them are a ping: the owner answers an origin only once that has answered it.
                 OverlayKind::Ring => (cost.hops + 3.0 + 2.0 * WIDTH as f64, Tolerance::AtMost(1.0, 0.0)),
             };
