@@ -127,11 +127,17 @@ impl Ring {
 
     /// The names that the user gave lead to these addresses by now.
     pub(super) fn on_ways(&mut self, now: Time, known: &[SocketAddr], out: &mut Vec<Effect>) {
-        let fresh: Vec<SocketAddr> = known.iter().copied().filter(|addr| !self.bootstrap.contains(addr)).collect();
-        self.bootstrap.splice(0..0, fresh);
+        let mut fresh: Vec<SocketAddr> = known.iter().copied().filter(|addr| !self.bootstrap.contains(addr)).collect();
+        self.bootstrap.splice(0..0, fresh.iter().copied());
         self.bootstrap.truncate(MAX_DOORS);
         if self.is_alone() {
-            self.try_joining_again(now, out);
+            return self.try_joining_again(now, out);
+        }
+        if let Membership::Joining(joining) = &mut self.membership {
+            fresh.retain(|addr| *addr != self.me.addr);
+            fresh.truncate(MAX_DOORS);
+            joining.hellos += fresh.len();
+            self.say_hello(&fresh, out);
         }
     }
 
@@ -150,14 +156,19 @@ impl Ring {
 
     fn knock_at(&mut self, now: Time, doors: Vec<SocketAddr>, again: bool, out: &mut Vec<Effect>) {
         self.membership = Membership::Joining(Joining { hellos: doors.len(), again, ..Joining::default() });
-        for &addr in &doors {
+        self.say_hello(&doors, out);
+        if doors.is_empty() {
+            self.enter_ring(now, out);
+        }
+    }
+
+    /// Asks who is there, at addresses at which there may be a way in.
+    fn say_hello(&mut self, doors: &[SocketAddr], out: &mut Vec<Effect>) {
+        for &addr in doors {
             // Plain: a peer that is not in the ring yet must not be taken for a neighbour.
             let (to, guest) = (Target { id: None, addr }, self.options.guest);
             let request = if guest { Request::Ring(RingNeighbours::NONE.ping(true)) } else { Request::Ping };
             self.ask_plain(to, request, QuestionFor::Hello, patience::QUESTION, out);
-        }
-        if doors.is_empty() {
-            self.enter_ring(now, out);
         }
     }
 
@@ -188,9 +199,8 @@ impl Ring {
             return;
         }
         self.doors.retain(|door| door.addr != peer.addr);
-        if matches!(self.membership, Membership::Member) && peer.id != self.me.id && !self.table.is_neighbour(&peer.id)
-        {
-            self.ask_to_join(peer, true, out);
+        if matches!(self.membership, Membership::Member) && peer.id != self.me.id {
+            self.ask_beside(peer, out);
         }
         if let Membership::Joining(joining) = &mut self.membership {
             joining.hellos = joining.hellos.saturating_sub(1);
@@ -230,6 +240,13 @@ impl Ring {
             }
             None if joining.hellos == 0 => self.enter_ring(now, out),
             None => {}
+        }
+    }
+
+    /// This peer is in already: asks whether that door leads to another part of the ring, or to one of its own.
+    fn ask_beside(&mut self, door: Peer, out: &mut Vec<Effect>) {
+        if !self.table.is_neighbour(&door.id) {
+            self.ask_to_join(door, true, out);
         }
     }
 
@@ -299,8 +316,9 @@ impl Ring {
     /// This peer is in, or alone.
     fn enter_ring(&mut self, now: Time, out: &mut Vec<Effect>) {
         let first_time = self.membership.is_pending();
+        let mut untried = VecDeque::new();
         if let Membership::Joining(joining) = std::mem::replace(&mut self.membership, Membership::Member) {
-            self.shut = joining.shut;
+            (self.shut, untried) = (joining.shut, joining.doors);
         }
         if !self.options.guest {
             self.round(now, out);
@@ -308,11 +326,14 @@ impl Ring {
         }
         if first_time {
             let wait = LONGEST_KNOCK / 16;
-            self.doors = self.bootstrap.iter().map(|&addr| RejoinAddress { addr, due: now, wait }).collect();
+            let left = self.bootstrap.iter().filter(|addr| !untried.iter().any(|door| door.addr == **addr));
+            self.doors = left.map(|&addr| RejoinAddress { addr, due: now, wait }).collect();
             let peers = self.table.others().count();
             out.push(Effect::Joined { peers, shut_out: if peers == 0 { self.shut.len() } else { 0 } });
             self.start_waiting_searches(now, out);
         }
+        // As those that answer from now on.
+        untried.into_iter().for_each(|door| self.ask_beside(door, out));
     }
 }
 
@@ -369,6 +390,26 @@ mod tests {
             }
             assert_eq!(ring.table.others().collect::<Vec<_>>(), [far], "guest {guest}");
         }
+    }
+
+    #[test]
+    fn an_address_that_a_name_leads_to_by_now_is_tried_at_once_while_this_peer_is_still_joining() {
+        let (dead, late) = (peer(2), peer(3));
+        let mut ring = Ring::new(peer(1), RingOptions::default());
+        let (mut out, mut next) = (Vec::new(), Vec::new());
+        ring.join(Time::ZERO, &Entrances { known: &[dead.addr], ..Entrances::default() }, &mut out);
+        let ways = Entrances { known: &[dead.addr, late.addr], ..Entrances::default() };
+        ring.on(Time::ZERO, Cause::Ways(&ways), &mut next);
+        let [Effect::Ask { to, tag, .. }] = next[..] else { panic!("{next:?}") };
+        assert_eq!(to.addr, late.addr);
+        let no_answer = Cause::NoAnswer { tag: question(&out), to: Target { id: None, addr: dead.addr } };
+        next.clear();
+        ring.on(Time::ZERO, no_answer, &mut next);
+        assert_eq!(next, [], "the other may answer yet");
+        let response = Response::Node(late);
+        ring.on(Time::ZERO, Cause::Answer { tag, from: late.addr, by: Some(late), response: &response }, &mut next);
+        let join = |effect: &Effect| matches!(effect, Effect::Ask { to, .. } if *to == late.into());
+        assert!(next.iter().any(join), "{next:?}");
     }
 
     #[test]

@@ -199,6 +199,28 @@ fn two_peers_whose_door_opens_late_come_to_the_others() {
     }
 }
 
+/// Of two rings that know nothing of one another, the second peer answers before the first lets the newcomer in.
+#[test]
+fn a_peer_that_knows_a_peer_of_each_of_two_rings_comes_to_both_at_once() {
+    let mut net = Net::new(11);
+    for (number, door) in [(0, 0), (1, 0), (2, 0), (10, 10), (11, 10), (12, 10)] {
+        net.start(large(number), false, &[addr(door)]);
+        net.run(Duration::from_secs(1));
+    }
+    net.run(Duration::from_secs(30));
+    let newcomer = net.start(large(20), false, &[addr(0), addr(10)]);
+    let (begin, is_of) =
+        (net.now, |first: u32, peer: &Peer| (first..first + 3).any(|number| peer.addr == addr(number)));
+    while ![0, 10].iter().all(|first| net.inside(newcomer).peers().iter().any(|peer| is_of(*first, peer))) {
+        net.run(Duration::from_millis(1));
+        assert!(net.now.since(begin) < Duration::from_secs(60));
+    }
+    let took = net.now.since(begin);
+    println!("it knows peers of both after {took:?}");
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    settle(&mut net, Duration::from_secs(60));
+}
+
 /// A whole network that starts at once, each peer knowing the first alone, ends in one cycle too.
 #[test]
 fn a_ring_that_starts_at_once_forms() {
