@@ -99,10 +99,10 @@ impl Transfer {
         Self { waiting: vec![waiter], offered, fresh, for_user, brought_by: None, given_up, replicates: None }
     }
 
-    /// The job that brings it, if it has come too slowly by `now` to keep others waiting.
-    fn slow_job(&self, now: Time) -> Option<JobId> {
+    /// The job that brings it, and from when on that comes too slowly to keep others waiting.
+    fn slow_job(&self) -> Option<(JobId, Time)> {
         let enough = unhurried(self.offered.map_or(0, |(_, version)| version.size));
-        self.brought_by.filter(|(_, since)| now.since(*since) > enough).map(|(job, _)| job)
+        self.brought_by.map(|(job, since)| (job, since + enough))
     }
 }
 
@@ -177,12 +177,17 @@ impl NamedFile {
         self.transfer.as_ref().is_some_and(|transfer| transfer.waiting.contains(&TransferWaiter::User(command)))
     }
 
-    /// The job that brings the file, if it takes too long while others wait to store the same one.
-    pub(super) fn gives_way(&mut self, now: Time, has_begun: impl Fn(JobId) -> bool) -> Option<JobId> {
-        let transfer = self.transfer.as_mut().filter(|_| self.phase == TransferPhase::Arriving)?;
+    /// The job that brings the file, and from when on it takes too long, while others wait to store the same one.
+    pub(super) fn gives_way_at(&self, has_begun: impl Fn(JobId) -> bool) -> Option<(JobId, Time)> {
+        let transfer = self.transfer.as_ref().filter(|_| self.phase == TransferPhase::Arriving)?;
         let others_wait = !self.offers.is_empty() || transfer.waiting.len() > 1;
-        let slow = transfer.slow_job(now).filter(|job| others_wait && !transfer.given_up && has_begun(*job))?;
-        transfer.given_up = true;
+        transfer.slow_job().filter(|(job, _)| others_wait && !transfer.given_up && has_begun(*job))
+    }
+
+    /// That job, if it is to be given up by now.
+    pub(super) fn gives_way(&mut self, now: Time, has_begun: impl Fn(JobId) -> bool) -> Option<JobId> {
+        let (slow, _) = self.gives_way_at(has_begun).filter(|(_, at)| *at <= now)?;
+        self.transfer.as_mut()?.given_up = true;
         Some(slow)
     }
 

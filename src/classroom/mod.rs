@@ -210,8 +210,10 @@ impl Part for Classroom {
             Some(leaving) => ([leaving.strangers_until, leaving.deadline].into_iter().find(later), leaving.again),
             None => (self.scan_at, None),
         };
-        let waits = self.files.values().filter_map(NamedFile::waits_until).min();
-        next.into_iter().chain(again).chain(waits).chain(self.coming.next_wake()).min()
+        let waits = self.files.values().filter_map(NamedFile::waits_until);
+        let begun = |job| desk.jobs().has_begun(job);
+        let gives_way = self.files.values().filter_map(|state| state.gives_way_at(begun)).map(|(_, at)| at);
+        next.into_iter().chain(again).chain(waits).chain(gives_way).chain(self.coming.next_wake()).min()
     }
 
     fn named_files(&self, desk: &Desk) -> Option<Vec<(FileName, Version)>> {

@@ -297,6 +297,20 @@ fn a_file_that_comes_slowly_gives_way_to_others_who_store_the_same_one() {
 }
 
 #[test]
+fn what_comes_slowly_gives_way_as_soon_as_its_time_is_up() {
+    let mut bench = classroom(0);
+    for origin in [peer(2), peer(1)] {
+        arrives(&mut bench, origin, 5, Routed::Store { file: file(1) });
+    }
+    let offer = Request::Ring(RingRequest::Transfer { file: file(1), size: 700, modified: 5, stored: true });
+    let (slow, _) = job(&bench.hears_request(peer(2), 6, offer.clone()));
+    let begin = bench.now;
+    assert_eq!(bench.hears_request(peer(1), 10, offer), [], "the other one has its turn first");
+    while !bench.wait(Duration::from_secs(100)).expect("its time ends").contains(&Action::Cancel { job: slow }) {}
+    assert_eq!(bench.now.since(begin), Duration::from_secs(10));
+}
+
+#[test]
 fn a_request_waits_for_a_file_that_is_on_its_way() {
     let mut bench = classroom(0);
     arrives(&mut bench, peer(2), 5, Routed::Store { file: file(1) });
