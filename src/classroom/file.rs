@@ -32,6 +32,8 @@ pub(super) struct NamedFile {
     pub(super) copy: Option<Version>,
     /// Peers that were asked to hold it and have not answered.
     pub(super) asked: BTreeSet<SocketAddr>,
+    /// Those of them that are silent, or that no connection reaches.
+    pub(super) late: BTreeSet<SocketAddr>,
     /// How far the transfer has come that brings it here.
     phase: TransferPhase,
     /// That transfer; none while nothing is coming.
@@ -56,10 +58,6 @@ impl Holding {
     /// Whether no other peer has said that it has it.
     fn is_alone(&self) -> bool {
         self.at.values().all(|word| !word.has)
-    }
-
-    pub(super) fn is_refused_by(&self, peer: &Peer) -> bool {
-        self.at.get(&peer.addr).is_some_and(|word| !word.has)
     }
 }
 
@@ -202,6 +200,43 @@ impl NamedFile {
     /// Whether it is on its way to this peer, or from it to others.
     pub(super) fn moves(&self) -> bool {
         !self.asked.is_empty() || self.phase != TransferPhase::Idle
+    }
+
+    /// Whether this peer will not take what is held here.
+    pub(super) fn is_refused_by(&self, peer: &Peer) -> bool {
+        self.said_by(&peer.addr).is_some_and(|word| !word.has)
+    }
+
+    /// Whether this peer is silent that was asked to hold it, or no connection reaches it.
+    pub(super) fn is_late(&self, peer: &Peer) -> bool {
+        self.late.contains(&peer.addr)
+    }
+
+    fn said_by(&self, peer: &SocketAddr) -> Option<&LastSaid> {
+        self.holding.as_ref()?.at.get(peer)
+    }
+
+    /// Whether no answer is awaited but of peers that are late.
+    pub(super) fn waits_for_late_ones_alone(&self) -> bool {
+        self.asked.is_subset(&self.late)
+    }
+
+    /// Whether this peer says that it has what is held here, and is not late.
+    pub(super) fn is_at(&self, peer: &SocketAddr) -> bool {
+        self.said_by(peer).is_some_and(|word| word.has) && !self.late.contains(peer)
+    }
+
+    /// Whether what is held here is at no other peer, and those that are yet to answer are late.
+    pub(super) fn is_without_taker(&self) -> bool {
+        let is_alone = |holding: &Holding| !holding.at.keys().any(|peer| self.is_at(peer));
+        self.waits_for_late_ones_alone() && self.holding.as_ref().is_some_and(is_alone)
+    }
+
+    /// Whether a peer that leaves waits for it: it comes here, or answers of others are awaited. Once one has it, those
+    /// that are late are not.
+    pub(super) fn detains(&self) -> bool {
+        let is_settled = || self.waits_for_late_ones_alone() && !self.is_without_taker();
+        self.moves() && !(self.phase == TransferPhase::Idle && is_settled())
     }
 
     /// Whether it is held here, and no other peer has said that it has it.

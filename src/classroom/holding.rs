@@ -1,8 +1,9 @@
 //! What this peer holds for the ring, and who else should.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
-use super::file::LastSaid;
+use super::file::{LastSaid, NamedFile};
 use super::{Classroom, ClassroomDeparture, JobFor, STRANGERS, TOLD_GOODBYE, TRUST, TransferEnd, TransferFor, UNREADY};
 use crate::config::{FILE_COPIES, REPAIR_RETRY};
 use crate::name::FileName;
@@ -12,9 +13,10 @@ use crate::node::trouble::Trouble;
 use crate::overlay::Target;
 use crate::peer::Peer;
 
-/// The first peers behind a file's key, until so many of them `count`. Those that do not are among them, and others
-/// have their places.
-fn keepers(desk: &Desk, file: FileName, copies: usize, counts: impl Fn(&Peer) -> bool) -> Vec<Peer> {
+/// The first peers behind a file's key, until so many of them count. Those that do not are among them, and others have
+/// their places: those that refused it and, for a peer that is `leaving`, itself and those that are late.
+fn keepers(desk: &Desk, (file, state): (FileName, &NamedFile), copies: usize, leaving: bool) -> Vec<Peer> {
+    let counts = |peer: &Peer| !state.is_refused_by(peer) && !(leaving && (desk.is_me(peer) || state.is_late(peer)));
     let mut set = desk.replica_set(&file.key(), usize::MAX);
     let last = set.iter().enumerate().filter(|(_, peer)| counts(peer)).map(|(at, _)| at).nth(copies - 1);
     set.truncate(last.map_or(set.len(), |last| last + 1));
@@ -54,8 +56,8 @@ impl Classroom {
         let only_here = state.is_only_here();
         let Some(holding) = &state.holding else { return };
         let me = desk.me().id;
-        let counts = |peer: &Peer| !holding.is_refused_by(peer) && (peer.id != me || self.leaving.is_none());
-        let mut set = keepers(desk, file, if holding.stored { FILE_COPIES } else { 1 }, counts);
+        let copies = if holding.stored { FILE_COPIES } else { 1 };
+        let mut set = keepers(desk, (file, state), copies, self.leaving.is_some());
         let mine = set.iter().any(|peer| peer.id == me) && self.leaving.is_none();
         set.retain(|peer| peer.id != me);
         let trusted = |peer: &Peer| holding.at.get(&peer.addr).is_some_and(|word| desk.now().since(word.said) < TRUST);
@@ -77,7 +79,9 @@ impl Classroom {
             TransferFor::Store(own) => return self.on_store_handed(desk, own, to, handed),
             TransferFor::Place(file) => file,
         };
-        self.file(file).asked.remove(&to.addr);
+        let state = self.file(file);
+        state.asked.remove(&to.addr);
+        state.late.remove(&to.addr);
         if let TransferEnd::Refused(reason) | TransferEnd::Unready(reason) | TransferEnd::Silent(reason) = &handed {
             desk.trouble(Trouble::FileNotTaken { file, to, reason: reason.clone() });
         }
@@ -90,9 +94,8 @@ impl Classroom {
                 if let Some(holding) = &mut state.holding {
                     holding.at.insert(to.addr, LastSaid { has, said });
                 }
-                let alone = state.asked.is_empty() && state.is_only_here();
                 // A peer that leaves has done enough once another one has the file.
-                if !has && (alone || self.leaving.is_none()) {
+                if !has && (state.is_without_taker() || self.leaving.is_none()) {
                     self.place(desk, file);
                 }
             }
@@ -102,6 +105,27 @@ impl Classroom {
             }
         }
         self.end_replicating(desk, file);
+    }
+
+    /// Whether one of the other peers that should hold a file has it.
+    pub(super) fn is_replicated(&self, desk: &Desk, file: FileName) -> bool {
+        let Some(state) = self.files.get(&file) else { return false };
+        let set = keepers(desk, (file, state), FILE_COPIES, self.leaving.is_some());
+        set.iter().any(|peer| state.is_at(&peer.addr))
+    }
+
+    /// A peer that was offered something is silent, or no connection reaches it: what another one has does not wait for
+    /// it. A peer that leaves offers what none has to the next one.
+    pub(super) fn on_late(&mut self, desk: &mut Desk, late: SocketAddr) {
+        let asked = self.files.iter().filter(|(_, state)| state.asked.contains(&late)).map(|(&file, _)| file);
+        for file in asked.collect::<Vec<_>>() {
+            let state = self.file(file);
+            state.late.insert(late);
+            if state.is_without_taker() && self.leaving.is_some() {
+                self.place(desk, file);
+            }
+            self.end_replicating(desk, file);
+        }
     }
 
     /// Offers again what no peer was ready to take from a peer that leaves: others may have missed it for a while, and

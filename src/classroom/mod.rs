@@ -183,6 +183,7 @@ impl Part for Classroom {
         match news {
             News::Joined | News::Up => self.look_soon(desk),
             News::Down(peer) => self.on_peer_down(desk, peer),
+            News::Doubtful(peer) | News::Stalls(peer) => self.on_late(desk, peer),
             News::Leaving { handover } if handover && desk.config().named_files => self.leave(desk),
             News::Ring(&RingEffect::Arrived { origin, magic, what }) => self.on_arrived(desk, origin, magic, what),
             News::Ring(RingEffect::Notice(notice)) => self.on_route_notice(desk, notice),
@@ -228,7 +229,7 @@ impl Part for Classroom {
     fn keeps_here(&self, desk: &Desk) -> bool {
         let Some(leaving) = &self.leaving else { return false };
         let known = self.before >= leaving.before || desk.now() >= leaving.strangers_until;
-        let handed_over = leaving.looked && leaving.again.is_none() && !self.files.values().any(NamedFile::moves);
+        let handed_over = leaving.looked && leaving.again.is_none() && !self.files.values().any(NamedFile::detains);
         let stored = self.stores.is_empty() && !self.asked.values().any(Awaited::is_store);
         !(desk.now() >= leaving.deadline || handed_over && known && stored)
     }

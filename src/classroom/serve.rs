@@ -287,10 +287,13 @@ impl Classroom {
         }
     }
 
-    /// The last replica may have answered.
+    /// The last replica may have answered, or one of them while the others are late.
     pub(super) fn end_replicating(&mut self, desk: &mut Desk, file: FileName) {
         let state = self.file(file);
-        if state.phase() == TransferPhase::Replicating && state.asked.is_empty() {
+        if state.phase() == TransferPhase::Replicating
+            && state.waits_for_late_ones_alone()
+            && (state.asked.is_empty() || self.is_replicated(desk, file))
+        {
             self.end_transfer(desk, file, TransferEnd::Taken);
         }
     }

@@ -2,6 +2,7 @@
 //! files.
 
 mod handing;
+mod late;
 mod storing;
 
 use std::time::Duration;

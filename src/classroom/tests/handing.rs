@@ -43,7 +43,7 @@ fn a_peer_that_leaves_offers_its_files_again_to_who_does_not_know_it_yet() {
 }
 
 /// The offers of a file among `actions`: to whom, and under which magic.
-fn offers(actions: &[Action]) -> Vec<(SocketAddr, u64)> {
+pub(super) fn offers(actions: &[Action]) -> Vec<(SocketAddr, u64)> {
     let asked = requests(actions).into_iter();
     let those = asked.filter(|(.., request)| matches!(request, Request::Ring(RingRequest::Transfer { .. })));
     those.map(|(to, magic, _)| (to, magic)).collect()
@@ -165,7 +165,7 @@ fn a_file_that_its_user_changed_or_removed_since_the_store_is_not_offered_again(
     }
 }
 
-fn noted() -> Response {
+pub(super) fn noted() -> Response {
     Response::Ring(RingResponse::Noted { of: RingKind::Transfer })
 }
 

@@ -55,6 +55,11 @@ impl PendingRequest {
         self.schedule.datagrams
     }
 
+    /// When it was sent first.
+    pub(super) const fn begun(&self) -> Time {
+        self.schedule.begun
+    }
+
     /// Whether its answer comes once bytes have moved.
     pub(super) fn is_patient(&self) -> bool {
         self.schedule.patient
@@ -72,7 +77,7 @@ pub(super) struct Completed {
 impl Completed {
     /// How long its answer was waited for, through every try.
     pub(super) fn took(&self, now: Time) -> Duration {
-        now.since(self.waiting.schedule.begun)
+        now.since(self.waiting.begun())
     }
 }
 

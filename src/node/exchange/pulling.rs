@@ -95,6 +95,7 @@ impl Exchange {
                 self.on_idle(to);
                 Some(RequestOutcome::Stalls(to))
             }
+            SentFor::Part(_) if waiting.request.offers_file() => Some(RequestOutcome::Stalls(to)),
             _ => None,
         }
     }
@@ -104,8 +105,12 @@ impl Exchange {
     pub(crate) fn on_no_connection(&mut self, to: SocketAddr) -> Vec<RequestOutcome> {
         let now = self.now;
         let failed = self.pending.take_where(|waiting| {
-            matches!(waiting.why, SentFor::Offer { number: (since, _), .. } if now.since(since) >= NO_CONNECTION)
-                && waiting.to.addr == to
+            let since = match waiting.why {
+                SentFor::Offer { number: (since, _), .. } => Some(since),
+                SentFor::Part(_) if waiting.request.offers_file() => Some(waiting.begun()),
+                _ => None,
+            };
+            since.is_some_and(|since| now.since(since) >= NO_CONNECTION) && waiting.to.addr == to
         });
         if !failed.is_empty() {
             self.uplink.on_not_pulled(now, to, false);
