@@ -6,13 +6,20 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::id::{Id, Key};
-use crate::node::notice::{Answer, FailureKind};
+use crate::node::command::CommandId;
+use crate::node::desk::Desk;
+use crate::node::notice::{Answer, FailureKind, Progress};
 use crate::node::refusal::Refusal;
 use crate::overlay::LookupId;
 use crate::peer::Peer;
 
 /// Why a file is not stored, as the user is told.
 pub(super) type StoreFailure = (FailureKind, String);
+
+/// Why a peer is passed over: no connection reaches it, it took nothing a moment ago, or takes nothing now.
+const NOT_REACHED: &str = "it cannot be connected to";
+pub(super) const TAKES_NOTHING: &str = "it takes nothing of what it is offered";
+pub(super) const BEGINS_NOTHING: &str = "it does not begin to take the block";
 
 /// What the answer will tell.
 #[derive(Default)]
@@ -82,6 +89,18 @@ impl fmt::Display for RefusedBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.by, self.why)
     }
+}
+
+/// The user hears that a peer gets no copy of a block, and why, unless no connection reaches it.
+pub(super) fn tell_passed_over(
+    desk: &mut Desk,
+    (command, key): (CommandId, Key),
+    (peer, addr): (impl fmt::Display, SocketAddr),
+    why: &str,
+) {
+    let why = if desk.is_shut(&addr) { NOT_REACHED } else { why };
+    let reason = format!("{peer}: {why}, and is passed over for a while");
+    desk.progress(command, Progress::Retried { key, reason });
 }
 
 impl Placing {

@@ -29,6 +29,7 @@ mod small_files;
 mod telling;
 mod turns;
 mod upkeep;
+mod waits;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};

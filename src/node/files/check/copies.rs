@@ -38,8 +38,14 @@ pub(super) struct Refill {
     pub(super) stood_in: BTreeSet<SocketAddr>,
     /// Peers that lack the block, and were not offered it yet.
     pub(super) lacking: Vec<Peer>,
+    /// Copies that are to be made, as far as there are peers for them.
+    pub(super) needed: u64,
     /// Offers without an end.
     pub(super) out: BTreeSet<SocketAddr>,
+    /// Those of them in whose stead others are offered the block, if any are left. Any of them may still take it.
+    pub(super) replaced: BTreeSet<SocketAddr>,
+    /// Those of them that take nothing, and are not waited for.
+    pub(super) passed_over: BTreeSet<SocketAddr>,
     pub(super) lent: bool,
     /// Copies that were made.
     pub(super) made: u64,
@@ -47,6 +53,7 @@ pub(super) struct Refill {
 
 impl Refill {
     pub(super) fn is_under_way(&self) -> bool {
-        !self.asked.is_empty() || self.fetches || !self.out.is_empty()
+        let lacks = self.made < self.needed && !self.out.is_subset(&self.passed_over);
+        !self.asked.is_empty() || self.fetches || lacks
     }
 }

@@ -24,7 +24,7 @@ use crate::node::command::{Command, CommandId, Source, Until};
 use crate::node::desk::Desk;
 use crate::node::job::{Job, Outcome, PutId, Urgency};
 use crate::node::notice::{Answer, FailureKind, Progress};
-use crate::node::ticket::{About, PartId, Reply, Ticket};
+use crate::node::ticket::{About, News, PartId, Reply, Ticket};
 use crate::time::Time;
 
 /// The checks under way.
@@ -110,6 +110,16 @@ impl Task for Check {
             }
             _ => GOES_ON,
         }
+    }
+
+    fn on_news(&mut self, desk: &mut Desk, news: News<'_>) -> Flow {
+        if let News::Hesitates(addr) | News::Doubtful(addr) | News::Stalls(addr) = news {
+            let is_offered = |(_, inquiry): &(&Key, &Inquiry)| inquiry.repair.out.contains(&addr);
+            for key in self.inquiries.iter().filter(is_offered).map(|(key, _)| *key).collect::<Vec<_>>() {
+                self.turn(desk, key, |inquiry, context| inquiry.on_late(context, news))?;
+            }
+        }
+        GOES_ON
     }
 
     fn on_tick(&mut self, desk: &mut Desk) -> Flow {

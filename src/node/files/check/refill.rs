@@ -8,12 +8,14 @@ use std::net::SocketAddr;
 
 use super::InquiryContext;
 use super::copies::Copy;
-use super::inquiry::Inquiry;
+use super::inquiry::{Inquiry, InquiryTurn};
 use crate::lease::{Lease, MAX_LEASES};
+use crate::node::files::placing::{BEGINS_NOTHING, TAKES_NOTHING, tell_passed_over};
 use crate::node::health::CopyState;
 use crate::node::job::{Holder, Job, Outcome, Urgency};
 use crate::node::notice::Progress;
 use crate::node::refusal::Refusal;
+use crate::node::ticket::News;
 use crate::peer::Peer;
 use crate::wire::Request;
 
@@ -32,11 +34,14 @@ impl Inquiry {
         {
             self.repair.lacking.push(peer);
         }
+        let holds = context.desk.holds(&context.key);
+        self.repair.lacking.retain(|peer| !holds || !context.desk.is_me(peer));
+        self.pass_over(context);
+        self.repair.needed = self.repair.lacking.len() as u64;
         if self.repair.lacking.is_empty() {
             return false;
         }
-        if context.desk.holds(&context.key) {
-            self.repair.lacking.retain(|peer| !context.desk.is_me(peer));
+        if holds {
             self.offer(context);
             return self.repair.is_under_way();
         }
@@ -48,6 +53,19 @@ impl Inquiry {
         self.repair.is_under_way()
     }
 
+    /// Peers that live and take nothing would keep every block waiting: others stand in for them, if any are left.
+    fn pass_over(&mut self, context: &mut InquiryContext<'_>) {
+        let lacking = std::mem::take(&mut self.repair.lacking);
+        for peer in lacking {
+            let stalls = context.desk.stalls(&peer.addr);
+            if stalls {
+                tell_passed_over(context.desk, (context.command, context.key), (&peer, peer.addr), TAKES_NOTHING);
+            }
+            let next = if stalls { self.stand_in(context) } else { Some(peer) };
+            self.repair.lacking.extend(next);
+        }
+    }
+
     /// The next peer beside the replica set that lacks the block, as far as is known, and was not offered it.
     fn stand_in(&mut self, context: &InquiryContext<'_>) -> Option<Peer> {
         let is_known = |peer: &Peer| {
@@ -55,6 +73,7 @@ impl Inquiry {
             copy.is_some_and(|copy| copy.is_member || copy.state != Some(CopyState::Absent))
                 || self.repair.stood_in.contains(&peer.addr)
                 || context.desk.is_me(peer)
+                || context.desk.stalls(&peer.addr)
         };
         let peer = *self.spare().iter().find(|peer| !is_known(peer))?;
         self.repair.stood_in.insert(peer.addr);
@@ -127,6 +146,7 @@ impl Inquiry {
     fn offer(&mut self, context: &mut InquiryContext<'_>) {
         let held = context.desk.wanted_size(&context.key);
         let (size, leases) = (held.or(self.bytes).unwrap_or(0), self.leases(context));
+        self.pass_over(context);
         for peer in std::mem::take(&mut self.repair.lacking) {
             self.repair.out.insert(peer.addr);
             let block = (context.key, size);
@@ -149,19 +169,51 @@ impl Inquiry {
             Err(refusal) => {
                 let (key, reason) = (context.key, format!("{to}: {refusal}"));
                 context.desk.progress(context.command, Progress::Retried { key, reason });
-                if let Some(peer) = self.stand_in(context) {
-                    self.repair.lacking.push(peer);
-                    return self.offer(context);
+                if !self.repair.replaced.remove(&to.addr) {
+                    return self.offer_in_stead(context);
                 }
             }
         }
         self.end_repair_if_over(context);
     }
 
+    /// Offers the block to one next to the replica set, if any is left.
+    fn offer_in_stead(&mut self, context: &mut InquiryContext<'_>) {
+        let next = self.stand_in(context);
+        self.repair.lacking.extend(next);
+        self.offer(context);
+    }
+
+    /// A peer is silent, or does not begin to take what it is offered: another one is offered it too. If the peer lives
+    /// and takes nothing, it is not waited for.
+    pub(super) fn on_late(&mut self, context: &mut InquiryContext<'_>, news: News<'_>) -> InquiryTurn {
+        let (addr, is_late) = match news {
+            // Others have taken theirs: it is not the way out that is slow.
+            News::Hesitates(addr) => (addr, self.repair.made > 0),
+            News::Doubtful(addr) | News::Stalls(addr) => (addr, true),
+            _ => return InquiryTurn::Goes,
+        };
+        if !is_late || !self.repair.out.contains(&addr) {
+            return InquiryTurn::Goes;
+        }
+        if matches!(news, News::Stalls(_)) && self.repair.passed_over.insert(addr) {
+            tell_passed_over(context.desk, (context.command, context.key), (&addr, addr), BEGINS_NOTHING);
+        }
+        if self.repair.replaced.insert(addr) {
+            self.offer_in_stead(context);
+        } else {
+            self.end_repair_if_over(context);
+        }
+        self.go_on(context)
+    }
+
     /// Once all is tried, the copies are looked for anew.
     fn end_repair_if_over(&mut self, context: &mut InquiryContext<'_>) {
         if self.repair.is_under_way() {
             return;
+        }
+        if !std::mem::take(&mut self.repair.out).is_empty() {
+            context.desk.drop_offers(|other| *other == context.ticket);
         }
         if std::mem::take(&mut self.repair.lent) {
             context.desk.withdraw(context.ticket.number, context.key);

@@ -1,11 +1,15 @@
 //! `copies`: another lease is laid on the blocks of files. Each is offered with it to those nearest that have it. Where
 //! none of them has it, a peer that has it is looked for: other holders hear of the lease from there.
+//!
+//! In the stead of a peer that hesitates, is silent or takes nothing the next nearest is asked. Where another peer
+//! keeps the lease, one that is silent or takes nothing is not waited for.
 
 use std::collections::btree_map::Entry as BTreeEntry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use super::walk::{Walk, WalkItem, Walked};
+use crate::config::HEDGE_MIN;
 use crate::id::Key;
 use crate::lease::Lease;
 use crate::node::command::{Command, CommandId};
@@ -15,7 +19,7 @@ use crate::node::files::{Flow, GOES_ON, OVER};
 use crate::node::job::{Outcome, Urgency};
 use crate::node::notice::{Answer, FailureKind};
 use crate::node::refusal::Refusal;
-use crate::node::ticket::{About, PartId, Reply, Ticket};
+use crate::node::ticket::{About, News, PartId, Reply, Ticket};
 use crate::overlay::Found;
 use crate::peer::Peer;
 use crate::time::Time;
@@ -44,10 +48,28 @@ struct Block {
     /// Peers that may have it, nearest first.
     left: VecDeque<Peer>,
     /// Those that were asked and have not answered.
-    open: usize,
+    open: Vec<Asked>,
     laid: usize,
     /// None of the nearest has it, and another one does.
     was_doubtful: bool,
+}
+
+/// A peer that was asked to keep a block, and has not answered.
+struct Asked {
+    peer: Peer,
+    since: Time,
+    standing: Standing,
+}
+
+/// How a peer keeps us waiting.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    /// It occupies a place.
+    Waits,
+    /// Another is asked in its stead, and it is waited for.
+    Replaced,
+    /// The same, and it is not waited for where another peer keeps the lease.
+    PassedOver,
 }
 
 impl Task for Laying {
@@ -71,19 +93,35 @@ impl Task for Laying {
                 let walked = self.walk.on_around(desk, number, reply);
                 self.on_walked(desk, number, walked);
             }
-            About::Block(key) => self.on_asked(desk, key, &reply),
+            About::Block(key) => match reply {
+                Reply::LateProof(by) => self.do_without(desk, Standing::Replaced, |_, asked| asked.peer == by),
+                reply => self.on_asked(desk, key, &reply),
+            },
             About::Whole | About::AroundBlock(_) => {}
         }
         self.go_on(desk)
     }
 
-    fn on_tick(&mut self, desk: &mut Desk) -> Flow {
-        self.walk.on_tick(desk);
+    fn on_news(&mut self, desk: &mut Desk, news: News<'_>) -> Flow {
+        let (addr, standing) = match news {
+            News::Hesitates(addr) => (addr, Standing::Replaced),
+            News::Doubtful(addr) | News::Stalls(addr) => (addr, Standing::PassedOver),
+            _ => return GOES_ON,
+        };
+        self.do_without(desk, standing, |_, asked| asked.peer.addr == addr);
         self.go_on(desk)
     }
 
-    fn next_wake(&self, _desk: &Desk) -> Option<Time> {
-        self.walk.next_wake()
+    fn on_tick(&mut self, desk: &mut Desk) -> Flow {
+        self.walk.on_tick(desk);
+        let is_due = |desk: &Desk, asked: &Asked| asked.late_at(desk).is_some_and(|due| due <= desk.now());
+        self.do_without(desk, Standing::PassedOver, is_due);
+        self.go_on(desk)
+    }
+
+    fn next_wake(&self, desk: &Desk) -> Option<Time> {
+        let asked = self.blocks.values().flat_map(|block| &block.open);
+        asked.filter_map(|asked| asked.late_at(desk)).chain(self.walk.next_wake()).min()
     }
 
     fn end(&mut self, desk: &mut Desk, kind: FailureKind, reason: &str) -> Flow {
@@ -91,6 +129,27 @@ impl Task for Laying {
         desk.drop_work(PartId::Lays, self.command);
         desk.fail(self.command, kind, format!("{reason} before all holders had heard of it; give it again"));
         OVER
+    }
+}
+
+impl Asked {
+    /// When it is passed over, where it is known already that it takes nothing: then no word of that comes.
+    fn late_at(&self, desk: &Desk) -> Option<Time> {
+        let stalls = self.standing != Standing::PassedOver && desk.stalls(&self.peer.addr);
+        stalls.then(|| self.since + HEDGE_MIN)
+    }
+}
+
+impl Block {
+    /// Peers that occupy a place.
+    fn places(&self) -> usize {
+        self.open.iter().filter(|asked| asked.standing == Standing::Waits).count()
+    }
+
+    /// Whether it is waited for those who were asked.
+    fn waits(&self, wanted: usize) -> bool {
+        let is_waited_for = |asked: &Asked| self.laid == 0 || asked.standing != Standing::PassedOver;
+        self.laid < wanted && self.open.iter().any(is_waited_for)
     }
 }
 
@@ -122,7 +181,7 @@ impl Laying {
     fn on_found(&mut self, desk: &mut Desk, (key, size): (Key, u32), found: Found) {
         if let BTreeEntry::Vacant(place) = self.blocks.entry(key) {
             let size = desk.wanted_size(&key).unwrap_or(size);
-            place.insert(Block { size, left: found.peers.into(), open: 0, laid: 0, was_doubtful: false });
+            place.insert(Block { size, left: found.peers.into(), open: Vec::new(), laid: 0, was_doubtful: false });
             self.lay_on(desk, key);
         }
     }
@@ -137,7 +196,9 @@ impl Laying {
             Reply::Done { .. } => (desk.me(), false, false),
             _ => return,
         };
-        block.open -= 1;
+        let is_it = |asked: &Asked| asked.peer == peer || desk.is_me(&peer) && desk.is_me(&asked.peer);
+        let Some(at) = block.open.iter().position(is_it) else { return };
+        block.open.swap_remove(at);
         block.laid += usize::from(laid);
         if heard {
             self.heard.insert(peer.addr);
@@ -145,11 +206,28 @@ impl Laying {
         self.lay_on(desk, key);
     }
 
+    /// Others are asked in the stead of those asked of which `is_late` is true.
+    fn do_without(&mut self, desk: &mut Desk, standing: Standing, is_late: impl Fn(&Desk, &Asked) -> bool) {
+        let mut keys = BTreeSet::new();
+        for (key, block) in &mut self.blocks {
+            // What hesitates may have much to do: as long as nobody has answered, so may all.
+            let passes = standing == Standing::PassedOver || block.laid > 0;
+            for asked in block.open.iter_mut().filter(|asked| passes && asked.standing < standing) {
+                if is_late(desk, asked) {
+                    asked.standing = standing;
+                    keys.insert(*key);
+                }
+            }
+        }
+        keys.into_iter().for_each(|key| self.lay_on(desk, key));
+    }
+
     /// Asks as many peers as are wanted to keep a block on behalf of the lease.
     fn lay_on(&mut self, desk: &mut Desk, key: Key) {
         let (lease, Some(block)) = (self.lease, self.blocks.get_mut(&key)) else { return };
         let ticket = Ticket { owner: PartId::Lays, number: self.command, about: About::Block(key) };
-        while block.laid + block.open < desk.copies_for(&lease)
+        let wanted = desk.copies_for(&lease);
+        while block.laid + block.places() < wanted
             && let Some(peer) = block.left.pop_front()
         {
             if !desk.is_me(&peer) {
@@ -160,11 +238,12 @@ impl Laying {
             } else {
                 continue;
             }
-            block.open += 1;
+            block.open.push(Asked { peer, since: desk.now(), standing: Standing::Waits });
         }
-        if block.open > 0 {
+        if block.waits(wanted) {
             return;
         }
+        desk.drop_offers(|other| *other == ticket);
         let Some(block) = self.blocks.remove(&key) else { return };
         self.copies += block.laid as u64;
         if block.laid == 0 && !block.was_doubtful {

@@ -3,11 +3,10 @@
 
 use std::net::SocketAddr;
 
-use super::super::placing::{Placing, RefusedBy};
+use super::super::placing::{BEGINS_NOTHING, Placing, RefusedBy, TAKES_NOTHING, tell_passed_over};
 use super::{Flow, GOES_ON, Put};
 use crate::id::Key;
 use crate::node::desk::Desk;
-use crate::node::notice::Progress;
 use crate::node::refusal::Refusal;
 use crate::node::ticket::Taken;
 use crate::overlay::Goal;
@@ -18,9 +17,6 @@ const MOST_ASKED: usize = 64;
 
 /// A peer that failed to take more offers than this is offered no block again.
 const MOST_FAILURES: u32 = 2;
-
-/// Why a peer is passed over that no connection reaches.
-const NOT_REACHED: &str = "it cannot be connected to";
 
 impl Put {
     /// A peer is silent: what it was offered is offered to the next nearest too.
@@ -133,14 +129,10 @@ impl Put {
     /// The user hears why a block has fewer copies than it should.
     pub(super) fn tell_of_stalling(&self, desk: &mut Desk, key: Key, placing: &Placing) {
         for peer in placing.passed_over() {
-            let why = if desk.is_shut(&peer.addr) { NOT_REACHED } else { "it takes nothing of what it is offered" };
-            let reason = format!("{peer}: {why}, and is passed over for a while");
-            desk.progress(self.command, Progress::Retried { key, reason });
+            tell_passed_over(desk, (self.command, key), (peer, peer.addr), TAKES_NOTHING);
         }
         for addr in placing.replaced.iter().filter(|addr| desk.stalls(addr)).copied().collect::<Vec<_>>() {
-            let why = if desk.is_shut(&addr) { NOT_REACHED } else { "it does not begin to take the block" };
-            let reason = format!("{addr}: {why}, and is passed over for a while");
-            desk.progress(self.command, Progress::Retried { key, reason });
+            tell_passed_over(desk, (self.command, key), (&addr, addr), BEGINS_NOTHING);
         }
     }
 }

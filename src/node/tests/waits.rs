@@ -1,0 +1,143 @@
+//! Whom `copies`, `check` and `renew` wait for, and for how long, where another peer can do it.
+
+use std::collections::VecDeque;
+
+use super::leases::{HOUR, NOW, lease};
+use super::*;
+use crate::file::ManifestEntry;
+use crate::lease::Lease;
+use crate::node::{Command, Source};
+
+/// Lets the node live while each request and each job is answered at once as `reply` and `end` say, until it answers
+/// its command or so much time has passed. The answer, and the time that it took.
+fn live(
+    bench: &mut Bench,
+    begun: Vec<Action>,
+    limit: Duration,
+    reply: impl Fn(SocketAddr, &Request) -> Option<Response>,
+    end: impl Fn(&Job) -> Option<Outcome>,
+) -> (Option<Answer>, Duration) {
+    let (since, mut ahead) = (bench.now, VecDeque::from(begun));
+    loop {
+        let follows = match ahead.pop_front() {
+            Some(Action::Send { to, message: Message { magic, body: Body::Request(request), .. }, .. }) => {
+                reply(to, &request).map(|response| bench.hears_answer(to, magic, response))
+            }
+            Some(Action::Start { job, work }) => end(&work).map(|outcome| bench.ends(job, outcome)),
+            Some(Action::Notify(Notice::Answer { answer, .. })) => return (Some(answer), bench.now.since(since)),
+            Some(_) => None,
+            None => match bench.wait((since + limit).since(bench.now)) {
+                None => return (None, bench.now.since(since)),
+                follows => follows,
+            },
+        };
+        ahead.extend(follows.into_iter().flatten());
+    }
+}
+
+/// The same of a command that is given now.
+fn until_answered(
+    bench: &mut Bench,
+    command: Command,
+    reply: impl Fn(SocketAddr, &Request) -> Option<Response>,
+    end: impl Fn(&Job) -> Option<Outcome>,
+) -> (Answer, Duration) {
+    let begun = bench.does(Event::Command { id: 1, command });
+    let (answer, took) = live(bench, begun, Duration::from_secs(100), reply, end);
+    (answer.expect("an answer in time"), took)
+}
+
+/// What a job comes to where no block is a list.
+fn no_list(work: &Job) -> Option<Outcome> {
+    let entry = ManifestEntry { key: key(1), size: 10 };
+    Some(match work {
+        Job::Unpack { .. } => Outcome::NotManifest { size: 10 },
+        Job::Lend { .. } => Outcome::Read { entry },
+        _ => Outcome::Sound { size: 10 },
+    })
+}
+
+fn guest(peers: u16) -> Bench {
+    Bench::new(Config { guest: true, ..Config::default() }, peers, 0).start(&[])
+}
+
+/// Lays a lease of two copies on a block that all peers hold, while peer 1 takes nothing of what it is offered. The
+/// copies that are told, and the time that it took.
+fn lay(bench: &mut Bench, answers_pings: bool) -> (u64, Duration) {
+    let lease = Lease { copies: 2, ..lease(1, Some(NOW + HOUR)) };
+    let reply = |to, request: &Request| match request {
+        Request::Store { .. } if to == peer(1).addr => None,
+        Request::Store { .. } => Some(Response::Saved),
+        _ => (to != peer(1).addr || answers_pings).then_some(Response::Node(peer(0))),
+    };
+    let (answer, took) = until_answered(bench, Command::Lay { keys: vec![key(1)], lease }, reply, no_list);
+    let Answer::Leased { copies, missing: 0, unread: 0, .. } = answer else { panic!("{answer:?}") };
+    (copies, took)
+}
+
+#[test]
+fn copies_asks_another_holder_in_the_stead_of_one_that_is_silent_or_takes_nothing() {
+    for answers_pings in [false, true] {
+        let (copies, took) = lay(&mut guest(3), answers_pings);
+        println!("answers pings: {answers_pings}, {took:?}");
+        assert!(copies == 2 && took < Duration::from_millis(2500), "{answers_pings}: {copies} copies after {took:?}");
+    }
+}
+
+#[test]
+fn copies_does_not_wait_for_a_holder_that_takes_nothing_where_another_keeps_the_lease_and_hardly_the_next_time() {
+    let mut bench = guest(2);
+    for limit in [2500, 600].map(Duration::from_millis) {
+        let (copies, took) = lay(&mut bench, true);
+        println!("{took:?}");
+        assert!(copies == 1 && took < limit, "{copies} copies after {took:?}");
+    }
+}
+
+/// Repairs a block of two copies that only peer 1 holds, while peer 2 takes nothing. Copies made and the time it took.
+fn repair(bench: &mut Bench, answers_pings: bool) -> (u64, Duration) {
+    let taken = std::cell::RefCell::new(BTreeSet::from([peer(1).addr]));
+    let reply = |to, request: &Request| match request {
+        _ if to == peer(2).addr && *request == Request::Ping && !answers_pings => None,
+        Request::Store { .. } if to == peer(2).addr => None,
+        Request::Store { .. } => {
+            taken.borrow_mut().insert(to);
+            Some(Response::Saved)
+        }
+        Request::FindValue { .. } if taken.borrow().contains(&to) => {
+            Some(Response::Holder { peer: peer(1), copies: 2 })
+        }
+        Request::FindValue { .. } => Some(Response::Nodes(Vec::new())),
+        Request::Terms { .. } => Some(Response::Terms(Vec::new())),
+        _ => Some(Response::Node(peer(0))),
+    };
+    let command = Command::Check { sources: vec![Source::Key(key(1))], verify: false, repair: true, lease: None };
+    let (answer, took) = until_answered(bench, command, reply, no_list);
+    let Answer::Checked(checked) = answer else { panic!("{answer:?}") };
+    (checked.repaired, took)
+}
+
+#[test]
+fn a_repair_offers_another_peer_what_one_that_is_silent_or_takes_nothing_should_have() {
+    for answers_pings in [false, true] {
+        let mut bench = guest(4);
+        for limit in [2500, 100].map(Duration::from_millis) {
+            let (repaired, took) = repair(&mut bench, answers_pings);
+            println!("answers pings: {answers_pings}, {took:?}");
+            assert!(repaired == 1 && took < limit, "{answers_pings}: {repaired} copies after {took:?}");
+            if !answers_pings {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_repair_does_not_wait_for_a_peer_that_takes_nothing_where_no_other_is_left() {
+    let mut bench = guest(2);
+    for limit in [2500, 100].map(Duration::from_millis) {
+        let (repaired, took) = repair(&mut bench, true);
+        println!("{took:?}");
+        assert!(repaired == 0 && took < limit, "{repaired} copies after {took:?}");
+    }
+}
