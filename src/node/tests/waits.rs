@@ -6,7 +6,8 @@ use super::leases::{HOUR, NOW, lease};
 use super::*;
 use crate::file::ManifestEntry;
 use crate::lease::Lease;
-use crate::node::{Command, Source};
+use crate::node::ticket::News;
+use crate::node::{Command, Source, Until};
 
 /// Lets the node live while each request and each job is answered at once as `reply` and `end` say, until it answers
 /// its command or so much time has passed. The answer, and the time that it took.
@@ -139,5 +140,42 @@ fn a_repair_does_not_wait_for_a_peer_that_takes_nothing_where_no_other_is_left()
         let (repaired, took) = repair(&mut bench, true);
         println!("{took:?}");
         assert!(repaired == 0 && took < limit, "{repaired} copies after {took:?}");
+    }
+}
+
+#[test]
+fn who_waits_for_copies_looks_again_soon_when_a_peer_has_come_and_a_storm_of_peers_costs_few_looks() {
+    for storm in [false, true] {
+        let (mut bench, asked) = (guest(2), std::cell::Cell::new(0));
+        let reply = |has_come: bool| {
+            let asked = &asked;
+            move |to, request: &Request| match request {
+                Request::FindValue { .. } if to == peer(1).addr || has_come => {
+                    asked.set(asked.get() + 1);
+                    Some(Response::Holder { peer: peer(1), copies: 2 })
+                }
+                _ => Some(Response::Nodes(Vec::new())),
+            }
+        };
+        let until = Until::Copies { sources: vec![Source::Key(key(1))], copies: None };
+        let begun = bench.does(Event::Command { id: 1, command: Command::Wait { until, limit: None } });
+        let (none, _) = live(&mut bench, begun, Duration::from_secs(60), reply(false), no_list);
+        assert_eq!(none, None);
+        asked.set(0);
+        if storm {
+            for _ in 0..600 {
+                bench.node.tell(News::Up);
+                let next = bench.now + Duration::from_millis(100);
+                let (none, _) = live(&mut bench, Vec::new(), Duration::from_millis(100), reply(false), no_list);
+                assert_eq!(none, None);
+                bench.now = next;
+            }
+            println!("{} looks in a minute", asked.get());
+            assert!(asked.get() <= 32, "{} looks in a minute", asked.get());
+        }
+        bench.node.tell(News::Up);
+        let (answer, took) = live(&mut bench, Vec::new(), Duration::from_secs(60), reply(true), no_list);
+        println!("storm: {storm}, {took:?}");
+        assert!(answer.is_some() && (storm || took <= Duration::from_secs(1)), "{took:?}");
     }
 }

@@ -35,6 +35,11 @@ const BUSY_LIMIT: Duration = Duration::from_secs(15);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
+/// How long a command that waits for copies pauses after so many pauses.
+fn pause_after(pauses: u32) -> Duration {
+    patience::doubled(FIRST_PAUSE, pauses, LONGEST_PAUSE)
+}
+
 /// A block, or a list of blocks, that is being inquired about.
 #[derive(Default)]
 pub(super) struct Inquiry {
@@ -351,6 +356,15 @@ impl Inquiry {
         if is_due(self.reading.hedge()) { self.read(context) } else { self.go_on(context) }
     }
 
+    /// Something happened after which there may be other copies than before. Where the pauses have become as long as
+    /// they may be, they are short again: so this costs no more than the first looks do, however often it happens.
+    pub(super) fn hurry(&mut self, now: Time) {
+        if let Some(again) = self.again.filter(|_| pause_after(self.pauses.saturating_sub(1)) == LONGEST_PAUSE) {
+            self.again = Some(again.min(now + FIRST_PAUSE));
+            self.pauses = 0;
+        }
+    }
+
     pub(super) fn next_wake(&self) -> Option<Time> {
         self.copies.values().filter_map(|copy| copy.again).chain(self.again).chain(self.reading.hedge()).min()
     }
@@ -388,9 +402,8 @@ impl Inquiry {
             return InquiryTurn::Goes;
         }
         if context.options.until.is_some() && copies < goal.max(1) {
-            let pause = patience::doubled(FIRST_PAUSE, self.pauses, LONGEST_PAUSE);
+            self.again = Some(context.desk.now() + pause_after(self.pauses));
             self.pauses += 1;
-            self.again = Some(context.desk.now() + pause);
             return InquiryTurn::Goes;
         }
         if self.is_list { self.read(context) } else { InquiryTurn::Done }

@@ -113,11 +113,16 @@ impl Task for Check {
     }
 
     fn on_news(&mut self, desk: &mut Desk, news: News<'_>) -> Flow {
-        if let News::Hesitates(addr) | News::Doubtful(addr) | News::Stalls(addr) = news {
-            let is_offered = |(_, inquiry): &(&Key, &Inquiry)| inquiry.repair.out.contains(&addr);
-            for key in self.inquiries.iter().filter(is_offered).map(|(key, _)| *key).collect::<Vec<_>>() {
-                self.turn(desk, key, |inquiry, context| inquiry.on_late(context, news))?;
+        match news {
+            News::Hesitates(addr) | News::Doubtful(addr) | News::Stalls(addr) => {
+                let is_offered = |(_, inquiry): &(&Key, &Inquiry)| inquiry.repair.out.contains(&addr);
+                for key in self.inquiries.iter().filter(is_offered).map(|(key, _)| *key).collect::<Vec<_>>() {
+                    self.turn(desk, key, |inquiry, context| inquiry.on_late(context, news))?;
+                }
             }
+            News::Up | News::Down(_) => self.inquiries.values_mut().for_each(|inquiry| inquiry.hurry(desk.now())),
+            News::Held(key) => self.inquiries.get_mut(key).into_iter().for_each(|inquiry| inquiry.hurry(desk.now())),
+            _ => {}
         }
         GOES_ON
     }
