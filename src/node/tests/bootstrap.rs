@@ -5,7 +5,7 @@ use crate::node::ticket::News;
 
 /// A peer that is alone, and whose peers to join through have names or have not.
 fn alone(resolves: bool) -> Bench {
-    let overlay = Scripted { me: peer(0), set: Vec::new(), holds: false, unreached: Vec::new() };
+    let overlay = Scripted { me: peer(0), set: Vec::new(), holds: false, ends: true, unreached: Vec::new() };
     Bench::on(Config { resolves, ..Config::default() }, overlay).start(&[])
 }
 

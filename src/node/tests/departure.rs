@@ -20,7 +20,7 @@ fn handed_over(actions: &[Action]) -> Vec<(u64, u64)> {
 #[test]
 fn a_leaving_peer_tells_how_many_blocks_it_handed_over_of_how_many_and_goes_when_the_time_for_it_is_over() {
     let config = Config { replicas: 1, handover_limit: Duration::from_secs(3), ..Config::default() };
-    let overlay = Scripted { me: peer(0), set: vec![peer(1)], holds: false, unreached: Vec::new() };
+    let overlay = Scripted { me: peer(0), set: vec![peer(1)], holds: false, ends: true, unreached: Vec::new() };
     let mut bench = Bench::on(config, overlay).start(&[(key(1), 10), (key(2), 10)]);
     let asked = requests(&bench.does(Event::Command { id: 1, command: Command::Quit { handover: true } }));
     let offers = requests(&bench.hears_answer(asked[0].0, asked[0].1, compared(&[], &asked[0].2)));
@@ -88,7 +88,8 @@ fn quit_hands_over_what_others_lack_and_ends_every_command_with_an_answer() {
 #[test]
 fn an_heir_that_had_to_pull_what_it_was_to_show_is_counted_for_nothing_and_the_next_nearest_get_the_blocks() {
     let held = blocks(0..10);
-    let overlay = Scripted { me: peer(0), set: vec![peer(1), peer(2)], holds: false, unreached: Vec::new() };
+    let overlay =
+        Scripted { me: peer(0), set: vec![peer(1), peer(2)], holds: false, ends: true, unreached: Vec::new() };
     let mut bench = Bench::on(Config { replicas: 1, ..Config::default() }, overlay).start(&held);
     let asked = requests(&bench.does(Event::Command { id: 1, command: Command::Quit { handover: true } }));
     let [(to, magic, ref request)] = asked[..] else { panic!("{asked:?}") };
@@ -114,7 +115,8 @@ fn an_heir_that_had_to_pull_what_it_was_to_show_is_counted_for_nothing_and_the_n
 #[test]
 fn an_heir_that_shows_what_another_at_its_address_has_just_taken_may_show_a_block_again() {
     let held = blocks(0..2);
-    let overlay = Scripted { me: peer(0), set: vec![peer(1), peer(2)], holds: false, unreached: Vec::new() };
+    let overlay =
+        Scripted { me: peer(0), set: vec![peer(1), peer(2)], holds: false, ends: true, unreached: Vec::new() };
     let mut bench = Bench::on(Config { replicas: 2, ..Config::default() }, overlay).start(&held);
     bench.pulls = false;
     let asked = requests(&bench.does(Event::Command { id: 1, command: Command::Quit { handover: true } }));
@@ -166,7 +168,7 @@ fn a_peer_alone_leaves_its_blocks_behind_without_waiting() {
 
 #[test]
 fn a_block_found_damaged_after_it_was_handed_over_was_not_left_behind() {
-    let overlay = Scripted { me: peer(0), set: vec![peer(1)], holds: false, unreached: Vec::new() };
+    let overlay = Scripted { me: peer(0), set: vec![peer(1)], holds: false, ends: true, unreached: Vec::new() };
     let mut bench = Bench::on(Config::default(), overlay).start(&[(key(1), 10), (key(2), 10)]);
     let asked = requests(&bench.does(Event::Command { id: 1, command: Command::Quit { handover: true } }));
     let offers = requests(&bench.hears_answer(asked[0].0, asked[0].1, compared(&[], &asked[0].2)));

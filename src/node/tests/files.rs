@@ -375,6 +375,7 @@ fn peers_that_are_known_and_silent_are_wanted_all_the_same_and_told_of() {
         me: peer(0),
         set: vec![peer(1)],
         holds: false,
+        ends: true,
         unreached: (2..6).map(peer).collect(),
     };
     let mut bench = Bench::on(config, overlay).start(&[]);
@@ -395,7 +396,7 @@ fn a_key_is_not_blamed_where_more_peers_are_known_that_did_not_answer_than_did()
     let sets = [(0, FailureKind::TimedOut), (3, FailureKind::TimedOut), (4, FailureKind::NotFound)];
     for (set, kind) in sets.map(|(answer, kind)| ((6..6 + answer).map(peer).collect(), kind)) {
         let unreached = (2..6).map(peer).collect();
-        let overlay = super::scripted::Scripted { me: peer(0), set, holds: false, unreached };
+        let overlay = super::scripted::Scripted { me: peer(0), set, holds: false, ends: true, unreached };
         let mut bench = Bench::on(Config::default(), overlay).start(&[]);
         let mut end = retrieve(&mut bench, 1);
         end.extend(vouch_for_all(&mut bench, &end, Vouch::Absent));

@@ -290,7 +290,7 @@ fn each_start_begins_to_read_at_another_block_and_a_pass_reads_each_once() {
     let mut firsts = std::collections::BTreeSet::new();
     for seed in 0..8 {
         let config = Config { scrub: Some(Duration::from_secs(50)), ..Config::default() };
-        let overlay = Scripted { me: peer(0), set: vec![peer(0)], holds: false, unreached: Vec::new() };
+        let overlay = Scripted { me: peer(0), set: vec![peer(0)], holds: false, ends: true, unreached: Vec::new() };
         let node = Node::new(config, Box::new(overlay), *key(seed).as_bytes());
         let mut bench = Bench::of(node).start(&held);
         let mut read = Vec::new();

@@ -185,7 +185,7 @@ fn a_renewal_that_the_own_disk_refuses_is_not_called_done() {
 fn who_was_late_when_a_block_was_looked_up_is_told_of_its_leases_all_the_same() {
     let config = Config { guest: true, ..Config::default() };
     let set = vec![peer(1)];
-    let overlay = super::scripted::Scripted { me: peer(0), set, holds: true, unreached: vec![peer(2)] };
+    let overlay = super::scripted::Scripted { me: peer(0), set, holds: true, ends: true, unreached: vec![peer(2)] };
     let mut bench = Bench::on(config, overlay).start(&[]);
     let change = crate::node::LeaseChange::Renewed(lease(1, Some(NOW + HOUR)));
     let command = crate::node::Command::Lease { changes: vec![(key(1), change)], listed: BTreeSet::new(), copies: 0 };

@@ -32,7 +32,7 @@ fn a_restarted_peer_does_not_forget_many_for_the_first_that_it_meets_again() {
 
 #[test]
 fn a_peer_that_is_alone_leaves_those_on_disk_whom_it_knew_before() {
-    let overlay = Scripted { me: peer(0), set: Vec::new(), holds: false, unreached: Vec::new() };
+    let overlay = Scripted { me: peer(0), set: Vec::new(), holds: false, ends: true, unreached: Vec::new() };
     let mut bench = Bench::on(Config::default(), overlay).start_again((1..=9).map(peer).collect(), &[]);
     bench.node.tell(News::Down(&peer(1)));
     while bench.now < Time::from_micros(600_000_000) && bench.wait(Duration::from_secs(60)).is_some() {}

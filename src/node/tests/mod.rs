@@ -81,7 +81,7 @@ impl Bench {
         if !config.guest {
             set.insert(rank.min(set.len()), peer(0));
         }
-        Self::on(config, Scripted { me: peer(0), set, holds: true, unreached: Vec::new() })
+        Self::on(config, Scripted { me: peer(0), set, holds: true, ends: true, unreached: Vec::new() })
     }
 
     pub(crate) fn on(config: Config, overlay: Scripted) -> Self {

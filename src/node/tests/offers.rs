@@ -296,7 +296,7 @@ fn a_block_that_is_here_is_said_to_be_here() {
 
 #[test]
 fn a_block_that_arrives_while_its_holder_leaves_is_not_called_saved() {
-    let overlay = Scripted { me: peer(0), set: vec![peer(1)], holds: false, unreached: Vec::new() };
+    let overlay = Scripted { me: peer(0), set: vec![peer(1)], holds: false, ends: true, unreached: Vec::new() };
     let mut bench = Bench::on(Config::default(), overlay).start(&[(key(1), 10)]);
     bench.does(Event::Validated { addr: peer(2).addr });
     bench.hears_request(peer(2), 5, store(2));

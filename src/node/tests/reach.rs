@@ -77,7 +77,7 @@ fn store_refused(overlay: Scripted, refusal: &Refusal) -> Answer {
 #[test]
 fn a_store_that_only_this_peer_keeps_though_others_are_known_has_failed() {
     for (unreached, verdict) in [(vec![peer(1)], Some(FailureKind::TooFewCopies)), (Vec::new(), None)] {
-        let alone = Scripted { me: peer(0), set: vec![peer(0)], holds: false, unreached };
+        let alone = Scripted { me: peer(0), set: vec![peer(0)], holds: false, ends: true, unreached };
         let end = store_refused(alone, &Refusal::Full);
         assert_eq!(end.verdict(), verdict, "{end:?}");
     }
@@ -163,7 +163,8 @@ fn a_store_that_all_others_refuse_has_failed_and_tells_what_can_be_done() {
         (Refusal::Full, ": full"),
     ];
     for (refusal, words) in told {
-        let overlay = Scripted { me: peer(0), set: (0..3).map(peer).collect(), holds: false, unreached: Vec::new() };
+        let overlay =
+            Scripted { me: peer(0), set: (0..3).map(peer).collect(), holds: false, ends: true, unreached: Vec::new() };
         let end = store_refused(overlay, &refusal);
         let Answer::Stored { copies, lacking: Some(why), .. } = &end else { panic!("{end:?}") };
         assert!(why.contains(words), "{why}");
@@ -197,7 +198,7 @@ fn an_offer_that_no_connection_comes_about_for_is_given_up_the_second_time() {
 #[test]
 fn a_peer_that_three_hosts_cannot_connect_to_tells_so_once_whatever_comes_between() {
     let set: Vec<Peer> = (1..=9).map(|n| Peer::new(peer(n).id, ([10, 0, 0, n as u8], 7000).into())).collect();
-    let overlay = Scripted { me: peer(0), set, holds: false, unreached: Vec::new() };
+    let overlay = Scripted { me: peer(0), set, holds: false, ends: true, unreached: Vec::new() };
     let mut bench = Bench::on(Config { replicas: 9, guest: true, ..Config::default() }, overlay).start(&[]);
     let told = |actions: &[Action]| {
         actions.iter().filter(|a| **a == Action::Notify(Notice::Trouble { trouble: Trouble::Unreached })).count()

@@ -15,7 +15,7 @@ const ALL: Range = Range { first: Start(0), last: Start(u64::MAX) };
 /// From now on these other peers belong to every replica set, beside the node.
 fn changes(bench: &mut Bench, others: &[u16]) {
     let set = std::iter::once(0).chain(others.iter().copied()).map(peer).collect();
-    bench.node.desk.overlay = Box::new(Scripted { me: peer(0), set, holds: true, unreached: Vec::new() });
+    bench.node.desk.overlay = Box::new(Scripted { me: peer(0), set, holds: true, ends: true, unreached: Vec::new() });
 }
 
 fn goes(bench: &mut Bench, n: u16, others: &[u16]) {
@@ -123,7 +123,8 @@ fn a_full_peer_that_goes_and_comes_back_is_offered_no_more_than_if_it_had_stayed
 
 #[test]
 fn a_full_member_of_a_set_that_is_looked_up_is_offered_no_more_and_the_next_nearest_stands_in() {
-    let overlay = Scripted { me: peer(0), set: (1..=4).map(peer).collect(), holds: false, unreached: Vec::new() };
+    let overlay =
+        Scripted { me: peer(0), set: (1..=4).map(peer).collect(), holds: false, ends: true, unreached: Vec::new() };
     let mut bench = Bench::on(Config { replicas: 3, ..Config::default() }, overlay).start(&blocks(0..5));
     let (mut refused, mut taken) = (0, BTreeSet::new());
     let until = bench.now + Duration::from_secs(500);

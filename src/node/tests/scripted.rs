@@ -17,6 +17,8 @@ pub(crate) struct Scripted {
     pub(crate) me: Peer,
     pub(crate) set: Vec<Peer>,
     pub(crate) holds: bool,
+    /// Whether a lookup ends.
+    pub(crate) ends: bool,
     /// Peers beside them that are known and silent.
     pub(crate) unreached: Vec<Peer>,
 }
@@ -34,6 +36,9 @@ impl Overlay for Scripted {
     fn lookup(&mut self, _now: Time, lookup: LookupId, _key: Key, goal: Goal, out: &mut Vec<Effect>) {
         if self.holds && goal != Goal::Peers {
             out.extend(self.set.iter().filter(|peer| **peer != self.me).map(|&peer| Effect::Holder { lookup, peer }));
+        }
+        if !self.ends {
+            return;
         }
         let (peers, unreached) = (self.set.clone(), self.unreached.clone());
         let found = Found { peers, hops: 1, unreached, conclusive: true, crowded: false };

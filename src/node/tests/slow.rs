@@ -163,7 +163,8 @@ fn what_is_refused_goes_to_the_next_nearest_that_is_known_until_the_wanted_copie
     let (mut bench, job) = client(2, 2);
     let (mut out, _) = read(&mut bench, job, 1);
     let known: Vec<Peer> = (1..=40).map(peer).collect();
-    bench.node.desk.overlay = Box::new(Scripted { me: peer(0), set: known, holds: true, unreached: Vec::new() });
+    bench.node.desk.overlay =
+        Box::new(Scripted { me: peer(0), set: known, holds: true, ends: true, unreached: Vec::new() });
     bench.hears_answer(out[0].0, out[0].1, Response::Saved);
     let mut asked = vec![out.remove(1)];
     for n in 3..=40 {
@@ -182,7 +183,7 @@ fn others_are_looked_for_where_nobody_is_left_in_place_of_a_silent_peer() {
     let (out, _) = read(&mut bench, job, 1);
     bench.hears_answer(out[1].0, out[1].1, Response::Saved);
     bench.node.desk.overlay =
-        Box::new(Scripted { me: peer(0), set: vec![peer(2), peer(7)], holds: true, unreached: Vec::new() });
+        Box::new(Scripted { me: peer(0), set: vec![peer(2), peer(7)], holds: true, ends: true, unreached: Vec::new() });
     assert_eq!(next_offer(&mut bench, Duration::from_secs(2)).0, peer(7).addr);
 }
 

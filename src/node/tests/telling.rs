@@ -17,7 +17,7 @@ fn lease(n: u8) -> Lease {
 
 /// A node that has to tell one holder of many leases, and what it says at once.
 fn telling() -> (Bench, Vec<Action>) {
-    let overlay = Scripted { me: peer(0), set: vec![peer(1)], holds: true, unreached: Vec::new() };
+    let overlay = Scripted { me: peer(0), set: vec![peer(1)], holds: true, ends: true, unreached: Vec::new() };
     let mut bench = Bench::on(Config { guest: true, ..Config::default() }, overlay).start(&[]);
     let changes = (0..LEASES).map(|n| (key(1), LeaseChange::Renewed(lease(n)))).collect();
     let command = Command::Lease { changes, listed: BTreeSet::from([key(1)]), copies: 0 };

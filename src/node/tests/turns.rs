@@ -26,7 +26,7 @@ struct Busy {
 impl Busy {
     fn new(peers: u16) -> Self {
         let set: Vec<Peer> = (0..=peers).map(peer).collect();
-        let overlay = Scripted { me: peer(0), set, holds: true, unreached: Vec::new() };
+        let overlay = Scripted { me: peer(0), set, holds: true, ends: true, unreached: Vec::new() };
         let config = Config { replicas: usize::from(peers) + 1, ..Config::default() };
         let node = Node::new(config, Box::new(overlay), [7; 32]);
         let (now, events) = (Time::ZERO, std::collections::VecDeque::new());

@@ -266,7 +266,8 @@ fn an_older_peer_that_cannot_compare_is_offered_each_block_by_the_nearest_member
 
 #[test]
 fn a_copy_outside_the_set_is_asked_about_by_itself_and_its_set_looked_up_only_if_a_member_keeps_lacking_it() {
-    let overlay = Scripted { me: peer(0), set: (1..=4).map(peer).collect(), holds: false, unreached: Vec::new() };
+    let overlay =
+        Scripted { me: peer(0), set: (1..=4).map(peer).collect(), holds: false, ends: true, unreached: Vec::new() };
     let mut bench = Bench::on(Config { replicas: 3, ..Config::default() }, overlay).start(&blocks(0..5));
     let mut asked = comparisons(&mut bench);
     assert_eq!(asked.iter().map(|(to, ..)| *to).collect::<Vec<_>>(), [peer(1).addr, peer(2).addr], "two do");

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
+use super::holders::retrieving_from;
 use super::leases::{HOUR, NOW, lease};
+use super::scripted::Scripted;
 use super::*;
 use crate::file::ManifestEntry;
 use crate::lease::Lease;
@@ -141,6 +143,21 @@ fn a_repair_does_not_wait_for_a_peer_that_takes_nothing_where_no_other_is_left()
         println!("{took:?}");
         assert!(repaired == 0 && took < limit, "{repaired} copies after {took:?}");
     }
+}
+
+#[test]
+fn a_doubted_holder_gets_its_chance_soon_where_no_other_is_found_while_a_peer_is_silent() {
+    let (mut bench, fetches) = retrieving_from(1, 1);
+    let (set, unreached) = (vec![peer(1)], Vec::new());
+    bench.node.desk.overlay = Box::new(Scripted { me: peer(0), set, holds: true, ends: false, unreached });
+    let began = bench.now;
+    let mut actions = bench.ends(fetches[0].0, failed(JobErrorKind::Corrupt));
+    while jobs(&actions).is_empty() {
+        actions = bench.wait(Duration::from_secs(60)).expect("it is asked, though the lookup has no end");
+    }
+    let took = bench.now.since(began);
+    println!("{took:?}");
+    assert!(took <= Duration::from_millis(500), "{took:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::prospects::Prospects;
 use crate::node::desk::Desk;
 use crate::node::job::{Holder, Job, Urgency};
 use crate::peer::Peer;
+use crate::time::Time;
 
 impl Get {
     /// Begins to fetch a block from this holder.
@@ -42,7 +43,8 @@ impl Get {
     }
 
     /// Fetches a block that no peer sends, if one of its known holders would do well. A doubted peer gets its chance
-    /// when it is clear that no other peer has the block, and so does one that is busy or slow.
+    /// when it is clear that no other peer has the block, and so does one that is busy or slow; or where all that are
+    /// known are doubted, [`HEDGE_MIN`](crate::config::HEDGE_MIN) after the lookup has begun.
     fn fetch_if_worth_it(&mut self, desk: &mut Desk, id: u64) {
         let Some(block) = self.blocks.get(&id).filter(|block| block.running.is_empty() && !block.parked) else {
             return;
@@ -54,6 +56,23 @@ impl Get {
         let prospects = Prospects::new(&self.speeds, self.blocks.values(), desk.jobs());
         let best = trusted.map(|peer| prospects.of(&peer.addr, block.weight())).min();
         if best.is_some_and(|best| !prospects.is_poor(best, block.weight())) {
+            self.fetch_from_next(desk, id);
+        }
+    }
+
+    /// The blocks of which doubted holders alone are known, and until when better ones are waited for: it takes long to
+    /// hear that there are none while a peer that may be one is silent.
+    pub(super) fn doubtful_until(&self) -> impl Iterator<Item = (Time, u64)> {
+        let is_doubtful = |block: &WantedBlock| block.known.iter().all(|peer| self.doubts.of(&peer.addr) > 0);
+        let until =
+            move |(&id, block): (&u64, &WantedBlock)| Some((block.settles_at().filter(|_| is_doubtful(block))?, id));
+        self.blocks.iter().filter_map(until)
+    }
+
+    /// Fetches those of them that have waited for long enough.
+    pub(super) fn settle_for_the_doubtful(&mut self, desk: &mut Desk) {
+        let due: Vec<u64> = self.doubtful_until().filter(|(at, _)| *at <= desk.now()).map(|(_, id)| id).collect();
+        for id in due {
             self.fetch_from_next(desk, id);
         }
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::config::MAX_BLOCK_SIZE;
+use crate::config::{HEDGE_MIN, MAX_BLOCK_SIZE};
 use crate::id::Key;
 use crate::node::around::Around;
 use crate::node::desk::Desk;
@@ -57,9 +57,10 @@ pub(super) struct WantedBlock {
     pub(super) in_vain: Time,
     /// The fetch beside which another one comes, and how it came until that did.
     beside: Option<(JobId, ByteFlow)>,
-    /// Lookups for its holders so far, and when the first began.
+    /// Lookups for its holders so far, and when the first and the last began.
     pub(super) rounds: u8,
     pub(super) sought: Option<Time>,
+    pub(super) last_sought: Time,
     pub(super) trouble: Option<JobError>,
     /// Peers that are known and did not answer the lookup that met most such; and those that answered the last one.
     pub(super) silent: Vec<Peer>,
@@ -154,6 +155,7 @@ impl WantedBlock {
             beside: None,
             rounds: 0,
             sought: None,
+            last_sought: Time::ZERO,
             trouble: None,
             silent: Vec::new(),
             answered: Vec::new(),
@@ -324,6 +326,12 @@ impl WantedBlock {
         self.failed.extend(std::mem::take(&mut self.tried).into_keys());
         self.given_up.clear();
         (self.hedges, self.wider) = (0, false);
+    }
+
+    /// While nobody sends it and it is looked for: until when a holder is waited for that is doubted by nobody.
+    pub(super) fn settles_at(&self) -> Option<Time> {
+        let is_idle = self.running.is_empty() && !self.parked && self.lookup.is_some();
+        (is_idle && !self.known.is_empty()).then(|| self.last_sought + HEDGE_MIN)
     }
 
     /// When the last fetch began.

@@ -257,6 +257,7 @@ impl Get {
         }
         block.rounds += 1;
         block.sought.get_or_insert(desk.now());
+        block.last_sought = desk.now();
         let goal = if block.rounds == 1 { Goal::Holders } else { Goal::MoreHolders };
         block.lookup = Some(desk.look_up(ticket, key, goal));
         if block.rounds > 1 {

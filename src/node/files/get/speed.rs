@@ -110,6 +110,7 @@ impl Get {
         for id in slow {
             self.hedge(desk, id);
         }
+        self.settle_for_the_doubtful(desk);
         self.look_around_for_the_late(desk);
         if let Some(id) = self.on_trial(desk) {
             self.hedge(desk, id);
@@ -272,7 +273,8 @@ impl Get {
         let slow = self.blocks.values().filter_map(|block| self.slow_at(desk, &all, block));
         let flows = |block: &WantedBlock| block.running.len() > 1 && block.flows(desk.jobs(), desk.now());
         let looks = self.blocks.values().any(flows).then_some(self.trials.looked + LOOKS_EVERY);
-        slow.chain(looks).chain(self.next_late(desk).map(|(at, _)| at)).min()
+        let settles = self.doubtful_until().map(|(at, _)| at);
+        slow.chain(looks).chain(settles).chain(self.next_late(desk).map(|(at, _)| at)).min()
     }
 
     /// When another holder gets its chance for a block, or it is considered again. Where bytes come, and nothing shows
