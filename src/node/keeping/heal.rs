@@ -64,6 +64,8 @@ struct Attempt {
     lost: LostBlock,
     /// Holders that were not tried yet.
     holders: VecDeque<Peer>,
+    /// The block is being pulled from one.
+    pulls: bool,
     /// Others may hide them: the second attempt asks around the block's key too.
     around: Around,
     /// Peers that the lookup found.
@@ -89,7 +91,8 @@ impl Part for Heal {
                 let Some(attempt) = self.running.get_mut(&key) else { return };
                 let holder = attempt.around.on(desk, ticket, key, reply);
                 attempt.holders.extend(holder);
-                if !attempt.around.is_under_way() {
+                // The rest of the look is not waited for.
+                if !attempt.pulls && (!attempt.holders.is_empty() || !attempt.around.is_under_way()) {
                     self.pull(desk, key);
                 }
             }
@@ -127,7 +130,7 @@ impl Part for Heal {
             let Some((key, lost)) = self.waiting.pop_due(desk.now()) else { break };
             let lost = LostBlock { attempts: lost.attempts + 1, ..lost };
             let (holders, around) = (VecDeque::new(), Around::default());
-            self.running.insert(key, Attempt { lost, holders, around, found: 0 });
+            self.running.insert(key, Attempt { lost, holders, pulls: false, around, found: 0 });
             desk.look_up(Ticket::block(PartId::Heal, key), key, Goal::Holders);
         }
     }
@@ -183,6 +186,7 @@ impl Heal {
 
     fn pull(&mut self, desk: &mut Desk, key: Key) {
         let Some(attempt) = self.running.get_mut(&key) else { return };
+        attempt.pulls = false;
         if let Some(peer) = attempt.holders.pop_front().filter(|_| !desk.holds(&key)) {
             let mut pull = |size| {
                 let ticket = Ticket::block(PartId::Heal, key);
@@ -191,12 +195,13 @@ impl Heal {
             // What was damaged may have been cut. Only where there is no room for more, it must be what it was.
             let size = attempt.lost.size;
             if pull(None).or_else(|_| pull(Some(size))).is_ok() {
+                attempt.pulls = true;
                 return;
             }
         }
         let around = Ticket { about: About::AroundBlock(key), ..Ticket::block(PartId::Heal, key) };
         let looks_around = attempt.lost.attempts == 2 && !desk.holds(&key) && !desk.is_leaving();
-        if looks_around && attempt.around.begin(desk, around, key, attempt.found) {
+        if looks_around && attempt.around.begin(desk, around, key, attempt.found) || attempt.around.is_under_way() {
             return;
         }
         let lost = attempt.lost.clone();
@@ -215,7 +220,9 @@ impl Heal {
     /// A pull in place of a damaged block is over.
     fn on_pulled(&mut self, desk: &mut Desk, key: Key, outcome: &Outcome) {
         if matches!(outcome, Outcome::Stored { .. }) {
-            self.running.remove(&key);
+            if let Some(mut attempt) = self.running.remove(&key) {
+                attempt.around.cancel(desk);
+            }
             self.on_tick(desk);
         } else {
             self.pull(desk, key);

@@ -8,8 +8,9 @@ use super::scripted::Scripted;
 use super::*;
 use crate::file::ManifestEntry;
 use crate::lease::Lease;
+use crate::node::job::Holder;
 use crate::node::ticket::News;
-use crate::node::{Command, Source, Until};
+use crate::node::{Command, LeaseChange, Source, Until};
 
 /// Lets the node live while each request and each job is answered at once as `reply` and `end` say, until it answers
 /// its command or so much time has passed. The answer, and the time that it took.
@@ -143,6 +144,64 @@ fn a_repair_does_not_wait_for_a_peer_that_takes_nothing_where_no_other_is_left()
         println!("{took:?}");
         assert!(repaired == 0 && took < limit, "{repaired} copies after {took:?}");
     }
+}
+
+/// Other peers that every lookup finds from now on, none of which is told as a holder.
+fn others(numbers: std::ops::Range<u16>) -> Box<Scripted> {
+    let set = numbers.map(peer).collect();
+    Box::new(Scripted { me: peer(0), set, holds: false, ends: true, unreached: Vec::new() })
+}
+
+/// Tells the holders of a file whose list may be anywhere that its lease lasts longer.
+fn renewal() -> Command {
+    let change = LeaseChange::Renewed(lease(1, Some(NOW + HOUR)));
+    Command::Lease { changes: vec![(key(1), change)], listed: BTreeSet::new(), copies: 0 }
+}
+
+#[test]
+fn a_list_is_read_from_a_holder_that_a_look_around_finds_while_others_are_silent() {
+    let mut bench = guest(8);
+    let begun = bench.does(Event::Command { id: 1, command: renewal() });
+    bench.node.desk.overlay = others(20..28);
+    let reply = |to, request: &Request| match request {
+        Request::Lease(_) => Some(Response::Leased { blocks: 1, free: 0 }),
+        Request::FindValue { .. } => (to == peer(20).addr).then_some(Response::Node(peer(20))),
+        _ => None,
+    };
+    let end = |work: &Job| match work {
+        Job::Unpack { from: Holder::Peer(addr), .. } if *addr == peer(20).addr => no_list(work),
+        _ => Some(failed(JobErrorKind::NotFound)),
+    };
+    let (answer, took) = live(&mut bench, begun, Duration::from_secs(100), reply, end);
+    println!("{took:?}");
+    assert!(matches!(answer, Some(Answer::Leased { unread: 0, .. })), "{answer:?}");
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+#[test]
+fn a_damaged_block_is_pulled_from_a_holder_that_a_look_around_finds_while_others_are_silent() {
+    let mut bench = Bench::on(Config::default(), *others(0..9)).start(&[(key(1), 10)]);
+    bench.does(Event::Damaged { key: key(1) });
+    let (mut asked, mut pulled) = (None, None);
+    while pulled.is_none() {
+        let actions = bench.wait(Duration::from_secs(60)).expect("it is looked for");
+        pulled = jobs(&actions).into_iter().find(|(_, work)| matches!(work, Job::Pull { .. }));
+        for (to, magic, request) in requests(&actions) {
+            if to == peer(3).addr && matches!(request, Request::FindValue { .. }) {
+                asked.get_or_insert(bench.now);
+                let actions = bench.hears_answer(to, magic, Response::Node(peer(3)));
+                pulled = pulled.or(jobs(&actions).into_iter().find(|(_, work)| matches!(work, Job::Pull { .. })));
+            }
+        }
+    }
+    let took = bench.now.since(asked.expect("it was asked"));
+    println!("{took:?}");
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    // It does not give it: the others are waited for, and asked again later.
+    let (job, _) = pulled.expect("it is pulled");
+    bench.ends(job, failed(JobErrorKind::Corrupt));
+    let again = |bench: &mut Bench| requests(&bench.wait(Duration::from_secs(60)).unwrap_or_default());
+    assert!((0..1000).any(|_| again(&mut bench).iter().any(|(_, _, request)| *request != Request::Ping)));
 }
 
 #[test]

@@ -148,7 +148,12 @@ impl Walk {
         match (holder, &mut item.crowd) {
             (Some(by), _) if item.is_doubtful => return self.on_holder(desk, number, by),
             (Some(by), Some(found)) if !found.peers.contains(&by) => found.peers.push(by),
-            (Some(by), None) => item.holders.push(by),
+            (Some(by), None) => {
+                // The list may come from there: the rest of the look is not waited for.
+                item.holders.push(by);
+                self.read(desk, number);
+                return Walked::Nothing;
+            }
             _ => {}
         }
         if item.around.is_under_way() {
@@ -216,12 +221,13 @@ impl Walk {
     fn on_read(&mut self, desk: &mut Desk, number: u64, job: JobId, outcome: Outcome) {
         let Some(item) = self.running.get_mut(&number) else { return };
         let manifest = match item.reading.on_done(desk, job, outcome) {
-            Some(ListRead::List(manifest)) => manifest,
-            Some(ListRead::Bare(_)) => return drop(self.running.remove(&number)),
+            Some(ListRead::List(manifest)) => Some(manifest),
+            Some(ListRead::Bare(_)) => None,
             Some(ListRead::Failed(..) | ListRead::Other) => return self.read(desk, number),
             None => return,
         };
-        let Some(WalkItem { concern, .. }) = self.running.remove(&number) else { return };
+        item.around.cancel(desk);
+        let Some((WalkItem { concern, .. }, manifest)) = self.running.remove(&number).zip(manifest) else { return };
         for entry in manifest.entries.iter().rev() {
             // A list's own size is not told.
             let size = if manifest.level > 0 { 0 } else { u32::try_from(entry.size).unwrap_or(0) };
