@@ -205,6 +205,24 @@ fn a_damaged_block_is_pulled_from_a_holder_that_a_look_around_finds_while_others
 }
 
 #[test]
+fn who_is_to_hear_one_thing_alone_of_a_renewal_hears_it_before_the_lists_are_read() {
+    let mut bench = guest(2);
+    let reply = |to, request: &Request| match request {
+        Request::Lease(_) => (to == peer(1).addr).then_some(Response::Leased { blocks: 1, free: 0 }),
+        _ => None,
+    };
+    let end = |work: &Job| match work {
+        Job::Unpack { from: Holder::Peer(addr), .. } if *addr == peer(1).addr => None,
+        work => no_list(work),
+    };
+    let (answer, took) = until_answered(&mut bench, renewal(), reply, end);
+    println!("{took:?}");
+    let Answer::Leased { silent, unread: 0, .. } = answer else { panic!("{answer:?}") };
+    assert_eq!(silent, [peer(2)]);
+    assert!(took < Duration::from_secs(2), "the silent peer is waited for while the list is read: {took:?}");
+}
+
+#[test]
 fn a_doubted_holder_gets_its_chance_soon_where_no_other_is_found_while_a_peer_is_silent() {
     let (mut bench, fetches) = retrieving_from(1, 1);
     let (set, unreached) = (vec![peer(1)], Vec::new());

@@ -1,9 +1,10 @@
 //! `renew` and `delete`: the holders of files hear that a lease lasts longer or has ended.
 //!
 //! A lease is on all blocks of its file, so a peer hears of it once, however many of them it holds; and of several
-//! leases at a time. Holders that are not reached, or not looked for, hear of it later: when they offer a block, or are
-//! offered one. A block of which no peer that heard [is known to have it](super::coverage) is looked for once more;
-//! where no holder is found, it counts as missing.
+//! leases at a time: once they fill a message, it is to hear of no other, or all lists are read. Holders that are not
+//! reached, or not looked for, hear of it later: when they offer a block, or are offered one. A block of which no peer
+//! that heard [is known to have it](super::coverage) is looked for once more; where no holder is found, it counts as
+//! missing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -246,10 +247,11 @@ impl Telling {
     /// Looks up what can be looked up now, tells what there is to tell; answers when nothing is left.
     fn go_on(&mut self, desk: &mut Desk) -> Flow {
         self.walk.go_on(desk, 0);
-        let is_last = self.walk.rests();
+        let (is_last, all) = (self.walk.rests(), self.changes.len());
         let is_due = |listener: &Listener| {
-            let many = listener.due.len() >= MAX_LEASES;
-            listener.asked < listener.at_a_time && !listener.due.is_empty() && (is_last || many)
+            // Of what goes out now, no more can go with it: it is a message full, or nothing else is to be heard.
+            let is_full = listener.due.len() >= MAX_LEASES || listener.known.len() == all;
+            listener.asked < listener.at_a_time && !listener.due.is_empty() && (is_last || is_full)
         };
         let due = self.heard.values().filter(|listener| is_due(listener)).map(|listener| listener.peer.addr);
         for addr in due.collect::<Vec<SocketAddr>>() {
