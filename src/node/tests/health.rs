@@ -3,12 +3,11 @@
 use std::collections::VecDeque;
 
 use super::*;
-use crate::file::{Manifest, ManifestEntry};
 use crate::node::health::{Checked, CopyState, Health};
 use crate::node::{Command, Source};
 use crate::wire::Vouch;
 
-fn check(bench: &mut Bench, verify: bool) -> Vec<Action> {
+pub(super) fn check(bench: &mut Bench, verify: bool) -> Vec<Action> {
     let command = Command::Check { sources: vec![Source::Key(key(1))], verify, repair: false, lease: None };
     bench.does(Event::Command { id: 1, command })
 }
@@ -338,42 +337,6 @@ fn a_holder_that_cannot_read_its_copy_may_have_it_yet() {
     let end = bench.hears(to, Message::error(magic, "it cannot be read just now"));
     let Some(Answer::Checked(checked)) = answer(&end) else { panic!("{end:?}") };
     assert_eq!((states(&checked)[1], checked.health), (CopyState::Silent, Health::Unknown));
-}
-
-/// A tree of so many levels whose lists each name one list below so many times, down to one block: what `check` reads
-/// and asks until it ends.
-fn lists_read(levels: u64, times: usize) -> usize {
-    let mut bench = Bench::new(Config::default(), 2, 9).start(&[]);
-    let mut todo = check(&mut bench, false);
-    let mut read = 0;
-    while answer(&todo).is_none() {
-        assert!(read < 1000, "it does not end");
-        let mut next = Vec::new();
-        for (to, magic, _) in requests(&todo) {
-            next.extend(bench.hears_answer(to, magic, Response::Node(peer(1))));
-        }
-        for (job, work) in jobs(&todo) {
-            let Job::Unpack { key: list, .. } = work else { panic!("{work:?}") };
-            let depth = (1..=levels).find(|depth| key(*depth) == list).expect("it is one of them");
-            read += 1;
-            let size = |depth: u64| (times as u64).pow((levels + 1 - depth) as u32);
-            let entry = ManifestEntry { key: key(depth + 1), size: size(depth + 1) };
-            let level = (levels - depth) as u8;
-            let sha256 = (depth == 1).then(|| key(99));
-            let entries = vec![entry; times];
-            let manifest = Manifest { level, size: size(depth), sha256, folder: false, entries };
-            next.extend(bench.ends(job, Outcome::Unpacked { manifest }));
-        }
-        assert!(!next.is_empty(), "it waits for nothing");
-        todo = next;
-    }
-    read
-}
-
-#[test]
-fn a_check_reads_a_list_once_however_often_a_file_names_it() {
-    assert_eq!(lists_read(1, 4), 1);
-    assert_eq!(lists_read(4, 4), 4);
 }
 
 #[test]

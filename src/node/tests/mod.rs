@@ -2,6 +2,7 @@
 
 mod answers;
 mod bootstrap;
+mod check_lists;
 mod claims;
 mod crowded;
 mod datagrams;

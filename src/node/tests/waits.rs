@@ -40,7 +40,7 @@ fn live(
 }
 
 /// The same of a command that is given now.
-fn until_answered(
+pub(super) fn until_answered(
     bench: &mut Bench,
     command: Command,
     reply: impl Fn(SocketAddr, &Request) -> Option<Response>,
@@ -61,7 +61,7 @@ fn no_list(work: &Job) -> Option<Outcome> {
     })
 }
 
-fn guest(peers: u16) -> Bench {
+pub(super) fn guest(peers: u16) -> Bench {
     Bench::new(Config { guest: true, ..Config::default() }, peers, 0).start(&[])
 }
 

@@ -58,6 +58,8 @@ pub(in crate::node) struct Check {
     opening: bool,
     walk: Option<TreeWalk>,
     inquiries: BTreeMap<Key, Inquiry>,
+    /// A list that is inquired about next: it is a data block too, and the inquiry about that is under way.
+    held_back: Option<Key>,
     tally: CheckTally,
     lent: bool,
     /// Peers that did not answer.
@@ -187,6 +189,9 @@ impl Check {
         self.tally.add(key, &inquiry);
         desk.progress(self.command, Progress::Moved { bytes: self.tally.looked, resumed: 0 });
         let is_root = std::mem::take(&mut self.opening);
+        if matches!(turn, InquiryTurn::List(_)) {
+            self.tally.note_list(key);
+        }
         match turn {
             InquiryTurn::List(manifest) if is_root => {
                 self.tally.bytes += manifest.size;
@@ -228,6 +233,9 @@ impl Check {
 
     /// Begins to inquire about as many blocks as the window allows; ends the check when none is left.
     fn go_on(&mut self, desk: &mut Desk) -> Flow {
+        if let Some(key) = self.held_back.take() {
+            self.inquire_about_list(desk, key)?;
+        }
         while self.inquiries.len() < desk.config().window && !self.opening {
             match (self.walk.as_mut().map(TreeWalk::next_step), self.sources.is_empty()) {
                 (Some(tree::Stop::Slot { key, size, .. }), _) => {
@@ -236,10 +244,10 @@ impl Check {
                     }
                 }
                 // What it lists was met with it: a few small blocks could claim to be exabytes of the same.
-                (Some(tree::Stop::Need { key }), _) if self.tally.knows(&key) => {
+                (Some(tree::Stop::Need { key }), _) if self.tally.has_read(&key) => {
                     self.walk.iter_mut().for_each(TreeWalk::pass_over);
                 }
-                (Some(tree::Stop::Need { key }), _) => self.inquire(desk, key, Inquiry::of_list())?,
+                (Some(tree::Stop::Need { key }), _) => self.inquire_about_list(desk, key)?,
                 (Some(tree::Stop::Wait), _) => return GOES_ON,
                 (Some(tree::Stop::Done), _) => self.walk = None,
                 (None, false) => self.open_next(desk)?,
@@ -254,12 +262,21 @@ impl Check {
         let Some(source) = self.sources.pop_front() else { return GOES_ON };
         self.opening = true;
         match source {
-            Source::Key(key) => self.inquire(desk, key, Inquiry::of_list()),
+            Source::Key(key) => self.inquire_about_list(desk, key),
             Source::Manifest(path) => {
                 desk.order(Ticket::of(PartId::Checks, self.put), Job::ReadManifest { path }, Urgency::Own);
                 GOES_ON
             }
         }
+    }
+
+    /// Begins to inquire about a list, unless it has to wait.
+    fn inquire_about_list(&mut self, desk: &mut Desk, key: Key) -> Flow {
+        if self.inquiries.contains_key(&key) {
+            self.held_back = Some(key);
+            return GOES_ON;
+        }
+        self.inquire(desk, key, Inquiry::of_list())
     }
 
     /// Begins to inquire. Its first step is a lookup, so nothing comes of it at once.

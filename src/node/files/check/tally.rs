@@ -1,6 +1,6 @@
 //! What was found out about a block, and about all blocks of a file, and the answer that is made of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -25,12 +25,24 @@ pub(super) struct CheckTally {
     /// The place of each peer in `peers`.
     places: BTreeMap<(Id, SocketAddr), usize>,
     blocks: BTreeMap<Key, BlockHealth>,
+    /// Those of them that were read as lists.
+    lists: BTreeSet<Key>,
 }
 
 impl CheckTally {
     /// Whether a block was inquired about.
     pub(super) fn knows(&self, key: &Key) -> bool {
         self.blocks.contains_key(key)
+    }
+
+    /// A block was read as a list.
+    pub(super) fn note_list(&mut self, key: Key) {
+        self.lists.insert(key);
+    }
+
+    /// Whether a block was read as a list, and not only met as data.
+    pub(super) fn has_read(&self, key: &Key) -> bool {
+        self.lists.contains(key)
     }
 
     /// An inquiry is over.
