@@ -16,7 +16,8 @@ flags+=" -Clink-arg=-Wl,--unresolved-symbols=ignore-all"
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 export BOLERO_FUZZER=libfuzzer
-build=$(RUSTFLAGS=$flags cargo +nightly test --locked --target "$host" --test fuzz --no-run 2>&1) || {
+# Unoptimised, the fuzzer itself takes most of the time.
+build=$(RUSTFLAGS=$flags cargo +nightly test --locked --config 'profile.dev.package.bolero-libfuzzer.opt-level=3' --target "$host" --test fuzz --no-run 2>&1) || {
     echo "$build" >&2
     exit 1
 }
