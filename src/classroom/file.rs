@@ -3,7 +3,7 @@
 //! What lies here for the ring ([`Holding`]) and what is on its way here ([`TransferPhase`]) go side by side: a newer
 //! version may come while an older one is served.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -30,10 +30,9 @@ pub(super) struct NamedFile {
     pub(super) own: Option<Holding>,
     /// The version that a job of this run wrote here.
     pub(super) copy: Option<Version>,
-    /// Peers that were asked to hold it and have not answered.
-    pub(super) asked: BTreeSet<SocketAddr>,
-    /// Those of them that are silent, or that no connection reaches.
-    pub(super) late: BTreeSet<SocketAddr>,
+    /// Peers that were asked to hold it and have not answered, and whether each is late: silent, or out of reach of
+    /// connections.
+    pub(super) asked: BTreeMap<SocketAddr, bool>,
     /// How far the transfer has come that brings it here.
     phase: TransferPhase,
     /// That transfer; none while nothing is coming.
@@ -208,8 +207,8 @@ impl NamedFile {
     }
 
     /// Whether this peer is silent that was asked to hold it, or no connection reaches it.
-    pub(super) fn is_late(&self, peer: &Peer) -> bool {
-        self.late.contains(&peer.addr)
+    pub(super) fn is_late(&self, peer: &SocketAddr) -> bool {
+        self.asked.get(peer).is_some_and(|is_late| *is_late)
     }
 
     fn said_by(&self, peer: &SocketAddr) -> Option<&LastSaid> {
@@ -218,12 +217,12 @@ impl NamedFile {
 
     /// Whether no answer is awaited but of peers that are late.
     pub(super) fn waits_for_late_ones_alone(&self) -> bool {
-        self.asked.is_subset(&self.late)
+        self.asked.values().all(|is_late| *is_late)
     }
 
     /// Whether this peer says that it has what is held here, and is not late.
     pub(super) fn is_at(&self, peer: &SocketAddr) -> bool {
-        self.said_by(peer).is_some_and(|word| word.has) && !self.late.contains(peer)
+        self.said_by(peer).is_some_and(|word| word.has) && !self.is_late(peer)
     }
 
     /// Whether what is held here is at no other peer, and those that are yet to answer are late.

@@ -16,7 +16,8 @@ use crate::peer::Peer;
 /// The first peers behind a file's key, until so many of them count. Those that do not are among them, and others have
 /// their places: those that refused it and, for a peer that is `leaving`, itself and those that are late.
 fn keepers(desk: &Desk, (file, state): (FileName, &NamedFile), copies: usize, leaving: bool) -> Vec<Peer> {
-    let counts = |peer: &Peer| !state.is_refused_by(peer) && !(leaving && (desk.is_me(peer) || state.is_late(peer)));
+    let counts =
+        |peer: &Peer| !state.is_refused_by(peer) && !(leaving && (desk.is_me(peer) || state.is_late(&peer.addr)));
     let mut set = desk.replica_set(&file.key(), usize::MAX);
     let last = set.iter().enumerate().filter(|(_, peer)| counts(peer)).map(|(at, _)| at).nth(copies - 1);
     set.truncate(last.map_or(set.len(), |last| last + 1));
@@ -66,7 +67,8 @@ impl Classroom {
         if missing.is_empty() && !only_here && !mine && self.before > 0 && self.leaving.is_none() {
             state.let_go();
         }
-        let new: Vec<Peer> = missing.into_iter().filter(|peer| state.asked.insert(peer.addr)).collect();
+        let new: Vec<Peer> = missing.into_iter().filter(|peer| !state.asked.contains_key(&peer.addr)).collect();
+        state.asked.extend(new.iter().map(|peer| (peer.addr, false)));
         for peer in new {
             self.hand(desk, TransferFor::Place(file), file, version, peer);
         }
@@ -79,9 +81,7 @@ impl Classroom {
             TransferFor::Store(own) => return self.on_store_handed(desk, own, to, handed),
             TransferFor::Place(file) => file,
         };
-        let state = self.file(file);
-        state.asked.remove(&to.addr);
-        state.late.remove(&to.addr);
+        self.file(file).asked.remove(&to.addr);
         if let TransferEnd::Refused(reason) | TransferEnd::Unready(reason) | TransferEnd::Silent(reason) = &handed {
             desk.trouble(Trouble::FileNotTaken { file, to, reason: reason.clone() });
         }
@@ -117,10 +117,10 @@ impl Classroom {
     /// A peer that was offered something is silent, or no connection reaches it: what another one has does not wait for
     /// it. A peer that leaves offers what none has to the next one.
     pub(super) fn on_late(&mut self, desk: &mut Desk, late: SocketAddr) {
-        let asked = self.files.iter().filter(|(_, state)| state.asked.contains(&late)).map(|(&file, _)| file);
+        let asked = self.files.iter().filter(|(_, state)| state.asked.contains_key(&late)).map(|(&file, _)| file);
         for file in asked.collect::<Vec<_>>() {
             let state = self.file(file);
-            state.late.insert(late);
+            state.asked.insert(late, true);
             if state.is_without_taker() && self.leaving.is_some() {
                 self.place(desk, file);
             }
