@@ -48,22 +48,22 @@ struct Block {
     /// Peers that may have it, nearest first.
     left: VecDeque<Peer>,
     /// Those that were asked and have not answered.
-    open: Vec<Asked>,
+    open: Vec<LeaseOffer>,
     laid: usize,
     /// None of the nearest has it, and another one does.
     was_doubtful: bool,
 }
 
 /// A peer that was asked to keep a block, and has not answered.
-struct Asked {
+struct LeaseOffer {
     peer: Peer,
     since: Time,
-    standing: Standing,
+    standing: OfferStanding,
 }
 
 /// How a peer keeps us waiting.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Standing {
+enum OfferStanding {
     /// It occupies a place.
     Waits,
     /// Another is asked in its stead, and it is waited for.
@@ -94,7 +94,7 @@ impl Task for Laying {
                 self.on_walked(desk, number, walked);
             }
             About::Block(key) => match reply {
-                Reply::LateProof(by) => self.do_without(desk, Standing::Replaced, |_, asked| asked.peer == by),
+                Reply::LateProof(by) => self.do_without(desk, OfferStanding::Replaced, |_, asked| asked.peer == by),
                 reply => self.on_asked(desk, key, &reply),
             },
             About::Whole | About::AroundBlock(_) => {}
@@ -104,8 +104,8 @@ impl Task for Laying {
 
     fn on_news(&mut self, desk: &mut Desk, news: News<'_>) -> Flow {
         let (addr, standing) = match news {
-            News::Hesitates(addr) => (addr, Standing::Replaced),
-            News::Doubtful(addr) | News::Stalls(addr) => (addr, Standing::PassedOver),
+            News::Hesitates(addr) => (addr, OfferStanding::Replaced),
+            News::Doubtful(addr) | News::Stalls(addr) => (addr, OfferStanding::PassedOver),
             _ => return GOES_ON,
         };
         self.do_without(desk, standing, |_, asked| asked.peer.addr == addr);
@@ -114,8 +114,8 @@ impl Task for Laying {
 
     fn on_tick(&mut self, desk: &mut Desk) -> Flow {
         self.walk.on_tick(desk);
-        let is_due = |desk: &Desk, asked: &Asked| asked.late_at(desk).is_some_and(|due| due <= desk.now());
-        self.do_without(desk, Standing::PassedOver, is_due);
+        let is_due = |desk: &Desk, asked: &LeaseOffer| asked.late_at(desk).is_some_and(|due| due <= desk.now());
+        self.do_without(desk, OfferStanding::PassedOver, is_due);
         self.go_on(desk)
     }
 
@@ -132,10 +132,10 @@ impl Task for Laying {
     }
 }
 
-impl Asked {
+impl LeaseOffer {
     /// When it is passed over, where it is known already that it takes nothing: then no word of that comes.
     fn late_at(&self, desk: &Desk) -> Option<Time> {
-        let stalls = self.standing != Standing::PassedOver && desk.stalls(&self.peer.addr);
+        let stalls = self.standing != OfferStanding::PassedOver && desk.stalls(&self.peer.addr);
         stalls.then(|| self.since + HEDGE_MIN)
     }
 }
@@ -143,12 +143,12 @@ impl Asked {
 impl Block {
     /// Peers that occupy a place.
     fn places(&self) -> usize {
-        self.open.iter().filter(|asked| asked.standing == Standing::Waits).count()
+        self.open.iter().filter(|asked| asked.standing == OfferStanding::Waits).count()
     }
 
     /// Whether it is waited for those who were asked.
     fn waits(&self, wanted: usize) -> bool {
-        let is_waited_for = |asked: &Asked| self.laid == 0 || asked.standing != Standing::PassedOver;
+        let is_waited_for = |asked: &LeaseOffer| self.laid == 0 || asked.standing != OfferStanding::PassedOver;
         self.laid < wanted && self.open.iter().any(is_waited_for)
     }
 }
@@ -196,7 +196,7 @@ impl Laying {
             Reply::Done { .. } => (desk.me(), false, false),
             _ => return,
         };
-        let is_it = |asked: &Asked| asked.peer == peer || desk.is_me(&peer) && desk.is_me(&asked.peer);
+        let is_it = |asked: &LeaseOffer| asked.peer == peer || desk.is_me(&peer) && desk.is_me(&asked.peer);
         let Some(at) = block.open.iter().position(is_it) else { return };
         block.open.swap_remove(at);
         block.laid += usize::from(laid);
@@ -207,11 +207,11 @@ impl Laying {
     }
 
     /// Others are asked in the stead of those asked of which `is_late` is true.
-    fn do_without(&mut self, desk: &mut Desk, standing: Standing, is_late: impl Fn(&Desk, &Asked) -> bool) {
+    fn do_without(&mut self, desk: &mut Desk, standing: OfferStanding, is_late: impl Fn(&Desk, &LeaseOffer) -> bool) {
         let mut keys = BTreeSet::new();
         for (key, block) in &mut self.blocks {
             // What hesitates may have much to do: as long as nobody has answered, so may all.
-            let passes = standing == Standing::PassedOver || block.laid > 0;
+            let passes = standing == OfferStanding::PassedOver || block.laid > 0;
             for asked in block.open.iter_mut().filter(|asked| passes && asked.standing < standing) {
                 if is_late(desk, asked) {
                     asked.standing = standing;
@@ -238,7 +238,7 @@ impl Laying {
             } else {
                 continue;
             }
-            block.open.push(Asked { peer, since: desk.now(), standing: Standing::Waits });
+            block.open.push(LeaseOffer { peer, since: desk.now(), standing: OfferStanding::Waits });
         }
         if block.waits(wanted) {
             return;
