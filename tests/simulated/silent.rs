@@ -15,13 +15,18 @@ const FILES: usize = 20;
 
 /// Peers that joined one after another, in this weather. A round trip takes 20 to 30 ms.
 fn started(seed: u64, weather: Weather) -> World {
-    let overlay = |me, config: &kadring::config::Config, seed| OverlayKind::Kademlia.build(me, seed, config.guest);
-    let mut rules = Rules::new(seed, Box::new(overlay));
-    rules.config.replicas = COPIES;
+    let names = (0..PEERS).map(|n| Id::of(&n.to_be_bytes()));
+    joined(OverlayKind::Kademlia, (seed, COPIES), weather, names)
+}
+
+/// The same of peers of these names, with so many copies of each block.
+fn joined(kind: OverlayKind, (seed, copies): (u64, usize), weather: Weather, names: impl Iterator<Item = Id>) -> World {
+    let mut rules = Rules::new(seed, Box::new(move |me, config, seed| kind.build(me, seed, config.guest)));
+    rules.config.replicas = copies;
     let mut world = World::new(rules);
     world.set_weather(weather);
-    for n in 0..PEERS {
-        let slot = world.add(Id::of(&n.to_be_bytes()));
+    for name in names {
+        let slot = world.add(name);
         world.start(slot, &[0]);
         pass(&mut world, Duration::from_millis(500));
     }
@@ -224,15 +229,8 @@ fn a_lookup_on_the_ring_whose_next_hop_stopped_a_moment_before_costs_no_second()
 #[test]
 fn a_peer_that_is_stopped_while_a_client_retrieves_from_the_ring_costs_a_second_at_most() {
     const PEERS: usize = 9;
-    let ring = OverlayKind::Ring;
-    let mut rules = Rules::new(2, Box::new(move |me, config, seed| ring.build(me, seed, config.guest)));
-    rules.config.replicas = COPIES;
-    let mut world = World::new(rules);
-    for n in 0..PEERS {
-        let slot = world.add(Id::of(&[n as u8, 2]));
-        world.start(slot, &[0]);
-        pass(&mut world, Duration::from_millis(500));
-    }
+    let names = (0..PEERS).map(|n| Id::of(&[n as u8, 2]));
+    let mut world = joined(OverlayKind::Ring, (2, COPIES), Weather::default(), names);
     pass(&mut world, Duration::from_secs(30));
     let path = PathBuf::from("file");
     let content: Vec<u8> = (0..40_u64).flat_map(|n| n.to_be_bytes().repeat(1 << 17)).collect();
@@ -282,14 +280,8 @@ const SMALL: usize = 4;
 
 /// What a guest takes to store four windows of blocks in a small network, one of whose peers dies just before.
 fn store_as_guest(kind: OverlayKind, dead: Option<usize>) -> Duration {
-    let mut rules = Rules::new(2, Box::new(move |me, config, seed| kind.build(me, seed, config.guest)));
-    rules.config.replicas = 2;
-    let mut world = World::new(rules);
-    for n in 0..SMALL {
-        let slot = world.add(Id::of(&[n as u8, 3]));
-        world.start(slot, &[0]);
-        pass(&mut world, Duration::from_millis(500));
-    }
+    let names = (0..SMALL).map(|n| Id::of(&[n as u8, 3]));
+    let mut world = joined(kind, (2, 2), Weather::default(), names);
     pass(&mut world, Duration::from_secs(30));
     dead.into_iter().for_each(|slot| world.crash(slot));
     let guest = world.add(Id::of(&[99]));
