@@ -19,6 +19,11 @@ const UNHURRIED: Duration = Duration::from_secs(10);
 /// Bytes a second.
 const HURRIED_RATE: u64 = 4 << 20;
 
+/// A peer that said that it has a file is asked again after this long: it may have been started anew with another
+/// directory, and no peer missed it or saw it come. With [`FILE_RESCAN`](crate::config::FILE_RESCAN) this is the time
+/// in which copies are complete again.
+const TRUST: Duration = Duration::from_secs(45);
+
 /// Offers of one peer that may wait for an earlier one of the same file.
 const MOST_OFFERS: usize = 4;
 
@@ -65,7 +70,15 @@ impl Holding {
 pub(super) struct LastSaid {
     /// It has it. Else it will not take it.
     pub(super) has: bool,
-    pub(super) said: Time,
+    /// When it is asked again.
+    pub(super) counts_until: Time,
+}
+
+impl LastSaid {
+    /// What a peer says now.
+    pub(super) fn now(now: Time, has: bool) -> Self {
+        Self { has, counts_until: now + TRUST }
+    }
 }
 
 /// A file that is coming.
@@ -263,6 +276,15 @@ impl NamedFile {
     pub(super) fn forget(&mut self, peer: SocketAddr) {
         for holding in self.holding.iter_mut().chain(&mut self.own) {
             holding.at.remove(&peer);
+        }
+    }
+
+    /// A peer may have been started anew: that it has the file counts until then and no longer. Whether it refuses it
+    /// is open again.
+    pub(super) fn doubt(&mut self, peer: SocketAddr, until: Time) {
+        for holding in self.holding.iter_mut().chain(&mut self.own) {
+            holding.at.retain(|addr, word| *addr != peer || word.has);
+            holding.at.entry(peer).and_modify(|word| word.counts_until = word.counts_until.min(until));
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::file::{LastSaid, NamedFile};
-use super::{Classroom, ClassroomDeparture, JobFor, STRANGERS, TOLD_GOODBYE, TRUST, TransferEnd, TransferFor, UNREADY};
+use super::{Classroom, ClassroomDeparture, JobFor, STRANGERS, TOLD_GOODBYE, TransferEnd, TransferFor, UNREADY};
 use crate::config::{FILE_COPIES, REPAIR_RETRY};
 use crate::name::FileName;
 use crate::node::desk::Desk;
@@ -61,7 +61,7 @@ impl Classroom {
         let mut set = keepers(desk, (file, state), copies, self.leaving.is_some());
         let mine = set.iter().any(|peer| peer.id == me) && self.leaving.is_none();
         set.retain(|peer| peer.id != me);
-        let trusted = |peer: &Peer| holding.at.get(&peer.addr).is_some_and(|word| desk.now().since(word.said) < TRUST);
+        let trusted = |peer: &Peer| holding.at.get(&peer.addr).is_some_and(|word| desk.now() < word.counts_until);
         let missing: Vec<Peer> = set.into_iter().filter(|peer| !trusted(peer)).collect();
         let version = holding.version;
         if missing.is_empty() && !only_here && !mine && self.before > 0 && self.leaving.is_none() {
@@ -85,14 +85,14 @@ impl Classroom {
         if let TransferEnd::Refused(reason) | TransferEnd::Unready(reason) | TransferEnd::Silent(reason) = &handed {
             desk.trouble(Trouble::FileNotTaken { file, to, reason: reason.clone() });
         }
-        let (said, soon, again) = (desk.now(), desk.now() + UNREADY, desk.now() + REPAIR_RETRY);
+        let (now, soon, again) = (desk.now(), desk.now() + UNREADY, desk.now() + REPAIR_RETRY);
         let has = matches!(handed, TransferEnd::Taken);
         match (handed, &mut self.leaving) {
             // A peer that leaves does not wait for silent ones.
             (TransferEnd::Taken | TransferEnd::Refused(_), _) | (TransferEnd::Silent(_), Some(_)) => {
                 let state = self.file(file);
                 if let Some(holding) = &mut state.holding {
-                    holding.at.insert(to.addr, LastSaid { has, said });
+                    holding.at.insert(to.addr, LastSaid::now(now, has));
                 }
                 // A peer that leaves has done enough once another one has the file.
                 if !has && (state.is_without_taker() || self.leaving.is_none()) {
@@ -101,7 +101,7 @@ impl Classroom {
             }
             (TransferEnd::Unready(_), Some(leaving)) => leaving.again = leaving.again.or(Some(soon)),
             (TransferEnd::Unready(_) | TransferEnd::Silent(_), None) => {
-                self.scan_at = Some(self.scan_at.map_or(again, |at| at.min(again)));
+                self.look_at(desk, again);
             }
         }
         self.end_replicating(desk, file);

@@ -64,9 +64,9 @@ pub(super) const MAX_LOOKING: usize = 64;
 /// Peers that a file is about to be sent to.
 const MAX_SERVING: usize = 1024;
 
-/// A peer that said that it has a file is asked again after this long: it may have been started anew with another
-/// directory before any peer missed it. With [`FILE_RESCAN`] this is the time in which copies are complete again.
-const TRUST: Duration = Duration::from_secs(45);
+/// What a peer said that has entered the ring since counts so much longer. One that enters again and again brings about
+/// one offer of each file in this time.
+const TRUST_AFTER_ENTRY: Duration = Duration::from_secs(2);
 
 /// A peer that leaves offers again after this long what no peer was ready to take: a peer that has missed it for a
 /// while knows it again after a ping.
@@ -186,6 +186,7 @@ impl Part for Classroom {
             News::Doubtful(peer) | News::Stalls(peer) => self.on_late(desk, peer),
             News::Leaving { handover } if handover && desk.config().named_files => self.leave(desk),
             News::Ring(&RingEffect::Arrived { origin, magic, what }) => self.on_arrived(desk, origin, magic, what),
+            News::Ring(RingEffect::Entered(peer)) => self.on_entered(desk, peer),
             News::Ring(RingEffect::Notice(notice)) => self.on_route_notice(desk, notice),
             News::Fetched { file, by } => self.on_fetched(desk, file, by),
             _ => {}
@@ -297,10 +298,14 @@ impl Classroom {
     }
 
     /// A peer came, or this one joined: files may belong elsewhere now.
-    pub(super) fn look_soon(&mut self, desk: &mut Desk) {
+    pub(super) fn look_soon(&mut self, desk: &Desk) {
+        self.look_at(desk, desk.now() + FILE_SETTLE);
+    }
+
+    /// The directory is looked through by then.
+    pub(super) fn look_at(&mut self, desk: &Desk, latest: Time) {
         if desk.config().named_files {
-            let soon = desk.now() + FILE_SETTLE;
-            self.scan_at = Some(self.scan_at.map_or(soon, |at| at.min(soon)));
+            self.scan_at = Some(self.scan_at.map_or(latest, |at| at.min(latest)));
         }
     }
 
@@ -308,6 +313,14 @@ impl Classroom {
     pub(super) fn on_peer_down(&mut self, desk: &mut Desk, peer: &Peer) {
         self.files.values_mut().for_each(|state| state.forget(peer.addr));
         self.look_soon(desk);
+    }
+
+    /// A peer entered the ring. If it has been there before, it may not know any more what it said that it has, nor
+    /// have it.
+    fn on_entered(&mut self, desk: &Desk, peer: &Peer) {
+        let until = desk.now() + TRUST_AFTER_ENTRY;
+        self.files.values_mut().for_each(|state| state.doubt(peer.addr, until));
+        self.look_at(desk, until);
     }
 
     /// A job is done.

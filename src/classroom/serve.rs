@@ -270,7 +270,7 @@ impl Classroom {
         if let (Some((from, offered)), Some(holding)) = (offered, &mut state.holding)
             && offered == version
         {
-            holding.at.insert(from, LastSaid { has: true, said: now });
+            holding.at.insert(from, LastSaid::now(now, true));
         }
         // A store is done when the replicas have answered too, or have had time to: a replica that could not take its
         // copy is offered it again later, without the user. They must not wait for theirs in turn.

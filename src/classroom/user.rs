@@ -87,7 +87,7 @@ impl Classroom {
         let UserCommand { command, file, since, version, .. } = own;
         match handed {
             TransferEnd::Taken => {
-                let word = (at.addr, LastSaid { has: true, said: desk.now() });
+                let word = (at.addr, LastSaid::now(desk.now(), true));
                 let others = Some(word).filter(|_| !desk.is_me(&at));
                 let given = |version| Holding { version, stored: true, at: BTreeMap::from_iter(others) };
                 self.file(file).own = version.map(given);

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::late::looks_through;
 use super::*;
 use crate::node::Obstacle;
 use crate::node::tests::failed;
@@ -47,6 +48,38 @@ pub(super) fn offers(actions: &[Action]) -> Vec<(SocketAddr, u64)> {
     let asked = requests(actions).into_iter();
     let those = asked.filter(|(.., request)| matches!(request, Request::Ring(RingRequest::Transfer { .. })));
     those.map(|(to, magic, _)| (to, magic)).collect()
+}
+
+#[test]
+fn a_peer_that_enters_the_ring_again_is_soon_offered_what_it_said_it_has() {
+    let mut bench = classroom(0);
+    let (find, _) = job(&orders(&mut bench, Command::StoreFile { file: file(1) }));
+    let (touch, _) = job(&bench.ends(find, found(Some(VERSION))));
+    let kept = Outcome::Named(NamedOutcome::Kept { version: VERSION, written: false });
+    for (to, magic) in offers(&bench.ends(touch, kept)) {
+        bench.hears_answer(to, magic, noted());
+    }
+    let enters = |bench: &mut Bench| {
+        let update = RingRequest::Update { successors: Vec::new(), joined: Some(peer(2)) };
+        bench.hears_request(peer(1), 90, Request::Ring(update));
+    };
+    let offered_in = |bench: &mut Bench, seconds: u64| {
+        let (mut all, end) = (Vec::new(), bench.now + Duration::from_secs(seconds));
+        while bench.now < end {
+            let actions = bench.wait(Duration::from_secs(60)).expect("it looks again and again");
+            let offered = offers(&looks_through(bench, actions));
+            for &(to, magic) in &offered {
+                bench.hears_answer(to, magic, noted());
+                enters(bench);
+            }
+            all.extend(offered.into_iter().map(|(to, _)| to));
+        }
+        all
+    };
+    assert_eq!(offered_in(&mut bench, 20), []);
+    enters(&mut bench);
+    // Once for each time that it enters, and no sooner than two seconds after.
+    assert_eq!(offered_in(&mut bench, 4), [peer(2).addr; 2]);
 }
 
 fn refused(reason: &str) -> Response {

@@ -14,7 +14,7 @@ fn replicates(bench: &mut Bench) -> Vec<(SocketAddr, u64)> {
 }
 
 /// The directory that the node looks through has the file in it: `actions`, and what follows.
-fn looks_through(bench: &mut Bench, mut actions: Vec<Action>) -> Vec<Action> {
+pub(super) fn looks_through(bench: &mut Bench, mut actions: Vec<Action>) -> Vec<Action> {
     for (id, work) in jobs(&actions) {
         if work == Job::Named(NamedJob::Scan) {
             let files = vec![(file(1), VERSION)];

@@ -55,6 +55,9 @@ impl Overlay for Scripted {
                 let notice = RouteNotice::Predecessors { predecessors: predecessors.clone() };
                 out.push(Effect::Ring(RingEffect::Notice(notice)));
             }
+            Cause::Request { request: &Request::Ring(RingRequest::Update { joined: Some(joined), .. }), .. } => {
+                out.push(Effect::Ring(RingEffect::Entered(joined)));
+            }
             Cause::Request { from, .. } => {
                 let response = Response::Nodes(self.set.clone());
                 out.push(Effect::Respond { to: from.asker, kind: RequestKind::FindNode, response });

@@ -8,7 +8,7 @@ use super::hop::SentLookup;
 use super::join::Membership;
 use super::neighbours::RingPosition;
 use super::relay::Relay;
-use super::router::SuccessorChange;
+use super::router::{RingEffect, SuccessorChange};
 use super::stabilize::TellingExtent;
 use super::table::Hop;
 use super::{NEIGHBOURS_WATCHED, QuestionFor, Ring, RingVariant};
@@ -91,6 +91,7 @@ impl Ring {
         relay.answer(welcome, out);
         // A peer that came back before it was missed is in the list already.
         if fresh || first_time {
+            out.push(Effect::Ring(RingEffect::Entered(origin)));
             let successors = self.table.successors().to_vec();
             let why = if quiet { SuccessorChange::Stabilized } else { SuccessorChange::Joined { peer: origin } };
             self.tell_successors(why, out);
@@ -172,6 +173,7 @@ impl Ring {
         if self.table.get(&joined.id).is_none() {
             self.take_in(joined, false, out);
         }
+        out.push(Effect::Ring(RingEffect::Entered(joined)));
         self.on_updated(by, successors, Some(joined), out);
     }
 

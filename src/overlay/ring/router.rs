@@ -49,6 +49,9 @@ pub enum RingEffect {
         /// How it ended.
         outcome: RouteOutcome,
     },
+    /// This peer or its first successor let that one in. It may have been there before, and have been started anew
+    /// since it said what it has.
+    Entered(Peer),
     /// Something worth telling the user of a ring.
     Notice(RouteNotice),
 }

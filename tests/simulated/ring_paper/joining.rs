@@ -1,9 +1,11 @@
 //! Coming in: alone, one after the other, all at once, late, or once more.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use kadring::id::Id;
-use kadring::overlay::ring::{Ring, RingOptions};
+use kadring::overlay::ring::{Ring, RingEffect, RingOptions};
 use kadring::overlay::{Asker, Cause, Effect, Incoming, Overlay, RouteNotice, SuccessorChange};
 use kadring::patience::ONCE;
 use kadring::peer::Peer;
@@ -468,5 +470,22 @@ fn a_join_in_another_s_name_brings_that_address_one_ping_and_nobody_into_a_list(
         let lists = peers.iter().flat_map(|peer| net.overlay(peer.addr).table());
         assert!(!lists.flat_map(|row| row.peers).any(|peer| peer.addr == forged.addr), "it is in a list");
         one_cycle(&net).expect("the ring is as it was");
+    }
+}
+
+/// Nothing else tells them of it: they see no gap, and what it said before it was started anew counts no more.
+#[test]
+fn who_enters_again_before_it_was_missed_is_noticed_by_both_before_it() {
+    for wait in [0, 300, 2_000] {
+        let mut net = classroom_net(&EXAMPLE);
+        net.run(Duration::from_secs(3));
+        net.kill(addr(9));
+        net.run(Duration::from_millis(wait));
+        net.start(classroom(9), false, &[addr(2)]);
+        net.run(Duration::from_secs(2));
+        let entered = |effect: &Effect| *effect == Effect::Ring(RingEffect::Entered(small(9)));
+        let noticed: BTreeSet<SocketAddr> =
+            net.told.iter().filter(|(.., effect)| entered(effect)).map(|(_, who, _)| *who).collect();
+        assert_eq!(noticed, [5, 8].map(addr).into(), "back after {wait} ms");
     }
 }
