@@ -276,3 +276,35 @@ fn a_peer_of_the_classroom_that_comes_back_with_an_empty_directory_has_its_files
         assert!(files.iter().all(|file| there.contains(file)), "seed {seed}: of {files:?} there are {there:?}");
     }
 }
+
+/// What a user stored is written down nowhere: the directory is the assignment's.
+#[test]
+fn a_classroom_whose_peers_are_all_started_anew_finds_its_files_and_copies_them_once_they_are_stored_again() {
+    let mut world = classroom(1, &[30, 80, 130, 180, 230]);
+    let file: FileName = "0100".parse().expect("four digits");
+    world.disk_mut(0).folder_mut().write(file, 1_600_000_000_000_000, b"kept".to_vec().into());
+    let stored = |world: &mut World| {
+        let answer = answered(world, 0, Command::StoreFile { file });
+        assert!(matches!(answer, Answer::FileStored { .. }), "{answer:?}");
+    };
+    // Whether peer 180 has it, the first behind 130, which is responsible, once it has come back with nothing.
+    let is_copied = |world: &mut World| {
+        world.crash(3);
+        world.wipe(3);
+        world.start(3, &[0]);
+        world.run_for(Duration::from_secs(90)).expect("nothing breaks");
+        world.disk(3).folder().scan().iter().any(|(there, _)| *there == file)
+    };
+    stored(&mut world);
+    assert!(is_copied(&mut world));
+    (0..5).for_each(|slot| world.crash(slot));
+    (0..5).for_each(|slot| world.start(slot, if slot == 0 { &[] } else { &[0] }));
+    world.run_for(Duration::from_secs(30)).expect("nothing breaks");
+    for slot in 0..5 {
+        let answer = answered(&mut world, slot, Command::RequestFile { file });
+        assert!(matches!(answer, Answer::FileReceived { .. }), "peer {slot}: {answer:?}");
+    }
+    assert!(!is_copied(&mut world));
+    stored(&mut world);
+    assert!(is_copied(&mut world));
+}
