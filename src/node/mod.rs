@@ -196,6 +196,7 @@ impl Node {
         self.desk.jobs.check()?;
         self.desk.holdings.check()?;
         self.desk.overlay.check()?;
+        self.check_waits()?;
         for (owner, part) in &self.parts {
             part.check(&self.desk).map_err(|error| format!("{}: {error}", owner.name()))?;
         }

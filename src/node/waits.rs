@@ -58,6 +58,12 @@ impl<T> Waiters<T> {
         self.0.iter().map(|(&id, waiter)| (id, lacks(&waiter.until))).collect()
     }
 
+    /// A command that waits for what is true, or longer than it may.
+    fn overdue(&self, now: Time, is_true: impl Fn(&T) -> bool) -> Option<CommandId> {
+        let is_late = |waiter: &Waiter<T>| waiter.deadline.is_some_and(|deadline| deadline <= now);
+        self.0.iter().find(|(_, waiter)| is_late(waiter) || is_true(&waiter.until)).map(|(&id, _)| id)
+    }
+
     /// Answers those for whom nothing lacks, and those whose time is up.
     pub(super) fn answer_due(&mut self, desk: &mut Desk, looked: Vec<(CommandId, Option<String>)>) {
         let now = desk.now();
@@ -151,6 +157,15 @@ impl Node {
         let knows_neighbours = self.desk.overlay.router().is_none_or(|ring| ring.knows_its_successors());
         let looked = self.waits.waiting.look(|until| self.lacks(until, knows_neighbours));
         self.waits.waiting.answer_due(&mut self.desk, looked);
+    }
+
+    /// Says who waits for nothing any more. (Whether it is stable, a ring's peer says only to one who may change it.)
+    pub(super) fn check_waits(&self) -> Result<(), String> {
+        let is_true = |until: &Until| *until != Until::Stable && self.lacks(until, true).is_none();
+        match self.waits.waiting.overdue(self.desk.now(), is_true) {
+            Some(command) => Err(format!("command {command} waits for what is over")),
+            None => Ok(()),
+        }
     }
 
     /// Those who wait hear that it is over; how many they are.

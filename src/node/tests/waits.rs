@@ -273,3 +273,13 @@ fn who_waits_for_copies_looks_again_soon_when_a_peer_has_come_and_a_storm_of_pee
         assert!(answer.is_some() && (storm || took <= Duration::from_secs(1)), "{took:?}");
     }
 }
+
+#[test]
+fn a_command_that_waits_for_what_is_true_or_beyond_its_time_is_found_out() {
+    for (until, limit) in [(Until::Peers { count: 2 }, None), (Until::Peers { count: 9 }, Some(Duration::ZERO))] {
+        let mut bench = Bench::new(Config::default(), 2, 0);
+        assert_eq!(bench.node.check(), Ok(()));
+        bench.node.wait(7, until.clone(), limit);
+        assert!(bench.node.check().is_err_and(|what| what.contains("command 7")), "{until:?}");
+    }
+}
