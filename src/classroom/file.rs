@@ -24,6 +24,10 @@ const HURRIED_RATE: u64 = 4 << 20;
 /// in which copies are complete again.
 const TRUST: Duration = Duration::from_secs(45);
 
+/// The same of one that entered the ring since it said so. A stranger can have it enter again and again, by joins in
+/// its name: that brings it three times as many offers as it gets anyway, however many files there are.
+const TRUST_IN_DOUBT: Duration = Duration::from_secs(15);
+
 /// Offers of one peer that may wait for an earlier one of the same file.
 const MOST_OFFERS: usize = 4;
 
@@ -70,14 +74,20 @@ impl Holding {
 pub(super) struct LastSaid {
     /// It has it. Else it will not take it.
     pub(super) has: bool,
-    /// When it is asked again.
-    pub(super) counts_until: Time,
+    said: Time,
+    /// It may have been started anew since.
+    doubted: bool,
 }
 
 impl LastSaid {
     /// What a peer says now.
     pub(super) fn now(now: Time, has: bool) -> Self {
-        Self { has, counts_until: now + TRUST }
+        Self { has, said: now, doubted: false }
+    }
+
+    /// Whether it need not be asked again yet.
+    pub(super) fn counts(&self, now: Time) -> bool {
+        now.since(self.said) < if self.doubted { TRUST_IN_DOUBT } else { TRUST }
     }
 }
 
@@ -279,12 +289,11 @@ impl NamedFile {
         }
     }
 
-    /// A peer may have been started anew: that it has the file counts until then and no longer. Whether it refuses it
-    /// is open again.
-    pub(super) fn doubt(&mut self, peer: SocketAddr, until: Time) {
+    /// A peer may have been started anew since it said whether it has the file. Whether it refuses it is open again.
+    pub(super) fn doubt(&mut self, peer: SocketAddr) {
         for holding in self.holding.iter_mut().chain(&mut self.own) {
             holding.at.retain(|addr, word| *addr != peer || word.has);
-            holding.at.entry(peer).and_modify(|word| word.counts_until = word.counts_until.min(until));
+            holding.at.entry(peer).and_modify(|word| word.doubted = true);
         }
     }
 

@@ -61,7 +61,7 @@ impl Classroom {
         let mut set = keepers(desk, (file, state), copies, self.leaving.is_some());
         let mine = set.iter().any(|peer| peer.id == me) && self.leaving.is_none();
         set.retain(|peer| peer.id != me);
-        let trusted = |peer: &Peer| holding.at.get(&peer.addr).is_some_and(|word| desk.now() < word.counts_until);
+        let trusted = |peer: &Peer| holding.at.get(&peer.addr).is_some_and(|word| word.counts(desk.now()));
         let missing: Vec<Peer> = set.into_iter().filter(|peer| !trusted(peer)).collect();
         let version = holding.version;
         if missing.is_empty() && !only_here && !mine && self.before > 0 && self.leaving.is_none() {

@@ -64,9 +64,8 @@ pub(super) const MAX_LOOKING: usize = 64;
 /// Peers that a file is about to be sent to.
 const MAX_SERVING: usize = 1024;
 
-/// What a peer said that has entered the ring since counts so much longer. One that enters again and again brings about
-/// one offer of each file in this time.
-const TRUST_AFTER_ENTRY: Duration = Duration::from_secs(2);
+/// A peer that has entered the ring knows its neighbours by then, and takes files from them.
+const ENTERED: Duration = Duration::from_secs(2);
 
 /// A peer that leaves offers again after this long what no peer was ready to take: a peer that has missed it for a
 /// while knows it again after a ping.
@@ -318,9 +317,8 @@ impl Classroom {
     /// A peer entered the ring. If it has been there before, it may not know any more what it said that it has, nor
     /// have it.
     fn on_entered(&mut self, desk: &Desk, peer: &Peer) {
-        let until = desk.now() + TRUST_AFTER_ENTRY;
-        self.files.values_mut().for_each(|state| state.doubt(peer.addr, until));
-        self.look_at(desk, until);
+        self.files.values_mut().for_each(|state| state.doubt(peer.addr));
+        self.look_at(desk, desk.now() + ENTERED);
     }
 
     /// A job is done.

@@ -51,7 +51,7 @@ pub(super) fn offers(actions: &[Action]) -> Vec<(SocketAddr, u64)> {
 }
 
 #[test]
-fn a_peer_that_enters_the_ring_again_is_soon_offered_what_it_said_it_has() {
+fn a_peer_that_enters_the_ring_again_is_soon_offered_what_it_said_it_has_and_no_more_often_than_each_15_seconds() {
     let mut bench = classroom(0);
     let (find, _) = job(&orders(&mut bench, Command::StoreFile { file: file(1) }));
     let (touch, _) = job(&bench.ends(find, found(Some(VERSION))));
@@ -63,23 +63,29 @@ fn a_peer_that_enters_the_ring_again_is_soon_offered_what_it_said_it_has() {
         let update = RingRequest::Update { successors: Vec::new(), joined: Some(peer(2)) };
         bench.hears_request(peer(1), 90, Request::Ring(update));
     };
-    let offered_in = |bench: &mut Bench, seconds: u64| {
+    // When it is offered the file until so much time has passed. A stranger may have it enter `again` all the while.
+    let offered_in = |bench: &mut Bench, seconds: u64, again: bool| {
         let (mut all, end) = (Vec::new(), bench.now + Duration::from_secs(seconds));
         while bench.now < end {
             let actions = bench.wait(Duration::from_secs(60)).expect("it looks again and again");
-            let offered = offers(&looks_through(bench, actions));
-            for &(to, magic) in &offered {
+            for (to, magic) in offers(&looks_through(bench, actions)) {
+                all.extend((to == peer(2).addr).then_some(bench.now));
                 bench.hears_answer(to, magic, noted());
+            }
+            if again {
                 enters(bench);
             }
-            all.extend(offered.into_iter().map(|(to, _)| to));
         }
         all
     };
-    assert_eq!(offered_in(&mut bench, 20), []);
+    assert_eq!(offered_in(&mut bench, 20, false), []);
     enters(&mut bench);
-    // Once for each time that it enters, and no sooner than two seconds after.
-    assert_eq!(offered_in(&mut bench, 4), [peer(2).addr; 2]);
+    let entered = bench.now;
+    assert_eq!(offered_in(&mut bench, 2, false), [entered + Duration::from_secs(2)]);
+    enters(&mut bench);
+    let offered = offered_in(&mut bench, 60, true);
+    let far_apart = offered.windows(2).all(|two| two[1].since(two[0]) >= Duration::from_secs(15));
+    assert!((3..=4).contains(&offered.len()) && far_apart, "{offered:?}");
 }
 
 fn refused(reason: &str) -> Response {
