@@ -35,11 +35,12 @@ impl Node {
         if request.origin().is_none_or(|origin| self.desk.is_me(origin)) {
             return;
         }
-        match (obstacle, request.goes_around() || !self.desk.knows(&to)) {
-            (Obstacle::Delay, true) => {
+        let goes_around = request.goes_around() || !self.desk.knows(&to);
+        match obstacle {
+            Obstacle::Delay if goes_around || request.is_join() => {
                 self.desk.tell_overlay(Cause::Detour { addr: to, magic: message.magic, request: &request });
             }
-            (Obstacle::Silence, false) => self.desk.exchange.forward(to, message.magic, request),
+            Obstacle::Silence if !goes_around => self.desk.exchange.forward(to, message.magic, request),
             _ => {}
         }
     }

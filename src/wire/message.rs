@@ -354,6 +354,11 @@ impl Request {
         matches!(self, Self::Ring(RingRequest::Routed { what: Routed::Lookup { .. }, .. }))
     }
 
+    /// Whether a peer asks to be let into the ring.
+    pub const fn is_join(&self) -> bool {
+        matches!(self, Self::Ring(RingRequest::Routed { what: Routed::Join, .. }))
+    }
+
     /// Has the answer come by datagram, if it is a lookup that travels from peer to peer.
     pub fn ask_for_datagram(&mut self) {
         if let Self::Ring(RingRequest::Routed { route, what: Routed::Lookup { .. } }) = self {

@@ -229,3 +229,29 @@ fn two_peers_that_are_left_of_three_miss_nobody_a_minute_later() {
         assert_eq!((unreached, wanted), (0, 2), "{kind:?}");
     }
 }
+
+/// An eighth of a ring is behind a firewall, and newcomers come to stand right behind such peers too: the peer before
+/// lets them in.
+#[test]
+fn newcomers_enter_a_ring_within_two_seconds_beside_peers_that_cannot_be_connected_to() {
+    for seed in 0..8 {
+        let mut world = ring(seed, 16, &[3, 11]);
+        for n in 0..8_u64 {
+            let slot = world.add(Id::of(&[seed.to_be_bytes(), n.to_be_bytes()].concat()));
+            world.start(slot, &[0]);
+            pass(&mut world, Duration::from_secs(2));
+            let known = world.node(slot).expect("it is up").overlay().peers().len();
+            assert!(known >= 3, "seed {seed}, newcomer {n} knows {known} peers");
+        }
+        pass(&mut world, Duration::from_secs(30));
+        let mut all: Vec<Id> = world.up().into_iter().map(|slot| world.peer(slot).id).collect();
+        all.sort_unstable();
+        for slot in world.up() {
+            let me = world.peer(slot).id;
+            let first = all.binary_search(&me).expect("it is one of them");
+            let known = world.node(slot).expect("it is up").overlay().replica_set(&me, 4);
+            let right = all.iter().cycle().skip(first).take(4);
+            assert!(known.iter().map(|peer| &peer.id).eq(right), "seed {seed}, peer {slot} and those behind it");
+        }
+    }
+}

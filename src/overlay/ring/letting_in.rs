@@ -59,7 +59,9 @@ impl Ring {
             // This peer has said goodbye: the one before it lets new peers in.
             Some(&before) if self.has_left() => Hop::Via(before),
             _ => {
-                let usable = |peer: &Peer| !avoid.contains(&peer.addr) && !self.vitals.is_doubted(&peer.id);
+                let vitals = &self.vitals;
+                let is_late = |peer: &Peer| vitals.is_doubted(&peer.id) || vitals.is_shunned(self.now, &peer.id);
+                let usable = |peer: &Peer| !avoid.contains(&peer.addr) && !is_late(peer);
                 self.table.hop_before(&origin.id, self.options.fingers, usable)
             }
         }

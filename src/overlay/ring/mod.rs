@@ -303,8 +303,15 @@ impl Ring {
         }
     }
 
-    /// What was passed on to the peer at `to` goes another way.
+    /// What was passed on to the peer at `to` goes another way. (The classroom's users see each step that a join takes:
+    /// there the peer's death decides, not a delay.)
     fn on_detour(&mut self, now: Time, to: SocketAddr, (magic, request): (u64, &Request), out: &mut Vec<Effect>) {
+        if request.is_join() && self.options.variant == RingVariant::Classroom {
+            return;
+        }
+        if let Some(peer) = self.table.at(&to) {
+            self.vitals.shun(now, &peer.id);
+        }
         if let Request::Ring(RingRequest::Routed { route, what }) = request {
             let relay = Relay { magic, route: route.clone(), what: *what };
             self.pass_on_again(now, relay.step_back(&self.me), to, out);
@@ -372,12 +379,7 @@ impl Overlay for Ring {
             }
             Cause::Revived { addr } => self.on_revived(addr, out),
             Cause::Silent { addr } => self.table.at(&addr).into_iter().for_each(|peer| self.check_on(peer, out)),
-            Cause::Detour { addr, magic, request } => {
-                if let Some(peer) = self.table.at(&addr) {
-                    self.vitals.shun(now, &peer.id);
-                }
-                self.on_detour(now, addr, (magic, request), out);
-            }
+            Cause::Detour { addr, magic, request } => self.on_detour(now, addr, (magic, request), out),
             Cause::Undeliverable { addr, forwarded } => {
                 self.forget_hop(addr);
                 self.on_undeliverable(now, addr, forwarded, out);
