@@ -255,3 +255,17 @@ fn newcomers_enter_a_ring_within_two_seconds_beside_peers_that_cannot_be_connect
         }
     }
 }
+
+/// The only peer that a newcomer was told of answers its datagrams, and no connection reaches it: a neighbour of that one
+/// lets it in, once its silence has lasted for as long as a `join` may.
+#[test]
+fn a_newcomer_to_the_ring_whose_only_door_takes_no_connection_enters_within_seven_seconds() {
+    for seed in 0..6 {
+        let mut world = ring(seed, 16, &[0]);
+        let slot = world.add(Id::of(&seed.to_be_bytes()));
+        world.start(slot, &[0]);
+        pass(&mut world, Duration::from_secs(7));
+        let known = world.node(slot).expect("it is up").overlay().peers().len();
+        assert!(known >= 3, "seed {seed}: it knows {known} peers");
+    }
+}

@@ -56,6 +56,10 @@ pub(super) struct Joining {
     hellos: usize,
     /// Peers that answered, not tried yet.
     doors: VecDeque<Peer>,
+    /// A neighbour of one that did not answer our `join`, not tried yet.
+    named: Option<Peer>,
+    /// Whether there was such a neighbour. More of them would keep a peer waiting that no answer can reach.
+    has_named: bool,
     /// The peer whose answer to our `join` is awaited.
     through: Option<Peer>,
     /// Peers that answered, and did not let this one in.
@@ -165,11 +169,19 @@ impl Ring {
     /// Asks who is there, at addresses at which there may be a way in.
     fn say_hello(&mut self, doors: &[SocketAddr], out: &mut Vec<Effect>) {
         for &addr in doors {
-            // Plain: a peer that is not in the ring yet must not be taken for a neighbour.
-            let (to, guest) = (Target { id: None, addr }, self.options.guest);
-            let request = if guest { Request::Ring(RingNeighbours::NONE.ping(true)) } else { Request::Ping };
-            self.ask_plain(to, request, QuestionFor::Hello, patience::QUESTION, out);
+            if self.options.guest {
+                self.ask_for_neighbours(addr, out);
+            } else {
+                self.ask_plain(Target { id: None, addr }, Request::Ping, QuestionFor::Hello, patience::QUESTION, out);
+            }
         }
+    }
+
+    /// Asks the peer at `addr` who it is, and who stands beside it. The ping names no neighbours of this peer, which is
+    /// in no ring yet and must not be taken for one.
+    fn ask_for_neighbours(&mut self, addr: SocketAddr, out: &mut Vec<Effect>) {
+        let request = Request::Ring(RingNeighbours::NONE.ping(true));
+        self.ask_plain(Target { id: None, addr }, request, QuestionFor::Hello, patience::QUESTION, out);
     }
 
     /// Knocks at the next of the doors that this peer did not come through. Peers that start at once may let one
@@ -212,6 +224,11 @@ impl Ring {
                 }
                 let suspect = self.twins.suspect(now, &self.me, &[peer]);
                 self.ask_twin(suspect, out);
+            } else if joining.shut.contains(&peer) {
+                let mut named = told.successors.iter().chain(told.predecessors);
+                let named = named.find(|named| AddressScope::may_name(&peer.addr, &named.addr));
+                joining.named = named.copied().filter(|_| !joining.has_named);
+                joining.has_named |= joining.named.is_some();
             } else {
                 joining.doors.push_back(peer);
             }
@@ -233,7 +250,7 @@ impl Ring {
         if joining.through.is_some() {
             return;
         }
-        match joining.doors.pop_front() {
+        match joining.doors.pop_front().or_else(|| joining.named.take()) {
             Some(door) => {
                 joining.through = Some(door);
                 self.ask_to_join(door, false, out);
@@ -305,8 +322,20 @@ impl Ring {
         }
     }
 
+    /// A `join` of ours was not answered, or by no answer to it. It may be that no connection reaches the peer that it went through, which
+    /// answered a datagram: a neighbour of that one may let this peer in.
+    pub(super) fn on_unanswered_join(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if let Membership::Joining(joining) = &mut self.membership
+            && let Some(door) = joining.through.filter(|_| !joining.has_named)
+        {
+            joining.hellos += 1;
+            self.ask_for_neighbours(door.addr, out);
+        }
+        self.on_no_way_in(now, out);
+    }
+
     /// A `join` of ours led nowhere.
-    pub(super) fn on_no_way_in(&mut self, now: Time, out: &mut Vec<Effect>) {
+    fn on_no_way_in(&mut self, now: Time, out: &mut Vec<Effect>) {
         if let Membership::Joining(joining) = &mut self.membership {
             joining.shut.extend(joining.through.take());
             self.knock(now, out);

@@ -256,7 +256,7 @@ impl Ring {
             QuestionFor::Search(lookup) => self.search_on(now, lookup, out),
             QuestionFor::Routed(OwnFileRequest { lookup, .. }) => Self::end_route(lookup, RouteOutcome::Lost, out),
             QuestionFor::Hello => self.on_no_hello(now, out),
-            QuestionFor::Join => self.on_no_way_in(now, out),
+            QuestionFor::Join => self.on_unanswered_join(now, out),
             QuestionFor::Finger(_) => self.go_on_fixing_fingers(out),
             QuestionFor::Ping(_) | QuestionFor::Hop { .. } | QuestionFor::Tell => {}
             why => self.on_no_answer(now, why, Target { id: None, addr: from }, out),
@@ -327,7 +327,7 @@ impl Ring {
         }
         match why {
             QuestionFor::Hello => self.on_no_hello(now, out),
-            QuestionFor::Join => self.on_no_way_in(now, out),
+            QuestionFor::Join => self.on_unanswered_join(now, out),
             QuestionFor::Departure(peer) => {
                 self.on_departed(now, peer, out);
             }
