@@ -322,8 +322,8 @@ impl Ring {
         }
     }
 
-    /// A `join` of ours was not answered, or by no answer to it. It may be that no connection reaches the peer that it went through, which
-    /// answered a datagram: a neighbour of that one may let this peer in.
+    /// A `join` of ours was not answered, or by what is no answer to it. It may be that no connection reaches the peer
+    /// that it went through, which answered a datagram: a neighbour of that one may let this peer in.
     pub(super) fn on_unanswered_join(&mut self, now: Time, out: &mut Vec<Effect>) {
         if let Membership::Joining(joining) = &mut self.membership
             && let Some(door) = joining.through.filter(|_| !joining.has_named)
