@@ -115,7 +115,7 @@ pub struct SimArgs {
     /// One storm after another, from the seed on, until one fails or the program is ended
     #[arg(long, env = "KADRING_SOAK", value_parser = BoolishValueParser::new())]
     pub soak: bool,
-    /// Faults in a storm [default: drawn from the seed]
+    /// Faults in a storm, and a firewall before a peer more for each eight [default: drawn from the seed]
     #[arg(long, env = "KADRING_FAULTS", value_name = "N")]
     pub faults: Option<usize>,
     /// Let only these faults of a storm strike, by their numbers, or none
@@ -379,7 +379,7 @@ impl SimArgs {
         plan.hostile = self.hostile;
         within("--peers", plan.peers as f64, 2.0, if plan.classroom { 128.0 } else { 1000.0 })?;
         within("--faults", plan.faults as f64, 0.0, 10_000.0)?;
-        plan.only = self.only.as_deref().map(|list| parse_only(list, plan.faults)).transpose()?;
+        plan.only = self.only.as_deref().map(|list| parse_only(list, plan.strikes().len())).transpose()?;
         plan.choices = self.choose.clone().unwrap_or_default();
         Ok(plan)
     }

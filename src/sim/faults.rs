@@ -61,6 +61,13 @@ pub enum Fault {
         /// How long the fault lasts.
         lasts: Duration,
     },
+    /// No connection reaches a peer, as behind a firewall that lets datagrams through.
+    Shut {
+        /// The peer's slot.
+        slot: usize,
+        /// How long the fault lasts.
+        lasts: Duration,
+    },
     /// Bits rot on a peer's disk.
     Rot {
         /// The peer's slot.
@@ -80,18 +87,28 @@ pub struct Strike {
     pub fault: Fault,
 }
 
-/// A random schedule of `count` faults over `span` for a network of `peers`, in the order in which they strike.
+/// Beside so many random faults one peer is put behind a firewall.
+const FIREWALL_BESIDE: usize = 8;
+
+/// A random schedule of `count` faults over `span` for a network of `peers`, in the order in which they strike, and
+/// after those the firewalls that come up beside them.
 pub fn schedule(rng: &mut StdRng, peers: usize, count: usize, span: Duration) -> Vec<Strike> {
     let mut strikes: Vec<Strike> =
         (0..count).map(|_| Strike { after: spread(span, rng), fault: random_fault(rng, peers) }).collect();
     strikes.sort_by_key(|strike| strike.after);
+    strikes.extend((0..count / FIREWALL_BESIDE).map(|_| {
+        let (slot, lasts) = (rng.random_range(0..peers), seconds(rng, 5, 60));
+        Strike { after: spread(span, rng), fault: Fault::Shut { slot, lasts } }
+    }));
     strikes
+}
+
+fn seconds(rng: &mut StdRng, from: u64, to: u64) -> Duration {
+    Duration::from_millis(rng.random_range(from * 1000..=to * 1000))
 }
 
 fn random_fault(rng: &mut StdRng, peers: usize) -> Fault {
     let slot = rng.random_range(0..peers);
-    let seconds =
-        |rng: &mut StdRng, from: u64, to: u64| Duration::from_millis(rng.random_range(from * 1000..=to * 1000));
     match rng.random_range(0..100) {
         0..28 => {
             let back_after = rng.random_bool(0.7).then(|| seconds(rng, 1, 60));
@@ -148,6 +165,7 @@ impl fmt::Display for Fault {
             ),
             Self::Freeze { slot, lasts } => write!(f, "peer {slot} freezes for {lasts:.1?}"),
             Self::Slow { slot, lag, lasts } => write!(f, "peer {slot} is {lag:.0?} late for {lasts:.1?}"),
+            Self::Shut { slot, lasts } => write!(f, "no connection reaches peer {slot} for {lasts:.1?}"),
             Self::Rot { slot, nth } => write!(f, "a block (number {nth}, counted round) rots at peer {slot}"),
         }
     }

@@ -87,6 +87,9 @@ enum StormStep {
     Hurry {
         slot: usize,
     },
+    Open {
+        slot: usize,
+    },
     Store,
     Retrieve,
     /// A user has had enough.
@@ -181,6 +184,7 @@ impl<'a> Storm<'a> {
             StormStep::CalmDown => self.world.set_weather(Weather::default()),
             StormStep::Heal => self.world.heal(),
             StormStep::Hurry { slot } => self.world.slow_down(slot, Duration::ZERO),
+            StormStep::Open { slot } => self.world.shut(slot, false),
             StormStep::Store if self.plan.classroom => self.store_named(),
             StormStep::Retrieve if self.plan.classroom => self.request_named(),
             StormStep::Store => self.store(),
@@ -238,6 +242,10 @@ impl<'a> Storm<'a> {
                 self.world.slow_down(slot, lag);
                 self.agenda.push(now + lasts, StormStep::Hurry { slot });
             }
+            Fault::Shut { slot, lasts } => {
+                self.world.shut(slot, true);
+                self.agenda.push(now + lasts, StormStep::Open { slot });
+            }
             Fault::Rot { slot, nth } => drop(self.world.disk_mut(slot).rot(nth)),
         }
     }
@@ -265,6 +273,7 @@ impl<'a> Storm<'a> {
         for slot in 0..self.world.slots() {
             self.world.slow_down(slot, Duration::ZERO);
             self.world.freeze(slot, Duration::ZERO);
+            self.world.shut(slot, false);
         }
         while let Some((_, step)) = self.agenda.pop_by(Time::from_micros(u64::MAX)) {
             if let StormStep::Return { slot } = step {

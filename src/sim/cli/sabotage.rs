@@ -65,7 +65,7 @@ fn tell(saboteur: &Saboteur, plan: &StormPlan, first: &Violation, out: &mut dyn 
     writeln!(out, "broken     {}: {}", saboteur.name, saboteur.broken)?;
     writeln!(out, "promised   {}", saboteur.promise)?;
     let faults = plan.striking().len();
-    writeln!(out, "shown by   the storm of seed {} with {faults} of its {} faults", plan.seed, plan.faults)?;
+    writeln!(out, "shown by   the storm of seed {} with {faults} of its {} faults", plan.seed, plan.strikes().len())?;
     tell_schedule(plan, out)?;
     writeln!(out, "happened   at {at} s, peer {slot}: {what}")?;
     let wrongs = wrongs(&kept.wrongs, slot);

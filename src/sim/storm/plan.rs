@@ -28,7 +28,7 @@ pub struct StormPlan {
     pub seed: u64,
     /// Peers at the beginning.
     pub peers: usize,
-    /// Faults on the schedule.
+    /// Random faults on the schedule; the firewalls beside them are more.
     pub faults: usize,
     /// If given, only these faults of the schedule strike.
     pub only: Option<Vec<usize>>,
@@ -88,7 +88,7 @@ impl StormPlan {
 
     /// The numbers of the faults that strike.
     pub fn striking(&self) -> Vec<usize> {
-        self.only.clone().unwrap_or_else(|| (0..self.faults).collect())
+        self.only.clone().unwrap_or_else(|| (0..self.strikes().len()).collect())
     }
 
     /// Runs the storm.
