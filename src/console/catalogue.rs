@@ -5,10 +5,13 @@
 //! catalogue: each change is made under a lock on a file beside it. A process that only [reads](reading) takes no lock.
 //! Lines that cannot be read are set aside, and told.
 
+mod changing;
 mod damage;
 mod entry;
 mod reading;
 mod words;
+
+pub(super) use changing::{MOST_HELD, StillHeld};
 
 use std::collections::HashMap;
 use std::env;
@@ -364,8 +367,7 @@ impl Catalogue {
     /// Held until it is dropped.
     pub(super) fn lock(&self) -> io::Result<File> {
         self.make_folder()?;
-        let options = &mut File::options();
-        let file = options.write(true).create(true).truncate(false).mode(0o600).open(self.folder.join(LOCK))?;
+        let file = open_lock(&self.folder.join(LOCK))?;
         lock(&file, LOCK_LIMIT)?;
         Ok(file)
     }
@@ -415,6 +417,11 @@ pub(super) fn note_renewed(entries: &mut [Entry], renewed: &[Entry]) {
             (own.until, own.lasts) = (lease.until, lease.lasts);
         }
     }
+}
+
+/// Opens a file that is there to be locked.
+fn open_lock(path: &Path) -> io::Result<File> {
+    File::options().write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 /// Locks the file of the lock. Its holder keeps it for a moment, unless that is no program of ours, or is stopped.

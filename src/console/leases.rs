@@ -8,17 +8,18 @@ mod begin;
 mod delete;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 use rand::TryRng;
 use rand::rngs::SysRng;
 
 use super::Backend;
-use super::catalogue::{Catalogue, Entry, Owned, find_among};
+use super::catalogue::{Catalogue, Entry, MOST_HELD, Owned, StillHeld, find_among};
 use super::escape::quoted;
 use super::perform::Performer;
 use super::reply::LineReply;
@@ -31,16 +32,19 @@ use crate::node::{Answer, Command, Failure, FailureKind, LeaseChange};
 use crate::raw_text;
 use crate::runtime::both_since_1970;
 
+/// Another command that changes the same leases is waited for so long.
+const ANOTHER_MAY_TAKE: Duration = Duration::from_secs(30);
+
 impl<B: Backend> Performer<B> {
     /// Tells the holders of files what becomes of the leases that were laid from here.
     pub(super) fn change_leases(&self, words: &[String], change: &Change) -> LineReply {
         let Some(catalogue) = &self.catalogue else {
             return LineReply::failed(FailureKind::Other, "there is no catalogue, so no lease is known");
         };
-        let entries = if *change == Change::Delete { catalogue.listed() } else { catalogue.entries() };
-        let entries = match entries {
-            Ok(entries) => entries,
-            Err(error) => return LineReply::failed(FailureKind::Other, catalogue.cannot("read", &error)),
+        let read = || if *change == Change::Delete { catalogue.listed() } else { catalogue.entries() };
+        let (_held, entries) = match hold(catalogue, words, read) {
+            Ok(held) => held,
+            Err(failure) => return LineReply::Node(Answer::Failed(failure)),
         };
         match *change {
             Change::Renew(lasting) => self.renew(catalogue, &entries, words, lasting),
@@ -187,6 +191,28 @@ impl<B: Backend> Performer<B> {
         let listed = &listed - &lists;
         (self.ask(Command::Lease { changes, listed, copies: 0 }), renewed, failures)
     }
+}
+
+/// Keeps other commands from changing the leases of what these words name, or of all where there are none or many,
+/// until what is returned is dropped. With it, the entries of the catalogue as they are then.
+fn hold(
+    catalogue: &Catalogue,
+    words: &[String],
+    read: impl Fn() -> io::Result<Vec<Entry>>,
+) -> Result<(Option<File>, Vec<Entry>), Failure> {
+    let cannot = |error: io::Error| Failure::new(FailureKind::Other, catalogue.cannot("read", &error));
+    let seen = catalogue.version().map_err(cannot)?;
+    let entries = read().map_err(cannot)?;
+    let all: Vec<&Entry> = entries.iter().collect();
+    let named = |word: &String| word.parse().ok().or_else(|| find_among(&all, word).ok().flatten());
+    let keys = (1..=MOST_HELD).contains(&words.len()).then(|| words.iter().filter_map(named).collect());
+    let held = catalogue.hold(keys.as_ref(), ANOTHER_MAY_TAKE).map_err(|StillHeld| {
+        let reason = "another command changes these leases, and goes on; try again once it has ended";
+        Failure::new(FailureKind::TimedOut, reason.to_owned())
+    })?;
+    // The command that held them may have changed them.
+    let is_as_seen = catalogue.version().map_err(cannot)? == seen;
+    Ok((held, if is_as_seen { entries } else { read().map_err(cannot)? }))
 }
 
 /// The key that a word names, and all entries of it. If it is no key, `find` tells.

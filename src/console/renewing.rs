@@ -13,7 +13,7 @@ use super::text::count;
 use crate::id::Key;
 use crate::lease::UnixTime;
 use crate::node::Answer;
-use crate::runtime::{Handle, both_since_1970};
+use crate::runtime::{Handle, LETS_GO, both_since_1970};
 
 /// A catalogue that could not be read is looked at again after so many seconds.
 const RETRY_AFTER_S: u64 = 60;
@@ -39,8 +39,12 @@ impl<B: Backend> Performer<B> {
     /// that ends. What was renewed and could not be written, on a full disk, stays in `unwritten` until it can.
     pub(super) fn renew_due(&self, catalogue: &Catalogue, unwritten: &mut Vec<Entry>) -> Option<UnixTime> {
         let Some(mut entries) = look(catalogue, unwritten) else { return Some(now() + RETRY_AFTER_S) };
-        if let Some(due) = due(&entries, clocks()) {
-            let renewed = self.renew_these(&due);
+        if let Some(keys) = due(&entries, clocks()).map(|due| due.iter().map(|entry| entry.key).collect()) {
+            let Ok(_held) = catalogue.hold(Some(&keys), LETS_GO) else { return Some(now() + 1) };
+            // A command that held them may have renewed or ended them.
+            let Some(left) = look(catalogue, unwritten) else { return Some(now() + RETRY_AFTER_S) };
+            let left: Vec<Entry> = left.into_iter().filter(|entry| keys.contains(&entry.key)).collect();
+            let renewed = due(&left, clocks()).map_or_else(Vec::new, |due| self.renew_these(&due));
             unwritten.retain(|old| renewed.iter().all(|new| new.what() != old.what()));
             unwritten.extend(renewed);
             match look(catalogue, unwritten) {

@@ -14,13 +14,56 @@ const AGAIN: Duration = Duration::from_millis(1);
 
 /// Locks the file, or waits until it can, so long at most. Whether it is locked.
 pub(crate) fn lock_within(file: &File, limit: Duration) -> io::Result<bool> {
+    within(limit, || lock_whole(file))
+}
+
+/// The same for one byte of the file, be it there or not; or, without it, for all that there could ever be. Where the
+/// system locks files as a whole alone, it is the whole file.
+pub(crate) fn lock_byte_within(file: &File, at: Option<i64>, limit: Duration) -> io::Result<bool> {
+    within(limit, || lock_byte(file, at))
+}
+
+fn within(limit: Duration, try_lock: impl Fn() -> io::Result<bool>) -> io::Result<bool> {
     let elapsed = stopwatch();
-    loop {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) if elapsed() < limit => thread::park_timeout(AGAIN),
-            Err(TryLockError::WouldBlock) => return Ok(false),
-            Err(TryLockError::Error(error)) => return Err(error),
-            Ok(()) => return Ok(true),
+    while !try_lock()? {
+        if elapsed() >= limit {
+            return Ok(false);
         }
+        thread::park_timeout(AGAIN);
     }
+    Ok(true)
+}
+
+fn lock_whole(file: &File) -> io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Such a lock is the open file's, not the process's: two threads that opened the file hold it against one another.
+#[cfg(target_os = "linux")]
+fn lock_byte(file: &File, at: Option<i64>) -> io::Result<bool> {
+    use nix::errno::Errno;
+    use nix::fcntl::{FcntlArg, fcntl};
+    use nix::libc;
+
+    let lock = libc::flock {
+        l_type: libc::F_WRLCK as i16,
+        l_whence: libc::SEEK_SET as i16,
+        l_start: at.unwrap_or(0),
+        l_len: at.map_or(0, |_| 1),
+        l_pid: 0,
+    };
+    match fcntl(file, FcntlArg::F_OFD_SETLK(&lock)) {
+        Ok(_) => Ok(true),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn lock_byte(file: &File, _: Option<i64>) -> io::Result<bool> {
+    lock_whole(file)
 }

@@ -127,7 +127,7 @@ pub use clock::{both_since_1970, since_1970, stopwatch};
 pub use control::{MAX_CLIENTS as MAX_COMMANDS, ServeClient, connect};
 pub use descriptors::raise_descriptor_limit;
 pub use events::Tell;
-pub(crate) use file_lock::{LETS_GO, lock_within};
+pub(crate) use file_lock::{LETS_GO, lock_byte_within, lock_within};
 pub use handle::{Handle, Session};
 pub use local_peer::{Ended, LocalPeer, Ready};
 pub use look::{Gauge, QueueSeen, ThreadSeen, ThreadsSeen, WantedLock, own_digits, waits};

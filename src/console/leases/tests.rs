@@ -1,5 +1,6 @@
 //! What becomes of leases, as the catalogue and the holders hear of it.
 
+mod at_once;
 mod other_keys;
 
 use std::collections::VecDeque;
@@ -119,23 +120,6 @@ fn another_number_of_copies_is_kept_as_long_as_the_best_lease_on_the_file_says()
             assert_eq!((own.until, own.copies, ids), (None, 3, vec![lease.id]), "{name}");
         }
     }
-}
-
-#[test]
-fn numbers_of_copies_that_are_changed_at_once_leave_no_lease_that_nobody_can_end() {
-    let (_folder, catalogue, performer) = bench(&[("a", &drawn(None))]);
-    let before = catalogue.entries().unwrap();
-    // Both have looked into the catalogue before either has changed it.
-    for copies in [3, 5] {
-        performer.change_copies(&catalogue, &before, "a", copies).unwrap();
-    }
-    let laid = performer.backend.0.lock().clone().into_iter().filter_map(|command| match command {
-        Command::Lay { lease, .. } => Some(lease.id),
-        _ => None,
-    });
-    let laid: BTreeSet<LeaseId> = laid.collect();
-    let known: BTreeSet<LeaseId> = leases(&catalogue)[0].1.secrets.iter().map(Secret::id).collect();
-    assert_eq!((laid.len(), laid), (2, known));
 }
 
 #[test]

@@ -273,3 +273,37 @@ fn the_number_of_copies_belongs_to_the_file_and_can_be_changed() {
         assert_eq!(code(&ctl(&peers[0], wrong)), Some(2), "{wrong:?}");
     }
 }
+
+/// They wait for one another: each tells holders what it has read, and writes what became of it, seconds later.
+#[test]
+fn commands_that_change_the_leases_of_one_file_at_once_undo_nothing_of_one_another() {
+    let folder = folder();
+    let mut peers = cluster(&folder, 4, &["--grace", "1s"]);
+    let (path, _) = file(&folder, "original", 8, 1000);
+    let data = peers[0].data.clone();
+    let at_once = |commands: &[&[&str]]| -> Vec<Option<i32>> {
+        std::thread::scope(|scope| {
+            let running: Vec<_> = commands
+                .iter()
+                .map(|words| {
+                    let words = [&["ctl", "--data", text(&data)], *words].concat();
+                    scope.spawn(move || code(&run(&words)))
+                })
+                .collect();
+            running.into_iter().map(|one| one.join().expect("it ends")).collect()
+        })
+    };
+    for round in 0..5 {
+        assert_eq!(code(&ctl(&peers[0], &["store", text(&path), "--for", "1h"])), Some(0), "round {round}");
+        let codes = at_once(&[&["copies", "original", "2"], &["renew", "original", "--for", "3h"]]);
+        assert_eq!(codes, [Some(0); 2], "round {round}");
+        let listed = answer(&ctl(&peers[0], &["files", "original"]));
+        assert_eq!(listed["files"][0]["lease"]["lasts"], 3 * 3600 * 1000, "round {round}: {listed}");
+        let each: Vec<&[&str]> = vec![&["copies", "original", "3"]; 4];
+        assert_eq!(at_once(&each), [Some(0); 4], "round {round}");
+        let codes = at_once(&[&["copies", "original", "4"], &["delete", "original"]]);
+        assert!(codes[1] == Some(0) && matches!(codes[0], Some(0 | 4)), "round {round}: {codes:?}");
+        assert_eq!(answer(&ctl(&peers[0], &["files", "original"]))["files"], json!([]), "round {round}");
+        until(|| copies(&mut peers) == 0);
+    }
+}
