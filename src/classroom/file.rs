@@ -85,9 +85,14 @@ impl LastSaid {
         Self { has, said: now, doubted: false }
     }
 
-    /// Whether it need not be asked again yet.
+    /// Whether a peer that has it need not be asked again yet.
     pub(super) fn counts(&self, now: Time) -> bool {
-        now.since(self.said) < if self.doubted { TRUST_IN_DOUBT } else { TRUST }
+        self.stands(now) && now.since(self.said) < TRUST
+    }
+
+    /// Whether it is not in doubt, or was said just now.
+    fn stands(&self, now: Time) -> bool {
+        !self.doubted || now.since(self.said) < TRUST_IN_DOUBT
     }
 }
 
@@ -225,8 +230,8 @@ impl NamedFile {
     }
 
     /// Whether this peer will not take what is held here.
-    pub(super) fn is_refused_by(&self, peer: &Peer) -> bool {
-        self.said_by(&peer.addr).is_some_and(|word| !word.has)
+    pub(super) fn is_refused_by(&self, peer: &Peer, now: Time) -> bool {
+        self.said_by(&peer.addr).is_some_and(|word| !word.has && word.stands(now))
     }
 
     /// Whether this peer is silent that was asked to hold it, or no connection reaches it.
@@ -289,10 +294,9 @@ impl NamedFile {
         }
     }
 
-    /// A peer may have been started anew since it said whether it has the file. Whether it refuses it is open again.
+    /// A peer may have been started anew since it said that it has the file, or refused it.
     pub(super) fn doubt(&mut self, peer: SocketAddr) {
         for holding in self.holding.iter_mut().chain(&mut self.own) {
-            holding.at.retain(|addr, word| *addr != peer || word.has);
             holding.at.entry(peer).and_modify(|word| word.doubted = true);
         }
     }

@@ -16,8 +16,8 @@ use crate::peer::Peer;
 /// The first peers behind a file's key, until so many of them count. Those that do not are among them, and others have
 /// their places: those that refused it and, for a peer that is `leaving`, itself and those that are late.
 fn keepers(desk: &Desk, (file, state): (FileName, &NamedFile), copies: usize, leaving: bool) -> Vec<Peer> {
-    let counts =
-        |peer: &Peer| !state.is_refused_by(peer) && !(leaving && (desk.is_me(peer) || state.is_late(&peer.addr)));
+    let stays = |peer: &Peer| !(leaving && (desk.is_me(peer) || state.is_late(&peer.addr)));
+    let counts = |peer: &Peer| !state.is_refused_by(peer, desk.now()) && stays(peer);
     let mut set = desk.replica_set(&file.key(), usize::MAX);
     let last = set.iter().enumerate().filter(|(_, peer)| counts(peer)).map(|(at, _)| at).nth(copies - 1);
     set.truncate(last.map_or(set.len(), |last| last + 1));

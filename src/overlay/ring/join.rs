@@ -225,10 +225,13 @@ impl Ring {
                 let suspect = self.twins.suspect(now, &self.me, &[peer]);
                 self.ask_twin(suspect, out);
             } else if joining.shut.contains(&peer) {
-                let mut named = told.successors.iter().chain(told.predecessors);
-                let named = named.find(|named| AddressScope::may_name(&peer.addr, &named.addr));
-                joining.named = named.copied().filter(|_| !joining.has_named);
-                joining.has_named |= joining.named.is_some();
+                let me = self.me.id;
+                let may_name = |named: &&Peer| named.id != me && AddressScope::may_name(&peer.addr, &named.addr);
+                let mut named = told.successors.iter().chain(told.predecessors).filter(may_name);
+                if !joining.has_named {
+                    joining.named = named.find(|named| !joining.shut.contains(named)).copied();
+                    joining.has_named = joining.named.is_some();
+                }
             } else {
                 joining.doors.push_back(peer);
             }
@@ -459,6 +462,9 @@ mod tests {
                 let (tag, to) = (question(&next), door.into());
                 next.clear();
                 ring.on(Time::ZERO, Cause::NoAnswer { tag, to }, &mut next);
+                // Nor does it name a neighbour that would.
+                let tag = question(&next);
+                ring.on(Time::ZERO, Cause::NoAnswer { tag, to: Target { id: None, addr: door.addr } }, &mut next);
             } else {
                 ring.on(Time::ZERO, Cause::NoAnswer { tag, to }, &mut next);
             }

@@ -306,10 +306,10 @@ impl Ring {
     /// What was passed on to the peer at `to` goes another way. (The classroom's users see each step that a join takes:
     /// there the peer's death decides, not a delay.)
     fn on_detour(&mut self, now: Time, to: SocketAddr, (magic, request): (u64, &Request), out: &mut Vec<Effect>) {
-        if request.is_join() && self.options.variant == RingVariant::Classroom {
-            return;
-        }
         if let Some(peer) = self.table.at(&to) {
+            if request.is_join() && self.options.variant == RingVariant::Classroom {
+                return;
+            }
             self.vitals.shun(now, &peer.id);
         }
         if let Request::Ring(RingRequest::Routed { route, what }) = request {
