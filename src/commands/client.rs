@@ -341,8 +341,8 @@ fn hand_on(
     };
     let screen = Screen::stderr();
     log_to(&screen, "warn");
-    NextSignal::asks()?;
-    ctl::perform(&peer, data, words()?, form, &screen).map(Some)
+    let signal = NextSignal::asks()?;
+    ctl::perform(&peer, data, words()?, form, (&screen, &signal)).map(Some)
 }
 
 /// Words for a running peer, which takes them as text.

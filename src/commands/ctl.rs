@@ -46,8 +46,8 @@ pub(crate) fn run(args: CtlArgs) -> anyhow::Result<Exit> {
     perform_words(args.words, form, |words, form| match &words[..] {
         [threads, watch] if threads == "threads" && watch == "--watch" => watch_threads(data, form, &screen),
         _ => {
-            NextSignal::asks()?;
-            perform(&reach(data)?, data, words, form, &screen)
+            let signal = NextSignal::asks()?;
+            perform(&reach(data)?, data, words, form, (&screen, &signal))
         }
     })
 }
@@ -123,19 +123,19 @@ fn take_form(words: Vec<String>, form: &mut Form) -> Vec<String> {
 
 /// Has the command `words` done by the peer, and writes its answer. `-` is this process's standard input or output.
 /// Where a file stands at the destination and the person at the terminal agrees that it be replaced, the peer is told
-/// so by another connection. The caller has chosen what a signal does ([`NextSignal`]).
+/// so by another connection. A signal ends this process until the peer is asked; from then on it asks the peer to end.
 pub(super) fn perform(
     peer: &UnixStream,
     data: &Path,
     words: Vec<String>,
     form: Form,
-    screen: &Arc<Screen>,
+    (screen, signal): (&Arc<Screen>, &NextSignal),
 ) -> anyhow::Result<Exit> {
     let folder = env::current_dir().context("cannot tell the working folder")?;
     let is_standard = |word: &String| word == STANDARD;
     let (name, mut sent, form) = for_peer(words, form)?;
     let spooled = match name {
-        Some("store") if sent.iter().any(is_standard) => Some(spool(screen)?),
+        Some("store") if sent.iter().any(is_standard) => Some(signal.ends_while(|| spool(screen))?),
         _ => None,
     };
     let lent = spooled.as_ref().map(Spooled::path);
@@ -150,7 +150,7 @@ pub(super) fn perform(
     if let (Some(passage), Some(last)) = (&passage, sent.last_mut()) {
         *last = passage.path().display().to_string();
     }
-    let _says = SaysSignals::at(peer)?;
+    let _says = signal.ends_while(|| SaysSignals::at(peer))?;
     // A bar and the file would write over each other.
     let shows_file = passage.is_some() && io::stdout().is_terminal();
     let screen = if shows_file { Screen::plain() } else { Arc::clone(screen) };

@@ -35,7 +35,7 @@ pub(super) fn perform_lines(data: &Path, form: Form, screen: &Arc<Screen>) -> an
         };
         let exit = match words {
             Ok(words) if words.is_empty() => Exit::Done,
-            words => perform_line(words, data, form, screen).unwrap_or_else(|error| say_error(&error)),
+            words => perform_line(words, data, form, (screen, &signal)).unwrap_or_else(|error| say_error(&error)),
         };
         if is_told() {
             return Ok(Exit::Interrupted);
@@ -49,7 +49,7 @@ fn perform_line(
     words: Result<Vec<String>, String>,
     data: &Path,
     form: Form,
-    screen: &Arc<Screen>,
+    by: (&Arc<Screen>, &NextSignal),
 ) -> anyhow::Result<Exit> {
     let (words, wrong) = words.map_or_else(|reason| (Vec::new(), Some(reason)), |words| (words, None));
     perform_words(words, form, |words, form| {
@@ -57,7 +57,7 @@ fn perform_line(
         let wrong = wrong.or_else(|| takes_input().then(|| "standard input holds the commands, and is no file".into()));
         match wrong {
             Some(reason) => Err(Failed::usage(reason).into()),
-            None => perform(&reach(data)?, data, words, form, screen),
+            None => perform(&reach(data)?, data, words, form, by),
         }
     })
 }

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::running::{KEY, code, folder, printed, said, text};
-use crate::support::{Launch, PeerProcess, file, program};
+use crate::support::{Ended, Launch, PeerProcess, bytes, file, program, until};
 
 fn begin(peer: &PeerProcess, options: &[&str]) -> Child {
     let mut client = program();
@@ -100,4 +100,30 @@ fn a_signal_ends_ctl_while_it_waits_for_a_line_and_many_lines_need_no_more_descr
     // The files that went to standard output have left nothing behind either.
     let cats = piped(&peer, &[], &"cat small\n".repeat(5));
     assert!(cats.stdout == original.repeat(5), "{}", said(&cats));
+}
+
+#[test]
+fn a_signal_ends_a_client_of_a_running_peer_while_it_reads_what_is_to_be_stored_and_nothing_is_stored() {
+    let folder = folder();
+    let peer = Launch::new(folder.path().join("peer")).start();
+    let data = text(&peer.data);
+    // More than a pipe holds: once it is written, the client reads.
+    let begun = bytes(3, 1 << 18);
+    for words in [&["ctl", "--data", data, "store", "-"][..], &["store", "-", "--data", data]] {
+        for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT] {
+            let client = program().args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+            let mut client = Ended(client.expect("it starts"));
+            client.0.stdin.as_mut().expect("piped").write_all(&begun).expect("it reads");
+            kill(Pid::from_raw(client.0.id().cast_signed()), signal).expect("it runs");
+            let mut ended = None;
+            until(|| {
+                ended = client.0.try_wait().expect("it is ours");
+                ended.is_some()
+            });
+            assert_eq!(ended.and_then(|ended| ended.signal()), Some(signal as i32), "{words:?}");
+            let answer = std::io::read_to_string(client.0.stdout.take().expect("piped")).expect("text");
+            assert_eq!(answer, "", "{words:?}");
+        }
+    }
+    assert_eq!(peer.blocks(), Vec::<String>::new());
 }
