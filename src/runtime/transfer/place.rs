@@ -48,6 +48,10 @@ impl Destination {
                 Ok(Self { path: fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()), there: Some(there) })
             }
             Err(_) if path.file_name().is_none() => refused("is a folder; name a file in it"),
+            // A rename gives no file such a name.
+            Err(_) if [&b"/"[..], b"/."].iter().any(|end| path.as_os_str().as_bytes().ends_with(end)) => {
+                refused("names a folder, and none is there; name a file, without a / behind its name")
+            }
             Err(error) if error.kind() == io::ErrorKind::InvalidFilename => {
                 refused("is a longer name than the file system takes; name a shorter one")
             }
@@ -262,6 +266,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let long = Destination::of(&folder.path().join("x".repeat(256))).err().expect("no file has such a name");
         assert!(long.kind == JobErrorKind::Unfit && long.reason.contains("name a shorter one"), "{}", long.reason);
+        fs::write(folder.path().join("file"), "1").unwrap();
+        for name in ["new/", "new/.", "new//", "file/"] {
+            let of_folder = Destination::of(&folder.path().join(name)).err().expect("no file has such a name");
+            let JobError { kind, reason } = of_folder;
+            assert!(kind == JobErrorKind::Unfit && reason.contains("without a / behind"), "{name}: {reason}");
+        }
     }
 
     #[test]

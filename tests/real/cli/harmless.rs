@@ -360,3 +360,24 @@ fn the_key_of_a_file_of_less_than_a_block_is_its_sha_256_unless_it_begins_as_a_l
         fs::remove_file(&back).expect("there");
     }
 }
+
+#[test]
+fn a_file_is_refused_a_name_of_a_folder_that_is_not_there_and_leaves_nothing_but_a_folder_comes_there() {
+    let scene = Scene::new();
+    let join = ["--bootstrap", &scene.bootstrap()];
+    let tree = scene.at("tree");
+    fs::create_dir(&tree).expect("writable");
+    fs::write(tree.join("small"), "small").expect("writable");
+    let [one, all] = [&scene.path, &tree].map(|path| key_of(&run(&[&["store", text(path)], &join[..]].concat())));
+    let dest = scene.at("new/");
+    let before = fs::read_dir(scene.folder.path()).expect("readable").count();
+    for source in [&one, &format!("{all}/small")] {
+        assert_ends(&[&["retrieve", source, text(&dest)], &join[..]].concat(), 2, "name a file, without a / behind");
+        let through = ["ctl", "--data", text(&scene.peer.data), "retrieve", source, text(&dest)];
+        assert_ends(&through, 2, "name a file, without a / behind");
+        assert_eq!(fs::read_dir(scene.folder.path()).expect("readable").count(), before, "something was left");
+    }
+    let brought = run(&[&["retrieve", &all, text(&dest)], &join[..]].concat());
+    assert_eq!(code(&brought), Some(0), "{}", said(&brought));
+    assert_eq!(fs::read(dest.join("small")).expect("it came"), b"small");
+}
