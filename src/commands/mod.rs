@@ -57,7 +57,7 @@ pub(crate) enum Exit {
     Partial = 3,
     /// No peer holds the key, or the file does not exist.
     NotFound = 4,
-    /// No answer came in time, or a block got too few copies.
+    /// No answer came in time, the peer leaves, or a block got too few copies.
     TimedOut = 5,
     /// Bytes do not match their hash or size.
     Integrity = 6,
@@ -89,7 +89,7 @@ pub(crate) const EXITS: [(Exit, &str, &str); 11] = [
     (Exit::NotFound, "not found: a key nobody holds, a file that is not there", "once a holder is back"),
     (
         Exit::TimedOut,
-        "timed out, nobody answered who can know, fewer copies than `--quorum`, or a block with but one copy though others are known",
+        "timed out, nobody answered who can know, the peer that was asked leaves or has ended, fewer copies than `--quorum`, or a block with but one copy though others are known",
         "yes, later, or once what the answer names is mended",
     ),
     (

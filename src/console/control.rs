@@ -173,7 +173,7 @@ fn watch(session: &Session, teller: &ClientWriter) -> LineReply {
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return LineReply::failed(FailureKind::Other, "the peer has ended"),
+            Err(RecvTimeoutError::Disconnected) => return LineReply::failed(FailureKind::Gone, "the peer has ended"),
         }
     }
     LineReply::failed(FailureKind::Cancelled, "cancelled")

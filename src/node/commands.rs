@@ -13,7 +13,7 @@ impl Node {
     pub(super) fn on_command(&mut self, id: CommandId, command: Command) {
         self.desk.asked.insert(id);
         if self.desk.is_leaving() {
-            return self.desk.fail(id, FailureKind::Other, "this peer is leaving the network");
+            return self.desk.fail(id, FailureKind::Gone, "this peer is leaving the network");
         }
         let owner = match command {
             Command::Store { .. }
@@ -78,7 +78,7 @@ impl Node {
 
     /// [Ends](Self::end) what is under way for the user; then this peer leaves.
     fn leave(&mut self, id: CommandId, handover: bool) {
-        self.end(None, FailureKind::Other, "this peer was told to leave the network");
+        self.end(None, FailureKind::Gone, "this peer was told to leave the network");
         self.desk.life = self.desk.life.after(LifeEvent::Told);
         self.quit = Some((id, handover));
         self.tell(News::Leaving { handover });
@@ -100,7 +100,7 @@ impl Node {
     /// Nothing more will come of what has no answer yet.
     pub(super) fn answer_all(&mut self) {
         for command in std::mem::take(&mut self.desk.asked) {
-            self.desk.fail(command, FailureKind::Other, "this peer left the network before that was done");
+            self.desk.fail(command, FailureKind::Gone, "this peer left the network before that was done");
         }
     }
 

@@ -58,7 +58,7 @@ pub enum FailureKind {
     Partial,
     /// The user ended the command.
     Cancelled,
-    /// The peer has ended, so no answer comes.
+    /// The peer leaves or has ended, so no answer comes.
     Gone,
 }
 
@@ -66,11 +66,11 @@ impl FailureKind {
     /// The exit code of a program whose command failed so.
     pub const fn code(self) -> u8 {
         match self {
-            Self::Other | Self::Gone => 1,
+            Self::Other => 1,
             Self::Usage | Self::Exists | Self::Folder => 2,
             Self::Partial => 3,
             Self::NotFound => 4,
-            Self::TimedOut | Self::TooFewCopies => 5,
+            Self::TimedOut | Self::TooFewCopies | Self::Gone => 5,
             Self::Integrity => 6,
             Self::NotStarted => 7,
             Self::Thin => 8,

@@ -210,5 +210,5 @@ fn who_waits_is_told_when_it_is_cancelled_and_when_the_peer_leaves() {
     assert_eq!((kind(&world, first), kind(&world, second)), (Some(FailureKind::Cancelled), None));
     world.command(0, Command::Quit { handover: true });
     world.run_for(Duration::from_secs(5)).expect("nothing breaks");
-    assert_eq!(kind(&world, second), Some(FailureKind::Other));
+    assert_eq!(kind(&world, second), Some(FailureKind::Gone));
 }

@@ -226,5 +226,5 @@ fn who_asks_a_peer_that_has_ended_learns_so_by_the_kind_of_failure() {
     let handle = peer.handle();
     drop(peer);
     let failed = handle.put(&b"x"[..], LIMIT).expect_err("there is no peer");
-    assert_eq!((failed.kind, failed.kind.code()), (FailureKind::Gone, 1));
+    assert_eq!((failed.kind, failed.kind.code()), (FailureKind::Gone, 5));
 }
