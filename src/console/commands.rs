@@ -218,8 +218,8 @@ pub static COMMANDS: &[Spec] = &[
         summary: "have files that were stored here kept no longer",
         details: "The peers that keep a file drop its blocks after a while, unless somebody else stored them too.\n\
                   Only who stored a file can do that: the catalogue has what it takes. What was stored under another name too\n\
-                  is kept on under that; by its key all of it is deleted. What a store left behind that was not finished is\n\
-                  named too.",
+                  is kept on under that; by its key all of it is deleted. By a name the latest file of it goes: the keys of those\n\
+                  before, which are kept on, are told. What a store left behind that was not finished is named too.",
         parse: |words, _, _| Ok(LineTask::Lease { words: words.to_vec(), change: Change::Delete }),
     },
     Spec {

@@ -53,6 +53,10 @@ pub struct Named {
     /// Of a file that was deleted by its key: all names that it had.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub deleted_as: Vec<String>,
+    /// Of a file that was deleted by a name: the keys of what was stored before from the same place, and is kept on
+    /// under that name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub name_keeps: Vec<Key>,
 }
 
 impl Named {
@@ -256,7 +260,14 @@ impl LineReply {
 
     /// An answer about a file.
     pub(super) fn of_file(file: PathBuf, answer: Answer) -> Self {
-        Self::File(Named { file, answer, manifest: None, kept_as: Vec::new(), deleted_as: Vec::new() })
+        Self::File(Named {
+            file,
+            answer,
+            manifest: None,
+            kept_as: Vec::new(),
+            deleted_as: Vec::new(),
+            name_keeps: Vec::new(),
+        })
     }
 
     /// Help on the command that `word` names, or on all, for a terminal of so many columns.

@@ -152,14 +152,17 @@ fn transferred(answer: &Answer, named: Option<&str>) -> String {
 
 /// An answer about a file, which it names.
 fn of_file(of: &Named) -> String {
-    let Named { file, answer, kept_as, deleted_as, .. } = of;
+    let Named { file, answer, kept_as, deleted_as, name_keeps, .. } = of;
     let name = shown(file);
     let named = |names: &[String]| names.iter().map(|name| escape(name).into_owned()).collect::<Vec<_>>().join(", ");
     let kept = (!kept_as.is_empty()).then(|| format!("the same file is kept on as {}", named(kept_as)));
     let is = if answer.verdict().is_some() { "is to be" } else { "is" };
     let deleted = (!deleted_as.is_empty()).then(|| format!("all of it {is} deleted: {}", named(deleted_as)));
+    let keys: Vec<String> = name_keeps.iter().map(ToString::to_string).collect();
+    let keeps =
+        (!keys.is_empty()).then(|| format!("what was stored before under that name is kept on: {}", named(&keys)));
     let answer = render_answer(answer, Some(&name)).trim_end_matches('\n').to_owned();
-    lines([answer].into_iter().chain(of.second_name()).chain(kept).chain(deleted))
+    lines([answer].into_iter().chain(of.second_name()).chain(kept).chain(deleted).chain(keeps))
 }
 
 /// What became of this peer's copies.

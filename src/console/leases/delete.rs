@@ -100,6 +100,7 @@ impl<B: Backend> Performer<B> {
             manifest: None,
             kept_as: names_of(&others),
             deleted_as,
+            name_keeps: name.map_or_else(Vec::new, |name| keys_named(entries, name, &key)),
         }))
     }
 
@@ -174,6 +175,12 @@ fn heard_or_gone(answer: Answer, ended: bool) -> Result<Answer, Failure> {
         }
         answer => unheard(&answer).map_or(Ok(answer), Err),
     }
+}
+
+/// The other keys than this that have a name.
+fn keys_named(entries: &[Entry], name: &str, but: &Key) -> Vec<Key> {
+    let named = entries.iter().filter(|entry| !entry.begun && entry.name == name && entry.key != *but);
+    named.map(|entry| entry.key).collect::<BTreeSet<Key>>().into_iter().collect()
 }
 
 fn names_of(entries: &[&Entry]) -> Vec<String> {

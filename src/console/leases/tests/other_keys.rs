@@ -29,6 +29,26 @@ fn what_ends_on_one_key_of_a_file_leaves_what_was_stored_under_another_key_of_it
 }
 
 #[test]
+fn a_delete_by_a_name_tells_the_keys_of_what_was_stored_before_and_is_kept_under_it() {
+    let (old, older) = (Key::of(b"old"), Key::of(b"older"));
+    let (_folder, catalogue, performer) = bench(&[]);
+    for key in [older, old, Key::of(b"it")] {
+        catalogue.add(&Entry { key, ..entry("a", &drawn(None)) }).unwrap();
+    }
+    let delete = || performer.change_leases(&["a".to_owned()], &Change::Delete);
+    let newest = delete();
+    let json: serde_json::Value = serde_json::from_str(&newest.to_json()).unwrap();
+    let both = BTreeSet::from([old, older]).iter().map(Key::to_string).collect::<Vec<_>>();
+    assert_eq!(json["name_keeps"], serde_json::json!(both));
+    assert!(
+        newest.to_text().contains(&format!("what was stored before under that name is kept on: {}", both.join(", ")))
+    );
+    assert!(delete().to_text().contains(&format!("kept on: {older}")));
+    let last = delete();
+    assert!(last.verdict().is_none() && !last.to_text().contains("before"), "{}", last.to_text());
+}
+
+#[test]
 fn a_file_that_fits_a_block_has_another_secret_than_where_it_had_a_list() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
