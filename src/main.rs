@@ -72,10 +72,10 @@ fn read_command_line() -> Cli {
         drop(LastWords);
         std::process::exit(Exit::Usage as i32);
     });
-    let first = arguments.get(1).cloned();
-    let matches = command.try_get_matches_from(arguments);
+    let matches = command.clone().try_get_matches_from(&arguments);
     matches.and_then(|matches| Cli::from_arg_matches(&matches)).unwrap_or_else(|mut error| {
-        say_whom_to_ask(&mut error, first.as_deref());
+        say_whom_to_ask(&mut error, arguments.get(1).map(OsString::as_os_str));
+        say_how_to_give_it(&mut error, &command, &arguments);
         if error.use_stderr() && for_programs {
             let text = error.render().to_string();
             let lines = text.trim_start_matches("error: ").lines().map(str::trim).take_while(|line| !line.is_empty());
@@ -103,6 +103,19 @@ fn say_whom_to_ask(error: &mut clap::Error, first: Option<&OsStr>) {
     {
         let tip = format!("a peer that runs is asked by 'kadring ctl --data DIR {word}'");
         error.remove(ContextKind::SuggestedSubcommand);
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+}
+
+/// Of a word with a hyphen that stands where the value of an option should, says how to give it as that.
+fn say_how_to_give_it(error: &mut clap::Error, command: &clap::Command, arguments: &[OsString]) {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else { return };
+    let before = arguments.windows(2).find(|pair| pair[1] == word.as_str()).and_then(|pair| pair[0].to_str());
+    let Some(option) = before.and_then(|before| before.strip_prefix("--")) else { return };
+    let task = arguments.get(1).and_then(|task| command.find_subcommand(task));
+    let takes_value = |arg: &Arg| arg.get_long() == Some(option) && arg.get_action().takes_values();
+    if task.is_some_and(|task| task.get_arguments().any(takes_value)) {
+        let tip = format!("as the value of '--{option}' it is given by '--{option}={word}'");
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     }
 }

@@ -85,6 +85,10 @@ fn what_is_typed_wrongly_is_told_in_the_words_of_what_was_asked_for() {
     assert_ends(&["peer", "--id", "z"], 2, "\"z\" is no id, which has 64 hexadecimal digits; this has 1 character");
     let no_key = "\"zz\" is no key, which has 64 hexadecimal digits, and no name in the catalogue";
     assert_ends(&["lookup", "zz", "--bootstrap", "127.0.0.1:9"], 4, no_key);
+    let tip = "tip: as the value of '--name' it is given by '--name=-x'";
+    assert_ends(&["store", "file", "--name", "-x", "--bootstrap", "127.0.0.1:9"], 2, tip);
+    // What follows a word that takes no value is a word of its own.
+    assert_ends(&["store", "--quiet", "-x", "--bootstrap", "127.0.0.1:9"], 2, "use '-- -x'");
     assert_ends(&["peer", "--capacity", "10Q"], 2, "a size is a number of bytes, or of units such as 500MB");
 }
 
