@@ -62,7 +62,7 @@ fn read_command_line() -> Cli {
         let command = command.mut_args(|arg| if is_empty(&arg) { arg.env(Resettable::Reset) } else { arg });
         command.mut_subcommands(overlook_empty)
     }
-    let (command, arguments): (_, Vec<OsString>) = (overlook_empty(command_line()), std::env::args_os().collect());
+    let (mut command, arguments): (_, Vec<OsString>) = (overlook_empty(command_line()), std::env::args_os().collect());
     let for_programs = wants_json(&arguments);
     let arguments = config_file::fill_in(&command, arguments).unwrap_or_else(|reason| {
         if for_programs {
@@ -72,7 +72,7 @@ fn read_command_line() -> Cli {
         drop(LastWords);
         std::process::exit(Exit::Usage as i32);
     });
-    let matches = command.clone().try_get_matches_from(&arguments);
+    let matches = command.try_get_matches_from_mut(&arguments);
     matches.and_then(|matches| Cli::from_arg_matches(&matches)).unwrap_or_else(|mut error| {
         say_whom_to_ask(&mut error, arguments.get(1).map(OsString::as_os_str));
         say_how_to_give_it(&mut error, &command, &arguments);

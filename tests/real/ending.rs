@@ -68,8 +68,8 @@ fn peers_in_the_midst_of_transfers_end_within_five_seconds_without_a_handover() 
     let (path, _) = file(&folder, "original", 1, 150_000_000);
     peers[1].tell(&format!("store '{}'", path.display()));
     until(|| peers[0].blocks().len() > 3);
-    // One gives and has an answer to write, the other takes.
-    assert_eq!(terminate_within(&mut peers[1], BUSY), Some(1), "{}", peers[1].said());
+    // One gives and has an answer to write, that of a store which was cut short; the other takes.
+    assert_eq!(terminate_within(&mut peers[1], BUSY), Some(5), "{}", peers[1].said());
     assert_eq!(terminate_within(&mut peers[0], BUSY), Some(0), "{}", peers[0].said());
 }
 
@@ -264,9 +264,14 @@ mod faults {
             }
             let name = role.name();
             until(|| case.peer.said().contains(&format!("waits for ever in {name}")));
-            // Who waits for one of these is a command, which the signal cuts short.
-            let cut_short = matches!(role, Role::Transfer | Role::Sweeper | Role::Console);
-            assert_eq!(terminate(&mut case.peer), Some(i32::from(cut_short)), "{name}: {}", case.peer.said());
+            let expected = match role {
+                // Who waits for one of these is a command, which the signal cuts short.
+                Role::Transfer | Role::Sweeper => 5,
+                // Whether its last answer was written is not known.
+                Role::Console => 1,
+                _ => 0,
+            };
+            assert_eq!(terminate(&mut case.peer), Some(expected), "{name}: {}", case.peer.said());
             // Nobody waits for a console, as it may be in a read.
             let named =
                 case.peer.said().contains(&format!("left behind, stuck in what never returns: the threads {name}"));
