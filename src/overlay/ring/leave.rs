@@ -5,8 +5,12 @@
 //! that ping is over, or a connection there fails. A peer that was started again at once answers, and has no
 //! neighbours: so it has left, and that is told before it is let in again. Until then nothing is sent over the leaving
 //! peer and no `join` is answered, and no peer and no user is told of anything.
+//!
+//! The neighbours find out one by one. So one may hear that a peer was let in again while it still waits for an answer
+//! of that peer's earlier run: it looks into the return once it knows how the goodbye ended.
 
 use super::join::Membership;
+use super::letting_in::Update;
 use super::neighbours::{RingNeighbours, RingPosition};
 use super::router::SuccessorChange;
 use super::{QuestionFor, Ring, RingVariant};
@@ -22,6 +26,20 @@ use crate::wire::ring::RingRequest;
 pub(super) struct DepartureNews {
     predecessors: Vec<Peer>,
     successors: Vec<Peer>,
+    /// What neighbours, or others in their names, tell meanwhile of having let that peer in again.
+    returns: Vec<Update>,
+    /// Whether that peer has spoken meanwhile as one that stays, or another in its name.
+    spoke: bool,
+    /// Whether that peer was asked once more for that reason.
+    asked_again: bool,
+}
+
+impl DepartureNews {
+    /// What is said of the peer's return is looked into once it is known whether it has left.
+    pub(super) fn put_off(&mut self, update: Update) {
+        self.returns.retain(|other| other.by != update.by);
+        self.returns.push(update);
+    }
 }
 
 impl Ring {
@@ -29,9 +47,33 @@ impl Ring {
     pub(super) fn on_goodbye(&mut self, from: &Incoming, told: RingNeighbours<'_>, out: &mut Vec<Effect>) {
         let Some(peer) = self.neighbour(from).filter(|peer| !self.is_departing(&peer.id)) else { return };
         let (predecessors, successors) = (told.predecessors.to_vec(), told.successors.to_vec());
-        self.departures.insert(peer.id, DepartureNews { predecessors, successors });
+        let news = DepartureNews { predecessors, successors, returns: Vec::new(), spoke: false, asked_again: false };
+        self.departures.insert(peer.id, news);
+        self.ask_whether_it_left(peer, out);
+    }
+
+    fn ask_whether_it_left(&mut self, peer: Peer, out: &mut Vec<Effect>) {
         let ping = Request::Ring(RingNeighbours::NONE.ping(true));
         self.ask_plain(peer.into(), ping, QuestionFor::Departure(peer), patience::DEATH_NEWS, out);
+    }
+
+    /// A peer speaks, or another in its name, and not as one that leaves. If it said goodbye, it may be there again.
+    pub(super) fn hear_again(&mut self, peer: &Peer) {
+        if let Some(news) = self.departures.get_mut(&peer.id) {
+            news.spoke = true;
+        }
+    }
+
+    /// The peer that is said to leave answers no ping. One that has spoken since it was asked is asked once more, and
+    /// no more often.
+    pub(super) fn on_departure_unanswered(&mut self, now: Time, peer: Peer, out: &mut Vec<Effect>) {
+        match self.departures.get_mut(&peer.id) {
+            Some(news) if news.spoke && !news.asked_again => {
+                news.asked_again = true;
+                self.ask_whether_it_left(peer, out);
+            }
+            _ => drop(self.on_departed(now, peer, out)),
+        }
     }
 
     /// Whether a goodbye of this peer's waits for its proof.
@@ -39,17 +81,32 @@ impl Ring {
         self.departures.contains_key(id)
     }
 
-    /// The peer that is said to leave answers a ping: it has not left.
-    pub(super) fn on_departure_refuted(&mut self, peer: &Peer) {
-        self.departures.remove(&peer.id);
+    /// The peer that is said to leave answers a ping: it has not left, or is in the ring again.
+    pub(super) fn on_departure_refuted(&mut self, peer: &Peer, out: &mut Vec<Effect>) {
+        let returns = self.departures.remove(&peer.id).map(|news| news.returns);
+        returns.into_iter().flatten().for_each(|update| self.look_into(update, out));
     }
 
     /// A neighbour that said goodbye has left. Whether it had said so.
     pub(super) fn on_departed(&mut self, now: Time, peer: Peer, out: &mut Vec<Effect>) -> bool {
-        let Some(DepartureNews { predecessors, successors }) = self.departures.remove(&peer.id) else { return false };
-        if self.table.get(&peer.id) != Some(peer) {
-            return false;
+        let Some(news) = self.departures.remove(&peer.id) else { return false };
+        let was_there = self.table.get(&peer.id) == Some(peer);
+        let DepartureNews { predecessors, successors, returns, .. } = news;
+        if was_there {
+            self.close_gap(now, peer, (&predecessors, &successors), out);
         }
+        returns.into_iter().for_each(|update| self.look_into(update, out));
+        was_there
+    }
+
+    /// The peer has left, and said who stands before it and after it.
+    fn close_gap(
+        &mut self,
+        now: Time,
+        peer: Peer,
+        (predecessors, successors): (&[Peer], &[Peer]),
+        out: &mut Vec<Effect>,
+    ) {
         // A ping that it answered before its goodbye is no sign that it is back.
         let is_about = |why: &QuestionFor| match why {
             QuestionFor::Ping(ping) => ping.peer.id == peer.id,
@@ -65,8 +122,8 @@ impl Ring {
         self.table.remove(&peer.id);
         self.vitals.gone(now, peer);
         let doubtful = self.drop_between(&peer, successors.first());
-        self.fill_gap(place, &successors, out);
-        for previous in predecessors {
+        self.fill_gap(place, successors, out);
+        for &previous in predecessors {
             self.consider(previous, RingPosition { after: false, ..place }, out);
         }
         for other in doubtful {
@@ -79,7 +136,6 @@ impl Ring {
         }
         out.push(Effect::PeerDown(peer));
         self.greet_successors(out);
-        true
     }
 
     /// Takes in, at the `place` of a peer that has left, those that it named as its `successors`.

@@ -23,6 +23,15 @@ use crate::wire::ring::{RingRequest, RingResponse};
 /// Updates of one neighbour's that are looked into at a time: it lets in few peers in a second.
 const UPDATES_AT_ONCE: usize = 8;
 
+/// What a neighbour, or another peer in its name, tells of its successors.
+#[derive(Clone, Debug)]
+pub(super) struct Update {
+    pub(super) by: Peer,
+    /// The peer that it has let in, if that is why.
+    pub(super) joined: Option<Peer>,
+    pub(super) successors: Vec<Peer>,
+}
+
 impl Ring {
     /// A new peer's `join`: it is passed on, or its origin is let in here once it has [proven](super::admission)
     /// itself.
@@ -135,6 +144,8 @@ impl Ring {
 
     /// A neighbour's successors have changed, or another peer says so; if it is our successor, perhaps because it let a
     /// new peer in. That one is pinged first. In the classroom, whose users are told, the neighbour is asked itself.
+    /// Where that peer said goodbye before, it is found out first whether it has left: it may have been started again,
+    /// and the silence of its earlier run would remove the later one.
     pub(super) fn on_update(
         &mut self,
         from: &Incoming,
@@ -143,10 +154,19 @@ impl Ring {
         out: &mut Vec<Effect>,
     ) {
         let Some(by) = self.neighbour(from) else { return };
+        let update = Update { by, joined, successors: successors.to_vec() };
+        match joined.and_then(|joined| self.departures.get_mut(&joined.id)) {
+            Some(departure) => departure.put_off(update),
+            None => self.look_into(update, out),
+        }
+    }
+
+    /// Asks whether it is so what a neighbour is said to have told of its successors.
+    pub(super) fn look_into(&mut self, Update { by, joined, successors }: Update, out: &mut Vec<Effect>) {
         let classroom = self.options.variant == RingVariant::Classroom;
         let is_new = |joined: &Peer| self.table.get(&joined.id).is_none() && self.is_fit(joined);
         let joined = joined.filter(|joined| classroom || is_new(joined));
-        let why = QuestionFor::Update { by, joined, successors: successors.to_vec() };
+        let why = QuestionFor::Update(Update { by, joined, successors: successors.clone() });
         let (to, request) = match joined {
             _ if self.asked.values().any(|why| why.is_update_of(joined, &by)) => return,
             _ if self.asked.values().filter(|why| why.is_update_by(&by)).count() >= UPDATES_AT_ONCE => return,
@@ -157,26 +177,37 @@ impl Ring {
                 return;
             }
             Some(joined) => (joined, Request::Ping),
-            None => return self.on_updated(by, successors, None, out),
+            None => return self.on_updated(by, &successors, None, out),
         };
         self.ask_plain(to.into(), request, why, patience::QUESTION, out);
     }
 
-    /// The neighbour that is said to have let `joined` in tells its successors itself.
-    pub(super) fn on_update_confirmed(
-        &mut self,
-        by: Peer,
-        joined: Option<Peer>,
-        successors: &[Peer],
-        out: &mut Vec<Effect>,
-    ) {
+    /// The neighbour that is said to have let a peer in tells its `successors` itself. It may not know yet that one of
+    /// them has left or died: such a one is let in again if it answers.
+    pub(super) fn on_update_confirmed(&mut self, told: Update, successors: &[Peer], out: &mut Vec<Effect>) {
         let is_near = |joined: &Peer| successors.iter().take(NEIGHBOURS_WATCHED).any(|near| near == joined);
+        let joined = told.joined.or(told.successors.first().copied());
         let Some(joined) = joined.filter(|joined| is_near(joined) && self.is_fit(joined)) else { return };
+        if self.vitals.is_dead(&joined) {
+            let update = Update { by: told.by, joined: Some(joined), successors: successors.to_vec() };
+            return self.ask_plain(joined.into(), Request::Ping, QuestionFor::Update(update), patience::QUESTION, out);
+        }
         if self.table.get(&joined.id).is_none() {
             self.take_in(joined, false, out);
         }
         out.push(Effect::Ring(RingEffect::Entered(joined)));
-        self.on_updated(by, successors, Some(joined), out);
+        self.on_updated(told.by, successors, Some(joined), out);
+    }
+
+    /// The peer is there that a neighbour is said to have let in.
+    pub(super) fn on_update_proven(&mut self, told: Update, joined: Peer, out: &mut Vec<Effect>) {
+        if self.options.variant == RingVariant::Classroom {
+            self.vitals.back(&joined);
+            let successors = told.successors.clone();
+            return self.on_update_confirmed(told, &successors, out);
+        }
+        self.take_in(joined, false, out);
+        self.on_updated(told.by, &told.successors, None, out);
     }
 
     /// What a neighbour told of its successors counts. The user of a classroom hears of who `joined`, if it stands

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::admission::HeldRequest;
 use super::hop::SentLookup;
+use super::letting_in::Update;
 use super::members::MemberState;
 use super::neighbours::{RingNeighbours, RingPosition};
 use super::router::RouteOutcome;
@@ -30,7 +31,7 @@ pub(super) enum QuestionFor {
     Proof { origin: Peer, held: Vec<HeldRequest> },
     /// Is the peer there that a neighbour has let in, as that one, or another in its name, has said? In the classroom:
     /// does that neighbour say so itself?
-    Update { by: Peer, joined: Option<Peer>, successors: Vec<Peer> },
+    Update(Update),
     /// Has this neighbour left, as it, or another peer in its name, has said?
     Departure(Peer),
     /// Is this peer alive, and who are its neighbours?
@@ -75,19 +76,19 @@ impl QuestionFor {
     pub(super) const fn probed(&self) -> Option<&Peer> {
         match self {
             Self::Ping(Ping { peer, role: PingReason::Probe(_) | PingReason::Meet(_), .. })
-            | Self::Update { joined: Some(peer), .. } => Some(peer),
+            | Self::Update(Update { joined: Some(peer), .. }) => Some(peer),
             _ => None,
         }
     }
 
     /// Whether it is asked because such a peer was let in, as this neighbour, or another peer in its name, has said.
     pub(super) fn is_update_of(&self, peer: Option<Peer>, told_by: &Peer) -> bool {
-        matches!(self, Self::Update { joined, by, .. } if *joined == peer && by == told_by)
+        matches!(self, Self::Update(Update { joined, by, .. }) if *joined == peer && by == told_by)
     }
 
     /// Whether an update of this neighbour's is being looked into.
     pub(super) fn is_update_by(&self, told_by: &Peer) -> bool {
-        matches!(self, Self::Update { by, .. } if by == told_by)
+        matches!(self, Self::Update(Update { by, .. }) if by == told_by)
     }
 
     /// Where the peer `id` stands, if it is the one that is [probed](Self::probed).
@@ -228,14 +229,14 @@ impl Ring {
             }
             (QuestionFor::Departure(known), RingResponse::Pong { peer, predecessors, successors }) => {
                 if peer.id == known.id && !(predecessors.is_empty() && successors.is_empty()) {
-                    self.on_departure_refuted(&known);
+                    self.on_departure_refuted(&known, out);
                 } else {
                     self.on_departed(now, known, out);
                 }
             }
-            (QuestionFor::Update { by, joined, successors }, RingResponse::Pong { peer, successors: own, .. }) => {
-                if peer.id == by.id {
-                    self.on_update_confirmed(by, joined.or(successors.first().copied()), own, out);
+            (QuestionFor::Update(told), RingResponse::Pong { peer, successors: own, .. }) => {
+                if peer.id == told.by.id {
+                    self.on_update_confirmed(told, own, out);
                 }
             }
             (QuestionFor::Value { lookup, peer, .. }, RingResponse::Has { has: true, .. }) => {
@@ -272,11 +273,12 @@ impl Ring {
             // Another peer has that address now.
             QuestionFor::Ping(ping) => self.bury(now, ping.peer, out),
             QuestionFor::Proof { origin, held } if id == origin.id => self.on_proof(now, &origin, held, out),
-            QuestionFor::Update { by, joined: Some(joined), successors } if id == joined.id => {
-                self.take_in(joined, false, out);
-                self.on_updated(by, &successors, None, out);
+            QuestionFor::Update(told) => {
+                if let Some(joined) = told.joined.filter(|joined| id == joined.id) {
+                    self.on_update_proven(told, joined, out);
+                }
             }
-            QuestionFor::Departure(peer) if id == peer.id => self.on_departure_refuted(&peer),
+            QuestionFor::Departure(peer) if id == peer.id => self.on_departure_refuted(&peer, out),
             // Another one has that address now.
             QuestionFor::Departure(peer) => drop(self.on_departed(now, peer, out)),
             QuestionFor::Nearer { peer, claim } if id == peer.id => self.ask_instead(now, peer, *claim, out),
@@ -285,7 +287,7 @@ impl Ring {
             QuestionFor::Answerer(claim) => self.disbelieve(now, *claim, out),
             QuestionFor::Elsewhere { owner, claim } if id == owner.id => self.believe(claim.at(owner), out),
             QuestionFor::Elsewhere { claim, .. } => self.believe(*claim, out),
-            QuestionFor::Proof { .. } | QuestionFor::Update { .. } | QuestionFor::Namesakes => {}
+            QuestionFor::Proof { .. } | QuestionFor::Namesakes => {}
             why => self.on_other_answer(now, why, named.addr, out),
         }
     }
@@ -328,9 +330,7 @@ impl Ring {
         match why {
             QuestionFor::Hello => self.on_no_hello(now, out),
             QuestionFor::Join => self.on_unanswered_join(now, out),
-            QuestionFor::Departure(peer) => {
-                self.on_departed(now, peer, out);
-            }
+            QuestionFor::Departure(peer) => self.on_departure_unanswered(now, peer, out),
             QuestionFor::Ping(ping) => self.on_missed(now, ping, out),
             QuestionFor::Search(lookup) => {
                 if self.is_in_vain(lookup) {
@@ -355,7 +355,7 @@ impl Ring {
             }
             QuestionFor::Finger(_) => self.go_on_fixing_fingers(out),
             QuestionFor::Proof { .. }
-            | QuestionFor::Update { .. }
+            | QuestionFor::Update(_)
             | QuestionFor::Twin(_)
             | QuestionFor::Namesakes
             | QuestionFor::Tell => {}

@@ -153,6 +153,7 @@ impl Ring {
         }
         let Some(peer) = Self::member(from) else { return };
         if self.table.get(&peer.id) == Some(peer) {
+            self.hear_again(&peer);
             if self.vitals.spoke(now, &peer.id) {
                 // What was sent to it before it started is lost.
                 self.ping(peer, PingReason::Check, false, out);

@@ -151,3 +151,49 @@ fn a_departure_soon_after_the_start_of_a_small_ring_is_told_right() {
         }
     }
 }
+
+/// A peer that quits is started again at once, under its id and at its address. Of those before it one may know that it
+/// has left, and let it in again, while the other still waits for an answer of its earlier run. They are told that it
+/// left and has joined, or only that it has joined, but never that it left once they have been told that it joined.
+#[test]
+fn the_goodbye_of_an_earlier_run_removes_no_peer_that_has_joined_again() {
+    let left = SuccessorChange::Left { peer: small(5) };
+    let (joined, told_of) = (SuccessorChange::Joined { peer: small(5) }, SuccessorChange::Told { by: small(4) });
+    let (mut wrong, mut slowest, mut runs) = (Vec::new(), Duration::ZERO, 0);
+    for later in (0..100).step_by(20).map(Duration::from_millis) {
+        for gap in (0..350).step_by(5).map(Duration::from_millis) {
+            let mut net = classroom_net(&EXAMPLE);
+            net.run(Duration::from_millis(700));
+            // The goodbye comes to 4 so much later than to the others.
+            net.cut(|peer| u8::from(*peer == small(4)));
+            net.say_goodbye(addr(5));
+            net.mend();
+            net.run(later);
+            let sender = Sender { leaving: true, ..Sender::member(small(5).id, addr(5)) };
+            let quit =
+                RingRequest::Quit { predecessors: [4, 2].map(small).into(), successors: [8, 9].map(small).into() };
+            net.inject(addr(5), sender, addr(4), Via::Tcp, Request::Ring(quit));
+            net.run(LATENCY * 3);
+            net.kill(addr(5));
+            net.run(gap);
+            net.start(classroom(5), false, &[addr(4)]);
+            net.run(net.timeout * 4);
+            let begin = net.now;
+            while one_cycle(&net).is_err() && net.now.since(begin) < Duration::from_secs(100) {
+                net.run(LATENCY);
+            }
+            slowest = slowest.max(net.now.since(begin));
+            net.run(Duration::from_secs(10));
+            let told = |id: u64| changes(&net, id).into_iter().filter(|(why, _)| *why != SuccessorChange::Stabilized);
+            let (first, second): (Vec<_>, Vec<_>) = (told(4).collect(), told(2).collect());
+            let is_first = first == [(left, vec![8, 9]), (joined, vec![5, 8])];
+            let is_second = second.strip_prefix(&[(left, vec![4, 8])]).unwrap_or(&second) == [(told_of, vec![4, 5])];
+            runs += 1;
+            if !(is_first && is_second) {
+                wrong.push(format!("{later:?}, again after {gap:?}: 4 tells {first:?}, 2 tells {second:?}"));
+            }
+        }
+    }
+    println!("of {runs}, {} wrong; all lists were right after {slowest:?} more", wrong.len());
+    assert!(wrong.is_empty() && slowest.is_zero(), "{slowest:?}, {} of {runs} wrong: {wrong:#?}", wrong.len());
+}
