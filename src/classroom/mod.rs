@@ -5,7 +5,7 @@
 //!
 //! - `user`: what this peer's user asks, `store` and `request`.
 //! - `serve`: what other peers ask because this one is responsible.
-//! - `coming`: requests for what is on its way here.
+//! - `coming`: requests for what is on its way here. `sending`: what is on its way to those who requested it.
 //! - `file`: the state of one file. `asked`: what a reply belongs to.
 //! - `holding`: what is held. What this peer holds for the ring is offered to every other peer that should hold it,
 //!   when the file comes, when peers come or go, and when this peer leaves; where one refuses it, the next has its
@@ -25,6 +25,7 @@ mod asked;
 mod coming;
 mod file;
 mod holding;
+mod sending;
 mod serve;
 mod user;
 
@@ -53,6 +54,7 @@ use crate::wire::{Request, Response};
 use asked::{Awaited, JobFor, Requester, RoutedFor, TransferEnd, TransferFor, UserCommand};
 use coming::WaitingRequests;
 use file::{FileOffer, NamedFile, TransferPhase};
+use sending::Sending;
 use serve::StoreWish;
 
 /// Questions of other peers that are remembered, so that one sent again is the same question.
@@ -60,9 +62,6 @@ const QUESTIONS: usize = 1024;
 
 /// Requests of other peers whose files are looked for at a time. One too many is dropped: its sender sends it again.
 pub(super) const MAX_LOOKING: usize = 64;
-
-/// Peers that a file is about to be sent to.
-const MAX_SERVING: usize = 1024;
 
 /// A peer that has entered the ring knows its neighbours by then, and takes files from them.
 const ENTERED: Duration = Duration::from_secs(2);
@@ -118,7 +117,7 @@ struct Classroom {
     /// Requests that wait for files on their way here.
     coming: WaitingRequests,
     /// Files that are about to be sent, and to whom.
-    serving: VecDeque<(FileName, Peer)>,
+    serving: VecDeque<Sending>,
     /// How many peers are known that stand before this one. None: nor is it known what it is responsible for.
     before: usize,
     scan_at: Option<Time>,
@@ -187,6 +186,7 @@ impl Part for Classroom {
             News::Ring(&RingEffect::Arrived { origin, magic, what }) => self.on_arrived(desk, origin, magic, what),
             News::Ring(RingEffect::Entered(peer)) => self.on_entered(desk, peer),
             News::Ring(RingEffect::Notice(notice)) => self.on_route_notice(desk, notice),
+            News::Fetching { file, by, goes_on } => self.on_fetching(file, by, goes_on),
             News::Fetched { file, by } => self.on_fetched(desk, file, by),
             _ => {}
         }
@@ -214,7 +214,9 @@ impl Part for Classroom {
         let waits = self.files.values().filter_map(NamedFile::waits_until);
         let begun = |job| desk.jobs().has_begun(job);
         let gives_way = self.files.values().filter_map(|state| state.gives_way_at(begun)).map(|(_, at)| at);
-        next.into_iter().chain(again).chain(waits).chain(gives_way).chain(self.coming.next_wake()).min()
+        let comes =
+            self.leaving.iter().flat_map(|_| self.serving.iter().filter_map(Sending::comes_until)).filter(later);
+        next.into_iter().chain(again).chain(comes).chain(waits).chain(gives_way).chain(self.coming.next_wake()).min()
     }
 
     fn named_files(&self, desk: &Desk) -> Option<Vec<(FileName, Version)>> {
@@ -231,7 +233,8 @@ impl Part for Classroom {
         let known = self.before >= leaving.before || desk.now() >= leaving.strangers_until;
         let handed_over = leaving.looked && leaving.again.is_none() && !self.files.values().any(NamedFile::detains);
         let stored = self.stores.is_empty() && !self.asked.values().any(Awaited::is_store);
-        !(desk.now() >= leaving.deadline || handed_over && known && stored)
+        let sent = !self.serving.iter().any(|sending| sending.detains(desk.now()));
+        !(desk.now() >= leaving.deadline || handed_over && known && stored && sent)
     }
 
     fn check(&self, _desk: &Desk) -> Result<(), String> {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::file::{FileOffer, LastSaid, NamedFile, Transfer, TransferPhase, TransferWaiter};
-use super::{Classroom, JobFor, MAX_LOOKING, MAX_SERVING, Requester, RoutedRequest, TransferEnd, tell};
+use super::{Classroom, JobFor, MAX_LOOKING, Requester, RoutedRequest, TransferEnd, tell};
 use crate::config::FILE_COPIES;
 use crate::name::FileName;
 use crate::node::desk::Desk;
@@ -97,11 +97,7 @@ impl Classroom {
             Requester::Other { origin, .. } => origin,
             Requester::Own(_) => desk.me(),
         };
-        tell(desk, file, FileNews::Sending { to });
-        if self.serving.len() == MAX_SERVING {
-            self.serving.pop_front();
-        }
-        self.serving.push_back((file, to));
+        self.announce(desk, file, to);
         match requester {
             Requester::Other { .. } => self.answer_request(desk, requester, file, Some(version.size)),
             Requester::Own(own) => self.receive(desk, own, to),
@@ -131,14 +127,6 @@ impl Classroom {
                 respond(desk, origin.addr, magic, RingResponse::File { file, place: FilePlace { size } });
             }
             Requester::Own(own) => Self::nobody_has(desk, own),
-        }
-    }
-
-    /// A file was sent to its end to a peer whose user asked for it.
-    pub(super) fn on_fetched(&mut self, desk: &mut Desk, file: FileName, by: SocketAddr) {
-        let whose = |&(name, to): &(FileName, Peer)| name == file && to.addr.port() == by.port();
-        if let Some((file, to)) = self.serving.iter().position(whose).and_then(|at| self.serving.remove(at)) {
-            tell(desk, file, FileNews::Sent { to });
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod handing;
 mod late;
+mod sending;
 mod storing;
 
 use std::time::Duration;

@@ -139,6 +139,15 @@ pub enum Event {
         #[serde(default)]
         bytes: u32,
     },
+    /// A peer comes for a named file for its user, or its connection has ended.
+    Fetching {
+        /// The file's name.
+        file: FileName,
+        /// The fetching peer, as in `Fetched`.
+        by: SocketAddr,
+        /// Whether the file is being sent from now on, and not any more.
+        goes_on: bool,
+    },
     /// A named file was sent completely to a peer that fetched it for its user.
     Fetched {
         /// The file's name.

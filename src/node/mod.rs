@@ -232,6 +232,7 @@ impl Node {
             Event::Flows { job, bytes } => self.desk.jobs.flows(self.desk.now(), job, bytes),
             Event::Moved { addr } => self.on_moved(addr),
             Event::Dropped { total } => self.desk.exchange.traffic.dropped = total,
+            Event::Fetching { file, by, goes_on } => self.tell(News::Fetching { file, by, goes_on }),
             Event::Fetched { file, by } => self.tell(News::Fetched { file, by }),
             Event::Start { bootstrap, hosts, remembered, held, notes, unix_time, ran } => {
                 self.started = self.desk.now();

@@ -226,6 +226,8 @@ pub(crate) enum News<'a> {
     Leaving { handover: bool },
     /// What the ring alone tells.
     Ring(&'a RingEffect),
+    /// A peer comes for a named file for its user and `goes_on`, or its connection has ended.
+    Fetching { file: FileName, by: SocketAddr, goes_on: bool },
     /// A named file was sent, to its end, to a peer that asked for it.
     Fetched { file: FileName, by: SocketAddr },
 }

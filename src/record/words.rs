@@ -124,6 +124,8 @@ impl Names {
             Event::Command { id, command } => format!("command {id}: {}", said(command)),
             Event::JobDone { job, outcome } => format!("job {job}: {}", said(outcome)),
             Event::Moved { addr } => format!("is at {addr}"),
+            Event::Fetching { file, by, goes_on: true } => format!("{} comes for {file}", self.peer(by)),
+            Event::Fetching { file, by, goes_on: false } => format!("{} has ended with {file}", self.peer(by)),
             Event::Fetched { file, by } => format!("{file} fetched by {}", self.peer(by)),
             Event::Damaged { .. }
             | Event::Missing { .. }

@@ -24,6 +24,7 @@ use super::sockets::at_port;
 use super::{Role, Shared, fault};
 use crate::gauges::{self, Activity};
 use crate::id::Key;
+use crate::name::FileName;
 use crate::node::Event;
 use crate::store::StoreErrorKind;
 use crate::time::Time;
@@ -247,12 +248,17 @@ fn send_named(
         Some(hash) => send_hashed(stage, file, size, hash, limit(size)),
         None => send_file(stage, file, 0, size, limit(size)),
     };
-    folder.send(stream, asked.file, shared.clock.now(), send_all, || {
-        if let Some(port) = asked.port {
-            let by = at_port(from, port);
-            let _ = events.send(Event::Fetched { file: asked.file, by });
+    let (file, by) = (asked.file, asked.port.map(|port| at_port(from, port)));
+    let tell = |event: fn(FileName, SocketAddr) -> Event| {
+        if let Some(by) = by {
+            let _ = events.send(event(file, by));
         }
-    })
+    };
+    tell(|file, by| Event::Fetching { file, by, goes_on: true });
+    let sent = || tell(|file, by| Event::Fetched { file, by });
+    let is_over = folder.send(stream, file, shared.clock.now(), send_all, sent);
+    tell(|file, by| Event::Fetching { file, by, goes_on: false });
+    is_over
 }
 
 /// Sends so many bytes of a file, from an offset on, until a moment.

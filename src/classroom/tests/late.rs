@@ -25,7 +25,7 @@ pub(super) fn looks_through(bench: &mut Bench, mut actions: Vec<Action>) -> Vec<
 }
 
 /// Lets time pass, in which no peer answers, until actions are those that are wanted: how long that took.
-fn passes_until(bench: &mut Bench, mut wanted: impl FnMut(&[Action]) -> bool) -> Duration {
+pub(super) fn passes_until(bench: &mut Bench, mut wanted: impl FnMut(&[Action]) -> bool) -> Duration {
     let begin = bench.now;
     loop {
         let actions = bench.wait(Duration::from_secs(60)).expect("something is due");
@@ -36,7 +36,7 @@ fn passes_until(bench: &mut Bench, mut wanted: impl FnMut(&[Action]) -> bool) ->
 }
 
 /// The node's user has it leave: what it offers first.
-fn quits(bench: &mut Bench) -> Vec<(SocketAddr, u64)> {
+pub(super) fn quits(bench: &mut Bench) -> Vec<(SocketAddr, u64)> {
     let before = RingRequest::Ping { predecessors: [6, 5, 4].map(peer).to_vec(), successors: Vec::new(), quiet: false };
     bench.hears_request(peer(6), 77, Request::Ring(before));
     let actions = bench.does(Event::Command { id: 10, command: Command::Quit { handover: true } });
@@ -44,7 +44,7 @@ fn quits(bench: &mut Bench) -> Vec<(SocketAddr, u64)> {
 }
 
 /// The end of the node's user's command to leave.
-fn has_left(actions: &[Action]) -> bool {
+pub(super) fn has_left(actions: &[Action]) -> bool {
     actions.iter().any(|action| matches!(action, Action::Notify(Notice::Answer { command: 10, .. })))
 }
 

@@ -331,7 +331,9 @@ impl History {
                 | Event::Dropped { .. }
                 | Event::Moved { .. }
                 | Event::NoWay { .. } => CameOf::Root("this machine"),
-                Event::Fetched { .. } | Event::Asked { .. } | Event::Delivered { .. } => CameOf::Root("a fetcher"),
+                Event::Fetching { .. } | Event::Fetched { .. } | Event::Asked { .. } | Event::Delivered { .. } => {
+                    CameOf::Root("a fetcher")
+                }
                 Event::JobDone { job, .. } | Event::Flows { job, .. } => of(jobs.get(&(seen.life, *job))),
                 Event::Validated { addr } => {
                     visits.get(&(seen.life, *addr)).map_or(CameOf::Root("a connection"), |&visit| CameOf::Moment(visit))
