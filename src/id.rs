@@ -176,6 +176,11 @@ impl Id {
     pub fn short(&self) -> String {
         HEXLOWER_PERMISSIVE.encode(&self.0[..4])
     }
+
+    /// The number of a small id, and the first digits of any other, for people.
+    pub fn numeral(&self) -> String {
+        self.to_u64().map_or_else(|| self.short(), |number| number.to_string())
+    }
 }
 
 impl fmt::Display for Id {

@@ -186,7 +186,7 @@ impl Part for Classroom {
             News::Ring(&RingEffect::Arrived { origin, magic, what }) => self.on_arrived(desk, origin, magic, what),
             News::Ring(RingEffect::Entered(peer)) => self.on_entered(desk, peer),
             News::Ring(RingEffect::Notice(notice)) => self.on_route_notice(desk, notice),
-            News::Fetching { file, by, goes_on } => self.on_fetching(file, by, goes_on),
+            News::Fetching { file, by, goes_on } => self.on_fetching(desk, file, by, goes_on),
             News::Fetched { file, by } => self.on_fetched(desk, file, by),
             _ => {}
         }

@@ -66,9 +66,15 @@ impl Classroom {
         self.serving.push_back(Sending { file, to, stage: SendingStage::Announced(desk.now() + COMES_WITHIN) });
     }
 
-    /// A peer comes for a file, or its connection has ended.
-    pub(super) fn on_fetching(&mut self, file: FileName, by: SocketAddr, goes_on: bool) {
+    /// A peer comes for a file, or its connection has ended. One that was not told here that this peer has it could not
+    /// fetch it from the peer responsible: this peer's user hears of it as well.
+    pub(super) fn on_fetching(&mut self, desk: &mut Desk, file: FileName, by: SocketAddr, goes_on: bool) {
         self.serving.retain(|one| !(one.is_of(file, &by) && matches!(one.stage, SendingStage::Sent)));
+        let known = desk.peers().into_iter().find(|peer| peer.addr == by);
+        if let Some(to) = known.filter(|_| goes_on && !self.serving.iter().any(|one| one.is_of(file, &by))) {
+            tell(desk, file, FileNews::StoredHere);
+            self.announce(desk, file, to);
+        }
         let stage = || if goes_on { SendingStage::Moving } else { SendingStage::BrokenOff };
         self.serving.iter_mut().filter(|one| one.is_of(file, &by)).for_each(|one| one.stage = stage());
     }

@@ -167,8 +167,11 @@ impl Classroom {
 
     pub(super) fn nobody_has(desk: &mut Desk, own: UserCommand) {
         if let Some(peer) = own.failed {
-            let reason =
-                format!("file {} cannot be had now: peer {} has it and went silent; try again", own.file, peer.addr);
+            let reason = format!(
+                "file {} cannot be had now: Peer {} has it and went silent; try again",
+                own.file,
+                peer.id.numeral()
+            );
             return desk.fail(own.command, FailureKind::TimedOut, reason);
         }
         let reason = format!("file {} was not found: no peer of this ring has it", own.file);

@@ -70,7 +70,7 @@ fn names(words: &[String], command: impl Fn(FileName) -> Command) -> Result<Line
 
 /// A peer's name for people: its number, if its id is a small one.
 pub fn number(id: &Id) -> String {
-    id.to_u64().map_or_else(|| id.short(), |number| number.to_string())
+    id.numeral()
 }
 
 /// Writes notices as the assignment's lines.

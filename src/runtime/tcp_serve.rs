@@ -244,17 +244,19 @@ fn send_named(
     let AnsweredConnection { shared, stream, .. } = stage;
     let Some(folder) = &shared.folder else { return refuse(stream, "this peer keeps no files by their names") };
     let limit = |size: u64| shared.clock.now() + STUCK_LIMIT + Duration::from_secs(size / LEAST_TAKEN);
-    let send_all = |file: &File, size, hash: Option<&mut Sha256>| match hash {
-        Some(hash) => send_hashed(stage, file, size, hash, limit(size)),
-        None => send_file(stage, file, 0, size, limit(size)),
-    };
     let (file, by) = (asked.file, asked.port.map(|port| at_port(from, port)));
     let tell = |event: fn(FileName, SocketAddr) -> Event| {
         if let Some(by) = by {
             let _ = events.send(event(file, by));
         }
     };
-    tell(|file, by| Event::Fetching { file, by, goes_on: true });
+    let send_all = |file: &File, size, hash: Option<&mut Sha256>| {
+        tell(|file, by| Event::Fetching { file, by, goes_on: true });
+        match hash {
+            Some(hash) => send_hashed(stage, file, size, hash, limit(size)),
+            None => send_file(stage, file, 0, size, limit(size)),
+        }
+    };
     let sent = || tell(|file, by| Event::Fetched { file, by });
     let is_over = folder.send(stream, file, shared.clock.now(), send_all, sent);
     tell(|file, by| Event::Fetching { file, by, goes_on: false });

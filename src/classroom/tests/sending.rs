@@ -49,3 +49,14 @@ fn a_peer_that_quits_waits_for_no_receiver_that_breaks_off_or_does_not_come_nor_
     assert!(after_break < Duration::from_secs(1) && absent <= Duration::from_secs(2), "{after_break:?}, {absent:?}");
     assert!(slow <= Config::default().handover_limit + Duration::from_secs(1), "{slow:?}");
 }
+
+#[test]
+fn a_peer_that_sends_its_copy_to_who_was_not_served_elsewhere_tells_its_user_so_and_a_stranger_is_not_told_of() {
+    let mut bench = classroom(1);
+    let stranger = Event::Fetching { file: file(1), by: peer(99).addr, goes_on: true };
+    assert_eq!(news(&bench.does(stranger)), []);
+    let comes = Event::Fetching { file: file(1), by: peer(2).addr, goes_on: true };
+    assert_eq!(news(&bench.does(comes)), [FileNews::StoredHere, FileNews::Sending { to: peer(2) }]);
+    let actions = bench.does(Event::Fetched { file: file(1), by: peer(2).addr });
+    assert_eq!(news(&actions), [FileNews::Sent { to: peer(2) }]);
+}
