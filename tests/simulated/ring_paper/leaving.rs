@@ -197,3 +197,34 @@ fn the_goodbye_of_an_earlier_run_removes_no_peer_that_has_joined_again() {
     println!("of {runs}, {} wrong; all lists were right after {slowest:?} more", wrong.len());
     assert!(wrong.is_empty() && slowest.is_zero(), "{slowest:?}, {} of {runs} wrong: {wrong:#?}", wrong.len());
 }
+
+/// Whoever writes in their names that a peer that has left speaks, and that its predecessor has let it in again, puts
+/// off the news of the departure by one more question, and brings nobody back.
+#[test]
+fn no_stranger_keeps_a_peer_that_left_in_the_lists() {
+    let mut net = classroom_net(&EXAMPLE);
+    net.run(Duration::from_millis(700));
+    net.say_goodbye(addr(5));
+    net.run(LATENCY * 3);
+    net.kill(addr(5));
+    let begin = net.now;
+    for _ in 0..60 {
+        let update = RingRequest::Update { successors: [5, 8].map(small).into(), joined: Some(small(5)) };
+        let ping = RingRequest::Ping {
+            predecessors: [4, 2].map(small).into(),
+            successors: [8, 9].map(small).into(),
+            quiet: true,
+        };
+        for (id, via, request) in [(4, Via::Tcp, update), (5, Via::Udp, ping)] {
+            net.inject(addr(id), Sender::member(small(id.into()).id, addr(id)), addr(2), via, Request::Ring(request));
+        }
+        net.run(Duration::from_millis(50));
+    }
+    let told: Vec<_> = changes(&net, 2).into_iter().filter(|(why, _)| *why != SuccessorChange::Stabilized).collect();
+    assert_eq!(told, [(SuccessorChange::Left { peer: small(5) }, vec![4, 8])]);
+    let is_down = |(_, at, effect): &&(_, SocketAddr, Effect)| *at == addr(2) && *effect == Effect::PeerDown(small(5));
+    let took = net.told.iter().find(is_down).map(|(at, ..)| at.since(begin)).expect("it has left");
+    println!("known after {took:?}");
+    assert!(took < net.timeout * 7, "{took:?}");
+    one_cycle(&net).unwrap();
+}
