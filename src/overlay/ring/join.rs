@@ -56,16 +56,33 @@ pub(super) struct Joining {
     hellos: usize,
     /// Peers that answered, not tried yet.
     doors: VecDeque<Peer>,
-    /// A neighbour of one that did not answer our `join`, not tried yet.
-    named: Option<Peer>,
-    /// Whether there was such a neighbour. More of them would keep a peer waiting that no answer can reach.
-    has_named: bool,
+    /// A neighbour of one that did not answer our `join`.
+    named: NamedDoor,
     /// The peer whose answer to our `join` is awaited.
     through: Option<Peer>,
     /// Peers that answered, and did not let this one in.
     shut: Vec<Peer>,
     /// Whether the node was told already that there is no network to join: this is another try.
     again: bool,
+}
+
+/// A peer that another one named, by which no way led in. More than one would keep a peer waiting that no answer can
+/// reach.
+#[derive(Default)]
+enum NamedDoor {
+    #[default]
+    Unknown,
+    Untried(Peer),
+    Tried,
+}
+
+impl NamedDoor {
+    /// The peer, if it was not tried yet; from now on it was.
+    fn take(&mut self) -> Option<Peer> {
+        let &mut Self::Untried(peer) = self else { return None };
+        *self = Self::Tried;
+        Some(peer)
+    }
 }
 
 impl Membership {
@@ -228,9 +245,10 @@ impl Ring {
                 let me = self.me.id;
                 let may_name = |named: &&Peer| named.id != me && AddressScope::may_name(&peer.addr, &named.addr);
                 let mut named = told.successors.iter().chain(told.predecessors).filter(may_name);
-                if !joining.has_named {
-                    joining.named = named.find(|named| !joining.shut.contains(named)).copied();
-                    joining.has_named = joining.named.is_some();
+                if let (NamedDoor::Unknown, Some(&door)) =
+                    (&joining.named, named.find(|named| !joining.shut.contains(named)))
+                {
+                    joining.named = NamedDoor::Untried(door);
                 }
             } else {
                 joining.doors.push_back(peer);
@@ -328,11 +346,12 @@ impl Ring {
     /// A `join` of ours was not answered, or by what is no answer to it. It may be that no connection reaches the peer
     /// that it went through, which answered a datagram: a neighbour of that one may let this peer in.
     pub(super) fn on_unanswered_join(&mut self, now: Time, out: &mut Vec<Effect>) {
-        if let Membership::Joining(joining) = &mut self.membership
-            && let Some(door) = joining.through.filter(|_| !joining.has_named)
+        if let Membership::Joining(Joining { through: Some(door), named: NamedDoor::Unknown, hellos, .. }) =
+            &mut self.membership
         {
-            joining.hellos += 1;
-            self.ask_for_neighbours(door.addr, out);
+            let addr = door.addr;
+            *hellos += 1;
+            self.ask_for_neighbours(addr, out);
         }
         self.on_no_way_in(now, out);
     }

@@ -28,10 +28,15 @@ pub(super) struct DepartureNews {
     successors: Vec<Peer>,
     /// What neighbours, or others in their names, tell meanwhile of having let that peer in again.
     returns: Vec<Update>,
-    /// Whether that peer has spoken meanwhile as one that stays, or another in its name.
-    spoke: bool,
-    /// Whether that peer was asked once more for that reason.
-    asked_again: bool,
+    asked: Asked,
+}
+
+/// How often the peer that is said to leave was asked whether it has.
+enum Asked {
+    Once,
+    /// And it has spoken since as one that stays, or another in its name.
+    Contradicted,
+    Again,
 }
 
 impl DepartureNews {
@@ -47,7 +52,7 @@ impl Ring {
     pub(super) fn on_goodbye(&mut self, from: &Incoming, told: RingNeighbours<'_>, out: &mut Vec<Effect>) {
         let Some(peer) = self.neighbour(from).filter(|peer| !self.is_departing(&peer.id)) else { return };
         let (predecessors, successors) = (told.predecessors.to_vec(), told.successors.to_vec());
-        let news = DepartureNews { predecessors, successors, returns: Vec::new(), spoke: false, asked_again: false };
+        let news = DepartureNews { predecessors, successors, returns: Vec::new(), asked: Asked::Once };
         self.departures.insert(peer.id, news);
         self.ask_whether_it_left(peer, out);
     }
@@ -59,8 +64,10 @@ impl Ring {
 
     /// A peer speaks, or another in its name, and not as one that leaves. If it said goodbye, it may be there again.
     pub(super) fn hear_again(&mut self, peer: &Peer) {
-        if let Some(news) = self.departures.get_mut(&peer.id) {
-            news.spoke = true;
+        if let Some(news) = self.departures.get_mut(&peer.id)
+            && matches!(news.asked, Asked::Once)
+        {
+            news.asked = Asked::Contradicted;
         }
     }
 
@@ -68,8 +75,8 @@ impl Ring {
     /// no more often.
     pub(super) fn on_departure_unanswered(&mut self, now: Time, peer: Peer, out: &mut Vec<Effect>) {
         match self.departures.get_mut(&peer.id) {
-            Some(news) if news.spoke && !news.asked_again => {
-                news.asked_again = true;
+            Some(news) if matches!(news.asked, Asked::Contradicted) => {
+                news.asked = Asked::Again;
                 self.ask_whether_it_left(peer, out);
             }
             _ => drop(self.on_departed(now, peer, out)),

@@ -52,3 +52,16 @@ fn what_changes_the_leases_of_a_file_keeps_others_from_them_until_it_is_written(
     }
     assert!(catalogue.hold(None, Duration::ZERO).is_ok(), "all have let go");
 }
+
+#[test]
+fn a_peer_renews_no_lease_that_a_command_changes_and_looks_again_a_second_later() {
+    let due = Owned { lasts: Some(1000), ..drawn(Some(now() + 100)) };
+    let (_folder, catalogue, performer) = bench(&[("a", &due)]);
+    let held = catalogue.hold(None, Duration::ZERO).unwrap();
+    let (before, next) = (now(), performer.renew_due(&catalogue, &mut Vec::new()));
+    assert!(next.is_some_and(|next| (before + 1..=now() + 1).contains(&next)), "{next:?}");
+    assert!(performer.backend.0.lock().is_empty(), "nobody was told");
+    drop(held);
+    performer.renew_due(&catalogue, &mut Vec::new());
+    assert_eq!(performer.backend.0.lock().len(), 1);
+}
