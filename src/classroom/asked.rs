@@ -98,7 +98,11 @@ pub(super) enum Requester {
 /// Something that was asked for at the desk.
 #[derive(Clone, Debug)]
 pub(super) enum Awaited {
-    Job(JobFor),
+    /// A job, and when it was ordered.
+    Job {
+        step: JobFor,
+        ordered: Time,
+    },
     Transfer(TransferFor),
     Route(RoutedFor),
     /// The peers that should have a file which this one of them did not send.
@@ -110,7 +114,9 @@ impl Awaited {
     pub(super) const fn is_store(&self) -> bool {
         matches!(
             self,
-            Self::Route(RoutedFor::Store(_)) | Self::Job(JobFor::Give(_)) | Self::Transfer(TransferFor::Store(_))
+            Self::Route(RoutedFor::Store(_))
+                | Self::Job { step: JobFor::Give(_), .. }
+                | Self::Transfer(TransferFor::Store(_))
         )
     }
 }

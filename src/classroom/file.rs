@@ -55,6 +55,8 @@ pub(super) struct NamedFile {
 /// What this peer holds for the ring, or has given to it.
 pub(super) struct Holding {
     pub(super) version: Version,
+    /// When it was last known to be here.
+    pub(super) seen: Time,
     /// A user stored it. What only lies here is served, and goes to the peer responsible instead of this one, but no
     /// user asked for copies of it.
     pub(super) stored: bool,
@@ -334,9 +336,22 @@ impl NamedFile {
         if self.step(TransferEvent::Ended) { self.transfer.take() } else { None }
     }
 
-    /// The file lies here for the ring, in this version.
-    pub(super) fn hold(&mut self, version: Version, stored: bool) -> &mut Holding {
-        let holding = self.holding.get_or_insert_with(|| Holding { version, stored, at: BTreeMap::new() });
+    /// What a look at the directory, ordered at some time, tells of the file: the version that is here. What came since
+    /// then the look may have missed.
+    pub(super) fn after_look(&mut self, ordered: Time, there: Option<Version>) -> Option<Version> {
+        if let Some(come) = self.holding.as_ref().filter(|holding| holding.seen >= ordered) {
+            return Some(come.version);
+        }
+        if there.is_none() {
+            self.holding = None;
+        }
+        there
+    }
+
+    /// The file lies here for the ring, in this version, as was `seen` at some time.
+    pub(super) fn hold(&mut self, seen: Time, version: Version, stored: bool) -> &mut Holding {
+        let holding = self.holding.get_or_insert_with(|| Holding { version, seen, stored, at: BTreeMap::new() });
+        holding.seen = holding.seen.max(seen);
         holding.stored |= stored;
         if holding.version != version {
             holding.version = version;

@@ -12,6 +12,7 @@ use crate::node::job::{NamedJob, Version};
 use crate::node::trouble::Trouble;
 use crate::overlay::Target;
 use crate::peer::Peer;
+use crate::time::Time;
 
 /// The first peers behind a file's key, until so many of them count. Those that do not are among them, and others have
 /// their places: those that refused it and, for a peer that is `leaving`, itself and those that are late.
@@ -25,11 +26,13 @@ fn keepers(desk: &Desk, (file, state): (FileName, &NamedFile), copies: usize, le
 }
 
 impl Classroom {
-    /// The directory was looked through: what is there, and of that what is the ring's.
-    pub(super) fn on_scanned(&mut self, desk: &mut Desk, files: Vec<(FileName, Version)>) {
-        let there: BTreeMap<FileName, Version> = files.into_iter().collect();
-        for (_, state) in self.files.iter_mut().filter(|(file, _)| !there.contains_key(file)) {
-            state.holding = None;
+    /// The directory was looked through, as was `ordered` at some time: what is there, and of that what is the ring's.
+    pub(super) fn on_scanned(&mut self, desk: &mut Desk, ordered: Time, files: Vec<(FileName, Version)>) {
+        let mut there: BTreeMap<FileName, Version> = files.into_iter().collect();
+        for (file, state) in &mut self.files {
+            if let Some(version) = state.after_look(ordered, there.get(file).copied()) {
+                there.insert(*file, version);
+            }
         }
         let me = desk.me().id;
         for (file, version) in there {
@@ -38,9 +41,14 @@ impl Classroom {
             let held = self.files.get(&file).is_some_and(|state| state.holding.is_some());
             let forsaken = self.files.get(&file).is_some_and(|state| state.is_forsaken(version));
             if held || mine || forsaken {
-                self.file(file).hold(version, forsaken);
+                self.file(file).hold(ordered, version, forsaken);
             }
         }
+        self.place_all(desk);
+    }
+
+    /// Offers what is held here to those that should hold it, once the directory was looked through, or could not be.
+    pub(super) fn place_all(&mut self, desk: &mut Desk) {
         let held: Vec<FileName> = self.kept().map(|(file, _)| file).collect();
         for file in held {
             self.place(desk, file);

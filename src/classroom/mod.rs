@@ -138,7 +138,7 @@ impl Part for Classroom {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
         let Some(asked) = self.asked.remove(&ticket.number) else { return };
         match (asked, reply) {
-            (Awaited::Job(step), Reply::Done { outcome, .. }) => self.on_step(desk, step, outcome),
+            (Awaited::Job { step, ordered }, Reply::Done { outcome, .. }) => self.on_step(desk, step, ordered, outcome),
             (Awaited::Transfer(handing), Reply::Answer(Answered { to, answer, .. })) => {
                 let handed = match answer {
                     Ok(Response::Ring(RingResponse::Noted { .. })) => TransferEnd::Taken,
@@ -182,7 +182,10 @@ impl Part for Classroom {
             News::Joined | News::Up => self.look_soon(desk),
             News::Down(peer) => self.on_peer_down(desk, peer),
             News::Doubtful(peer) | News::Stalls(peer) => self.on_late(desk, peer),
-            News::Leaving { handover } if handover && desk.config().named_files => self.leave(desk),
+            News::Leaving { handover: true } if desk.config().named_files => self.leave(desk),
+            News::Leaving { handover: false } => {
+                self.leaving.iter_mut().for_each(|leaving| leaving.deadline = desk.now());
+            }
             News::Ring(&RingEffect::Arrived { origin, magic, what }) => self.on_arrived(desk, origin, magic, what),
             News::Ring(RingEffect::Entered(peer)) => self.on_entered(desk, peer),
             News::Ring(RingEffect::Notice(notice)) => self.on_route_notice(desk, notice),
@@ -265,7 +268,8 @@ impl Classroom {
             }
             _ => Urgency::Others,
         };
-        desk.order(self.ticket(Awaited::Job(step)), Job::Named(job), urgency)
+        let ticket = self.ticket(Awaited::Job { step, ordered: desk.now() });
+        desk.order(ticket, Job::Named(job), urgency)
     }
 
     /// Hands a file to a peer: please pull it from here and keep it.
@@ -324,36 +328,39 @@ impl Classroom {
         self.look_at(desk, desk.now() + ENTERED);
     }
 
-    /// A job is done.
-    pub(super) fn on_step(&mut self, desk: &mut Desk, step: JobFor, outcome: Outcome) {
+    /// A job is done that was `ordered` at some time.
+    pub(super) fn on_step(&mut self, desk: &mut Desk, step: JobFor, ordered: Time, outcome: Outcome) {
         let outcome = match outcome {
             Outcome::Named(outcome) => Ok(outcome),
             Outcome::Failed(error) => Err(error),
             _ => return,
         };
         match (step, outcome) {
-            (JobFor::Scan, Ok(NamedOutcome::Scanned { files })) => self.on_scanned(desk, files),
+            (JobFor::Scan, Ok(NamedOutcome::Scanned { files })) => self.on_scanned(desk, ordered, files),
             (JobFor::Scan, outcome) => {
                 if let Err(error) = outcome {
                     desk.trouble(Trouble::JobFailed { reason: error.to_string() });
                 }
-                self.on_scanned(desk, Vec::new());
+                // What is here nobody knows better than before.
+                self.place_all(desk);
             }
             (JobFor::Give(own), Ok(NamedOutcome::Found { version })) => {
                 self.send_store(desk, UserCommand { version, ..own })
             }
-            (JobFor::Look { requester, file, until }, outcome) => match outcome {
-                Ok(NamedOutcome::Found { version: Some(version) }) => {
-                    self.on_looked(desk, requester, file, Some(version))
+            (JobFor::Look { requester, file, until }, outcome) => {
+                let version = match outcome {
+                    Ok(NamedOutcome::Found { version }) => self.file(file).after_look(ordered, version),
+                    _ => None,
+                };
+                if version.is_some() || !self.keeps_waiting(desk, requester, file, until) {
+                    self.on_looked(desk, requester, file, version.map(|version| (ordered, version)));
                 }
-                _ if self.keeps_waiting(desk, requester, file, until) => {}
-                _ => self.on_looked(desk, requester, file, None),
-            },
+            }
             (JobFor::Seek { requester, file, .. }, Ok(NamedOutcome::Kept { version, written })) => {
                 if written {
                     self.file(file).copy = Some(version);
                 }
-                self.on_looked(desk, requester, file, Some(version));
+                self.on_looked(desk, requester, file, Some((desk.now(), version)));
             }
             (JobFor::Seek { requester, file, left }, _) => self.seek(desk, requester, file, left),
             (JobFor::Take { file }, Ok(NamedOutcome::Kept { version, written })) => {

@@ -11,6 +11,7 @@ use crate::node::job::{JobId, NamedJob, Version};
 use crate::node::notice::FileNews;
 use crate::overlay::Asker;
 use crate::peer::Peer;
+use crate::time::Time;
 use crate::wire::ring::{FilePlace, RingKind, RingResponse, Routed};
 use crate::wire::{RequestKind, Response};
 
@@ -75,23 +76,22 @@ impl Classroom {
         }
     }
 
-    /// Whether a requested file lies here is known.
+    /// Whether a requested file lies here is known: if it does, when it was `seen` there, and in which version.
     pub(super) fn on_looked(
         &mut self,
         desk: &mut Desk,
         requester: Requester,
         file: FileName,
-        version: Option<Version>,
+        seen: Option<(Time, Version)>,
     ) {
-        let Some(version) = version else {
-            self.file(file).holding = None;
+        let Some((seen, version)) = seen else {
             let me = desk.me().id;
             let mut neighbours = desk.replica_set(&file.key(), FILE_COPIES + 1);
             neighbours.retain(|peer| peer.id != me);
             neighbours.reverse();
             return self.seek(desk, requester, file, neighbours);
         };
-        self.file(file).hold(version, false);
+        self.file(file).hold(seen, version, false);
         tell(desk, file, FileNews::StoredHere);
         let to = match requester {
             Requester::Other { origin, .. } => origin,
@@ -246,7 +246,7 @@ impl Classroom {
         if written {
             state.copy = Some(version);
         }
-        let holding = state.hold(version, true);
+        let holding = state.hold(now, version, true);
         if written {
             // A peer that has a file of this size and time may have another one.
             holding.at.clear();

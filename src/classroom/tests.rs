@@ -3,6 +3,7 @@
 
 mod handing;
 mod late;
+mod looks;
 mod sending;
 mod storing;
 

@@ -89,7 +89,8 @@ impl Classroom {
             TransferEnd::Taken => {
                 let word = (at.addr, LastSaid::now(desk.now(), true));
                 let others = Some(word).filter(|_| !desk.is_me(&at));
-                let given = |version| Holding { version, stored: true, at: BTreeMap::from_iter(others) };
+                let seen = desk.now();
+                let given = |version| Holding { version, seen, stored: true, at: BTreeMap::from_iter(others) };
                 self.file(file).own = version.map(given);
                 let (bytes, took) = (version.map(|version| version.size), desk.now().since(since));
                 desk.answer(command, Answer::FileStored { file, at, bytes, took });

@@ -109,7 +109,11 @@ fn a_store_is_answered_when_its_replicas_refuse_and_they_are_offered_their_copie
 }
 
 /// Lets time pass until the node sends offers, or for `limit`; its directory has `there` in it.
-fn offers_within(bench: &mut Bench, limit: Duration, there: &[(FileName, Version)]) -> Vec<(SocketAddr, u64)> {
+pub(super) fn offers_within(
+    bench: &mut Bench,
+    limit: Duration,
+    there: &[(FileName, Version)],
+) -> Vec<(SocketAddr, u64)> {
     let until = bench.now + limit;
     while bench.now < until
         && let Some(actions) = bench.wait(until.since(bench.now))
@@ -128,13 +132,13 @@ fn offers_within(bench: &mut Bench, limit: Duration, there: &[(FileName, Version
 }
 
 /// The node hears who stands before it.
-fn stands_behind(bench: &mut Bench, other: u16) {
+pub(super) fn stands_behind(bench: &mut Bench, other: u16) {
     let ping = RingRequest::Ping { predecessors: vec![peer(other)], successors: Vec::new(), quiet: false };
     bench.hears_request(peer(other), 77, Request::Ring(ping));
 }
 
 /// A peer is gone, and everybody has noticed.
-fn dies(bench: &mut Bench, n: u16) {
+pub(super) fn dies(bench: &mut Bench, n: u16) {
     let message = Message::request(1, Sender::member(peer(0).id, peer(0).addr), Request::Ping);
     bench.does(Event::Undeliverable { to: peer(n).addr, message, obstacle: Obstacle::Refused });
 }
