@@ -124,7 +124,10 @@ impl<B: Backend> Performer<B> {
                 );
                 Err(Failure::new(FailureKind::Unknown, reason))
             }
-            _ => Err(Failure::new(FailureKind::Other, "by a fault of kadring, no lease was laid".to_owned())),
+            _ => Err(Failure::new(
+                FailureKind::Other,
+                "by a fault of kadring, no lease was laid; give the command again".to_owned(),
+            )),
         }
     }
 

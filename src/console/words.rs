@@ -10,23 +10,14 @@ use crate::id::{Id, Key};
 use crate::node::Source;
 use crate::raw_text::{self, no_file, own_stream};
 
-/// Reads a key.
-pub fn parse_key(word: &str) -> Result<Key, String> {
-    parse_digits("key", word)
-}
-
 /// Reads a peer's id.
 pub fn parse_id(word: &str) -> Result<Id, String> {
-    parse_digits("id", word)
-}
-
-fn parse_digits(what: &str, word: &str) -> Result<Id, String> {
     word.parse().map_err(|_| {
         let characters = match word.chars().count() {
             1 => "1 character".to_owned(),
             count => format!("{count} characters"),
         };
-        format!("{} is no {what}, which has 64 hexadecimal digits; this has {characters}", quoted(word))
+        format!("{} is no id, which has 64 hexadecimal digits; this has {characters}", quoted(word))
     })
 }
 
@@ -150,6 +141,10 @@ mod tests {
     fn standard_input_and_output_are_no_files_of_a_console() {
         assert!(parse_file("-").is_err() && parse_file("").is_err());
         assert_eq!(parse_file("./-"), Ok("./-".into()));
-        assert!(parse_key(&KEY[1..]).unwrap_err().contains("this has 63 characters"));
+    }
+
+    #[test]
+    fn an_id_that_lacks_a_digit_is_refused_with_how_many_it_has() {
+        assert!(parse_id(&KEY[1..]).unwrap_err().contains("this has 63 characters"));
     }
 }

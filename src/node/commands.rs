@@ -13,6 +13,9 @@ impl Node {
     pub(super) fn on_command(&mut self, id: CommandId, command: Command) {
         self.desk.asked.insert(id);
         if self.desk.is_leaving() {
+            if matches!(command, Command::Quit { handover: false }) {
+                self.end_handover();
+            }
             return self.desk.fail(id, FailureKind::Gone, "this peer is leaving the network");
         }
         let owner = match command {
@@ -82,6 +85,14 @@ impl Node {
         self.desk.life = self.desk.life.after(LifeEvent::Told);
         self.quit = Some((id, handover));
         self.tell(News::Leaving { handover });
+    }
+
+    /// This peer is told once more to leave, and at once: it hands over nothing more and says goodbye in this turn.
+    fn end_handover(&mut self) {
+        if let Some((_, handover)) = &mut self.quit {
+            *handover = false;
+        }
+        self.tell(News::Leaving { handover: false });
     }
 
     /// Begins the departure, once no part has to stay. Whether it began.

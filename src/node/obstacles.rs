@@ -16,7 +16,7 @@ impl Node {
     /// [`Request::goes_around`]: crate::wire::Request::goes_around
     pub(super) fn on_obstacle(&mut self, to: SocketAddr, message: Message, obstacle: Obstacle) {
         if obstacle == Obstacle::Refused {
-            let (outcome, forwarded) = self.desk.exchange.on_undeliverable(message);
+            let (outcome, forwarded) = self.desk.exchange.on_undeliverable(&to, message);
             outcome.into_iter().for_each(|outcome| self.deliver(outcome));
             return self.desk.tell_overlay(Cause::Undeliverable { addr: to, forwarded });
         }

@@ -20,7 +20,9 @@ use crate::wire::Request;
 ///
 /// A new part touches, beside its own file: the line that names that file in the module above, a variant of
 /// [`PartId`](super::ticket::PartId), and a row in [`PARTS`](super::parts). A part that the user commands has a variant
-/// of `Command` and an arm in `commands.rs`, one that other peers ask an arm in `Node::on_request`.
+/// of `Command` and an arm in `commands.rs`, one that other peers ask an arm in `Node::on_request`. A request that is
+/// new on the wire has its kind in `wire/message.rs` and its text in both dialects of `wire`; then the compiler names
+/// each list of requests that lacks it.
 pub(crate) trait Part: Send {
     /// Something came of what this part asked for under `ticket`.
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply);

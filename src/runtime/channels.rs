@@ -97,7 +97,9 @@ pub(super) const ANSWERS: Channel = Channel {
     name: "answers",
     to: &[Console, Signals, Command, Renewer],
     bound: Counted(256),
-    full: GoesOn("progress is lost, an answer never: each command has one, and `commands` bounds those"),
+    full: GoesOn(
+        "progress is lost, but never what was kept nor an answer: each command has one, and `commands` bounds those",
+    ),
 };
 
 pub(super) const NOTICES: Channel = Channel {

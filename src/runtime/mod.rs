@@ -52,7 +52,7 @@
 //! | jobs | transfer-N | 16 | the job fails; the node has no more out |
 //! | lines | link-N | 1024 | a request comes back, an answer is lost |
 //! | moments | recorder | 16384 | moments are lost, and counted |
-//! | answers | console, signals, command-N, renewer | 256 | progress is lost, an answer never: each command has one, and `commands` bounds those |
+//! | answers | console, signals, command-N, renewer | 256 | progress is lost, but never what was kept nor an answer: each command has one, and `commands` bounds those |
 //! | notices | those who watch | 256 | the watcher misses it, and learns how many it missed |
 //! | datagrams | node | 64 | the sender waits for 0.25 s, and the socket keeps what comes; then the batch is lost, and counted |
 //! | ticks | node | 1 | the tick that waits will do for both |

@@ -170,13 +170,15 @@ impl NodeLoop {
         }
     }
 
-    /// Says goodbye, and waits for nothing more. What was asked before gets its answer.
+    /// Says goodbye, and waits for nothing more. What was asked before gets its answer, or the end without one where
+    /// that has to wait for others.
     pub(super) fn on_leave(&mut self) {
         let now = self.shared.clock.now();
         for _ in 0..self.inboxes.commands.queue.len() {
             self.on_command(now, self.inboxes.commands.queue.try_recv().ok());
         }
-        self.on_command(now, None);
+        // Where it has much to count, or was handing over, the second order is obeyed in its turn.
+        (0..2).for_each(|_| self.on_command(now, None));
         self.own.stopped = true;
     }
 

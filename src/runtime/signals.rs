@@ -51,7 +51,7 @@ impl SignalWatch {
     pub(super) fn start(roster: &Roster, peer: PeerHandle, asks: Asks) -> io::Result<Self> {
         let watched: Vec<i32> = ends().into_iter().chain([SIGQUIT]).collect();
         UNWATCHED.leave_to_us(&watched)?;
-        let mut signals = Signals::new(watched)?;
+        let mut signals = Signals::new(watched).inspect_err(|_| UNWATCHED.give_back())?;
         let watch = Self { handle: signals.handle() };
         roster.spawn(Role::Signals, move || {
             let mut asked = false;

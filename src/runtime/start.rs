@@ -50,7 +50,7 @@ pub enum StartError {
         protocol: &'static str,
     },
     /// The system refused the sockets.
-    #[error("cannot listen on {addr}: {error}")]
+    #[error("cannot listen on {addr}: {error}; --bind takes an address of this machine, or 0.0.0.0 for all")]
     Bind {
         /// The address to listen on.
         addr: SocketAddr,
@@ -69,7 +69,7 @@ pub enum StartError {
         error: io::Error,
     },
     /// Threads, temporary folders or randomness: the system has none to give.
-    #[error("the system refused {what}: {error}")]
+    #[error("the system refused {what}: {error}; see its limits (ulimit -a) and the room in its temporary folder")]
     System {
         /// What was asked for.
         what: &'static str,

@@ -5,8 +5,8 @@
 //! waits for an answer to that would wait for ever. An unbounded one drops it. So the queue has no bound, and one place
 //! in a second, bounded channel stands for each command in it.
 //!
-//! An order to end commands takes no place: it must not wait behind what it is to end, and there is one at most for
-//! each command that was given.
+//! An order to end commands, or the peer, takes no place: it must not wait behind what it is to end. There is one at
+//! most for each command that was given, and one for each caller that waits for its answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,6 +50,17 @@ pub(super) enum Submission {
     Pause { session: SessionId, span: Duration, tell: Sender<Pause> },
     /// To end the commands of a session that are under way.
     Cancel { session: SessionId },
+}
+
+impl Submission {
+    /// Whether it takes a place in the queue: an order to end does not.
+    pub(super) const fn takes_place(&self) -> bool {
+        match self {
+            Self::Cancel { .. } => false,
+            Self::Command { command, .. } => !matches!(command, Command::Interrupt { .. } | Command::Quit { .. }),
+            Self::Pause { .. } => true,
+        }
+    }
 }
 
 /// The size of the file that a command is to store; 0 of any other. It is looked at, so a node must not ask.
@@ -124,9 +135,10 @@ impl Submit {
         self.sessions.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Waits for a place; whether there was one.
+    /// Waits for a place, if it takes one; whether there was one.
     fn send(&self, asked: Submission, limit: Option<Duration>) -> bool {
         let has_place = match limit {
+            _ if !asked.takes_place() => true,
             None => self.places.send(()).is_ok(),
             Some(limit) => self.places.send_timeout((), limit).is_ok(),
         };
@@ -146,7 +158,7 @@ impl Submit {
 impl Submitted {
     /// This was taken from the queue.
     pub(super) fn free_place(&self, asked: &Submission) {
-        if !matches!(asked, Submission::Cancel { .. }) {
+        if asked.takes_place() {
             // It has a place: that was taken before it entered the queue.
             let _ = self.places.try_recv();
         }
@@ -189,10 +201,12 @@ mod tests {
         let late = submit.submit(NOBODYS, Command::Status, Some(Duration::from_millis(1)));
         assert!(late.0.recv().is_err() && !late.1, "it was never given");
         submit.cancel(NOBODYS);
-        assert_eq!(submitted.queue.len(), COMMANDS.most() + 1);
+        let (_told, given) = submit.submit(NOBODYS, Command::Quit { handover: true }, None);
+        assert!(given, "it would wait for ever, and SIGTERM with it");
+        assert_eq!(submitted.queue.len(), COMMANDS.most() + 2);
         for QueuedCommand { asked, .. } in submitted.queue.try_iter() {
             submitted.free_place(&asked);
         }
-        assert_eq!(submitted.places.len(), 0, "an order to cancel had none");
+        assert_eq!(submitted.places.len(), 0, "orders to end had none");
     }
 }

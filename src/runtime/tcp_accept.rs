@@ -22,6 +22,7 @@ use super::threads::{Roster, Worker};
 use super::{Role, Shared, fault};
 use crate::gauges;
 use crate::source::Subnet;
+use crate::store::is_shortage;
 
 /// After the system refused to accept (no descriptors left, for example), the next try is made this much later.
 const BREATH: Duration = Duration::from_millis(50);
@@ -51,7 +52,10 @@ pub(super) fn run(shared: &Arc<Shared>, listener: &TcpListener, events: &Post, r
             Ok(None) => log::debug!("a connection was turned away: all {most} are busy"),
             Err(error) => {
                 log::log!(refused.level(shared.clock.now()), "a connection could not be taken: {error}");
-                shared.served.make_room(None, shared.clock.now());
+                // For want of a thread it would block.
+                if is_shortage(&error) || error.kind() == io::ErrorKind::WouldBlock {
+                    shared.served.make_room(None, shared.clock.now());
+                }
                 std::thread::park_timeout(BREATH);
             }
         }

@@ -203,8 +203,8 @@ impl DiskStore {
         BlockWriter::new(self, key, size)
     }
 
-    /// Deletes a block, if it is there, and what was moved aside under its name: no peer is told any more that it is
-    /// damaged here. A reader that has it open can read on.
+    /// Deletes a block, if it is there, and what was moved aside under its name before: no peer is told any more that
+    /// it is damaged here. A reader that has it open can read on.
     ///
     /// # Errors
     /// The system refuses to remove the file.

@@ -340,10 +340,16 @@ impl Exchange {
         failed
     }
 
-    /// A message could not be delivered. What came of it, if it was a request of ours; else the request, if it was one
-    /// that this peer only passed on.
-    pub(crate) fn on_undeliverable(&mut self, message: Message) -> (Option<RequestOutcome>, Option<(u64, Request)>) {
-        match self.pending.remove(message.magic) {
+    /// A message could not be delivered to `addr`. What came of it, if it was a request of ours; else the request, if it
+    /// was one that this peer only passed on.
+    pub(crate) fn on_undeliverable(
+        &mut self,
+        addr: &SocketAddr,
+        message: Message,
+    ) -> (Option<RequestOutcome>, Option<(u64, Request)>) {
+        // A peer on the way of a request of ours can choose its number for one that this peer is to pass on.
+        let ours = self.pending.get(message.magic).is_some_and(|waiting| waiting.to.addr == *addr);
+        match if ours { self.pending.remove(message.magic) } else { None } {
             Some(waiting) => (Some(self.fail(waiting, "it cannot be reached")), None),
             None => match message.body {
                 Body::Request(request) => (None, Some((message.magic, request))),

@@ -131,14 +131,22 @@ impl Part for Departure {
         self.go_on(desk);
     }
 
-    /// A peer that is gone is waited for no longer.
+    /// A peer that is gone is waited for no longer, and no peer where this one is to leave at once.
     fn on_news(&mut self, desk: &mut Desk, news: News<'_>) {
-        if let (Some(handover), News::Down(peer)) = (&mut self.0, news) {
-            let was_heir = handover.heirs.contains_key(&peer.id);
-            handover.pass_over(&peer.id);
-            if was_heir {
+        let Some(handover) = &mut self.0 else { return };
+        match news {
+            News::Down(peer) => {
+                let was_heir = handover.heirs.contains_key(&peer.id);
+                handover.pass_over(&peer.id);
+                if was_heir {
+                    self.go_on(desk);
+                }
+            }
+            News::Leaving { handover: false } => {
+                handover.deadline = desk.now();
                 self.go_on(desk);
             }
+            _ => {}
         }
     }
 
@@ -179,7 +187,9 @@ impl Handover {
     /// Does what is next, as much as one turn may. Whether anything is left.
     fn work(&mut self, desk: &mut Desk) -> bool {
         if let DepartureStage::Counting(from) = self.stage {
-            let (count, next) = desk.holdings().count_only_here(&from, LOOKS_A_TURN);
+            // Where time is up there may be no further turn.
+            let looks = if desk.now() < self.deadline { LOOKS_A_TURN } else { usize::MAX };
+            let (count, next) = desk.holdings().count_only_here(&from, looks);
             self.blocks += count;
             if let Some(next) = next {
                 self.stage = DepartureStage::Counting(next);

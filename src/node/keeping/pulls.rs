@@ -381,7 +381,8 @@ fn check_leases(desk: &mut Desk, offer: &IncomingOffer) -> Result<(), Refusal> {
         desk.hold_back(&doubtful, HELD_BACK);
     }
     if !ended.is_empty() && desk.is_validated(&offer.from.addr) {
-        // As many as fit a datagram; the rest follows with the next offer.
+        // As many as fit a datagram; the rest follows with the next offer. That it was heard shows that the peer
+        // receives, which is all that comes of the answer.
         let ended = ended.into_iter().take(10).collect();
         let news = LeaseNews { ended, ..LeaseNews::default() };
         desk.ask_once(Ticket::of(PartId::Leases, 0), offer.from.addr, Request::Lease(news));

@@ -179,3 +179,20 @@ fn a_block_found_damaged_after_it_was_handed_over_was_not_left_behind() {
     let actions = bench.hears_answer(to, second, Response::Saved);
     assert_eq!(answer(&actions), Some(left(2, 0)));
 }
+
+#[test]
+fn a_peer_that_leaves_and_is_told_to_do_so_at_once_says_goodbye_in_that_turn_however_much_it_has() {
+    let quit = |id, handover| Event::Command { id, command: Command::Quit { handover } };
+    for (held, handover) in [(10, true), (20_000, true), (20_000, false)] {
+        let mut bench = Bench::new(Config::default(), 3, 0).start(&blocks(0..held));
+        assert!(!bench.does(quit(1, handover)).contains(&Action::Stop), "it hands over, or counts");
+        let actions = bench.does(quit(2, false));
+        let left = |action: &Action| match action {
+            Action::Notify(Notice::Answer { command: 1, answer: Answer::Left { left_behind, .. } }) => {
+                *left_behind == held
+            }
+            _ => false,
+        };
+        assert!(actions.iter().any(left) && actions.contains(&Action::Stop), "{held} blocks, {handover}: {actions:?}");
+    }
+}

@@ -364,6 +364,18 @@ fn a_connection_that_comes_about_too_late_is_no_death() {
 }
 
 #[test]
+fn what_is_passed_on_under_the_number_of_a_request_of_ours_fails_by_itself() {
+    let mut bench = Bench::new(Config::default(), 3, 0).start(&[]);
+    let asks = bench.does(Event::Command { id: 1, command: Command::Ping { addr: peer(1).addr } });
+    let [(_, magic, _)] = requests(&asks)[..] else { panic!("{asks:?}") };
+    let message = Message { magic, ..passed_on(peer(3)) };
+    let refused = bench.does(Event::Undeliverable { to: peer(2).addr, message, obstacle: Obstacle::Refused });
+    assert_eq!(answer(&refused), None, "another address was asked");
+    let answered = answer(&bench.hears_answer(peer(1).addr, magic, Response::Node(peer(1))));
+    assert!(answered.is_some_and(|answer| answer.failure().is_none()), "the ping is answered");
+}
+
+#[test]
 fn what_a_user_asks_where_there_is_no_way_to_has_failed_and_nobody_is_dead() {
     let mut bench = Bench::new(Config::default(), 3, 0).start(&[]);
     let asks = bench.does(Event::Command { id: 1, command: Command::Ping { addr: peer(1).addr } });

@@ -76,7 +76,12 @@ impl ReadingFiles<'_> {
         // From here on there is a place to put the reader back to, unless the file is forgotten meanwhile.
         let mut reader = match self.0.with(|books| books.readers.0.insert(put, None)) {
             Some(Some(reader)) => reader,
-            Some(None) => return Err(failed(JobErrorKind::Io, "by a fault of kadring, the file's reader is gone")),
+            Some(None) => {
+                return Err(failed(
+                    JobErrorKind::Io,
+                    "by a fault of kadring, the file's reader is gone; store it again",
+                ));
+            }
             None => FileReader::open(path, manifest)
                 .inspect_err(|_| drop(self.0.with(|books| books.readers.forget(put))))?,
         };

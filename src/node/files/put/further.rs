@@ -15,7 +15,7 @@ use crate::peer::Peer;
 /// Of the peers nearest to a block, at most this many are offered it where peers refuse.
 const MOST_ASKED: usize = 64;
 
-/// A peer that failed to take more offers than this is offered no block again.
+/// A peer that failed to take more offers than this is not offered the same block once more.
 const MOST_FAILURES: u32 = 2;
 
 impl Put {
