@@ -54,6 +54,19 @@ pub fn read_own(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     if there.len() > most { Err(too_long(most)) } else { all_of(file, most) }
 }
 
+/// Opens a file of this program's that is there to be locked, or makes it. No link is followed, and no reader of a pipe
+/// is waited for.
+///
+/// # Errors
+/// Something else has its name, or the system refuses.
+pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags.bits());
+    let file = options.open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
+}
+
 /// [`read`] or [`read_own`], as text.
 ///
 /// # Errors

@@ -56,7 +56,8 @@ fn run_in(args: PeerArgs, format: Format) -> anyhow::Result<Exit> {
     let _restore = person.then(Restore::new);
     args.ready_file.as_deref().map(ready::forget_gone).transpose()?;
     let (keys, name) = (options.keys.clone(), options.config.network);
-    let (data, own, ways) = (options.data.clone(), is_own(&options), options.bootstrap.clone());
+    let (data, own, ways) =
+        (options.data.clone(), is_own(&options.bind, &options.bootstrap), options.bootstrap.clone());
     let mut peer = outliving_signals(|| LocalPeer::start(options)).map_err(Failed::start)?;
     args.ready_file.as_deref().map(ready::forget).transpose()?;
     // From the first on: why it was not let in is told before it is ready.
@@ -243,13 +244,13 @@ fn announce(announced: &str, output: &mut Output, (format, person): (Format, boo
 }
 
 /// Whether the peer is to join through no peer but itself.
-fn is_own(options: &Options) -> bool {
-    let Options { bind, bootstrap, .. } = options;
+fn is_own(bind: &SocketAddr, bootstrap: &[SocketAddr]) -> bool {
     let own = |addr: &SocketAddr| {
         let here = addr.ip() == bind.ip() || (addr.ip().is_loopback() && bind.ip().is_unspecified());
         here && addr.port() == bind.port()
     };
-    bootstrap.iter().all(own)
+    // Names that lead to no address just now are another's.
+    !bootstrap.is_empty() && bootstrap.iter().all(own)
 }
 
 /// Where to join. Names that cannot be resolved just now do not keep a peer away from neighbours that it remembers.
@@ -414,5 +415,12 @@ mod tests {
             assert!(told.ends_with("is its network up?") && !told.contains("--bind"), "{told}");
         }
         assert_eq!(told("0.0.0.0", "10.0.0.7"), None);
+    }
+
+    #[test]
+    fn a_peer_whose_names_lead_nowhere_is_not_told_that_they_are_its_own() {
+        let [here, elsewhere] = ["127.0.0.1:7000", "127.0.0.1:7001"].map(|addr| addr.parse().unwrap());
+        assert!(is_own(&here, &[here]));
+        assert!(!is_own(&here, &[here, elsewhere]) && !is_own(&here, &[]));
     }
 }

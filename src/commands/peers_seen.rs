@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, after, never};
 use kadring::node::Notice;
+use kadring::overlay::RouteNotice;
 use kadring::peer::Peer;
 
 /// Within this time each is told once.
@@ -39,6 +40,10 @@ impl PeersSeen {
     pub(super) fn hear(&mut self, notice: &Notice) -> Option<String> {
         match notice {
             Notice::Joined { peers, .. } => self.peers = *peers,
+            // Its user heard that: that it is in after all is to be heard too.
+            Notice::Route { route: RouteNotice::JoinRefused { .. } } if self.peers == 0 => {
+                (self.alone, self.told_alone) = (true, true);
+            }
             Notice::PeerUp { peer } => {
                 self.peers += 1;
                 if std::mem::take(&mut self.alone) {
@@ -113,6 +118,9 @@ mod tests {
         // Of a peer that found nobody, the first that it finds.
         let nobody = [Notice::Joined { peers: 0, shut_out: 0 }, up(1), up(2)];
         assert_eq!(told(&mut PeersSeen::new(true), &nobody), [1]);
+        // And of one that a ring did not let in at first.
+        let refused = Notice::Route { route: RouteNotice::JoinRefused { reason: String::new() } };
+        assert_eq!(told(&mut PeersSeen::new(false), &[refused, nobody[0].clone(), up(1), up(2)]), [2]);
     }
 
     #[test]

@@ -34,7 +34,7 @@ use crate::id::Key;
 use crate::lease::{LeaseId, Secret};
 use crate::runtime::{Bell, lock_within};
 use crate::sums::{self, checked, with_sum};
-use crate::whole_file;
+use crate::whole_file::{self, open_lock};
 
 /// The catalogue's name in its folder.
 const NAME: &str = "catalogue";
@@ -417,11 +417,6 @@ pub(super) fn note_renewed(entries: &mut [Entry], renewed: &[Entry]) {
             (own.until, own.lasts) = (lease.until, lease.lasts);
         }
     }
-}
-
-/// Opens a file that is there to be locked.
-fn open_lock(path: &Path) -> io::Result<File> {
-    File::options().write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 /// Locks the file of the lock. Its holder keeps it for a moment, unless that is no program of ours, or is stopped.

@@ -6,8 +6,9 @@
 
 mod begin;
 mod delete;
+mod renew;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -23,11 +24,11 @@ use super::catalogue::{Catalogue, Entry, MOST_HELD, Owned, StillHeld, find_among
 use super::escape::quoted;
 use super::perform::Performer;
 use super::reply::LineReply;
-use super::terms::{Change, Lasting};
+use super::terms::Change;
 use super::text::{count, lines, who};
 use crate::config::MAX_BLOCK_SIZE;
 use crate::id::Key;
-use crate::lease::{LAST, Lease, Secret, UnixTime};
+use crate::lease::{Lease, Secret, UnixTime};
 use crate::node::{Answer, Command, Failure, FailureKind, LeaseChange};
 use crate::raw_text;
 use crate::runtime::both_since_1970;
@@ -130,70 +131,6 @@ impl<B: Backend> Performer<B> {
             )),
         }
     }
-
-    /// Renews the leases of all that these words name; without words, of all that end.
-    fn renew(&self, catalogue: &Catalogue, entries: &[Entry], words: &[String], lasting: Option<Lasting>) -> LineReply {
-        let ends = |entry: &&Entry| entry.lease.as_ref().is_some_and(|lease| lease.until.is_some());
-        let (entries, mut failures) = match words {
-            [] => (entries.iter().filter(ends).cloned().collect(), Vec::new()),
-            words => meant(entries, words),
-        };
-        if entries.is_empty() && !failures.is_empty() {
-            return LineReply::one_or_all(failures);
-        }
-        let (answer, renewed, failed) = self.tell_holders(&entries, lasting);
-        failures.extend(failed);
-        // What cannot be renewed keeps no other from it.
-        let unheard = unheard(&answer).filter(|_| !renewed.is_empty());
-        let is_over = unheard.is_none() && answer.verdict().is_none();
-        if is_over && let Err(error) = catalogue.change_all(&renewed) {
-            return LineReply::failed(FailureKind::Other, catalogue.cannot("write", &error));
-        }
-        let answer = unheard.map_or(answer, Answer::Failed);
-        let told = match words {
-            [_] if renewed.is_empty() => None,
-            [word] => Some(LineReply::of_file(raw_text::path(word), answer)),
-            _ => Some(LineReply::Node(answer)),
-        };
-        LineReply::one_or_all(told.into_iter().chain(failures).collect())
-    }
-
-    /// Tells the holders of all of these that their leases last longer, at once. With their answer, the entries as they
-    /// then are, and which could not be told.
-    pub(super) fn tell_holders(
-        &self,
-        entries: &[Entry],
-        lasting: Option<Lasting>,
-    ) -> (Answer, Vec<Entry>, Vec<LineReply>) {
-        let mut of_keys: BTreeMap<Key, Vec<&Entry>> = BTreeMap::new();
-        for entry in entries.iter().filter(|entry| entry.secrets().next().is_some()) {
-            of_keys.entry(entry.key).or_default().push(entry);
-        }
-        let (mut changes, mut renewed, mut failures) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut listed, mut lists) = (BTreeSet::new(), BTreeSet::new());
-        for (key, of_key) in of_keys {
-            match self.parts(key, of_key.iter().any(|entry| entry.folder)) {
-                Ok(mut keys) => {
-                    match of_key.iter().find_map(|entry| entry.only_block()) {
-                        Some(block) => {
-                            keys.extend(block);
-                            listed.extend(keys.iter().copied());
-                        }
-                        None => lists.extend(keys.iter().copied()),
-                    }
-                    let next: Vec<Entry> = of_key.into_iter().map(|entry| renewed_for(entry, lasting)).collect();
-                    let leases: BTreeSet<Lease> = next.iter().flat_map(leases_of).collect();
-                    let leases = leases.iter().copied();
-                    changes.extend(each_of(&keys, leases.map(LeaseChange::Renewed)));
-                    renewed.extend(next);
-                }
-                Err(failure) => failures.push(LineReply::of_file(key.to_string().into(), Answer::Failed(failure))),
-            }
-        }
-        // A file may hold the text of a list, and that list be a file of its own.
-        let listed = &listed - &lists;
-        (self.ask(Command::Lease { changes, listed, copies: 0 }), renewed, failures)
-    }
 }
 
 /// Keeps other commands from changing the leases of what these words name, or of all where there are none or many,
@@ -245,57 +182,6 @@ fn secrets_of(entries: &[&Entry]) -> Vec<Secret> {
 /// Each of these changes, of each of these keys.
 fn each_of(keys: &[Key], changes: impl Iterator<Item = LeaseChange> + Clone) -> Vec<(Key, LeaseChange)> {
     keys.iter().flat_map(|key| changes.clone().map(|change| (*key, change))).collect()
-}
-
-/// The entries of all that these words name, each once, and what is wrong with the other words.
-fn meant(entries: &[Entry], words: &[String]) -> (Vec<Entry>, Vec<LineReply>) {
-    let mut by_name: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
-    for entry in entries {
-        by_name.entry(&entry.name).or_default().push(entry);
-    }
-    let all: Vec<&Entry> = entries.iter().collect();
-    let known: BTreeSet<Key> = entries.iter().map(|entry| entry.key).collect();
-    let leased = entries.iter().filter(|entry| Entry::secrets(entry).next().is_some());
-    let leased: BTreeSet<Key> = leased.map(|entry| entry.key).collect();
-    let (mut keys, mut failures) = (BTreeSet::new(), Vec::new());
-    for word in words {
-        let found = word.parse().map(Some).or_else(|_| find_among(by_name.get(&**word).unwrap_or(&all), word));
-        let failure = match found {
-            Ok(Some(key)) if leased.contains(&key) => {
-                keys.insert(key);
-                continue;
-            }
-            Ok(Some(key)) if known.contains(&key) => without_lease(word),
-            Ok(_) => not_from_here(word),
-            Err(reason) => Failure::new(FailureKind::Usage, reason),
-        };
-        failures.push(LineReply::of_file(raw_text::path(word), Answer::Failed(failure)));
-    }
-    (entries.iter().filter(|entry| keys.contains(&entry.key)).cloned().collect(), failures)
-}
-
-/// The entry as it is once its leases are renewed: for so long, or as long as at first. None ends earlier than it did.
-fn renewed_for(entry: &Entry, lasting: Option<Lasting>) -> Entry {
-    let renew = |own: &Owned| {
-        let lasts = match lasting {
-            None => own.lasts,
-            Some(Lasting::Ever) => None,
-            Some(Lasting::For(lasts)) => Some(lasts.as_secs()),
-        };
-        let until = lasts.map(|lasts| now().saturating_add(lasts)).filter(|until| *until <= LAST);
-        let until = until.zip(own.until).map(|(until, own)| until.max(own));
-        Owned { until, lasts: lasts.filter(|_| until.is_some()), ..own.clone() }
-    };
-    Entry { lease: entry.lease.as_ref().map(renew), ..entry.clone() }
-}
-
-/// The leases of an entry.
-fn leases_of(entry: &Entry) -> impl Iterator<Item = Lease> {
-    let leases = |own: &Owned| {
-        let lease = |secret: &Secret| Lease { id: secret.id(), until: own.until, copies: own.copies };
-        own.secrets.iter().map(lease).collect::<Vec<_>>()
-    };
-    entry.lease.as_ref().map(leases).into_iter().flatten()
 }
 
 /// What tells a file on the disk from others, and from what it was before it was changed.

@@ -60,7 +60,7 @@ impl<B: Backend> Performer<B> {
     /// Renews the leases of these; returns which were. Where a holder did not answer, it is done again, as long as
     /// there is time for that.
     fn renew_these(&self, due: &[Entry]) -> Vec<Entry> {
-        let (answer, mut renewed, failures) = self.tell_holders(due, None);
+        let (answer, mut renewed, failures) = self.renew_at_holders(due, None);
         failures.iter().for_each(|failed| log::warn!("a lease is not renewed now: {}", failed.to_text()));
         let Answer::Leased { copies, .. } = answer else {
             log::warn!("leases are not renewed now: {answer:?}");

@@ -22,6 +22,9 @@ pub enum StoreError {
         /// The system's error.
         error: io::Error,
     },
+    /// The data folder is a link to what is not there.
+    #[error("the data folder '{0}' is a link that leads nowhere: is its disk mounted? Else name a folder with --data")]
+    Dangling(PathBuf),
     /// Something else stands where the data folder has a folder or a file of its own.
     #[error("the data folder cannot be used: '{0}' is in the way, where {1} of its own has to be; move it elsewhere")]
     InTheWay(PathBuf, &'static str),
@@ -78,7 +81,7 @@ impl StoreError {
     pub fn kind(&self) -> StoreErrorKind {
         match self {
             Self::InUse(_) => StoreErrorKind::InUse,
-            Self::Unusable { .. } | Self::InTheWay(..) => StoreErrorKind::Unusable,
+            Self::Unusable { .. } | Self::Dangling(_) | Self::InTheWay(..) => StoreErrorKind::Unusable,
             Self::NotFound(_) => StoreErrorKind::NotFound,
             Self::Damaged(_) => StoreErrorKind::Damaged,
             Self::Corrupt(_) => StoreErrorKind::Corrupt,
@@ -117,8 +120,13 @@ pub(crate) fn is_shortage(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::fs::{self, File};
+    use std::os::unix::fs::OpenOptionsExt;
     use std::path::Path;
+
+    use nix::fcntl::OFlag;
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
 
     use super::*;
     use crate::store::DiskStore;
@@ -140,10 +148,26 @@ mod tests {
                 assert_eq!(error.kind(), StoreErrorKind::Unusable);
             }
         }
+        let pipe: Plant<'_> = &|path| mkfifo(path, Mode::S_IRWXU).expect("writable");
+        for plant in [pipe, &|path| fs::create_dir(path).expect("writable")] {
+            let folder = tempfile::tempdir().expect("writable");
+            let path = folder.path().join("lock");
+            plant(&path);
+            let error = DiskStore::open(folder.path()).expect_err("no file");
+            assert!(error.to_string().contains(&*path.to_string_lossy()), "{error}");
+            // Nor where somebody reads from the pipe.
+            let _reader = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&path);
+            assert!(DiskStore::open(folder.path()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_data_folder_that_is_a_link_to_nothing_is_told_of_as_such() {
         let folder = tempfile::tempdir().expect("writable");
-        let path = folder.path().join("lock");
-        fs::create_dir(&path).expect("writable");
-        let error = DiskStore::open(folder.path()).expect_err("no file");
-        assert!(error.to_string().contains(&*path.to_string_lossy()), "{error}");
+        let path = folder.path().join("data");
+        std::os::unix::fs::symlink("nowhere", &path).expect("writable");
+        let error = DiskStore::open(&path).expect_err("there is no folder");
+        assert!(error.to_string().contains("a link that leads nowhere"), "{error}");
+        assert_eq!(error.kind(), StoreErrorKind::Unusable);
     }
 }

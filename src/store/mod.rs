@@ -35,11 +35,9 @@ mod tests;
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-use nix::fcntl::OFlag;
 
 pub use error::{StoreError, StoreErrorKind};
 pub(crate) use error::{is_shortage, remedy};
@@ -52,6 +50,7 @@ use self::verified::{FileStamp, Verified};
 use crate::id::Key;
 use crate::lease::UnixTime;
 use crate::locks::{self, Ranked};
+use crate::whole_file::open_lock;
 
 /// A data folder that this process alone uses.
 #[derive(Debug)]
@@ -261,17 +260,18 @@ fn prepare(folder: &Path) -> Result<(File, File), StoreError> {
     // the mode is the user's.
     let mut private = DirBuilder::new();
     private.recursive(true).mode(0o700);
-    private.create(folder).map_err(unusable)?;
+    private.create(folder).map_err(|error| match fs::symlink_metadata(folder) {
+        Ok(there) if there.is_symlink() => StoreError::Dangling(folder.to_owned()),
+        _ => unusable(error),
+    })?;
     for part in ["blocks", "tmp", "damaged"].map(|name| folder.join(name)) {
         private.create(&part).map_err(|error| match fs::symlink_metadata(&part) {
             Ok(_) => StoreError::InTheWay(part.clone(), "a folder"),
             Err(_) => unusable(error),
         })?;
     }
-    let mut options = File::options();
-    options.create(true).truncate(false).write(true).mode(0o600).custom_flags(OFlag::O_NOFOLLOW.bits());
     let path = folder.join("lock");
-    let lock = options.open(&path).map_err(|error| match fs::symlink_metadata(&path) {
+    let lock = open_lock(&path).map_err(|error| match fs::symlink_metadata(&path) {
         Ok(there) if !there.is_file() => StoreError::InTheWay(path.clone(), "a file"),
         _ => unusable(error),
     })?;

@@ -11,9 +11,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
-use super::{Catalogue, open_lock};
+use super::Catalogue;
 use crate::id::Key;
 use crate::runtime::lock_byte_within;
+use crate::whole_file::open_lock;
 
 /// The name of the file of which a byte is locked while the leases of a key are changed.
 const LEASES: &str = "leases.lock";

@@ -159,7 +159,7 @@ impl Settled {
 }
 
 /// Whether the leases of an entry have ended.
-fn has_ended(entry: &Entry) -> bool {
+pub(super) fn has_ended(entry: &Entry) -> bool {
     entry.lease.as_ref().and_then(|lease| lease.until).is_some_and(|until| until <= now())
 }
 

@@ -2,6 +2,7 @@
 
 mod at_once;
 mod other_keys;
+mod renewing;
 
 use std::collections::VecDeque;
 use std::fs;
@@ -11,10 +12,11 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, unbounded};
 use parking_lot::Mutex;
 
+use super::renew::renewed_for;
 use super::*;
 use crate::console::catalogue::READ;
 use crate::console::reply::ConsoleAnswer;
-use crate::console::terms::Terms;
+use crate::console::terms::{Lasting, Terms};
 use crate::console::{Screen, finding};
 use crate::file::ManifestEntry;
 use crate::file::tree::list_keys;

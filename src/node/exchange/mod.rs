@@ -340,8 +340,8 @@ impl Exchange {
         failed
     }
 
-    /// A message could not be delivered to `addr`. What came of it, if it was a request of ours; else the request, if it
-    /// was one that this peer only passed on.
+    /// A message could not be delivered to `addr`. What came of it, if it was a request of ours; else the request, if
+    /// it was one that this peer only passed on.
     pub(crate) fn on_undeliverable(
         &mut self,
         addr: &SocketAddr,
