@@ -119,8 +119,8 @@ pub(crate) static HASHES: Lock = Lock {
 };
 
 /// Commands that run (`console/beside.rs`).
-pub(crate) static JOBS: Lock = Lock {
-    name: "jobs",
+pub(crate) static BESIDE: Lock = Lock {
+    name: "beside",
     rank: 7,
     about: LockFacts {
         protects: "which commands run beside others",
@@ -210,7 +210,7 @@ static ALL: [&Lock; 13] = [
     &LEDGER,
     &CONNECTIONS,
     &HASHES,
-    &JOBS,
+    &BESIDE,
     &OUTPUT,
     &SCREEN,
     &KEYS,

@@ -73,7 +73,7 @@ pub(super) struct JobEntry {
 
 impl Default for CommandJobs {
     fn default() -> Self {
-        Self { all: Arc::new(Ranked::new(&locks::JOBS, BTreeMap::new())), own: None }
+        Self { all: Arc::new(Ranked::new(&locks::BESIDE, BTreeMap::new())), own: None }
     }
 }
 

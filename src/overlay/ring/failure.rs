@@ -22,11 +22,11 @@ impl Ring {
     /// A ping of ours has no answer.
     pub(super) fn on_missed(&mut self, now: Time, ping: Ping, out: &mut Vec<Effect>) {
         let peer = ping.peer;
-        match ping.role {
+        match ping.reason {
             PingReason::Stabilize(_) | PingReason::Check if self.table.get(&peer.id) == Some(peer) => {
                 if self.vitals.miss(now, &peer.id, ping.sent.max(self.woken), self.options.variant) {
                     self.bury(now, peer, out);
-                } else if ping.role == PingReason::Check && !self.table.is_neighbour(&peer.id) {
+                } else if ping.reason == PingReason::Check && !self.table.is_neighbour(&peer.id) {
                     // A finger is dropped sooner, dead or not: its place is looked up anew.
                     self.table.remove(&peer.id);
                     self.send_around(now, peer.addr, out);
@@ -34,9 +34,9 @@ impl Ring {
                     self.connect_once(peer, out);
                     if !self.is_pinging(&peer.id) {
                         // As long as no other is due, the user's ping goes on.
-                        let role =
+                        let reason =
                             if ping.loud { PingReason::Stabilize(TellingExtent::All) } else { PingReason::Check };
-                        self.ping(peer, role, ping.loud, out);
+                        self.ping(peer, reason, ping.loud, out);
                     }
                 }
             }

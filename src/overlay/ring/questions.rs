@@ -75,7 +75,7 @@ impl QuestionFor {
     /// The peer that is pinged because others spoke of it, or it for itself.
     pub(super) const fn probed(&self) -> Option<&Peer> {
         match self {
-            Self::Ping(Ping { peer, role: PingReason::Probe(_) | PingReason::Meet(_), .. })
+            Self::Ping(Ping { peer, reason: PingReason::Probe(_) | PingReason::Meet(_), .. })
             | Self::Update(Update { joined: Some(peer), .. }) => Some(peer),
             _ => None,
         }
@@ -94,7 +94,7 @@ impl QuestionFor {
     /// Where the peer `id` stands, if it is the one that is [probed](Self::probed).
     pub(super) fn place_of(&mut self, id: &Id) -> Option<&mut RingPosition> {
         match self {
-            Self::Ping(Ping { peer, role: PingReason::Probe(place) | PingReason::Meet(place), .. })
+            Self::Ping(Ping { peer, reason: PingReason::Probe(place) | PingReason::Meet(place), .. })
                 if peer.id == *id =>
             {
                 Some(place)

@@ -36,7 +36,7 @@ pub(super) struct Ping {
     /// The peer that is pinged.
     pub(super) peer: Peer,
     /// Why it is pinged.
-    pub(super) role: PingReason,
+    pub(super) reason: PingReason,
     /// Whether the user's interval asked for this ping, so that its answer is told.
     pub(super) loud: bool,
     /// When it was sent.
@@ -72,16 +72,16 @@ pub(super) enum TellingExtent {
 
 impl Ring {
     /// Pings a peer.
-    pub(super) fn ping(&mut self, peer: Peer, role: PingReason, loud: bool, out: &mut Vec<Effect>) {
+    pub(super) fn ping(&mut self, peer: Peer, reason: PingReason, loud: bool, out: &mut Vec<Effect>) {
         let chord = self.options.variant == RingVariant::Chord;
-        let request = match role {
+        let request = match reason {
             // As short as can be.
             PingReason::Meet(_) => Request::Ring(RingNeighbours::NONE.ping(true)),
             PingReason::Check | PingReason::Probe(_) | PingReason::Lost if chord => Request::Ping,
             PingReason::Stabilize(telling) => Request::Ring(self.neighbours_for(&peer, true, telling).ping(!loud)),
             _ => Request::Ring(self.neighbours_for(&peer, true, TellingExtent::All).ping(!loud)),
         };
-        let once = match role {
+        let once = match reason {
             PingReason::Meet(_) => true,
             PingReason::Stabilize(_) | PingReason::Lost => chord,
             PingReason::Check => chord && self.vitals.told(&peer.id).is_some(),
@@ -89,7 +89,7 @@ impl Ring {
         };
         let once = once || self.vitals.is_awaited(&peer.id);
         let tries = if once { patience::ONCE } else { patience::QUESTION };
-        let why = QuestionFor::Ping(Ping { peer, role, loud, sent: self.now });
+        let why = QuestionFor::Ping(Ping { peer, reason, loud, sent: self.now });
         self.ask_plain(peer.into(), request, why, tries, out);
     }
 
@@ -104,8 +104,9 @@ impl Ring {
     /// tells them.)
     pub(super) fn greet(&mut self, peer: Peer, telling: TellingExtent, out: &mut Vec<Effect>) {
         let any = self.options.variant == RingVariant::Classroom;
-        let tells = |role| role == PingReason::Stabilize(TellingExtent::All) || role == PingReason::Stabilize(telling);
-        let greets = |ping: &Ping| ping.peer.id == peer.id && (any || tells(ping.role));
+        let tells =
+            |reason| reason == PingReason::Stabilize(TellingExtent::All) || reason == PingReason::Stabilize(telling);
+        let greets = |ping: &Ping| ping.peer.id == peer.id && (any || tells(ping.reason));
         let greets = |why: &QuestionFor| matches!(why, QuestionFor::Ping(ping) if greets(ping));
         if !self.asked.values().any(greets) {
             self.ping(peer, PingReason::Stabilize(telling), false, out);
@@ -250,7 +251,7 @@ impl Ring {
 
     /// A ping of ours was answered.
     pub(super) fn on_pong(&mut self, now: Time, ping: Ping, told: RingNeighbours<'_>, out: &mut Vec<Effect>) {
-        let Ping { peer, role, loud, .. } = ping;
+        let Ping { peer, reason, loud, .. } = ping;
         self.vitals.back(&peer);
         // Not where another address is known for its id, which may be silent.
         if self.table.get(&peer.id).is_none_or(|known| known == peer) {
@@ -259,8 +260,8 @@ impl Ring {
         if loud {
             Self::notice(RouteNotice::PingAnswered { by: peer }, out);
         }
-        let is_bare = matches!(role, PingReason::Probe(_)) && self.options.variant == RingVariant::Chord;
-        match role {
+        let is_bare = matches!(reason, PingReason::Probe(_)) && self.options.variant == RingVariant::Chord;
+        match reason {
             PingReason::Stabilize(_) | PingReason::Check => {}
             PingReason::Probe(place) | PingReason::Meet(place) => {
                 // A peer that spoke for itself knows us.
@@ -326,7 +327,7 @@ impl Ring {
     /// give up its place for it.
     pub(super) fn make_room_to_probe(&mut self, peer: &Peer, for_itself: bool) -> bool {
         let source = (Subnet::of(peer.addr), for_itself);
-        let spoke = |why: &QuestionFor| matches!(why, QuestionFor::Ping(Ping { role: PingReason::Meet(_), .. }));
+        let spoke = |why: &QuestionFor| matches!(why, QuestionFor::Ping(Ping { reason: PingReason::Meet(_), .. }));
         let probed = |(tag, why): (&Tag, &QuestionFor)| Some((*tag, Subnet::of(why.probed()?.addr), spoke(why)));
         let out: Vec<_> = self.asked.iter().filter_map(probed).collect();
         let room = self.probes.room(self.now, source, &out);
@@ -338,7 +339,7 @@ impl Ring {
     }
 
     fn is_met(&self, id: &Id) -> bool {
-        let meets = |why: &QuestionFor| matches!(why, QuestionFor::Ping(Ping { peer, role: PingReason::Meet(_), .. }) if peer.id == *id);
+        let meets = |why: &QuestionFor| matches!(why, QuestionFor::Ping(Ping { peer, reason: PingReason::Meet(_), .. }) if peer.id == *id);
         self.asked.values().any(meets)
     }
 
