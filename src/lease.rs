@@ -6,7 +6,10 @@
 //! user, and is kept for ever; one whose leases all have ended goes. (After the leases of Tahoe-LAFS, which name a
 //! secret for each server and share.)
 
+mod ended;
+
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
@@ -16,6 +19,7 @@ use thiserror::Error;
 
 use crate::config::WIDTH;
 use crate::id::{Id, Key};
+pub(crate) use ended::{EndOfLease, EndedLeases};
 
 /// Leases that one block has at most: all of them fit into an offer's datagram.
 pub const MAX_LEASES: usize = 16;
@@ -77,6 +81,8 @@ pub enum Note {
         secret: Secret,
         /// When it ended, in seconds since 1970.
         at: UnixTime,
+        /// The network from which it was ended, if that was another peer.
+        by: Option<IpAddr>,
     },
 }
 
@@ -246,7 +252,10 @@ impl fmt::Display for Note {
                 leases.iter().try_for_each(|lease| write!(f, " {lease}"))
             }
             Self::Renewed(lease) => write!(f, "renewed {lease}"),
-            Self::Ended { secret, at } => write!(f, "ended {secret} {at}"),
+            Self::Ended { secret, at, by } => {
+                write!(f, "ended {secret} {at}")?;
+                by.iter().try_for_each(|by| write!(f, " {by}"))
+            }
         }
     }
 }
@@ -265,7 +274,12 @@ impl FromStr for Note {
                 return Ok(Self::Laid { key, leases: words.map(str::parse).collect::<Result<_, _>>()? });
             }
             "renewed" => Self::Renewed(word()?.parse()?),
-            "ended" => Self::Ended { secret: word()?.parse()?, at: word()?.parse().map_err(|_| wrong)? },
+            "ended" => {
+                let (secret, at) = (word()?.parse()?, word()?.parse().map_err(|_| wrong)?);
+                // Older journals do not have it.
+                let by = words.next().map(str::parse).transpose().map_err(|_| wrong)?;
+                Self::Ended { secret, at, by }
+            }
             _ => return Err(wrong),
         };
         words.next().map_or(Ok(note), |_| Err(wrong))
@@ -313,7 +327,8 @@ mod tests {
         for note in [
             Note::Laid { key: Key::of(b"1"), leases: vec![one, two] },
             Note::Renewed(two),
-            Note::Ended { secret: secret(3), at: 7 },
+            Note::Ended { secret: secret(3), at: 7, by: None },
+            Note::Ended { secret: secret(4), at: 7, by: Some([10, 0, 0, 1].into()) },
         ] {
             assert_eq!(note.to_string().parse(), Ok(note.clone()), "{note}");
         }
@@ -347,6 +362,6 @@ mod tests {
 
     #[test]
     fn a_secret_is_never_shown_where_it_is_not_asked_for() {
-        assert!(!format!("{:?}", Note::Ended { secret: secret(1), at: 0 }).contains("0101"));
+        assert!(!format!("{:?}", Note::Ended { secret: secret(1), at: 0, by: None }).contains("0101"));
     }
 }

@@ -22,6 +22,11 @@ impl Subnet {
         }
     }
 
+    /// The first address of it.
+    pub(crate) fn ip(self) -> IpAddr {
+        self.0
+    }
+
     /// The /16 or /48 around it, of which one user may have many such sources.
     pub(crate) fn site(self) -> Self {
         Self(match self.0 {

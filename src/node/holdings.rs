@@ -21,7 +21,7 @@ use super::job::JobId;
 use super::leases::{Class, Leases, SetId, USUAL};
 use super::shares::{SourceNumber, SourceShares};
 use crate::id::Key;
-use crate::lease::{Lease, LeaseId, Note, UnixTime};
+use crate::lease::{EndOfLease, Lease, LeaseId, Note, UnixTime};
 use crate::source::Subnet;
 use crate::wire::{Range, Start};
 
@@ -97,7 +97,7 @@ impl Holdings {
             match note {
                 Note::Laid { key, leases } => self.lay(key, leases),
                 Note::Renewed(lease) => drop(self.leases.renew(lease)),
-                Note::Ended { secret, at } => drop(self.leases.end(*secret, *at)),
+                &Note::Ended { secret, at, by } => drop(self.leases.end(EndOfLease { secret, at, by })),
             }
         }
     }

@@ -12,9 +12,8 @@ use std::collections::btree_map::Entry;
 use std::ops::Deref;
 use std::time::Duration;
 
-use crate::agenda::Agenda;
 use crate::config::WIDTH;
-use crate::lease::{Lease, LeaseId, MAX_LEASES, Secret, UnixTime};
+use crate::lease::{EndOfLease, EndedLeases, Lease, LeaseId, MAX_LEASES, Secret, UnixTime};
 
 /// The copies that a block is to have: the number that its leases ask for, at most [`WIDTH`], or [`USUAL`]. Each class
 /// has replica sets of its own size, and is compared by itself.
@@ -27,9 +26,6 @@ pub(crate) const USUAL: Class = 0;
 /// The number of a set of leases.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct SetId(u32);
-
-/// Ended leases that are remembered, so that copies of old do not bring them back.
-const ENDED_MEMORY: usize = 20_000;
 
 /// Looks that one count of blocks takes at most, each at a set or at a lease: some milliseconds.
 const MOST_LOOKS: usize = 1 << 16;
@@ -45,8 +41,8 @@ pub(super) struct Leases {
     free: Vec<SetId>,
     /// How many leases end or ended when, as far as any does.
     ends: BTreeMap<UnixTime, u32>,
-    /// What ended each, and when: the first is forgotten first.
-    ended: Agenda<LeaseId, Secret, UnixTime>,
+    /// What ended each, and when.
+    ended: EndedLeases,
     /// Leases that have ended by this peer's clock and not by others', and until when their blocks stay all the same.
     held_back: BTreeMap<LeaseId, UnixTime>,
     /// The classes that a lease asked for since this peer began, a bit for each; and the usual one.
@@ -130,7 +126,7 @@ impl Default for Leases {
             numbers: BTreeMap::new(),
             free: Vec::new(),
             ends: BTreeMap::new(),
-            ended: Agenda::default(),
+            ended: EndedLeases::default(),
             held_back: BTreeMap::new(),
             classes: 1 << USUAL,
         }
@@ -208,7 +204,7 @@ impl Leases {
 
     /// The secrets that ended some of these leases.
     pub(super) fn secrets_of<'a>(&'a self, leases: &'a [Lease]) -> impl Iterator<Item = Secret> + 'a {
-        leases.iter().filter_map(|lease| self.ended.get(&lease.id)).copied()
+        leases.iter().filter_map(|lease| self.ended.get(&lease.id)).map(|end| end.secret)
     }
 
     /// A block of this set gets these leases too: the number of its set from now on. What has ended is left out; the
@@ -218,7 +214,7 @@ impl Leases {
         let mut live: Vec<Lease> = leases.iter().filter(|lease| !self.ended.contains(&lease.id)).copied().collect();
         if live.is_empty() && self.sets[set.0 as usize].ids.is_empty() {
             // What came on behalf of ended leases alone is not kept for ever.
-            let over = |lease: &Lease| Some(Lease { until: Some(self.ended.due(&lease.id)?), ..*lease });
+            let over = |lease: &Lease| Some(Lease { until: Some(self.ended.get(&lease.id)?.at), ..*lease });
             live = leases.iter().filter_map(over).collect();
         }
         let mut ids = if live.iter().any(|lease| lease.holds(now)) {
@@ -353,17 +349,14 @@ impl Leases {
         Some(known)
     }
 
-    /// A lease has ended, at `at`. Whether that is news.
-    pub(super) fn end(&mut self, secret: Secret, at: UnixTime) -> bool {
-        let id = secret.id();
+    /// A lease has ended. Whether that is news.
+    pub(super) fn end(&mut self, end: EndOfLease) -> bool {
+        let (id, at) = (end.secret.id(), end.at);
         if self.ended.contains(&id) {
             return false;
         }
         self.held_back.remove(&id);
-        self.ended.set(id, at, secret);
-        if self.ended.len() > ENDED_MEMORY {
-            self.ended.pop_due(UnixTime::MAX);
-        }
+        self.ended.add(end);
         if let Some(terms) = self.terms.get_mut(&id) {
             let before = terms.until();
             terms.end = terms.end.min(at);

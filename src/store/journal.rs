@@ -6,14 +6,17 @@
 //! never the other way about, for what is added to a block that is here already is synced, and a block that comes
 //! without a lease has a line too: there may be an older one, of the leases on which it was here before.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
+use super::memory::changed;
 use super::{DiskStore, StoreError};
 use crate::id::Key;
-use crate::lease::{Lease, LeaseId, Note};
+use crate::lease::{EndOfLease, EndedLeases, Lease, LeaseId, MAX_LEASES, Note, UnixTime};
 use crate::sums::{self, checked, with_sum};
 use crate::whole_file;
 
@@ -25,8 +28,8 @@ const JOURNAL: &str = "leases";
 const SLACK: usize = 64;
 const SLACK_LATER: usize = 1024;
 
-/// Ended leases that are remembered at most: the latest.
-const ENDED_KEPT: usize = 20_000;
+/// Bytes of a journal that is read: some millions of lines.
+const MOST_BYTES: u64 = if cfg!(test) { 1 << 24 } else { whole_file::MAX_GROWING_FILE };
 
 /// How long the journal is.
 #[derive(Debug, Default)]
@@ -72,15 +75,14 @@ impl DiskStore {
         let ordered = std::mem::replace(&mut length.ordered, length.lines);
         let rewrite = || {
             let path = self.folder.join(JOURNAL);
-            let (read, damaged) = read_lines(
-                &whole_file::read_own(&path, whole_file::MAX_GROWING_FILE).map_err(StoreError::on("read", &path))?,
-            );
+            let (read, damaged) =
+                read_lines(&whole_file::read_own(&path, MOST_BYTES).map_err(StoreError::on("read", &path))?);
             // What is damaged is set aside at the next start.
             if damaged > 0 {
                 return Ok(length.lines);
             }
             let is_needed = |at: usize, key: &Key| at >= ordered || self.path(key).exists();
-            let notes = in_order(read, is_needed);
+            let notes = in_order(read, written(&path), is_needed);
             self.replace(JOURNAL, whole(&notes).as_bytes())?;
             Ok::<_, StoreError>(notes.len())
         };
@@ -102,14 +104,24 @@ impl DiskStore {
         let path = self.folder.join(JOURNAL);
         // Nothing is added to what may be replaced.
         let mut journal = self.journal.lock();
-        let bytes = match whole_file::read_own(&path, whole_file::MAX_GROWING_FILE) {
+        let bytes = match whole_file::read_own(&path, MOST_BYTES) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                let aside = self.free_name(JOURNAL);
+                fs::rename(&path, &aside).map_err(StoreError::on("set aside", &path))?;
+                log::warn!(
+                    "the journal of leases has more than {MOST_BYTES} bytes; it is kept as '{}', and what it told of is \
+                     kept for ever, as if it had no lease",
+                    aside.display()
+                );
+                return Ok(Vec::new());
+            }
             read => read.map_err(StoreError::on("read", &path))?,
         };
         let (read, damaged) = read_lines(&bytes);
         let count = read.len();
         let is_held = |_, key: &Key| held.binary_search_by_key(key, |(key, _)| *key).is_ok();
-        let notes = in_order(read, is_held);
+        let notes = in_order(read, written(&path), is_held);
         if damaged > 0 {
             let aside = self.set_aside(JOURNAL)?;
             log::warn!(
@@ -129,12 +141,15 @@ impl DiskStore {
     }
 
     /// Copies a file of the data folder to a name that is free.
-    pub(super) fn set_aside(&self, name: &str) -> Result<std::path::PathBuf, StoreError> {
-        let free = |number: &u32| !self.folder.join(format!("{name}.damaged-{number}")).exists();
-        let number = (1..).find(free).unwrap_or(1);
-        let (path, aside) = (self.folder.join(name), self.folder.join(format!("{name}.damaged-{number}")));
+    pub(super) fn set_aside(&self, name: &str) -> Result<PathBuf, StoreError> {
+        let (path, aside) = (self.folder.join(name), self.free_name(name));
         fs::copy(&path, &aside).map_err(StoreError::on("set aside", &path))?;
         Ok(aside)
+    }
+
+    fn free_name(&self, name: &str) -> PathBuf {
+        let of = |number: u32| self.folder.join(format!("{name}.damaged-{number}"));
+        of((1..).find(|number| !of(*number).exists()).unwrap_or(1))
     }
 }
 
@@ -158,29 +173,63 @@ fn read_lines(bytes: &[u8]) -> (Vec<Note>, usize) {
     (notes, damaged)
 }
 
-/// The same in as few lines as will do. Whether a line about a block is needed, its place and the block tell.
-fn in_order(notes: Vec<Note>, is_needed: impl Fn(usize, &Key) -> bool) -> Vec<Note> {
-    let (mut laid, mut renewed): (BTreeMap<Key, Vec<Lease>>, BTreeMap<LeaseId, Lease>) = Default::default();
-    let mut ended = Vec::new();
+/// The same at `now`, in as few lines as will do. Whether a line about a block is needed, its place and the block tell.
+fn in_order(notes: Vec<Note>, now: UnixTime, is_needed: impl Fn(usize, &Key) -> bool) -> Vec<Note> {
+    let mut laid: BTreeMap<Key, BTreeMap<LeaseId, Lease>> = BTreeMap::new();
+    let mut renewed: BTreeMap<LeaseId, Lease> = BTreeMap::new();
+    let (mut ended, mut remembered): (BTreeMap<LeaseId, UnixTime>, EndedLeases) = Default::default();
     for (at, note) in notes.into_iter().enumerate() {
         match note {
             Note::Laid { key, leases } if is_needed(at, &key) => {
                 let known = laid.entry(key).or_default();
-                leases.iter().for_each(|lease| lease.join(known));
+                for lease in leases {
+                    known.entry(lease.id).or_insert(lease).merge(&lease);
+                }
             }
             Note::Laid { .. } => {}
             Note::Renewed(lease) => renewed.entry(lease.id).or_insert(lease).merge(&lease),
-            Note::Ended { .. } => ended.push(note),
+            Note::Ended { secret, at, by } => {
+                ended.entry(secret.id()).or_insert(at);
+                remembered.add(EndOfLease { secret, at, by });
+            }
         }
     }
-    for lease in laid.values_mut().flatten() {
-        if let Some(better) = renewed.get(&lease.id) {
-            lease.merge(better);
+    let laid = laid.into_iter().map(|(key, mut leases)| {
+        for (id, lease) in &mut leases {
+            renewed.get(id).inspect(|better| lease.merge(better));
         }
+        Note::Laid { key, leases: still_on(leases, &ended, now) }
+    });
+    let laid: Vec<Note> = laid.collect();
+    remembered.notes().chain(laid).collect()
+}
+
+/// Which of the leases that were laid on a block are on it still: those that have not `ended`. Of none left the last
+/// one that ended stays, so that the block goes, and is not like one without any lease. As at the node, too many are
+/// nobody's: of those that lapsed by `now` no more are kept than there is room for.
+fn still_on(laid: BTreeMap<LeaseId, Lease>, ended: &BTreeMap<LeaseId, UnixTime>, now: UnixTime) -> Vec<Lease> {
+    let (over, mut live): (Vec<Lease>, Vec<Lease>) =
+        laid.into_values().partition(|lease| ended.contains_key(&lease.id));
+    if live.is_empty() {
+        let end_of = |lease: Lease| Lease { until: ended.get(&lease.id).copied(), ..lease };
+        return over.into_iter().map(end_of).max_by_key(|lease| lease.until).into_iter().collect();
     }
-    let forgotten = ended.len().saturating_sub(ENDED_KEPT);
-    let laid = laid.into_iter().map(|(key, leases)| Note::Laid { key, leases });
-    ended.into_iter().skip(forgotten).chain(laid).collect()
+    if live.len() > MAX_LEASES {
+        let (holding, mut lapsed): (Vec<Lease>, Vec<Lease>) = live.into_iter().partition(|lease| lease.holds(now));
+        lapsed.sort_by_key(|lease| Reverse(lease.until));
+        let room = MAX_LEASES.saturating_sub(holding.len());
+        live = holding.into_iter().chain(lapsed.into_iter().take(room)).collect();
+    }
+    if live.len() > MAX_LEASES {
+        live.truncate(MAX_LEASES - 1);
+        live.push(Lease::NOBODYS);
+    }
+    live
+}
+
+/// When the journal was written last; what lapses later has not yet.
+fn written(path: &Path) -> UnixTime {
+    fs::metadata(path).ok().and_then(|there| changed(&there)).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -207,7 +256,7 @@ mod tests {
             let laid = |key| Note::Laid { key, leases: vec![lease(&one, 5)] };
             store.note(&[laid(here), laid(gone)], false).unwrap();
         }
-        let ended = Note::Ended { secret: two, at: 9 };
+        let ended = Note::Ended { secret: two, at: 9, by: None };
         store.note(&[Note::Renewed(lease(&one, 50)), ended.clone()], true).unwrap();
         let expected = [ended, Note::Laid { key: here, leases: vec![lease(&one, 50)] }];
         assert_eq!(store.load_notes(&[(here, 1)]).unwrap(), expected);
@@ -224,7 +273,7 @@ mod tests {
         writer.write(b"here").unwrap();
         writer.commit().unwrap();
         let coming = Note::Laid { key: Key::of(b"coming"), leases: vec![lease(&secret(2), 7)] };
-        let ended = Note::Ended { secret: secret(3), at: 9 };
+        let ended = Note::Ended { secret: secret(3), at: 9, by: None };
         store.note(&[Note::Laid { key, leases: vec![lease(&secret(1), 5)] }, ended.clone()], false).unwrap();
         let mut longest = 0;
         for until in 1..=10_000_u64 {
@@ -245,6 +294,62 @@ mod tests {
             read.len() == 3 && expected.iter().all(|note| read.contains(note)) && read.contains(&coming),
             "{read:?}"
         );
+    }
+
+    #[test]
+    fn who_lays_leases_on_a_block_and_ends_them_without_end_makes_no_journal_longer() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = DiskStore::open(folder.path()).unwrap();
+        let key = Key::of(b"here");
+        let mut writer = store.begin(key, 4).unwrap();
+        writer.write(b"here").unwrap();
+        writer.commit().unwrap();
+        let user = Note::Ended { secret: secret(1), at: 1, by: None };
+        store.note(std::slice::from_ref(&user), false).unwrap();
+        let numbered = |n: u64| Secret::from_bytes(*Key::of(&n.to_be_bytes()).as_bytes());
+        let (mut longest, mut last) = (0, None);
+        for round in 0..2000_u64 {
+            let secrets: Vec<Secret> = (0..15).map(|n| numbered(15 * round + n)).collect();
+            let leases = secrets.iter().map(|secret| Lease { id: secret.id(), until: None, copies: 0 });
+            let laid = Note::Laid { key, leases: leases.collect() };
+            let by = Some([10, 0, 0, 9].into());
+            let ended = secrets.iter().map(|&secret| Note::Ended { secret, at: 2 + round, by });
+            store.note(&std::iter::once(laid).chain(ended).collect::<Vec<_>>(), false).unwrap();
+            last = secrets.last().copied();
+            longest = longest.max(fs::metadata(folder.path().join(JOURNAL)).unwrap().len());
+        }
+        assert!(longest < 8 << 20, "{longest} bytes");
+        let read = store.load_notes(&[(key, 4)]).unwrap();
+        assert!(read.contains(&user), "its user's end of a lease is remembered");
+        let Some(Note::Laid { leases, .. }) = read.last() else { panic!("{:?}", read.last()) };
+        assert_eq!(leases.iter().map(|lease| lease.until).collect::<Vec<_>>(), [Some(2001)], "it goes: {leases:?}");
+        assert!(read.len() <= 20_001 && last.is_some(), "{}", read.len());
+    }
+
+    #[test]
+    fn of_more_leases_than_a_block_may_have_those_that_lapsed_go_first_and_then_it_is_nobodys() {
+        let laid = |until: &[u64]| {
+            let leases = until.iter().zip(1..).map(|(until, n)| lease(&secret(n), *until));
+            leases.map(|lease| (lease.id, lease)).collect::<BTreeMap<_, _>>()
+        };
+        let nobody = |leases: &[Lease]| leases.iter().any(|lease| lease.id == LeaseId::NOBODY);
+        let all = still_on(laid(&[50; MAX_LEASES]), &BTreeMap::new(), 100);
+        assert_eq!((all.len(), nobody(&all)), (MAX_LEASES, false), "they may be renewed");
+        let some = still_on(laid(&[&[200, 300][..], &[50; MAX_LEASES]].concat()), &BTreeMap::new(), 100);
+        assert_eq!((some.len(), nobody(&some)), (MAX_LEASES, false));
+        assert_eq!(some.iter().filter(|lease| lease.holds(100)).count(), 2);
+        let many = still_on(laid(&[200; MAX_LEASES + 1]), &BTreeMap::new(), 100);
+        assert_eq!((many.len(), nobody(&many)), (MAX_LEASES, true));
+    }
+
+    #[test]
+    fn a_journal_that_is_too_long_to_be_read_is_set_aside_and_its_blocks_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = DiskStore::open(folder.path()).unwrap();
+        File::create(folder.path().join(JOURNAL)).unwrap().set_len(MOST_BYTES + 1).unwrap();
+        assert_eq!(store.load_notes(&[(Key::of(b"1"), 1)]).unwrap(), []);
+        assert_eq!(fs::metadata(folder.path().join("leases.damaged-1")).unwrap().len(), MOST_BYTES + 1);
+        store.note(&[Note::Renewed(lease(&secret(1), 5))], false).unwrap();
     }
 
     #[test]

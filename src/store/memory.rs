@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::{DiskStore, StoreError};
 use crate::id::Id;
@@ -142,9 +142,12 @@ impl DiskStore {
 /// When a peer ran in this folder last, as its files are now: see [`DiskStore::ran`].
 pub(super) fn ran(folder: &Path, lock: &File) -> UnixTime {
     let others = ["tmp", PEERS, "leases"].map(|name| fs::metadata(folder.join(name)));
-    let changed = others.into_iter().chain([lock.metadata()]).filter_map(|there| there.ok()?.modified().ok());
-    let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    changed.map(seconds).max().unwrap_or(0)
+    others.into_iter().chain([lock.metadata()]).filter_map(|there| changed(&there.ok()?)).max().unwrap_or(0)
+}
+
+/// When a file was changed last.
+pub(super) fn changed(file: &fs::Metadata) -> Option<UnixTime> {
+    Some(file.modified().ok()?.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! The desk, where parts tell of the blocks held here: what was looked at, what was heard of their leases, and of which
 //! there are copies elsewhere.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Desk;
 use crate::id::Key;
 use crate::lease::{LeaseId, LeaseNews, Note};
+use crate::source::Subnet;
 
 impl Desk {
     /// A block is being looked at.
@@ -13,9 +15,10 @@ impl Desk {
         self.holdings.see(key);
     }
 
-    /// Leases are renewed, or have ended: what is to be written down about it.
-    pub(in crate::node) fn change_leases(&mut self, news: &LeaseNews) -> Vec<Note> {
-        self.holdings.change_leases(news)
+    /// Leases are renewed, or have ended, by the word of the peer at that address, or of this peer's user: what is to
+    /// be written down about it.
+    pub(in crate::node) fn change_leases(&mut self, news: &LeaseNews, by: Option<SocketAddr>) -> Vec<Note> {
+        self.holdings.change_leases(news, by.map(|by| Subnet::of(by).ip()))
     }
 
     /// Blocks with these leases stay for so long, whatever the clock says.

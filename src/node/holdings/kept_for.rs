@@ -1,10 +1,11 @@
 //! What blocks are kept for: the leases on them, and what they ask for.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Class, HeldBlock, Holdings, USUAL};
 use crate::id::Key;
-use crate::lease::{Lease, LeaseId, LeaseNews, Note};
+use crate::lease::{EndOfLease, Lease, LeaseId, LeaseNews, Note};
 use crate::node::job::JobId;
 use crate::node::leases::{Leases, SetId};
 
@@ -19,9 +20,10 @@ impl Holdings {
         &self.leases
     }
 
-    /// Leases on blocks that are here last longer, or have ended. Returns what is to be written down: of leases that no
+    /// Leases on blocks that are here last longer, or have ended, by the word of a source that is not this peer's user.
+    /// Returns what is to be written down: of leases that no
     /// block here has, nothing is remembered, for any peer can make some up.
-    pub(in crate::node) fn change_leases(&mut self, news: &LeaseNews) -> Vec<Note> {
+    pub(in crate::node) fn change_leases(&mut self, news: &LeaseNews, by: Option<IpAddr>) -> Vec<Note> {
         let (at, leases) = (self.now, &mut self.leases);
         for lease in &news.renewed {
             // What is but a little better is not worth a line.
@@ -32,8 +34,8 @@ impl Holdings {
             }
         }
         for &secret in &news.ended {
-            if leases.knows(&secret.id()) && leases.end(secret, at) {
-                self.unwritten.insert(secret.id(), Note::Ended { secret, at });
+            if leases.knows(&secret.id()) && leases.end(EndOfLease { secret, at, by }) {
+                self.unwritten.insert(secret.id(), Note::Ended { secret, at, by });
             }
         }
         news.ids().iter().filter_map(|lease| self.unwritten.get(lease)).cloned().collect()

@@ -99,7 +99,7 @@ impl Part for LeaseKeeping {
         }
         let favour = if self.has_place(desk, &asker) { desk.grant(&mut self.answers, &asker, 1) } else { None };
         let Some(favour) = favour else { return desk.refuse(&asker, Refusal::Busy) };
-        let (about, notes) = (news.ids(), desk.change_leases(&news));
+        let (about, notes) = (news.ids(), desk.change_leases(&news, Some(asker.addr)));
         if notes.is_empty() {
             return self.answer(desk, (&asker, favour), &about);
         }

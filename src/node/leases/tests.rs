@@ -11,6 +11,11 @@ fn secret(n: u8) -> Secret {
     format!("{n:02x}").repeat(32).parse().expect("64 digits")
 }
 
+/// The end of a lease by this peer's user.
+fn over(secret: Secret, at: UnixTime) -> EndOfLease {
+    EndOfLease { secret, at, by: None }
+}
+
 fn lease(n: u8, until: Option<UnixTime>) -> Lease {
     Lease { id: secret(n).id(), until, copies: 0 }
 }
@@ -40,7 +45,7 @@ fn a_lease_that_is_renewed_or_ends_changes_all_blocks_that_carry_it() {
     assert!(leases.renew(&lease(1, Some(20))).is_some() && leases.renew(&lease(3, None)).is_none());
     assert!(leases.wants(one, 19) && !leases.is_over(one, 24, Duration::from_secs(5)));
     assert!(leases.is_over(one, 25, Duration::from_secs(5)));
-    assert!(leases.end(secret(1), 12) && leases.end(secret(2), 13) && !leases.end(secret(2), 14));
+    assert!(leases.end(over(secret(1), 12)) && leases.end(over(secret(2), 13)) && !leases.end(over(secret(2), 14)));
     assert_eq!((leases.wants(one, 12), leases.wants(both, 12), leases.wants(both, 13)), (false, true, false));
     let (blocks, free, _) = leases.count(&[secret(1).id(), secret(2).id()], 12);
     assert_eq!((blocks, free), (2, 1));
@@ -195,7 +200,7 @@ proptest! {
                     let known = until.entry(lease.id).or_default();
                     *known = (*known).max(now + more);
                 },
-                3 => if leases.knows(&lease.id) && leases.end(secret(n), now) {
+                3 => if leases.knows(&lease.id) && leases.end(over(secret(n), now)) {
                     ended.insert(lease.id);
                     let known = until.entry(lease.id).or_default();
                     *known = (*known).min(now);

@@ -226,7 +226,7 @@ fn whoever_has_the_secret_ends_the_lease_and_nobody_else() {
     assert_eq!(responses(&actions), [(peer(1).addr, 5, Ok(Response::Leased { blocks: 0, free: 0 }))]);
     let actions = bench.hears_request(peer(1), 6, told(&[], &[secret(1)]));
     let [(job, Job::Note { notes })] = &jobs(&actions)[..] else { panic!("{actions:?}") };
-    assert_eq!(*notes, [Note::Ended { secret: secret(1), at: NOW }]);
+    assert_eq!(*notes, [Note::Ended { secret: secret(1), at: NOW, by: Some(peer(1).addr.ip()) }]);
     assert_eq!(responses(&actions), [], "not before it is written down");
     let actions = bench.ends(*job, Outcome::Done);
     assert_eq!(responses(&actions), [(peer(1).addr, 6, Ok(Response::Leased { blocks: 2, free: 1 }))]);
@@ -324,7 +324,7 @@ fn a_peer_that_slept_through_the_end_of_a_lease_is_told_its_secret() {
 
 #[test]
 fn what_ended_before_a_restart_stays_ended() {
-    let ended = Note::Ended { secret: secret(1), at: NOW - 2 * HOUR };
+    let ended = Note::Ended { secret: secret(1), at: NOW - 2 * HOUR, by: None };
     let mut bench = holding(&[(key(1), 4)], &[laid(1, &[lease(1, None)]), ended.clone()]);
     assert_eq!(bench.node.held().count(), 1);
     assert_eq!(deleted(&mut bench, Duration::from_secs(2 * HOUR)).len(), 1);

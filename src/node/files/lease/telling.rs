@@ -293,7 +293,7 @@ impl Telling {
         if !desk.is_me(&peer) {
             desk.ask(ticket, peer, Request::Lease(news));
         } else {
-            let notes = desk.change_leases(&news);
+            let notes = desk.change_leases(&news, None);
             let (blocks, free, _) = desk.holdings().leased(&news.ids());
             self.noting.insert(number, (blocks, free));
             desk.note(ticket, Urgency::Own, notes);
