@@ -78,6 +78,8 @@ pub(super) enum JobFor {
     Scan,
     /// To know what there is to give to the peer responsible.
     Give(UserCommand),
+    /// To know whether what the user stores changed meanwhile: the store failed for this reason.
+    Compare { own: UserCommand, reason: String },
     /// To answer a requester that wants the file, and may have waited for it until some time.
     Look { requester: Requester, file: FileName, until: Option<Time> },
     /// The same, once it turned out that only a neighbour may have it.
@@ -115,7 +117,7 @@ impl Awaited {
         matches!(
             self,
             Self::Route(RoutedFor::Store(_))
-                | Self::Job { step: JobFor::Give(_), .. }
+                | Self::Job { step: JobFor::Give(_) | JobFor::Compare { .. }, .. }
                 | Self::Transfer(TransferFor::Store(_))
         )
     }

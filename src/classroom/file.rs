@@ -48,7 +48,7 @@ pub(super) struct NamedFile {
     transfer: Option<Transfer>,
     /// Offers that wait until the transfer is over.
     pub(super) offers: VecDeque<FileOffer>,
-    /// When this peer last accepted a store of it.
+    /// When this peer accepted a store of it that has not begun to come.
     pub(super) accepted: Option<Time>,
 }
 
@@ -320,6 +320,7 @@ impl NamedFile {
     pub(super) fn begin(&mut self, transfer: Transfer) {
         if self.step(TransferEvent::Begun) {
             self.transfer = Some(transfer);
+            self.accepted = None;
         }
     }
 

@@ -347,6 +347,10 @@ impl Classroom {
             (JobFor::Give(own), Ok(NamedOutcome::Found { version })) => {
                 self.send_store(desk, UserCommand { version, ..own })
             }
+            (JobFor::Compare { own, reason }, outcome) => {
+                let here = if let Ok(NamedOutcome::Found { version }) = outcome { version } else { own.version };
+                Self::on_compared(desk, own, here, &reason);
+            }
             (JobFor::Look { requester, file, until }, outcome) => {
                 let version = match outcome {
                     Ok(NamedOutcome::Found { version }) => self.file(file).after_look(ordered, version),

@@ -9,7 +9,7 @@ use crate::id::Id;
 use crate::name::FileName;
 use crate::node::command::CommandId;
 use crate::node::desk::Desk;
-use crate::node::job::{JobError, JobErrorKind, NamedJob};
+use crate::node::job::{JobError, JobErrorKind, NamedJob, Version};
 use crate::node::notice::{Answer, FailureKind, FileNews};
 use crate::node::trouble::Trouble;
 use crate::overlay::{Goal, RouteOutcome};
@@ -99,8 +99,8 @@ impl Classroom {
                 desk.fail(command, FailureKind::Other, format!("file {file} was not stored: {reason}"));
             }
             TransferEnd::Unready(reason) => {
-                let reason = format!("file {file} was not stored, the peer responsible cannot take it now: {reason}");
-                desk.fail(command, FailureKind::Other, reason);
+                // The connection breaks, too, where the file changed while it was sent.
+                self.order(desk, NamedJob::Find { file }, JobFor::Compare { own, reason });
             }
             TransferEnd::Silent(reason) => {
                 let reason = format!("file {file} was not stored, the peer responsible went silent ({reason})");
@@ -164,6 +164,17 @@ impl Classroom {
     pub(super) fn fail(desk: &mut Desk, own: UserCommand, error: &JobError) {
         let kind = FailureKind::from(error);
         desk.fail(own.command, kind, format!("file {}: {error}", own.file));
+    }
+
+    /// A store failed, and this version lies here since.
+    pub(super) fn on_compared(desk: &mut Desk, own: UserCommand, here: Option<Version>, reason: &str) {
+        let file = own.file;
+        if here != own.version {
+            let reason = format!("file {file} changed while it was being stored; store it again");
+            return desk.fail(own.command, FailureKind::Integrity, reason);
+        }
+        let reason = format!("file {file} was not stored, the peer responsible cannot take it now: {reason}");
+        desk.fail(own.command, FailureKind::Other, reason);
     }
 
     pub(super) fn nobody_has(desk: &mut Desk, own: UserCommand) {

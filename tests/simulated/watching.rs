@@ -173,7 +173,7 @@ fn in_the_classroom_a_death_is_known_to_both_before_the_dead_within_eleven_secon
 }
 
 #[test]
-fn in_the_classroom_a_death_is_known_to_both_before_the_dead_within_four_seconds_where_its_machine_refuses_connections()
+fn in_the_classroom_a_death_is_known_to_both_before_the_dead_within_six_seconds_where_its_machine_refuses_connections()
 {
     for interval in [1, 5, 30] {
         for killed in 0..7 {
@@ -183,7 +183,7 @@ fn in_the_classroom_a_death_is_known_to_both_before_the_dead_within_four_seconds
             let declared = declared(&mut world);
             let peer = world.peer(killed);
             world.crash(killed);
-            world.run_for(Duration::from_secs(4)).expect("nothing breaks");
+            world.run_for(Duration::from_secs(6)).expect("nothing breaks");
             for before in [1, 2].map(|steps| (killed + 7 - steps) % 7) {
                 let is_told = declared.borrow().iter().any(|(_, by, dead)| *by == before && *dead == peer);
                 assert!(is_told, "pings every {interval} s: slot {before} misses slot {killed} too late");

@@ -2,14 +2,16 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, never, select};
+use crossbeam_channel::{Receiver, Sender, after, never, select};
 use kadring::console::answers::AnswerSink;
 use kadring::console::classroom::{AssignmentLines, MARK, number};
 use kadring::console::{Format, LineReply, Output, Screen, json};
 use kadring::network::NetworkName;
 use kadring::node::{Answer, Notice, Phase};
-use kadring::overlay::{OverlayKind, RouteNotice};
+use kadring::overlay::{OverlayKind, RouteNotice, SuccessorChange};
+use kadring::peer::Peer;
 use kadring::runtime::{Keyring, since_1970, waits};
 
 use super::place::RingPlace;
@@ -18,6 +20,12 @@ use crate::commands::console_thread::Above;
 use crate::commands::peers_seen::PeersSeen;
 use crate::commands::unjoined::{filtered, strange};
 
+/// A peer that found none to join through is let in by one that comes within this time.
+const MAY_COME: Duration = Duration::from_secs(3);
+
+/// So often that time is waited for where something listens that has not answered.
+const CHANCES: u8 = 2;
+
 /// What the main thread waits for; none of its kind comes any more.
 enum RingMainEvent {
     Notice(Option<Notice>),
@@ -25,6 +33,19 @@ enum RingMainEvent {
     Line(Option<String>),
     /// Time to tell whether this peer has others.
     Company,
+}
+
+/// Why the peer `me` found no answer where it was to join, and whether something listens there that may yet answer.
+fn why_alone(me: &str, known: &Peer, network: (NetworkName, Option<Arc<Keyring>>)) -> (Failed, bool) {
+    let addrs = [known.addr];
+    if let Some(reason) = strange(&addrs, OverlayKind::Ring, network) {
+        return (Failed::start(format!("peer {me} cannot join: {reason}")), false);
+    }
+    let filtered = filtered(&addrs);
+    let is_there = filtered.is_some();
+    let why = filtered.unwrap_or_else(|| "is it running?".to_owned());
+    let reason = format!("peer {} does not answer at {}; {why}", number(&known.id), known.addr);
+    (Failed::timed_out(format!("peer {me} cannot join: {reason}")), is_there)
 }
 
 /// Writes standard output: the assignment's lines, and the answers of other commands.
@@ -65,37 +86,56 @@ impl RingOutput {
         self.plain = Output::new(self.format, AbovePrompt(Arc::clone(screen)));
     }
 
-    /// Writes the lines of notices until this peer is in the ring.
+    /// Writes the lines of notices until this peer is in the ring. The peer to join through may be started a little
+    /// later.
     pub(super) fn until_joined(
         &mut self,
         notices: &Receiver<Notice>,
         place: &RingPlace,
         network: (NetworkName, Option<Arc<Keyring>>),
     ) -> Result<(), Failed> {
-        let mut refused = None;
-        for notice in notices {
-            self.tell(&notice);
-            match (notice, &place.known) {
-                (Notice::Route { route: RouteNotice::JoinRefused { reason } }, _) => refused = Some(reason),
-                (Notice::Joined { peers: 0, .. }, Some(known)) => {
-                    let (me, number) = (place.name(), number(&known.id));
-                    if let Some(reason) = refused {
+        let (me, mut refused, mut over, mut chances) = (place.name(), None, never(), CHANCES);
+        let mut alone = false;
+        loop {
+            let notice = select! {
+                recv(notices) -> notice => notice.map_err(|_| Failed::start("this peer ended before it had joined"))?,
+                recv(over) -> _ => {
+                    let Some(known) = &place.known else { return Ok(()) };
+                    chances -= 1;
+                    let (why, is_there) = why_alone(&me, known, network.clone());
+                    // It may have answered meanwhile, and let this peer in.
+                    if notices.try_iter().any(|notice| self.is_let_in(&notice)) {
+                        return Ok(());
+                    }
+                    if chances == 0 || !is_there {
+                        return Err(why);
+                    }
+                    over = after(MAY_COME);
+                    continue;
+                }
+            };
+            if self.is_let_in(&notice) && alone {
+                return Ok(());
+            }
+            match notice {
+                Notice::Route { route: RouteNotice::JoinRefused { reason } } => refused = Some(reason),
+                Notice::Joined { peers: 0, .. } if place.known.is_some() => {
+                    if let Some(reason) = refused.take() {
                         return Err(Failed::start(format!("peer {me} was not let into the ring: {reason}")));
                     }
-                    let addrs = [known.addr];
-                    if let Some(reason) = strange(&addrs, OverlayKind::Ring, network) {
-                        return Err(Failed::start(format!("peer {me} cannot join: {reason}")));
-                    }
-                    let why = filtered(&addrs).unwrap_or_else(|| "is it running?".to_owned());
-                    let reason = format!("peer {number} does not answer at {}; {why}", known.addr);
-                    return Err(Failed::timed_out(format!("peer {me} cannot join: {reason}")));
+                    (alone, over) = (true, after(MAY_COME));
                 }
                 // It may have been told to leave before it was in.
-                (Notice::Joined { .. } | Notice::Answer { answer: Answer::Left { .. }, .. }, _) => return Ok(()),
+                Notice::Joined { .. } | Notice::Answer { answer: Answer::Left { .. }, .. } => return Ok(()),
                 _ => {}
             }
         }
-        Err(Failed::start("this peer ended before it had joined"))
+    }
+
+    /// Writes the lines of a notice. Whether it says that another peer has let this one in.
+    fn is_let_in(&mut self, notice: &Notice) -> bool {
+        self.tell(notice);
+        matches!(notice, Notice::Route { route: RouteNotice::Successors { why: SuccessorChange::Welcomed, .. } })
     }
 
     /// Writes the lines of notices, and the console's replies among them, until this peer has left.

@@ -102,9 +102,12 @@ impl Ring {
         pinged.for_each(|(_, others)| held.append(others));
         self.proven.insert(origin.addr, now);
         self.vitals.back(origin);
+        let mut joined = false;
         for HeldRequest { relay, first_time } in held {
             if relay.what == Routed::Join {
-                self.on_proven(now, relay, first_time, out);
+                // It may have sent another one meanwhile: it is let in once.
+                let again = std::mem::replace(&mut joined, true);
+                self.on_proven(now, relay, first_time && !again, out);
             } else {
                 self.pass_on(now, relay, &[], first_time, out);
             }
@@ -132,7 +135,7 @@ impl QuestionFor {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{RingOptions, SUCCESSORS};
+    use super::super::{RingEffect, RingOptions, SUCCESSORS};
     use super::*;
     use crate::config::AMPLIFICATION;
     use crate::id::{ID_BITS, Id};
@@ -193,6 +196,18 @@ mod tests {
         let is_welcome = |response: &Response| matches!(response, Response::Ring(RingResponse::Welcome { .. }));
         let welcome = |effect: &Effect| matches!(effect, Effect::Respond { to, response, .. } if to.addr == origin.addr && is_welcome(response));
         out.iter().any(welcome)
+    }
+
+    #[test]
+    fn a_newcomer_whose_two_joins_wait_for_its_proof_enters_once() {
+        let mut ring = ring();
+        let newcomer = peer(500, [198, 51, 100, 1]);
+        let [(_, tag, _)] = pings(&join(&mut ring, newcomer, 1))[..] else { panic!("it is pinged") };
+        assert_eq!(join(&mut ring, newcomer, 2), [], "a ping is out already");
+        let out = answer(&mut ring, tag, newcomer);
+        let entered = out.iter().filter(|effect| matches!(effect, Effect::Ring(RingEffect::Entered(_)))).count();
+        let welcomes = out.iter().filter(|effect| matches!(effect, Effect::Respond { .. })).count();
+        assert_eq!((entered, welcomes), (1, 2), "both are answered: {out:?}");
     }
 
     #[test]

@@ -32,6 +32,10 @@ const GRACE: Duration = Duration::from_millis(500);
 /// Peers that died are tried again this often, one at a time.
 const LOST_RETRY: Duration = Duration::from_secs(10);
 
+/// A peer of the classroom that is alone tries to join again this often, or in each round: the peers of one ring are
+/// started within seconds, in any order.
+const ALONE_RETRY: Duration = Duration::from_secs(2);
+
 /// When the parts of a round are due.
 #[derive(Default)]
 pub(super) struct Rounds {
@@ -140,7 +144,8 @@ impl Ring {
             self.fix_one_finger(out);
         }
         if self.rounds.next_retry <= now {
-            self.rounds.next_retry = now + LOST_RETRY;
+            let alone = self.table.others().next().is_none();
+            self.rounds.next_retry = now + if classroom && alone { ALONE_RETRY } else { LOST_RETRY };
             self.seek_lost(now, out);
         }
     }

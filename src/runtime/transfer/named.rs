@@ -94,7 +94,7 @@ impl Workbench {
                 let incoming = self.request_named(FileRequest { file, port: Some(port) }, from, cancel)?;
                 folder.check_room(file, incoming.version.size)?;
                 let (size, dest) = (incoming.version.size, folder.received(file));
-                let ArrivedFile { temporary, sha256 } = incoming.receive(folder, piece)?;
+                let ArrivedFile { temporary, sha256 } = incoming.receive(folder, &dest, piece)?;
                 temporary.persist(&dest).map_err(|error| cannot_write(&dest, &error.error))?;
                 Ok(NamedOutcome::Received { size, sha256 })
             }
@@ -127,8 +127,8 @@ impl Workbench {
         }
         folder.check_announced(file, version)?;
         let _share = folder.share(file, version.size, from).map_err(|reason| failed(JobErrorKind::Full, reason))?;
-        let ArrivedFile { temporary, sha256 } = incoming.receive(folder, piece)?;
         let dest = folder.place(file);
+        let ArrivedFile { temporary, sha256 } = incoming.receive(folder, &dest, piece)?;
         let cannot = |error: &io::Error| cannot_write(&dest, error);
         if let Some(here) = here.filter(|here| resolution == Resolution::Compared || *here == version) {
             let ours = File::open(&dest).and_then(|file| hash_all(&file)).map_err(|error| cannot(&error))?;
@@ -230,10 +230,10 @@ impl KeepRequest {
 }
 
 impl IncomingFile<'_> {
-    /// Receives the file under a temporary name in `folder`, and compares its hash with the one announced.
-    fn receive(mut self, folder: &WorkingFolder, piece: &mut [u8]) -> Result<ArrivedFile, JobError> {
-        let place = folder.place(self.file);
-        let cannot = |error: &io::Error| cannot_write(&place, error);
+    /// Receives the file, which is to lie at `dest`, under a temporary name in `folder`, and compares its hash with the
+    /// one announced.
+    fn receive(mut self, folder: &WorkingFolder, dest: &Path, piece: &mut [u8]) -> Result<ArrivedFile, JobError> {
+        let cannot = |error: &io::Error| cannot_write(dest, error);
         let prefix = format!(".{}.pdf.", self.file);
         // As readable as any other file that the user makes.
         let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::time::{Duration, Instant};
 
 use kadring::runtime::{LocalPeer, Options};
 
@@ -17,6 +18,25 @@ fn peers_that_start_far_apart_raise_no_false_alarm() {
     until(|| ring.peers[&1].all().len() > begin + 60);
     for peer in ring.peers.values() {
         assert!(!peer.all().iter().any(|line| line.contains("alive")), "{}", ring.shown());
+    }
+}
+
+#[test]
+fn a_join_through_a_peer_that_is_started_seconds_later_goes_on_once_that_is_there() {
+    for later in [1500, 2500, 4000] {
+        let mut ring = Ring::empty(Way::default());
+        ring.launch(7, &["join", "7", "2", "1"]);
+        let begin = Instant::now();
+        until(|| begin.elapsed() >= Duration::from_millis(later));
+        ring.launch(2, &["init", "2", "2", "2", "1"]);
+        for (id, line) in [(7, "Join request has been accepted"), (2, "Peer 7 Join request received")] {
+            until(|| {
+                assert!(begin.elapsed() < Duration::from_secs(20), "{}", ring.shown());
+                ring.peer(id).all().iter().any(|told| told == line)
+            });
+        }
+        let lines = ring.peer(2).all();
+        assert!(!lines.iter().any(|line| line.contains("depart") || line.contains("alive")), "{}", ring.shown());
     }
 }
 
