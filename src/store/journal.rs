@@ -204,16 +204,16 @@ fn in_order(notes: Vec<Note>, now: UnixTime, is_needed: impl Fn(usize, &Key) -> 
     remembered.notes().chain(laid).collect()
 }
 
-/// Which of the leases that were laid on a block are on it still: those that have not `ended`. Of none left the last
-/// one that ended stays, so that the block goes, and is not like one without any lease. As at the node, too many are
-/// nobody's: of those that lapsed by `now` no more are kept than there is room for.
+/// Which of the leases that were laid on a block are on it still: those that have not `ended`. The last one that ended
+/// stays if none lasts longer: it tells when the block's grace began, and that it is not for ever. As at the node, too
+/// many are nobody's: of those that lapsed by `now` no more are kept than there is room for.
 fn still_on(laid: BTreeMap<LeaseId, Lease>, ended: &BTreeMap<LeaseId, UnixTime>, now: UnixTime) -> Vec<Lease> {
     let (over, mut live): (Vec<Lease>, Vec<Lease>) =
         laid.into_values().partition(|lease| ended.contains_key(&lease.id));
-    if live.is_empty() {
-        let end_of = |lease: Lease| Lease { until: ended.get(&lease.id).copied(), ..lease };
-        return over.into_iter().map(end_of).max_by_key(|lease| lease.until).into_iter().collect();
-    }
+    let end = |lease: &Lease| lease.until.unwrap_or(UnixTime::MAX);
+    let end_of = |lease: Lease| Lease { until: ended.get(&lease.id).map(|at| end(&lease).min(*at)), ..lease };
+    let last = over.into_iter().map(end_of).max_by_key(end);
+    live.extend(last.filter(|last| live.iter().all(|lease| end(lease) < end(last))));
     if live.len() > MAX_LEASES {
         let (holding, mut lapsed): (Vec<Lease>, Vec<Lease>) = live.into_iter().partition(|lease| lease.holds(now));
         lapsed.sort_by_key(|lease| Reverse(lease.until));
@@ -324,6 +324,22 @@ mod tests {
         let Some(Note::Laid { leases, .. }) = read.last() else { panic!("{:?}", read.last()) };
         assert_eq!(leases.iter().map(|lease| lease.until).collect::<Vec<_>>(), [Some(2001)], "it goes: {leases:?}");
         assert!(read.len() <= 20_001 && last.is_some(), "{}", read.len());
+    }
+
+    #[test]
+    fn of_leases_that_ended_the_last_stays_where_none_lasts_longer() {
+        let one = |n, until| Lease { until, ..lease(&secret(n), 0) };
+        let ended = BTreeMap::from([(secret(1).id(), 50), (secret(2).id(), 70)]);
+        for (other, expected) in [
+            (Some(60), vec![(secret(2).id(), Some(70)), (secret(3).id(), Some(60))]),
+            (Some(80), vec![(secret(3).id(), Some(80))]),
+            (None, vec![(secret(3).id(), None)]),
+        ] {
+            let laid = [one(1, None), one(2, Some(90)), one(3, other)].map(|lease| (lease.id, lease)).into();
+            let mut left: Vec<_> = still_on(laid, &ended, 100).iter().map(|lease| (lease.id, lease.until)).collect();
+            left.sort_by_key(|(_, until)| std::cmp::Reverse(*until));
+            assert_eq!(left, expected);
+        }
     }
 
     #[test]
