@@ -8,7 +8,7 @@
 //! | 4 | ledger | jobs that are out, files being read and written, blocks lent | the node, transfer-N, tcp-serve-N | one insertion, removal or look | a file is read or written, a peer is waited for |
 //! | 5 | connections | idle connections to other peers, and which ways are narrow | transfer-N | taking one out or putting one back, or a look at a way | connecting, sending or receiving |
 //! | 6 | hashes | the hashes of named files that were read before, who had them kept here, and which are given | node, transfer-N, tcp-serve-N | one look or insertion | a file is read |
-//! | 7 | jobs | which commands run beside others | console, command-N | one insertion, removal or look | anything else is done |
+//! | 7 | beside | which commands run beside others | console, command-N | one insertion, removal or look | anything else is done |
 //! | 8 | output | the way of answers to standard output | console, command-N | writing one answer, as long as its reader takes | a command is under way, or anything else is written to |
 //! | 9 | screen | what is on the terminal at the moment | log, console, command-N, main | printing one text on a terminal, or a change of what is there | a line is read, a command is under way, or anything but a terminal is written to |
 //! | 10 | keys | the network keys that are in force, who spoke under which, how connections began | the node, udp-recv, tcp-serve-N, transfer-N, link-N, looker-N | a look or an insertion, or putting others there | a file is read, anything is sealed, opened, sent or received |
