@@ -18,7 +18,7 @@ use super::{DiskStore, StoreError};
 use crate::id::Key;
 use crate::lease::{EndOfLease, EndedLeases, Lease, LeaseId, MAX_LEASES, Note, UnixTime};
 use crate::sums::{self, checked, with_sum};
-use crate::whole_file;
+use crate::whole_file::{self, MAX_GROWING_FILE};
 
 /// The journal's name in the data folder.
 const JOURNAL: &str = "leases";
@@ -27,9 +27,6 @@ const JOURNAL: &str = "leases";
 /// later.
 const SLACK: usize = 64;
 const SLACK_LATER: usize = 1024;
-
-/// Bytes of a journal that is read: some millions of lines.
-const MOST_BYTES: u64 = if cfg!(test) { 1 << 24 } else { whole_file::MAX_GROWING_FILE };
 
 /// How long the journal is.
 #[derive(Debug, Default)]
@@ -76,7 +73,7 @@ impl DiskStore {
         let rewrite = || {
             let path = self.folder.join(JOURNAL);
             let (read, damaged) =
-                read_lines(&whole_file::read_own(&path, MOST_BYTES).map_err(StoreError::on("read", &path))?);
+                read_lines(&whole_file::read_own(&path, MAX_GROWING_FILE).map_err(StoreError::on("read", &path))?);
             // What is damaged is set aside at the next start.
             if damaged > 0 {
                 return Ok(length.lines);
@@ -104,13 +101,13 @@ impl DiskStore {
         let path = self.folder.join(JOURNAL);
         // Nothing is added to what may be replaced.
         let mut journal = self.journal.lock();
-        let bytes = match whole_file::read_own(&path, MOST_BYTES) {
+        let bytes = match whole_file::read_own(&path, MAX_GROWING_FILE) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
                 let aside = self.free_name(JOURNAL);
                 fs::rename(&path, &aside).map_err(StoreError::on("set aside", &path))?;
                 log::warn!(
-                    "the journal of leases has more than {MOST_BYTES} bytes; it is kept as '{}', and what it told of is \
+                    "the journal of leases has more than {MAX_GROWING_FILE} bytes; it is kept as '{}', and what it told of is \
                      kept for ever, as if it had no lease",
                     aside.display()
                 );
@@ -362,9 +359,9 @@ mod tests {
     fn a_journal_that_is_too_long_to_be_read_is_set_aside_and_its_blocks_stay() {
         let folder = tempfile::tempdir().unwrap();
         let store = DiskStore::open(folder.path()).unwrap();
-        File::create(folder.path().join(JOURNAL)).unwrap().set_len(MOST_BYTES + 1).unwrap();
+        File::create(folder.path().join(JOURNAL)).unwrap().set_len(MAX_GROWING_FILE + 1).unwrap();
         assert_eq!(store.load_notes(&[(Key::of(b"1"), 1)]).unwrap(), []);
-        assert_eq!(fs::metadata(folder.path().join("leases.damaged-1")).unwrap().len(), MOST_BYTES + 1);
+        assert_eq!(fs::metadata(folder.path().join("leases.damaged-1")).unwrap().len(), MAX_GROWING_FILE + 1);
         store.note(&[Note::Renewed(lease(&secret(1), 5))], false).unwrap();
     }
 
