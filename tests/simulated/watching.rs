@@ -215,7 +215,9 @@ fn in_the_classroom_a_death_is_known_to_both_before_the_dead_within_six_seconds_
                     let hears = |(_, by, dead): &&(Time, usize, Peer)| *by == before && *dead == peer;
                     let heard = declared.borrow().iter().find(hears).map(|(when, ..)| when.since(at));
                     let took = heard.unwrap_or_else(|| {
-                        panic!("{peers} peers, started {start}, pings every {interval:?}: {before} misses {killed} late")
+                        panic!(
+                            "{peers} peers, started {start}, pings every {interval:?}: {before} misses {killed} late"
+                        )
                     });
                     slowest = slowest.max(took);
                 }
