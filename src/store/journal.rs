@@ -172,16 +172,14 @@ fn read_lines(bytes: &[u8]) -> (Vec<Note>, usize) {
 
 /// The same at `now`, in as few lines as will do. Whether a line about a block is needed, its place and the block tell.
 fn in_order(notes: Vec<Note>, now: UnixTime, is_needed: impl Fn(usize, &Key) -> bool) -> Vec<Note> {
-    let mut laid: BTreeMap<Key, BTreeMap<LeaseId, Lease>> = BTreeMap::new();
+    // A tree for each block would take many times the memory of the one lease that most have.
+    let mut laid: BTreeMap<Key, Vec<Lease>> = BTreeMap::new();
     let mut renewed: BTreeMap<LeaseId, Lease> = BTreeMap::new();
     let (mut ended, mut remembered): (BTreeMap<LeaseId, UnixTime>, EndedLeases) = Default::default();
     for (at, note) in notes.into_iter().enumerate() {
         match note {
             Note::Laid { key, leases } if is_needed(at, &key) => {
-                let known = laid.entry(key).or_default();
-                for lease in leases {
-                    known.entry(lease.id).or_insert(lease).merge(&lease);
-                }
+                laid.entry(key).and_modify(|known| known.extend(&leases)).or_insert(leases);
             }
             Note::Laid { .. } => {}
             Note::Renewed(lease) => renewed.entry(lease.id).or_insert(lease).merge(&lease),
@@ -192,8 +190,8 @@ fn in_order(notes: Vec<Note>, now: UnixTime, is_needed: impl Fn(usize, &Key) -> 
         }
     }
     let laid = laid.into_iter().map(|(key, mut leases)| {
-        for (id, lease) in &mut leases {
-            renewed.get(id).inspect(|better| lease.merge(better));
+        for lease in &mut leases {
+            renewed.get(&lease.id).inspect(|better| lease.merge(better));
         }
         Note::Laid { key, leases: still_on(leases, &ended, now) }
     });
@@ -204,9 +202,16 @@ fn in_order(notes: Vec<Note>, now: UnixTime, is_needed: impl Fn(usize, &Key) -> 
 /// Which of the leases that were laid on a block are on it still: those that have not `ended`. The last one that ended
 /// stays if none lasts longer: it tells when the block's grace began, and that it is not for ever. As at the node, too
 /// many are nobody's: of those that lapsed by `now` no more are kept than there is room for.
-fn still_on(laid: BTreeMap<LeaseId, Lease>, ended: &BTreeMap<LeaseId, UnixTime>, now: UnixTime) -> Vec<Lease> {
-    let (over, mut live): (Vec<Lease>, Vec<Lease>) =
-        laid.into_values().partition(|lease| ended.contains_key(&lease.id));
+fn still_on(mut laid: Vec<Lease>, ended: &BTreeMap<LeaseId, UnixTime>, now: UnixTime) -> Vec<Lease> {
+    laid.sort_by_key(|lease| lease.id);
+    laid.dedup_by(|same, first| {
+        let is_same = same.id == first.id;
+        if is_same {
+            first.merge(same);
+        }
+        is_same
+    });
+    let (over, mut live): (Vec<Lease>, Vec<Lease>) = laid.into_iter().partition(|lease| ended.contains_key(&lease.id));
     let end = |lease: &Lease| lease.until.unwrap_or(UnixTime::MAX);
     let end_of = |lease: Lease| Lease { until: ended.get(&lease.id).map(|at| end(&lease).min(*at)), ..lease };
     let last = over.into_iter().map(end_of).max_by_key(end);
@@ -332,7 +337,7 @@ mod tests {
             (Some(80), vec![(secret(3).id(), Some(80))]),
             (None, vec![(secret(3).id(), None)]),
         ] {
-            let laid = [one(1, None), one(2, Some(90)), one(3, other)].map(|lease| (lease.id, lease)).into();
+            let laid = [one(1, None), one(2, Some(90)), one(3, other)].into();
             let mut left: Vec<_> = still_on(laid, &ended, 100).iter().map(|lease| (lease.id, lease.until)).collect();
             left.sort_by_key(|(_, until)| std::cmp::Reverse(*until));
             assert_eq!(left, expected);
@@ -343,7 +348,7 @@ mod tests {
     fn of_more_leases_than_a_block_may_have_those_that_lapsed_go_first_and_then_it_is_nobodys() {
         let laid = |until: &[u64]| {
             let leases = until.iter().zip(1..).map(|(until, n)| lease(&secret(n), *until));
-            leases.map(|lease| (lease.id, lease)).collect::<BTreeMap<_, _>>()
+            leases.collect::<Vec<_>>()
         };
         let nobody = |leases: &[Lease]| leases.iter().any(|lease| lease.id == LeaseId::NOBODY);
         let all = still_on(laid(&[50; MAX_LEASES]), &BTreeMap::new(), 100);
