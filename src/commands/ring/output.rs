@@ -103,9 +103,9 @@ impl RingOutput {
                     let Some(known) = &place.known else { return Ok(()) };
                     chances -= 1;
                     let (why, is_there) = why_alone(&me, known, network.clone());
-                    // It may have answered meanwhile, and let this peer in.
-                    if notices.try_iter().any(|notice| self.is_let_in(&notice)) {
-                        return Ok(());
+                    // It may have answered meanwhile.
+                    if let Some(answered) = notices.try_iter().find_map(|notice| self.answered(&me, &notice)) {
+                        return answered;
                     }
                     if chances == 0 || !is_there {
                         return Err(why);
@@ -114,14 +114,15 @@ impl RingOutput {
                     continue;
                 }
             };
-            if self.is_let_in(&notice) && alone {
-                return Ok(());
+            match self.answered(&me, &notice) {
+                Some(answered) if alone => return answered,
+                Some(answered) => refused = answered.err(),
+                None => {}
             }
             match notice {
-                Notice::Route { route: RouteNotice::JoinRefused { reason } } => refused = Some(reason),
                 Notice::Joined { peers: 0, .. } if place.known.is_some() => {
-                    if let Some(reason) = refused.take() {
-                        return Err(Failed::start(format!("peer {me} was not let into the ring: {reason}")));
+                    if let Some(refused) = refused.take() {
+                        return Err(refused);
                     }
                     (alone, over) = (true, after(MAY_COME));
                 }
@@ -132,10 +133,17 @@ impl RingOutput {
         }
     }
 
-    /// Writes the lines of a notice. Whether it says that another peer has let this one in.
-    fn is_let_in(&mut self, notice: &Notice) -> bool {
+    /// Writes the lines of a notice. Where that is the answer to the `join` of the peer `me`: whether it was let in, or
+    /// why not.
+    fn answered(&mut self, me: &str, notice: &Notice) -> Option<Result<(), Failed>> {
         self.tell(notice);
-        matches!(notice, Notice::Route { route: RouteNotice::Successors { why: SuccessorChange::Welcomed, .. } })
+        match notice {
+            Notice::Route { route: RouteNotice::Successors { why: SuccessorChange::Welcomed, .. } } => Some(Ok(())),
+            Notice::Route { route: RouteNotice::JoinRefused { reason } } => {
+                Some(Err(Failed::start(format!("peer {me} was not let into the ring: {reason}"))))
+            }
+            _ => None,
+        }
     }
 
     /// Writes the lines of notices, and the console's replies among them, until this peer has left.

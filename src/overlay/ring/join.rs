@@ -333,7 +333,8 @@ impl Ring {
             RingResponse::Refused { reason, .. } => {
                 if let Membership::Joining(Joining { again, .. }) = self.membership {
                     self.ask_for_namesakes(from, out);
-                    if !again {
+                    // The classroom's user may still wait for a peer that is started late.
+                    if !again || self.options.variant == RingVariant::Classroom {
                         Self::notice(RouteNotice::JoinRefused { reason: reason.clone() }, out);
                     }
                 }

@@ -41,6 +41,21 @@ fn a_join_through_a_peer_that_is_started_seconds_later_goes_on_once_that_is_ther
 }
 
 #[test]
+fn who_is_refused_by_a_ring_that_is_started_seconds_later_is_told_that_and_not_that_nobody_answers() {
+    let mut ring = Ring::empty(Way::default());
+    let elsewhere = format!("20@127.0.0.1:{}", ring.base + 77);
+    ring.launch(77, &["join", &elsewhere, "10", "1"]);
+    let begin = Instant::now();
+    until(|| begin.elapsed() >= Duration::from_millis(2500));
+    ring.launch(10, &["init", "10", "20", "20", "1"]);
+    ring.launch(20, &["init", "20", "10", "10", "1"]);
+    let code = ring.peer(77).wait();
+    let said = ring.peer(77).said();
+    assert_eq!(code, Some(7), "{said}");
+    assert!(said.contains("peer 20 was not let into the ring: the id is taken"), "{said}");
+}
+
+#[test]
 fn what_is_typed_before_the_others_have_started_waits_for_them() {
     let (stored, requested) = (bytes(1, 40_000), bytes(2, 30_000));
     let mut ring = Ring::empty(Way::default());
