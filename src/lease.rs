@@ -19,7 +19,7 @@ use thiserror::Error;
 
 use crate::config::WIDTH;
 use crate::id::{Id, Key};
-pub(crate) use ended::{EndOfLease, EndedLeases};
+pub(crate) use ended::{EndOfLease, RememberedEnds};
 
 /// Leases that one block has at most: all of them fit into an offer's datagram.
 pub const MAX_LEASES: usize = 16;

@@ -23,13 +23,13 @@ pub(crate) struct EndOfLease {
 
 /// The ended leases.
 #[derive(Debug, Default)]
-pub(crate) struct EndedLeases {
+pub(crate) struct RememberedEnds {
     all: BTreeMap<LeaseId, EndOfLease>,
     /// Those of each source; the first is forgotten first.
     by_source: BTreeMap<Option<IpAddr>, BTreeSet<(UnixTime, LeaseId)>>,
 }
 
-impl EndedLeases {
+impl RememberedEnds {
     pub(crate) fn get(&self, id: &LeaseId) -> Option<&EndOfLease> {
         self.all.get(id)
     }
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn who_ends_very_many_leases_has_no_end_of_others_forgotten() {
-        let mut ended = EndedLeases::default();
+        let mut ended = RememberedEnds::default();
         let others: Vec<EndOfLease> = (0..100).map(|n| end(n, 1, 1 + (n % 3) as u8)).collect();
         others.iter().for_each(|one| ended.add(*one));
         (0..2 * MOST as u32).for_each(|n| ended.add(end(n, 2 + u64::from(n), 9)));

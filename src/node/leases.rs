@@ -13,7 +13,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use crate::config::WIDTH;
-use crate::lease::{EndOfLease, EndedLeases, Lease, LeaseId, MAX_LEASES, Secret, UnixTime};
+use crate::lease::{EndOfLease, Lease, LeaseId, MAX_LEASES, RememberedEnds, Secret, UnixTime};
 
 /// The copies that a block is to have: the number that its leases ask for, at most [`WIDTH`], or [`USUAL`]. Each class
 /// has replica sets of its own size, and is compared by itself.
@@ -42,7 +42,7 @@ pub(super) struct Leases {
     /// How many leases end or ended when, as far as any does.
     ends: BTreeMap<UnixTime, u32>,
     /// What ended each, and when.
-    ended: EndedLeases,
+    ended: RememberedEnds,
     /// Leases that have ended by this peer's clock and not by others', and until when their blocks stay all the same.
     held_back: BTreeMap<LeaseId, UnixTime>,
     /// The classes that a lease asked for since this peer began, a bit for each; and the usual one.
@@ -126,7 +126,7 @@ impl Default for Leases {
             numbers: BTreeMap::new(),
             free: Vec::new(),
             ends: BTreeMap::new(),
-            ended: EndedLeases::default(),
+            ended: RememberedEnds::default(),
             held_back: BTreeMap::new(),
             classes: 1 << USUAL,
         }

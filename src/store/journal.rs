@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use super::memory::changed;
 use super::{DiskStore, StoreError};
 use crate::id::Key;
-use crate::lease::{EndOfLease, EndedLeases, Lease, LeaseId, MAX_LEASES, Note, UnixTime};
+use crate::lease::{EndOfLease, Lease, LeaseId, MAX_LEASES, Note, RememberedEnds, UnixTime};
 use crate::sums::{self, checked, with_sum};
 use crate::whole_file::{self, MAX_GROWING_FILE};
 
@@ -175,7 +175,7 @@ fn in_order(notes: Vec<Note>, now: UnixTime, is_needed: impl Fn(usize, &Key) -> 
     // A tree for each block would take many times the memory of the one lease that most have.
     let mut laid: BTreeMap<Key, Vec<Lease>> = BTreeMap::new();
     let mut renewed: BTreeMap<LeaseId, Lease> = BTreeMap::new();
-    let (mut ended, mut remembered): (BTreeMap<LeaseId, UnixTime>, EndedLeases) = Default::default();
+    let (mut ended, mut remembered): (BTreeMap<LeaseId, UnixTime>, RememberedEnds) = Default::default();
     for (at, note) in notes.into_iter().enumerate() {
         match note {
             Note::Laid { key, leases } if is_needed(at, &key) => {

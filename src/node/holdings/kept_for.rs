@@ -20,9 +20,9 @@ impl Holdings {
         &self.leases
     }
 
-    /// Leases on blocks that are here last longer, or have ended, by the word of a source that is not this peer's user.
-    /// Returns what is to be written down: of leases that no
-    /// block here has, nothing is remembered, for any peer can make some up.
+    /// Leases on blocks that are here last longer, or have ended, by the word of a network, or of this peer's user.
+    /// Returns what is to be written down: of leases that no block here has, nothing is remembered, for any peer can
+    /// make some up.
     pub(in crate::node) fn change_leases(&mut self, news: &LeaseNews, by: Option<IpAddr>) -> Vec<Note> {
         let (at, leases) = (self.now, &mut self.leases);
         for lease in &news.renewed {

@@ -65,7 +65,7 @@ impl Part for LeaseKeeping {
     fn on(&mut self, desk: &mut Desk, ticket: Ticket, reply: Reply) {
         let outcome = match reply {
             Reply::Done { outcome, .. } => outcome,
-            // Of a ping by which a peer that wants any favour shows that it receives, or of news of leases.
+            // Not only of those who ask about leases: a peer that wants any favour is pinged in this part's name.
             Reply::Answer(answered) => return desk.end_proof(&answered.to.addr),
             Reply::Silence { to, .. } => return desk.end_proof(&to.addr),
             _ => return,

@@ -51,6 +51,20 @@ fn what_is_stored_last_is_kept_even_if_it_is_as_long_and_as_old_as_what_was_ther
 }
 
 #[test]
+fn who_cannot_write_what_was_requested_is_told_the_name_that_it_would_have() {
+    let mut ring = Ring::start(&[2, 5, 9], Way::default());
+    ring.put(9, "0009", &bytes(7, 5_000));
+    // Permissions would not keep a superuser from writing there.
+    fs::remove_dir(ring.dir(2)).expect("nothing is in it");
+    fs::write(ring.dir(2), "no directory").expect("the folder is writable");
+    ring.peer(2).tell("Request 0009");
+    until(|| ring.peer(2).all().iter().any(|line| line.starts_with("error: file 0009")));
+    let place = ring.dir(2).join("received_0009.pdf");
+    let told = format!("error: file 0009: cannot write '{}': ", place.display());
+    assert!(ring.peer(2).all().iter().any(|line| line.starts_with(&told)), "{}", ring.shown());
+}
+
+#[test]
 fn a_file_that_somebody_else_put_in_its_place_is_left_alone() {
     let mut ring = Ring::start(&[10, 50, 90, 130, 170], Way::default());
     let (theirs, ours) = (bytes(1, 5_000), bytes(2, 6_000));
