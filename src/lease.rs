@@ -14,9 +14,10 @@ use std::str::FromStr;
 
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use rand::{Rng, RngExt};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::as_text::as_text;
 use crate::config::WIDTH;
 use crate::id::{Id, Key};
 pub(crate) use ended::{EndOfLease, RememberedEnds};
@@ -284,24 +285,6 @@ impl FromStr for Note {
         };
         words.next().map_or(Ok(note), |_| Err(wrong))
     }
-}
-
-/// As text in whatever format.
-macro_rules! as_text {
-    ($($name:ty),*) => {$(
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    )*};
 }
 
 as_text!(LeaseId, Secret, Lease, Note);

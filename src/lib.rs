@@ -44,7 +44,7 @@
 //! | core | [`node`]: an event in, actions out · [`classroom`]: one more part of it, files by their names | what is held and what is under way |
 //! | routing | [`overlay`]: the seam · [`overlay::kademlia`] · [`overlay::ring`] | the routing table |
 //! | matter | [`wire`] messages and limits · [`store`] bytes by hash · [`file`](mod@file) files as trees of blocks · [`seal`] what a network key does | the blocks' bytes |
-//! | words | [`id`] · [`time`] · [`peer`] · [`name`] · [`network`] · [`lease`] · [`agenda`] · `recent` · `path_text` · [`raw_text`] · [`patience`] · [`config`] · `locks` · `gauges` · `source` · `sums` · `svg` · [`whole_file`] | – |
+//! | words | [`id`] · [`time`] · [`peer`] · [`name`] · [`network`] · [`lease`] · [`agenda`] · `recent` · `as_text` · `path_text` · [`raw_text`] · [`patience`] · [`config`] · `locks` · `gauges` · `source` · `sums` · `svg` · [`whole_file`] | – |
 //!
 //! # A reading path
 //! If you would rather see it first, begin at [`start_here`]: six steps in an hour, each with a command.
@@ -153,6 +153,7 @@
 //! build for release has none of it.
 
 pub mod agenda;
+mod as_text;
 pub mod classroom;
 pub mod config;
 pub mod console;

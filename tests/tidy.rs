@@ -14,6 +14,7 @@ use std::process::Command;
 
 /// Which layer each room stands in. Imports point only to a lower one.
 const LAYERS: &[(&str, u8)] = &[
+    ("as_text", 0),
     ("id", 0),
     ("lease", 0),
     ("name", 0),
