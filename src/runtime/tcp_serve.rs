@@ -170,6 +170,11 @@ impl AnsweredConnection<'_> {
         self.shared.served.mark(self.connection, ConnectionState::Sending(self.shared.clock.now()));
     }
 
+    /// When an answer of so many bytes that begins now is to be over.
+    fn limit(&self, size: u64) -> Time {
+        self.shared.clock.now() + STUCK_LIMIT + Duration::from_secs(size / LEAST_TAKEN)
+    }
+
     /// Its client took so many bytes of an answer that is to be over at `limit`.
     fn took(&self, bytes: usize, limit: Time) -> io::Result<()> {
         self.shared.served.count_sent(bytes as u64);
@@ -183,10 +188,9 @@ impl AnsweredConnection<'_> {
 
 fn answer(stage: AnsweredConnection<'_>, from: SocketAddr, key: &Key, events: &Post) -> io::Result<()> {
     let AnsweredConnection { shared, stream, .. } = stage;
-    let limit = |size: u64| shared.clock.now() + STUCK_LIMIT + Duration::from_secs(size / LEAST_TAKEN);
     let delivered = || shared.ledger.note_delivery(*key, from.ip());
     let send_block = |file: &File, offset: u64, size: u32, send: SendRange| {
-        let until = limit(size.into());
+        let until = stage.limit(size.into());
         send_head(stream, format!("{size}\n").as_bytes(), size > 0)?;
         let send = |part: Range<u64>| send(stage, file, offset + part.start, part.end - part.start, until);
         send_last_noted(size.into(), send, delivered)
@@ -195,7 +199,7 @@ fn answer(stage: AnsweredConnection<'_>, from: SocketAddr, key: &Key, events: &P
         Some(LentBlock::Bytes(bytes)) => {
             // The reader of a short one is woken once.
             let all = [format!("{}\n", bytes.len()).as_bytes(), &bytes].concat();
-            let mut way = CountedStream { stage, limit: limit(all.len() as u64) };
+            let mut way = CountedStream { stage, limit: stage.limit(all.len() as u64) };
             let send = |part: Range<u64>| way.write_all(&all[part.start as usize..part.end as usize]);
             return send_last_noted(all.len() as u64, send, delivered);
         }
@@ -243,7 +247,6 @@ fn send_named(
 ) -> io::Result<()> {
     let AnsweredConnection { shared, stream, .. } = stage;
     let Some(folder) = &shared.folder else { return refuse(stream, "this peer keeps no files by their names") };
-    let limit = |size: u64| shared.clock.now() + STUCK_LIMIT + Duration::from_secs(size / LEAST_TAKEN);
     let (file, by) = (asked.file, asked.port.map(|port| at_port(from, port)));
     let tell = |event: fn(FileName, SocketAddr) -> Event| {
         if let Some(by) = by {
@@ -252,7 +255,7 @@ fn send_named(
     };
     let send_all = |file: &File, size, hash: Option<&mut Sha256>| {
         tell(|file, by| Event::Fetching { file, by, goes_on: true });
-        send_read(stage, file, size, hash, limit(size))
+        send_read(stage, file, size, hash, stage.limit(size))
     };
     let sent = || tell(|file, by| Event::Fetched { file, by });
     let is_over = folder.send(stream, file, shared.clock.now(), send_all, sent);
