@@ -102,12 +102,9 @@ impl Ring {
         pinged.for_each(|(_, others)| held.append(others));
         self.proven.insert(origin.addr, now);
         self.vitals.back(origin);
-        let mut joined = false;
         for HeldRequest { relay, first_time } in held {
             if relay.what == Routed::Join {
-                // It may have sent another one meanwhile: it is let in once.
-                let again = std::mem::replace(&mut joined, true);
-                self.on_proven(now, relay, first_time && !again, out);
+                self.on_proven(now, relay, first_time, out);
             } else {
                 self.pass_on(now, relay, &[], first_time, out);
             }
@@ -208,6 +205,34 @@ mod tests {
         let entered = out.iter().filter(|effect| matches!(effect, Effect::Ring(RingEffect::Entered(_)))).count();
         let welcomes = out.iter().filter(|effect| matches!(effect, Effect::Respond { .. })).count();
         assert_eq!((entered, welcomes), (1, 2), "both are answered: {out:?}");
+    }
+
+    #[test]
+    fn a_newcomer_that_sends_another_join_before_it_hears_that_it_is_in_enters_once_and_again_after_a_new_start() {
+        let mut ring = ring();
+        let newcomer = peer(500, [198, 51, 100, 1]);
+        let entered = |out: &[Effect]| {
+            assert!(welcomes(out, &newcomer), "each is answered: {out:?}");
+            out.iter().filter(|effect| matches!(effect, Effect::Ring(RingEffect::Entered(_)))).count()
+        };
+        let [(_, tag, _)] = pings(&join(&mut ring, newcomer, 1))[..] else { panic!("it is pinged") };
+        assert_eq!(entered(&answer(&mut ring, tag, newcomer)), 1);
+        let names_none = |ring: &mut Ring, magic| {
+            let [Effect::Ask { tag, .. }] = join(ring, newcomer, magic)[..] else { panic!("it is pinged") };
+            let response = Response::Ring(RingNeighbours::NONE.pong(newcomer));
+            let (from, by) = (newcomer.addr, Some(newcomer));
+            let mut out = Vec::new();
+            ring.on(Time::ZERO, Cause::Answer { tag, from, by, response: &response }, &mut out);
+            out
+        };
+        assert_eq!(entered(&names_none(&mut ring, 2)), 0, "by another door");
+        let from = Incoming {
+            asker: Asker::connected(newcomer.addr, 3),
+            sender: Some(Sender::member(newcomer.id, newcomer.addr)),
+        };
+        let ping = RingNeighbours { predecessors: &[ring.me], successors: &[] }.ping(true);
+        ring.on(Time::ZERO, Cause::Request { from: &from, request: &Request::Ring(ping) }, &mut Vec::new());
+        assert_eq!(entered(&names_none(&mut ring, 4)), 1, "it was in the ring, and was started anew");
     }
 
     #[test]

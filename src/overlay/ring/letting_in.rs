@@ -23,6 +23,9 @@ use crate::wire::ring::{RingRequest, RingResponse};
 /// Updates of one neighbour's that are looked into at a time: it lets in few peers in a second.
 const UPDATES_AT_ONCE: usize = 8;
 
+/// Newcomers that are remembered until they have heard that they were let in.
+pub(super) const MAX_NEWCOMERS: usize = 16;
+
 /// What a neighbour, or another peer in its name, tells of its successors.
 #[derive(Clone, Debug)]
 pub(super) struct Update {
@@ -100,8 +103,11 @@ impl Ring {
         let welcome = self.welcome(&origin);
         self.take_in(origin, alone, out);
         relay.answer(welcome, out);
+        // A newcomer whose welcome is late sends another `join`, by another door: it enters once.
+        let waits = self.newcomers.contains(&origin.id);
+        self.newcomers.insert(origin.id, ());
         // A peer that came back before it was missed is in the list already.
-        if fresh || first_time {
+        if fresh || first_time && !waits {
             out.push(Effect::Ring(RingEffect::Entered(origin)));
             let successors = self.table.successors().to_vec();
             let why = if quiet { SuccessorChange::Stabilized } else { SuccessorChange::Joined { peer: origin } };

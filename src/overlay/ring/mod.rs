@@ -144,6 +144,8 @@ pub struct Ring {
     departures: BTreeMap<Id, DepartureNews>,
     /// Addresses that have answered, and when they did last.
     proven: Recent<SocketAddr, Time, { admission::MAX_PROVEN }>,
+    /// Peers that were let in here and have named no neighbours since: their welcome may still be on its way.
+    newcomers: Recent<Id, (), { letting_in::MAX_NEWCOMERS }>,
     /// Relayed requests that were seen lately, and how often again: they are told of once.
     seen: VecDeque<(u64, Id, u8)>,
     /// Whether any answer came but to a ping; that none do, once that is known.
@@ -185,6 +187,7 @@ impl Ring {
             probes: Probes::default(),
             departures: BTreeMap::new(),
             proven: Recent::default(),
+            newcomers: Recent::default(),
             seen: VecDeque::new(),
             hears: None,
             waiting: VecDeque::new(),

@@ -212,6 +212,9 @@ impl Ring {
 
     /// The peer `teller` told its neighbours; we may be one of them.
     fn hear_neighbours(&mut self, teller: Peer, told: RingNeighbours<'_>, out: &mut Vec<Effect>) {
+        if !told.is_empty() {
+            self.newcomers.remove(&teller.id);
+        }
         self.correct(teller, told, out);
         let may_name = |(_, peer): &(usize, &Peer)| AddressScope::may_name(&teller.addr, &peer.addr);
         let (ahead, behind) = (told.ahead(&self.me.id), told.behind(&self.me.id));
