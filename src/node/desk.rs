@@ -381,14 +381,21 @@ impl Desk {
     }
 
     /// Orders that a block of the own store be looked at, which is offered with these leases. If it is sound, it is
-    /// kept for them too.
-    pub(crate) fn look_at(&mut self, ticket: Ticket, urgency: Urgency, key: Key, leases: &[Lease]) {
+    /// kept for them too, by word of this address or of this peer's user.
+    pub(crate) fn look_at(
+        &mut self,
+        ticket: Ticket,
+        urgency: Urgency,
+        key: Key,
+        (leases, from): (&[Lease], Option<SocketAddr>),
+    ) {
         let mut leases = self.holdings.meant(&key, leases.to_vec());
         if self.holdings.has_leases(&key, &leases) {
             leases.clear();
         }
+        let by = from.and_then(|from| self.other_source(from));
         let job = self.order(ticket, Job::Verify { key, leases: leases.clone() }, urgency);
-        self.holdings.reserve(job, (key, 0), leases, None);
+        self.holdings.reserve(job, (key, 0), leases, by);
     }
 
     /// Ends work early. Of a job that had not begun nothing more comes; one that has begun still has its outcome.

@@ -16,7 +16,7 @@ use std::ops::RangeBounds;
 pub(super) use self::copies::LookEnd;
 use self::copies::{CopyRound, RoundNumber};
 pub(super) use self::room::Released;
-use self::room::{ComingBlock, charge};
+use self::room::{ComingBlock, charge, charge_of};
 use super::job::JobId;
 use super::leases::{Class, Leases, SetId, USUAL};
 use super::shares::{SourceNumber, SourceShares};
@@ -95,7 +95,7 @@ impl Holdings {
         let ended = |note: &&Note| matches!(note, Note::Ended { .. });
         for note in notes().filter(|note| !ended(note)).chain(notes().filter(ended)) {
             match note {
-                Note::Laid { key, leases } => self.lay(key, leases),
+                Note::Laid { key, leases } => self.lay(key, leases, None),
                 Note::Renewed(lease) => drop(self.leases.renew(lease)),
                 &Note::Ended { secret, at, by } => drop(self.leases.end(EndOfLease { secret, at, by })),
             }
@@ -115,20 +115,41 @@ impl Holdings {
         let leases = self.meant(&key, leases.to_vec());
         let (before, after) = (self.size(&key).map_or(0, charge), charge(size));
         self.charged = self.charged - before + after;
-        let by = by.filter(|_| before == 0);
-        let mark = self.shares.mark(by);
+        let brought = by.filter(|_| before == 0);
+        let mark = self.shares.mark(brought);
         let new = HeldBlock { size: 0, set: SetId::NONE, by: mark, seen: true, round: self.round.number };
         let held = self.blocks.entry(key).or_insert(new);
-        self.shares.change(held.by, by, before, after);
+        self.shares.change(held.by, brought, before, after);
         self.bytes = self.bytes - u64::from(held.size) + u64::from(size);
         (held.size, held.seen) = (size, true);
-        held.set = self.leases.add(held.set, &leases, self.now);
+        self.lay(&key, &leases, by);
     }
 
-    /// A block that is here is kept for these leases too.
-    pub(super) fn lay(&mut self, key: &Key, leases: &[Lease]) {
-        if let Some(held) = self.blocks.get_mut(key) {
-            held.set = self.leases.add(held.set, leases, self.now);
+    /// A block that is here is kept for these leases too, by word of this source. A set of leases counts for the source
+    /// that was the first to lay it.
+    pub(super) fn lay(&mut self, key: &Key, leases: &[Lease], by: Option<Subnet>) {
+        let Some(held) = self.blocks.get_mut(key) else { return };
+        let before = held.set;
+        let gone = self.leases.lone(before);
+        let next = self.leases.add(before, leases, self.now);
+        held.set = next;
+        if next == before {
+            return;
+        }
+        self.give_back_set(gone);
+        if let Some((_, leases @ 2..)) = self.leases.lone(next) {
+            let (mark, charge) = (self.shares.mark(by), charge_of(leases));
+            self.leases.lay_by(next, mark);
+            self.charged += charge;
+            self.shares.change(mark, by, 0, charge);
+        }
+    }
+
+    /// No block has this set of leases any more, if it is one.
+    fn give_back_set(&mut self, gone: Option<(SourceNumber, usize)>) {
+        if let Some((by, leases)) = gone {
+            self.charged -= charge_of(leases);
+            self.shares.change(by, None, charge_of(leases), 0);
         }
     }
 
@@ -147,6 +168,7 @@ impl Holdings {
         self.bytes -= u64::from(held.size);
         self.charged -= charged;
         self.shares.change(held.by, None, charged, 0);
+        self.give_back_set(self.leases.lone(held.set));
         self.leases.release(held.set);
     }
 
@@ -243,7 +265,10 @@ impl Holdings {
             *sets.entry(held.set).or_default() += 1;
         }
         self.leases.check(&sets)?;
-        let shared = self.shares.check(self.blocks.values().map(|held| (held.by, charge(held.size))));
+        let of_sets = || self.leases.laid().map(|(by, leases)| (by, charge_of(leases)));
+        charged += of_sets().map(|(_, charge)| charge).sum::<u64>();
+        let of_blocks = self.blocks.values().map(|held| (held.by, charge(held.size)));
+        let shared = self.shares.check(of_blocks.chain(of_sets()));
         (shared && (bytes, charged) == (self.bytes, self.charged))
             .then_some(())
             .ok_or_else(|| "the account of blocks contradicts itself".to_owned())

@@ -7,11 +7,14 @@
 //! stands in two places: its terms, and its set. That is at most 192 bytes a block, the trees' own included, which a
 //! test counts.
 
+mod account;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::Deref;
 use std::time::Duration;
 
+use super::shares::SourceNumber;
 use crate::config::WIDTH;
 use crate::lease::{EndOfLease, Lease, LeaseId, MAX_LEASES, RememberedEnds, Secret, UnixTime};
 
@@ -67,6 +70,8 @@ const NEVER: UnixTime = UnixTime::MAX;
 struct LeaseSet {
     ids: LeaseIds,
     blocks: u32,
+    /// The source that laid several.
+    by: SourceNumber,
 }
 
 /// The leases of a set, in order: mostly one, which then costs no memory elsewhere.
@@ -211,20 +216,13 @@ impl Leases {
     /// terms of those that are known last longer, never less. A block that would have too many is kept for ever
     /// instead.
     pub(super) fn add(&mut self, set: SetId, leases: &[Lease], now: UnixTime) -> SetId {
-        let mut live: Vec<Lease> = leases.iter().filter(|lease| !self.ended.contains(&lease.id)).copied().collect();
+        let mut live = self.not_ended(leases);
         if live.is_empty() && self.sets[set.0 as usize].ids.is_empty() {
             // What came on behalf of ended leases alone is not kept for ever.
             let over = |lease: &Lease| Some(Lease { until: Some(self.ended.get(&lease.id)?.at), ..*lease });
             live = leases.iter().filter_map(over).collect();
         }
-        let mut ids = if live.iter().any(|lease| lease.holds(now)) {
-            self.of(set, now).map(|lease| lease.id).collect()
-        } else {
-            self.sets[set.0 as usize].ids.to_vec()
-        };
-        ids.extend(live.iter().map(|lease| lease.id));
-        ids.sort_unstable();
-        ids.dedup();
+        let mut ids = self.joined(set, &live, now);
         if ids.len() > MAX_LEASES {
             ids.truncate(MAX_LEASES - 1);
             live.push(Lease::NOBODYS);
@@ -249,6 +247,24 @@ impl Leases {
         next
     }
 
+    fn not_ended(&self, leases: &[Lease]) -> Vec<Lease> {
+        leases.iter().filter(|lease| !self.ended.contains(&lease.id)).copied().collect()
+    }
+
+    /// The leases of a block of this set with these, which have not been ended. For one that holds, those that lapsed
+    /// make room.
+    fn joined(&self, set: SetId, live: &[Lease], now: UnixTime) -> Vec<LeaseId> {
+        let mut ids = if live.iter().any(|lease| lease.holds(now)) {
+            self.of(set, now).map(|lease| lease.id).collect()
+        } else {
+            self.sets[set.0 as usize].ids.to_vec()
+        };
+        ids.extend(live.iter().map(|lease| lease.id));
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
     /// One block fewer has this set.
     pub(super) fn release(&mut self, set: SetId) {
         let known = &mut self.sets[set.0 as usize];
@@ -256,6 +272,7 @@ impl Leases {
         if known.blocks > 0 || set == SetId::NONE {
             return;
         }
+        known.by = SourceNumber::NONE;
         let ids = std::mem::take(&mut known.ids);
         if ids.len() > 1 {
             self.numbers.remove(&*ids);

@@ -23,7 +23,7 @@ impl Node {
                 let before = self.desk.holdings.class(&key);
                 // What else it is kept for may have changed since that was ordered.
                 let leases = self.desk.holdings.meant(&key, leases);
-                self.desk.holdings.lay(&key, &leases);
+                self.desk.holdings.lay(&key, &leases, by);
                 if self.desk.holdings.class(&key) != before {
                     self.tell(News::Recounted(&key));
                 }

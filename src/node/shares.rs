@@ -14,7 +14,7 @@ use crate::source::{Subnet, leaves_enough};
 const LARGEST_SHARE: u64 = 7;
 
 /// The number of a source, which is kept with each block that it brought.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 pub(super) struct SourceNumber(u16);
 
 impl SourceNumber {

@@ -17,10 +17,17 @@ impl Desk {
         Some(Subnet::of(addr)).filter(|source| *source != Subnet::of(self.me().addr))
     }
 
-    /// Whether a peer that offers a block from there leaves enough room to others.
-    pub(crate) fn has_share(&self, (key, size): (Key, Option<u32>), from: SocketAddr) -> bool {
-        let most = size.unwrap_or(MAX_BLOCK_SIZE);
-        self.other_source(from).is_none_or(|source| self.holdings.has_share(&key, most, source))
+    /// Whether a peer that offers a block from there, for these leases, leaves enough room to others.
+    pub(crate) fn has_share(&self, (key, size): (Key, Option<u32>), leases: &[Lease], from: SocketAddr) -> bool {
+        let most = self.holdings.size(&key).or(size).unwrap_or(MAX_BLOCK_SIZE);
+        let leases = self.holdings.meant(&key, leases.to_vec());
+        self.other_source(from).is_none_or(|source| self.holdings.has_share(&key, most, &leases, source))
+    }
+
+    /// Whether a block that is here can be kept for these leases too.
+    pub(crate) fn has_room_for(&self, key: &Key, leases: &[Lease]) -> bool {
+        let leases = self.holdings.meant(key, leases.to_vec());
+        self.holdings.check_room(key, 0, &leases).is_ok()
     }
 
     /// [`offer`](Self::offer), to keep replica sets full.

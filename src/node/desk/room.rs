@@ -44,7 +44,8 @@ impl Desk {
             let reason = "the block is being deleted; try again".to_owned();
             return Err(JobError { kind: JobErrorKind::Busy, reason });
         }
-        if let Err(error) = self.holdings.check_room(&key, most) {
+        let mut leases = self.holdings.meant(&key, leases.to_vec());
+        if let Err(error) = self.holdings.check_room(&key, most, &leases) {
             self.note_no_room();
             return Err(error);
         }
@@ -53,7 +54,6 @@ impl Desk {
             // What this peer wants itself counts for no source.
             Holder::Own | Holder::Peer(_) => None,
         };
-        let mut leases = self.holdings.meant(&key, leases.to_vec());
         if leases.is_empty() {
             // Said, for the journal may still name leases on which the block was here before.
             leases.push(Lease::NOBODYS);

@@ -317,7 +317,7 @@ impl Put {
         // What is believed to be here is looked at, and kept anew if it is not what it was.
         placing.looking = desk.holds(&key);
         if placing.looking {
-            desk.look_at(self.ticket(key), Urgency::Own, key, &self.options.leases());
+            desk.look_at(self.ticket(key), Urgency::Own, key, (&self.options.leases(), None));
         } else if let Err(reason) = self.copy_here(desk, key) {
             self.count_copy(desk, key, here, Err(reason));
         }

@@ -4,6 +4,7 @@ use super::Holdings;
 use crate::id::Key;
 use crate::lease::Lease;
 use crate::node::job::{JobError, JobErrorKind, JobId};
+use crate::node::leases::SetId;
 use crate::source::Subnet;
 
 /// Bytes that a file takes on a disk at least, and is a multiple of: an ordinary page.
@@ -15,6 +16,12 @@ pub(super) fn charge(size: u32) -> u64 {
     u64::from(size.max(1)).next_multiple_of(PAGE)
 }
 
+/// Bytes that several leases on a block take of the capacity, but for one of them: each costs as much memory as a small
+/// block. Blocks that have the same ones share that.
+pub(super) fn charge_of(leases: usize) -> u64 {
+    leases.saturating_sub(1) as u64 * PAGE
+}
+
 /// What a job is to do for a block.
 #[derive(Debug)]
 pub(super) struct ComingBlock {
@@ -23,6 +30,8 @@ pub(super) struct ComingBlock {
     most: u32,
     /// What the block will be kept for, beside what it is kept for already.
     leases: Vec<Lease>,
+    /// What these take of the capacity.
+    charge: u64,
     /// The source that brings it, if it counts for one.
     by: Option<Subnet>,
 }
@@ -44,27 +53,42 @@ impl Holdings {
         charge(size).saturating_sub(self.size(key).map_or(0, charge))
     }
 
+    /// What such leases take beside those that are here.
+    fn more_leases(&self, key: &Key, leases: &[Lease]) -> u64 {
+        if self.has_leases(key, leases) {
+            return 0;
+        }
+        let set = self.blocks.get(key).map_or(SetId::NONE, |held| held.set);
+        charge_of(self.leases.len_of_new(set, leases, self.now))
+    }
+
+    fn more_coming(&self, coming: &ComingBlock) -> u64 {
+        self.more(&coming.key, coming.most) + coming.charge
+    }
+
     /// What the blocks take that come, from whomever.
     fn coming(&self) -> u64 {
-        self.coming.values().map(|coming| self.more(&coming.key, coming.most)).sum()
+        self.coming.values().map(|coming| self.more_coming(coming)).sum()
     }
 
     /// What the blocks take that come from such sources.
     fn coming_from(&self, is_one: &dyn Fn(Subnet) -> bool) -> u64 {
         let coming = self.coming.values().filter(|coming| coming.by.is_some_and(is_one));
-        coming.map(|coming| self.more(&coming.key, coming.most)).sum()
+        coming.map(|coming| self.more_coming(coming)).sum()
     }
 
-    /// Whether this source leaves room to others with a block of `size` bytes more.
-    pub(in crate::node) fn has_share(&self, key: &Key, size: u32, by: Subnet) -> bool {
-        let (Some(capacity), size @ 1..) = (self.capacity, self.more(key, size)) else { return true };
+    /// Whether this source leaves room to others with a block of `size` bytes more, and these leases on it.
+    pub(in crate::node) fn has_share(&self, key: &Key, size: u32, leases: &[Lease], by: Subnet) -> bool {
+        let more = self.more(key, size) + self.more_leases(key, leases);
+        let (Some(capacity), size @ 1..) = (self.capacity, more) else { return true };
         let left = capacity.saturating_sub(self.charged + self.coming() + size);
         self.shares.allow(by, |is_one| self.coming_from(is_one), size, left)
     }
 
-    /// Whether a block of `size` bytes has room beside all that are here or coming.
-    pub(in crate::node) fn check_room(&self, key: &Key, size: u32) -> Result<(), JobError> {
-        let (Some(capacity), size @ 1..) = (self.capacity, self.more(key, size)) else { return Ok(()) };
+    /// Whether a block of `size` bytes, and these leases on it, have room beside all that are here or coming.
+    pub(in crate::node) fn check_room(&self, key: &Key, size: u32, leases: &[Lease]) -> Result<(), JobError> {
+        let more = self.more(key, size) + self.more_leases(key, leases);
+        let (Some(capacity), size @ 1..) = (self.capacity, more) else { return Ok(()) };
         if self.charged + self.coming() + size <= capacity {
             return Ok(());
         }
@@ -88,7 +112,8 @@ impl Holdings {
         leases: Vec<Lease>,
         by: Option<Subnet>,
     ) {
-        self.coming.insert(job, ComingBlock { key, most, leases, by });
+        let charge = self.more_leases(&key, &leases);
+        self.coming.insert(job, ComingBlock { key, most, leases, charge, by });
     }
 
     /// Whether a job is to write a block, or to look at it.

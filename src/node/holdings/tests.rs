@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::room::PAGE;
 use super::*;
 use crate::id::Id;
+use crate::lease::{LeaseNews, Secret};
 
 /// Keys of which some start alike.
 fn key(n: u8) -> Key {
@@ -32,7 +33,7 @@ fn a_small_block_takes_what_its_file_costs_and_many_exhaust_the_capacity() {
     let mut holdings = Holdings::new(Some(1_000_000), 7);
     let keys = (0..12_000_u64).map(|n| Id::of(&n.to_be_bytes()));
     let taken = keys.take_while(|key| {
-        let has_room = holdings.check_room(key, 4).is_ok();
+        let has_room = holdings.check_room(key, 4, &[]).is_ok();
         holdings.insert(*key, 4, &[], None);
         has_room
     });
@@ -42,7 +43,9 @@ fn a_small_block_takes_what_its_file_costs_and_many_exhaust_the_capacity() {
 /// Blocks of 8 bytes that this source brings until it may bring no more; `keys` are those that nobody brought yet.
 fn fill(holdings: &mut Holdings, keys: &mut impl Iterator<Item = Key>, by: Subnet) -> Vec<Key> {
     let bring = || {
-        let key = keys.next().filter(|key| holdings.has_share(key, 8, by) && holdings.check_room(key, 8).is_ok())?;
+        let key = keys
+            .next()
+            .filter(|key| holdings.has_share(key, 8, &[], by) && holdings.check_room(key, 8, &[]).is_ok())?;
         holdings.reserve(0, (key, 8), Vec::new(), Some(by));
         let Released { leases, by, .. } = holdings.release(0);
         holdings.insert(key, 8, &leases, by);
@@ -62,6 +65,96 @@ fn a_source_leaves_room_to_others_and_what_it_brought_counts_until_it_is_gone() 
     assert_eq!(holdings.check(), Ok(()));
     brought.iter().flatten().for_each(|key| drop(holdings.remove(key)));
     assert_eq!((fill(&mut holdings, &mut keys, source(1)).len(), holdings.check()), (427, Ok(())));
+}
+
+/// The leases of this number of blocks, and of no other.
+fn own_leases(n: u64, count: u64) -> Vec<Lease> {
+    let secret = |at: u64| Secret::from_bytes(*Id::of(&(n * 100 + at).to_be_bytes()).as_bytes());
+    (0..count).map(|at| Lease { id: secret(at).id(), until: None, copies: 0 }).collect()
+}
+
+#[test]
+fn each_lease_beside_another_takes_as_much_of_a_source_s_share_as_a_small_block_and_gives_it_back() {
+    let source = |n: u8| Subnet::of(([10, 0, 0, n], 1).into());
+    let mut holdings = Holdings::new(Some(2_000_000), 7);
+    let bring = |holdings: &mut Holdings, n: u64, leases: u64, by: Subnet| {
+        let (key, leases) = (Id::of(&n.to_be_bytes()), own_leases(n, leases));
+        let may = holdings.has_share(&key, 4, &leases, by) && holdings.check_room(&key, 4, &leases).is_ok();
+        if may {
+            holdings.reserve(0, (key, 4), leases, Some(by));
+            let Released { leases, by, .. } = holdings.release(0);
+            holdings.insert(key, 4, &leases, by);
+        }
+        may
+    };
+    let count = |holdings: &mut Holdings, leases, by| (0..1000).take_while(|n| bring(holdings, *n, leases, by)).count();
+    assert_eq!(count(&mut holdings, 16, source(1)), 26, "of 30 places, where 427 have one lease");
+    // A block and a lease beside another cost about the same, and no more of them are here than pages are taken.
+    let leases: usize = holdings.leases.laid().map(|(_, leases)| leases.saturating_sub(1)).sum();
+    assert_eq!(((holdings.len() + leases) as u64 * PAGE, holdings.bytes()), (holdings.charged, 26 * 4));
+    // The peer that is started next comes to the same.
+    let notes = holdings.iter().map(|(key, _)| Note::Laid { key, leases: holdings.leases(&key) });
+    let (held, notes): (Vec<_>, Vec<_>) = (holdings.iter().collect(), notes.collect());
+    let mut next = Holdings::new(Some(2_000_000), 7);
+    next.found(held.clone(), &notes);
+    assert_eq!((next.charged, next.check()), (holdings.charged, Ok(())));
+    for (key, _) in held {
+        holdings.remove(&key);
+        assert_eq!(holdings.check(), Ok(()));
+    }
+    assert_eq!((holdings.charged, holdings.bytes()), (0, 0));
+    // Who lays more on blocks of others takes it of his own share; blocks with the same leases share what they cost.
+    for n in 0..100 {
+        assert!(bring(&mut holdings, n, 1, source(1)));
+    }
+    let lay = |holdings: &mut Holdings, n: u64, leases: u64, by: Subnet| {
+        let (key, leases) = (Id::of(&n.to_be_bytes()), own_leases(leases, 15));
+        let may = holdings.has_share(&key, 4, &leases, by);
+        if may {
+            holdings.lay(&key, &leases, Some(by));
+        }
+        may
+    };
+    assert_eq!((0..100).take_while(|n| lay(&mut holdings, *n, 1000 + n, source(2))).count(), 22, "of 25 places");
+    assert!(bring(&mut holdings, 200, 1, source(1)), "those that brought the blocks have their share still");
+    assert_eq!(holdings.check(), Ok(()));
+    let mut shared = Holdings::new(None, 7);
+    for n in 0..100_u64 {
+        shared.insert(Id::of(&n.to_be_bytes()), 4, &own_leases(0, 2), Some(source(1)));
+    }
+    assert_eq!((shared.charged, shared.check()), (101 * PAGE, Ok(())));
+}
+
+proptest! {
+    /// Whatever is laid on blocks, by whomever, renewed, ended and deleted, in whatever order.
+    #[test]
+    fn what_leases_take_is_given_back_when_they_go(
+        steps in proptest::collection::vec(
+            (0..8_u8, 0..6_u8, proptest::collection::vec(0..9_u8, 0..4), 0..20_u64), 0..120
+        )
+    ) {
+        let mut holdings = Holdings::new(None, 7);
+        for (now, (what, n, numbers, more)) in (0..).zip(steps) {
+            holdings.set_time(now);
+            let secret = |n: u8| Secret::from_bytes([n; 32]);
+            let leases: Vec<Lease> =
+                numbers.iter().map(|n| Lease { id: secret(*n).id(), until: Some(now + more), copies: 0 }).collect();
+            let by = (n > 2).then(|| Subnet::of(([10, 0, 0, n % 3], 1).into()));
+            match what {
+                0..=2 => holdings.insert(key(n), 4000 * u32::from(n), &leases, by),
+                3 | 4 => holdings.lay(&key(n), &leases, by),
+                5 => drop(holdings.change_leases(&LeaseNews { renewed: leases, ended: Vec::new() }, None)),
+                6 => drop(holdings.change_leases(
+                    &LeaseNews { renewed: Vec::new(), ended: numbers.iter().map(|n| secret(*n)).collect() },
+                    None,
+                )),
+                _ => drop(holdings.remove(&key(n))),
+            }
+            prop_assert_eq!(holdings.check(), Ok(()));
+        }
+        holdings.lose_all();
+        prop_assert_eq!((holdings.charged, holdings.bytes(), holdings.check()), (0, 0, Ok(())));
+    }
 }
 
 #[test]
@@ -91,7 +184,7 @@ proptest! {
             let size = (size / 8 + u32::from(n) * 4) * 1000;
             let by = (n > 2).then(|| Subnet::of(([10, 0, 0, n % 3], 1).into()));
             match what {
-                0 | 1 if holdings.check_room(&key(n), size).is_ok() => {
+                0 | 1 if holdings.check_room(&key(n), size, &[]).is_ok() => {
                     holdings.reserve(job, (key(n), size), Vec::new(), by);
                     jobs.insert(job, (key(n), size));
                 }

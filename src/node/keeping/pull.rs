@@ -75,7 +75,10 @@ impl Pull {
         let leases = self.leases();
         self.looking = desk.holds(&key) && !self.unsound;
         if self.looking {
-            desk.look_at(ticket, Urgency::Others, key, &leases);
+            if !desk.has_room_for(&key, &leases) {
+                return Err(Refusal::Full);
+            }
+            desk.look_at(ticket, Urgency::Others, key, (&leases, Some(self.from)));
             return Ok(());
         }
         let job = desk.take_in(ticket, Urgency::Others, (key, self.size()), &leases, Holder::Peer(self.from));
@@ -83,9 +86,9 @@ impl Pull {
         Ok(())
     }
 
-    /// Whether the block is here, or may count for who offers it.
+    /// Whether the block, and what it is to be kept for, may count for who offers it.
     pub(super) fn has_share(&self, desk: &Desk, key: Key) -> bool {
-        desk.holds(&key) || desk.has_share((key, self.size()), self.from)
+        desk.has_share((key, self.size()), &self.leases(), self.from)
     }
 
     fn size(&self) -> Option<u32> {

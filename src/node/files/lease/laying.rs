@@ -234,7 +234,7 @@ impl Laying {
                 // A peer that has the block looks at it and asks for no bytes.
                 desk.lay(ticket, Urgency::Own, (key, block.size), lease, peer);
             } else if desk.holds(&key) {
-                desk.look_at(ticket, Urgency::Own, key, &[lease]);
+                desk.look_at(ticket, Urgency::Own, key, (&[lease], None));
             } else {
                 continue;
             }
