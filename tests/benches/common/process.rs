@@ -26,18 +26,10 @@ const PATIENCE: Duration = Duration::from_secs(900);
 /// How often a process's memory is looked at while it works: its end takes the figure along.
 const GLANCE: Duration = Duration::from_millis(10);
 
-/// Keeps this thread, and the processes it starts, on one core. Without a second core there is nothing to choose.
+/// Keeps this thread, and the processes it starts, on one core, where the machine has that one.
 pub(crate) fn pin(core: usize) {
     let mut set = CpuSet::new();
-    if thread::available_parallelism().is_ok_and(|cores| cores.get() > core) && set.set(core).is_ok() {
-        let _ = sched_setaffinity(Pid::from_raw(0), &set);
-    }
-}
-
-/// Lets this thread, and the processes it starts, run on any core again.
-pub(crate) fn unpin(cores: usize) {
-    let mut set = CpuSet::new();
-    if (0..cores).all(|core| set.set(core).is_ok()) {
+    if set.set(core).is_ok() {
         let _ = sched_setaffinity(Pid::from_raw(0), &set);
     }
 }
