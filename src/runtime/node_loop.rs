@@ -2,9 +2,11 @@
 //! does or delegates what the node wants done. It blocks nowhere else, unless the command [`pause`](super::pause) has
 //! it stand still.
 //!
-//! A turn: take one thing from whichever inbox has something (a whole batch of datagrams counts as one), then send
-//! every datagram that came of it (with one system call, where the system has one for many), then tell the sweeper if
-//! the next deadline moved forward.
+//! A turn: take one thing from whichever inbox has something (datagrams count as one, up to a full batch), then
+//! send every datagram that came of it (with one system call, where the system has one for many), then tell the sweeper
+//! if the next deadline moved forward.
+
+mod datagrams;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select};
 
-use super::channels::{ANSWERS, DATAGRAMS, GAUGED, Gauged, TICKS};
+use super::channels::{ANSWERS, GAUGED, Gauged, TICKS};
 use super::links::Links;
 use super::post::{Posted, queued};
 use super::recorder::Recorder;
@@ -33,10 +35,7 @@ use crate::peer::Peer;
 use crate::record::Timing;
 use crate::record::words::Names;
 use crate::time::Time;
-use crate::wire::{Body, MAX_DATAGRAM_SENT, Message, Via};
-
-/// What an error costs at most in answer to a datagram from a stranger (RFC 9000, section 8).
-const ERROR_FACTOR: usize = crate::config::AMPLIFICATION;
+use crate::wire::{Body, MAX_DATAGRAM_SENT, Via};
 
 /// Where things come in.
 pub(super) struct Inboxes {
@@ -123,13 +122,7 @@ impl NodeLoop {
             log::warn!("a turn of the node took {took} ms, in which nobody was answered: it {doing}");
         }
         select! {
-            recv(inboxes.datagrams) -> batch => {
-                let now = self.came(Activity::Datagrams);
-                let left = inboxes.datagrams.len();
-                self.took(Gauged::Datagrams, left);
-                self.hear_of_pulls(now);
-                self.on_batch(now, batch.unwrap_or_default());
-            }
+            recv(inboxes.datagrams) -> batch => self.on_datagrams(batch.unwrap_or_default()),
             recv(inboxes.posts) -> posted => if let Ok(Posted { event, way }) = posted {
                 let now = self.came(Activity::Event);
                 let left = inboxes.posts.len();
@@ -217,38 +210,6 @@ impl NodeLoop {
         if !delivered.is_empty() {
             self.handle_at(now, Event::Delivered { blocks: delivered }, None);
         }
-    }
-
-    fn on_batch(&mut self, now: Time, batch: Batch) {
-        let Batch { mut datagrams, dropped, put } = batch;
-        let way = self.recorder.as_ref().map(|_| queued(&DATAGRAMS, Role::UdpRecv, put));
-        if dropped > self.own.dropped {
-            // Each time that it has doubled.
-            if dropped.checked_ilog2() > self.own.dropped.checked_ilog2() {
-                log::warn!("{dropped} datagrams in all were lost: the node took too long for those before them");
-            }
-            self.own.dropped = dropped;
-            self.handle_at(now, Event::Dropped { total: dropped }, way.as_deref());
-        }
-        for Datagram { from, at, bytes, message } in datagrams.drain(..) {
-            if let Some(at) = at {
-                self.udp.heard(from, at);
-            }
-            match message {
-                Ok(message) => {
-                    let event = Event::Message { from, via: Via::Udp, bytes, message };
-                    self.handle_at(now, event, way.as_deref());
-                }
-                Err((malformed, dialect)) => {
-                    let Some(magic) = malformed.magic else { continue };
-                    let error = Message::error(magic, malformed.reason);
-                    let limit = MAX_DATAGRAM_SENT.min(bytes as usize * ERROR_FACTOR);
-                    let me = &self.me;
-                    self.udp.push(from, None, limit, |text| dialect.encode(&error, me, from, text));
-                }
-            }
-        }
-        let _ = self.inboxes.spent.try_send(datagrams);
     }
 
     fn on_tick(&mut self, now: Time, put: Time) {

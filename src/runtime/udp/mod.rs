@@ -36,7 +36,7 @@ use crate::wire::{Dialect, MAX_DATAGRAM_RECEIVED, Malformed, Message};
 pub(super) use self::packet_info::tell_where_asked;
 
 /// Datagrams that pass together at most.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 
 /// How datagrams come.
 trait Receive {
