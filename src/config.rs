@@ -103,8 +103,8 @@ pub const DELIVERED_MEMORY: usize = 4096;
 pub const MAX_PULLS: usize = 1024;
 
 /// After a peer came or went, the blocks it concerns are checked after this long, so that one wave of news is one
-/// check.
-pub const REPAIR_DELAY: Duration = Duration::from_secs(2);
+/// check. No longer: until it is over the blocks of the dead have a copy less.
+pub const REPAIR_DELAY: Duration = Duration::from_millis(300);
 
 /// All blocks held are read and hashed once in this time, unless the user chooses another: disks are replaced for less
 /// than one unreadable block a week.

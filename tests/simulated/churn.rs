@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use kadring::overlay::OverlayKind;
-use kadring::sim::load::{LoadPlan, LookupResult};
+use kadring::sim::lifetimes::Lifetimes;
+use kadring::sim::load::{FileReport, LoadPlan, LookupResult};
 
 /// Thousandths of the lookups that end, that find the nearest peer, and that find all of the nearest; the median of
 /// what they take, and the 99th percentile.
@@ -66,4 +67,20 @@ fn where_half_of_all_peers_live_for_84_seconds_at_most_each_sends_fewer_than_900
     let sent = report.sent.all().bytes as f64 / report.alive / plan.lasts.as_secs_f64();
     println!("{sent:.0} bytes a second");
     assert!(sent <= 900.0, "{sent:.0} bytes a second");
+}
+
+/// One of sixteen peers dies every two seconds without a word, and another one comes: each lives for half a minute. A
+/// file is lost when all three that hold it die before a copy is made anew.
+#[test]
+fn where_one_of_sixteen_peers_dies_every_two_seconds_one_in_a_hundred_files_in_three_copies_is_lost_on_kademlia() {
+    let lasts = Duration::from_secs(240);
+    let plan = LoadPlan { churn: 30.0, files: 100, replicas: 3, ..LoadPlan::idle(OverlayKind::Kademlia, 16, lasts) };
+    let lost = [1, 2, 3, 4].map(|seed| {
+        let plan = LoadPlan { seed, lifetimes: Lifetimes::Even, ..plan.clone() };
+        let FileReport { stored, failed, lost } = plan.run(|_| {}).expect("nothing breaks").files;
+        assert!(stored >= 90 && failed == 0, "{stored} stored, {failed} refused");
+        lost
+    });
+    println!("{lost:?}");
+    assert!(lost.iter().sum::<usize>() <= 8, "{lost:?} of a hundred each");
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::config::{REPAIR_DELAY, REPAIR_RETRY, REPUBLISH_INTERVAL};
+use crate::config::{REPAIR_RETRY, REPUBLISH_INTERVAL};
 use crate::id::Id;
 use crate::node::refusal::Refusal;
 use crate::node::ticket::Taken;
@@ -11,9 +11,15 @@ use crate::patience::doubled;
 use crate::recent::Recent;
 use crate::time::Time;
 
-/// However many news there are, the pause between two comparisons with a peer, which begins with [`REPAIR_DELAY`],
-/// grows up to this; with a peer that comes and goes all the time it grows up to that.
-const MAX_PAUSE: Duration = Duration::from_secs(16);
+/// However many news there are, the pause between two comparisons with a peer has the first of these lengths, and grows
+/// up to the second while they follow soon upon one another.
+const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(16)];
+
+/// The same between those for which it should hold more than before. Where peers die all the time, the last copies are
+/// lost in such pauses.
+const PAUSES_GROWN: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(4)];
+
+/// With a peer that comes and goes all the time either grows up to this.
 const MAX_PAUSE_FLAPPING: Duration = Duration::from_secs(64);
 
 /// A peer whose store was full is not offered anything for this long, and twice as long each time that it still is.
@@ -26,8 +32,8 @@ const PROOF_LASTS: Duration = Duration::from_secs(4 * 3600);
 /// Peers that are remembered, at least.
 const CONDUCTS_KEPT: usize = 256;
 
-/// The pause from one comparison to the next, which grows while they follow soon upon one another.
-#[derive(Clone, Copy, Debug)]
+/// The pause from one comparison to the next.
+#[derive(Clone, Copy, Default, Debug)]
 struct ComparisonPause {
     /// When the last one began; zero before the first.
     began: Time,
@@ -35,26 +41,20 @@ struct ComparisonPause {
     least: Duration,
 }
 
-impl Default for ComparisonPause {
-    fn default() -> Self {
-        Self { began: Time::ZERO, least: REPAIR_DELAY }
-    }
-}
-
 impl ComparisonPause {
     fn earliest(&self, at: Time) -> Time {
         if self.began == Time::ZERO { at } else { at.max(self.began + self.least) }
     }
 
-    fn begin(&mut self, now: Time) {
+    fn begin(&mut self, now: Time, [shortest, longest]: [Duration; 2]) {
         let soon = self.began != Time::ZERO && now < self.began + self.least * 2;
-        self.least = if soon { (self.least * 2).min(MAX_PAUSE).max(self.least) } else { REPAIR_DELAY };
+        self.least = if soon { (self.least * 2).min(longest).max(self.least) } else { shortest };
         self.began = now;
     }
 
     fn on_flapping(&mut self) {
         if self.began != Time::ZERO {
-            self.least = (self.least * 2).min(MAX_PAUSE_FLAPPING);
+            self.least = (self.least * 2).clamp(PAUSES[0] * 2, MAX_PAUSE_FLAPPING);
         }
     }
 }
@@ -91,9 +91,9 @@ impl Conduct {
 
     /// A comparison begins; perhaps because it should hold more than before.
     pub(super) fn begin(&mut self, now: Time, grown: bool) {
-        self.any.begin(now);
+        self.any.begin(now, PAUSES);
         if grown {
-            self.grown.begin(now);
+            self.grown.begin(now, PAUSES_GROWN);
         }
     }
 
@@ -272,7 +272,7 @@ mod tests {
         assert!(begun <= 14, "{begun} comparisons in ten minutes");
         now += MAX_PAUSE_FLAPPING * 2;
         conducts.note(&peer, |conduct| conduct.begin(now, true));
-        assert_eq!(conducts.of(&peer).earliest_grown(now), now + REPAIR_DELAY);
+        assert_eq!(conducts.of(&peer).earliest_grown(now), now + PAUSES_GROWN[0]);
     }
 
     #[test]
@@ -283,7 +283,7 @@ mod tests {
             now = conduct.earliest(now);
             conduct.begin(now, false);
         }
-        assert_eq!(conduct.earliest(now), now + MAX_PAUSE);
+        assert_eq!(conduct.earliest(now), now + PAUSES[1]);
         assert_eq!(conduct.earliest_grown(now), now);
     }
 

@@ -14,6 +14,7 @@
 //! whatever happens, upkeep spends no more than its [budget](crate::node::budget).
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::comparison;
 use super::conduct::Conducts;
@@ -35,6 +36,9 @@ use crate::peer::Peer;
 use crate::time::Time;
 use crate::wire::{Request, RequestKind, Response};
 
+/// From one look through all regions to the next it takes this long at least.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
 /// Blocks that a peer lacks and that are looked through in one turn of the node.
 const LACKED_A_TURN: usize = 256;
 
@@ -55,6 +59,8 @@ pub(in crate::node) struct Repair {
     strays: StrayBlocks,
     /// When the regions are looked through anew.
     sweep_due: Option<Time>,
+    /// When that was begun last.
+    swept: Time,
     answers: Favours<COMPARISONS_A_SECOND>,
 }
 
@@ -130,6 +136,7 @@ impl Part for Repair {
         }
         if self.sweep_due.is_some_and(|due| due <= desk.now()) {
             self.sweep_due = None;
+            self.swept = desk.now();
             self.regions.begin_sweep(desk);
         }
         if self.regions.go_on(desk) {
@@ -194,7 +201,8 @@ impl Repair {
     /// Peers came or went: soon the regions are looked through, once for many such news.
     fn plan_sweep(&mut self, desk: &Desk) {
         if desk.holdings().len() > 0 {
-            self.sweep_due.get_or_insert(desk.now() + REPAIR_DELAY);
+            let soon = (desk.now() + REPAIR_DELAY).max(self.swept + SWEEP_EVERY);
+            self.sweep_due.get_or_insert(soon);
         }
     }
 

@@ -191,6 +191,8 @@ fn a_peer_that_enters_the_set_after_a_death_is_compared_with_soon_and_nobody_els
         answered(&mut bench, &request, &held);
     }
     let message = Message::request(1, Sender::member(peer(0).id, peer(0).addr), Request::Ping);
+    // Some time after the last look.
+    bench.now += Duration::from_secs(1);
     bench.does(Event::Undeliverable { to: peer(2).addr, message, obstacle: Obstacle::Refused });
     let began = bench.now;
     let asked = next_requests(&mut bench, REPAIR_BOUND);
