@@ -339,7 +339,8 @@ fn a_command_with_an_ampersand_runs_beside_those_that_follow_and_is_listed_and_c
     assert_eq!(peer.ask("status")["answer"], "status", "it waits for nothing");
     let jobs = peer.ask("jobs");
     assert_eq!((&jobs["jobs"][0]["job"], &jobs["jobs"][0]["line"]), (&job.into(), &begun["line"]), "{jobs}");
-    assert!(peer.ask("threads").to_string().contains(&format!("\"command-{job}\"")));
+    // Its thread may have yet to begin.
+    until(|| peer.ask("threads").to_string().contains(&format!("\"command-{job}\"")));
     peer.tell(&format!("cancel {job}"));
     // The two come from two threads.
     let mut answers = [peer.line(), peer.line()];
