@@ -54,6 +54,7 @@ impl ComparisonPause {
 
     fn on_flapping(&mut self) {
         if self.began != Time::ZERO {
+            // The shorter pause would be over before the peer is back, and never grow.
             self.least = (self.least * 2).clamp(PAUSES[0] * 2, MAX_PAUSE_FLAPPING);
         }
     }

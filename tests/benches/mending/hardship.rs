@@ -110,6 +110,7 @@ impl Bench {
                 network.add(16)?;
                 killed += 1;
                 late = late.max(start.elapsed().saturating_sub(TURN * killed));
+                // So often one is killed, however long the last one took.
                 thread::sleep((TURN * killed).saturating_sub(start.elapsed()));
             }
             self.rest();
@@ -142,6 +143,7 @@ impl Bench {
             }
             gone[each..2 * each].iter().try_for_each(|peer| peer.signal(Signal::SIGTERM))?;
             gone[2 * each..].iter().try_for_each(|peer| peer.signal(Signal::SIGKILL))?;
+            // What is measured is what is left after this time.
             thread::sleep(FORGOTTEN);
             let mut listed = Vec::new();
             for peer in &mut network.peers {

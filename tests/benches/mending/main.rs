@@ -93,6 +93,7 @@ impl Bench {
         let start = Instant::now();
         let (before, sent) = (network.sum("blocks")?, network.sum("messages")?);
         let full = network.until_full(replicas)?;
+        // The messages of this whole time are counted.
         thread::sleep(counted.saturating_sub(start.elapsed()));
         let (time, sent) = (start.elapsed(), network.sum("messages")? - sent);
         figure("copies the dead one had, of blocks each", lost);
@@ -191,6 +192,7 @@ impl Bench {
                 }
             }
             staying = still;
+            // No one call waits for the first of several processes to end.
             thread::sleep(Duration::from_millis(5));
         }
         title(format_args!("{peers} peers ({overlay}), {blocks} blocks in 7 copies, SIGTERM to all at once"));
