@@ -22,8 +22,8 @@ fn is_one(world: &World, kind: OverlayKind, peers: usize) -> bool {
     })
 }
 
-/// A network whose halves cannot reach each other, and have noticed.
-fn cut(kind: OverlayKind, peers: usize) -> World {
+/// A network whose halves could not reach each other for so long, and have noticed.
+fn cut(kind: OverlayKind, peers: usize, lasts: Duration) -> World {
     let mut world = World::new(Rules::of(peers as u64, kind, RingOptions::default()));
     for slot in 0..peers {
         let id = Id::random(world.rng());
@@ -34,15 +34,41 @@ fn cut(kind: OverlayKind, peers: usize) -> World {
     world.run_for(Duration::from_secs(60)).expect("nothing breaks");
     assert!(is_one(&world, kind, peers), "{kind:?}");
     (1..peers).step_by(2).for_each(|slot| world.maroon(slot, 1));
-    world.run_for(Duration::from_secs(120)).expect("nothing breaks");
+    world.run_for(lasts).expect("nothing breaks");
+    assert!(!is_one(&world, kind, peers), "{kind:?}: they are cut off");
     world
+}
+
+/// Seconds from the end of the cut until the network is one; 240 at most.
+fn healed(world: &mut World, kind: OverlayKind, peers: usize) -> u64 {
+    world.heal();
+    for waited in 0..=240 {
+        if is_one(world, kind, peers) {
+            return waited;
+        }
+        world.run_for(Duration::from_secs(1)).expect("nothing breaks");
+    }
+    panic!("{kind:?}: the halves of {peers} peers did not meet")
+}
+
+/// Both halves lost each other at the same time: did all try the lost at the same times, then none would for a while.
+#[test]
+fn halves_that_lost_each_other_are_one_within_thirty_seconds_however_long_they_were_cut() {
+    for kind in [OverlayKind::Kademlia, OverlayKind::Ring] {
+        let waited = [100, 130, 160, 190].map(|lasts| {
+            let mut world = cut(kind, 20, Duration::from_secs(lasts));
+            healed(&mut world, kind, 20)
+        });
+        println!("{kind:?}: one after {waited:?} s");
+        assert!(waited.iter().all(|waited| *waited <= 30), "{kind:?}: {waited:?} s");
+    }
 }
 
 #[test]
 fn halves_whose_peers_were_all_started_again_while_they_were_cut_meet_though_nobody_names_an_address() {
     for kind in [OverlayKind::Kademlia, OverlayKind::Ring] {
         for (peers, times) in [(8, 1), (8, 2), (30, 1)] {
-            let mut world = cut(kind, peers);
+            let mut world = cut(kind, peers, Duration::from_secs(120));
             for _ in 0..times {
                 (0..peers).for_each(|slot| world.crash(slot));
                 world.run_for(Duration::from_secs(5)).expect("nothing breaks");
@@ -50,13 +76,7 @@ fn halves_whose_peers_were_all_started_again_while_they_were_cut_meet_though_nob
                 world.run_for(Duration::from_secs(60)).expect("nothing breaks");
             }
             assert!(!is_one(&world, kind, peers), "{kind:?}: they are cut off");
-            world.heal();
-            let mut waited = 0;
-            while !is_one(&world, kind, peers) {
-                assert!(waited < 240, "{kind:?}: {peers} peers, started {times} times more");
-                world.run_for(Duration::from_secs(1)).expect("nothing breaks");
-                waited += 1;
-            }
+            let waited = healed(&mut world, kind, peers);
             println!("{kind:?}: {peers} peers, started {times} times more: one after {waited} s");
         }
     }

@@ -69,18 +69,17 @@ fn where_half_of_all_peers_live_for_84_seconds_at_most_each_sends_fewer_than_900
     assert!(sent <= 900.0, "{sent:.0} bytes a second");
 }
 
-/// One of sixteen peers dies every two seconds without a word, and another one comes: each lives for half a minute. A
-/// file is lost when all three that hold it die before a copy is made anew.
+/// A file is lost when all three that hold it die before a copy is made anew. Each peer lives for a minute here.
 #[test]
-fn where_one_of_sixteen_peers_dies_every_two_seconds_at_most_two_in_a_hundred_files_in_three_copies_are_lost() {
+fn where_one_of_sixteen_peers_dies_every_four_seconds_no_file_in_three_copies_is_lost() {
     let lasts = Duration::from_secs(240);
-    let plan = LoadPlan { churn: 30.0, files: 100, replicas: 3, ..LoadPlan::idle(OverlayKind::Kademlia, 16, lasts) };
-    let lost = [1, 2, 3, 4].map(|seed| {
+    let plan = LoadPlan { churn: 15.0, files: 100, replicas: 3, ..LoadPlan::idle(OverlayKind::Kademlia, 16, lasts) };
+    for seed in 1..=12 {
         let plan = LoadPlan { seed, lifetimes: Lifetimes::Even, ..plan.clone() };
         let FileReport { stored, failed, lost } = plan.run(|_| {}).expect("nothing breaks").files;
-        assert!(stored >= 90 && failed == 0, "{stored} stored, {failed} refused");
-        lost
-    });
-    println!("{lost:?}");
-    assert!(lost.iter().sum::<usize>() <= 8, "{lost:?} of a hundred each");
+        assert!(
+            stored >= 90 && failed == 0 && lost == 0,
+            "seed {seed}: {stored} stored, {failed} refused, {lost} lost"
+        );
+    }
 }

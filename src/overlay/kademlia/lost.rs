@@ -23,11 +23,16 @@ const RETRIED_AT_ONCE: usize = 16;
 /// The first retry comes after this long; each further one takes twice as long as the one before.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
-/// The longest pause between two retries while no peer is known.
-const LONGEST_WAIT_ALONE: Duration = Duration::from_secs(30);
+/// The longest pause between two retries.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// The longest pause between two retries while others are known.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// The least share of such a pause that is waited for: those who lost one another at the same time are not to try all
+/// at the same time, and then none for as long.
+pub(super) const LEAST_SHARE: f64 = 0.5;
+
+/// Because a peer was lost, the pauses begin anew this often at most: where many come and go, some peer is lost all
+/// the time.
+const HURRIES_EVERY: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 pub(super) struct LostContacts {
@@ -126,8 +131,7 @@ impl LostContacts {
         let peers = &self.peers;
         self.silent_since.retain(|addr, _| peers.iter().any(|peer| peer.addr == *addr));
         self.silent_since.insert(peer.addr, now);
-        // Where many come and go, some peer is lost all the time: the pauses begin anew once a minute at most.
-        if self.due.is_none() || self.hurried.is_none_or(|since| now.since(since) >= LONGEST_WAIT) {
+        if self.due.is_none() || self.hurried.is_none_or(|since| now.since(since) >= HURRIES_EVERY) {
             self.hurried = Some(now);
             self.try_soon(now);
         }
@@ -151,8 +155,15 @@ impl LostContacts {
         self.due
     }
 
-    /// The addresses to try now; `knows` says which addresses belong to contacts.
-    pub(super) fn due(&mut self, now: Time, alone: bool, knows: impl Fn(&SocketAddr) -> bool) -> Vec<SocketAddr> {
+    /// The addresses to try now; `knows` says which addresses belong to contacts. The next pause takes the `share` of
+    /// its full length.
+    pub(super) fn due(
+        &mut self,
+        now: Time,
+        alone: bool,
+        share: impl FnOnce() -> f64,
+        knows: impl Fn(&SocketAddr) -> bool,
+    ) -> Vec<SocketAddr> {
         if self.due.is_none_or(|due| due > now) {
             return Vec::new();
         }
@@ -166,8 +177,8 @@ impl LostContacts {
         let round = if alone { RETRIED_AT_ONCE.min(all.len()) } else { 1 };
         let tried = (0..round).map(|step| all[(self.turn + step) % all.len()]).collect();
         self.turn = (self.turn + round) % all.len();
-        self.wait = (self.wait * 2).min(if alone { LONGEST_WAIT_ALONE } else { LONGEST_WAIT });
-        self.due = Some(now + self.wait);
+        self.wait = (self.wait * 2).min(LONGEST_WAIT);
+        self.due = Some(now + self.wait.mul_f64(share()));
         tried
     }
 }
@@ -192,10 +203,10 @@ mod tests {
             let now = lost.next_tick().expect("somebody is lost");
             waits.push((now - last).as_secs());
             last = now;
-            tried.extend(lost.due(now, false, |_| false).iter().map(SocketAddr::port));
+            tried.extend(lost.due(now, false, || 1.0, |_| false).iter().map(SocketAddr::port));
         }
         assert_eq!(tried, [1, 3, 2, 1, 3, 2, 1, 3, 2]);
-        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30, 30, 30]);
         assert!(lost.found(&peer(2)) && !lost.found(&peer(2)));
     }
 
@@ -221,7 +232,7 @@ mod tests {
         let round = |lost: &mut LostContacts, known: &[SocketAddr]| {
             lost.try_soon(Time::ZERO);
             let now = lost.next_tick().expect("somebody is sought");
-            let mut tried = lost.due(now, true, |addr| known.contains(addr));
+            let mut tried = lost.due(now, true, || 1.0, |addr| known.contains(addr));
             tried.sort();
             tried
         };
@@ -239,8 +250,8 @@ mod tests {
         }
         lost.try_soon(Time::ZERO);
         let now = lost.next_tick().unwrap();
-        assert_eq!(lost.due(now, true, |_| false).len(), 5);
-        assert_eq!(lost.due(lost.next_tick().unwrap(), true, |_| true), []);
+        assert_eq!(lost.due(now, true, || 1.0, |_| false).len(), 5);
+        assert_eq!(lost.due(lost.next_tick().unwrap(), true, || 1.0, |_| true), []);
         assert_eq!(lost.next_tick(), None);
     }
 }

@@ -13,6 +13,7 @@ use rand::RngExt;
 use super::bucket::Contact;
 use super::contacts::{Bid, is_reachable};
 use super::lookup::Name;
+use super::lost::LEAST_SHARE;
 use super::{ALPHA, Kademlia, QuestionPurpose};
 use crate::config::WIDTH;
 use crate::id::{ID_BITS, Id, Key};
@@ -197,7 +198,8 @@ impl Kademlia {
             self.refresh_stale(now);
         }
         let (table, is_alone) = (&self.table, self.table.len() == 0);
-        let lost = self.lost.due(now, is_alone, |addr| table.at(addr).is_some());
+        let share = || self.rng.random_range(LEAST_SHARE..=1.0);
+        let lost = self.lost.due(now, is_alone, share, |addr| table.at(addr).is_some());
         for addr in lost {
             self.probe(addr, if is_alone { patience::QUESTION } else { patience::ONCE }, out);
         }
