@@ -51,7 +51,7 @@ fn healed(world: &mut World, kind: OverlayKind, peers: usize) -> u64 {
     panic!("{kind:?}: the halves of {peers} peers did not meet")
 }
 
-/// Both halves lost each other at the same time: did all try the lost at the same times, then none would for a while.
+/// Both halves lost each other at the same time. If all tried the lost at the same times, nobody would in between.
 #[test]
 fn halves_that_lost_each_other_are_one_within_thirty_seconds_however_long_they_were_cut() {
     for kind in [OverlayKind::Kademlia, OverlayKind::Ring] {
